@@ -1,0 +1,1 @@
+"""Shards in, animation out: the Latent Image Animator, its training, evaluation and serving."""

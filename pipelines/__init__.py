@@ -1,0 +1,1 @@
+"""When and in what order: the stages as Prefect flows, and the command line."""

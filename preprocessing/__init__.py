@@ -1,0 +1,1 @@
+"""Videos in, face-cropped shards out; knows faces, knows no scheduler."""
