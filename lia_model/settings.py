@@ -1,0 +1,164 @@
+"""The numbers of the model, its training, evaluation, release and serving, typed and frozen.
+
+Values stand in params.yaml and in checkpoints, never here; a field's docstring gives its meaning and unit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that knows every key it is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NetworkScale(Settings):
+    """What makes a network small or large, apart from the size of its images."""
+
+    width: Annotated[float, Field(gt=0, le=4)]
+    """Factor on every channel count of all three networks; 1 is the published model."""
+    latent_dim: Annotated[int, Field(ge=8)]
+    """Length of the latent code and of the decoder's styles; published 512."""
+    num_directions: Annotated[int, Field(ge=1)]
+    """Columns of the motion dictionary; published 20."""
+
+    def at(self, size_px: int) -> NetworkSettings:
+        """Return the settings of this network for square images of `size_px`."""
+        return NetworkSettings(**self.model_dump(), size_px=size_px)
+
+
+class NetworkSettings(NetworkScale):
+    """All that decides the shapes of generator and discriminator; a checkpoint carries it."""
+
+    size_px: Literal[32, 64, 128, 256, 512, 1024]
+    """Side of the square images."""
+
+
+class PerceptualSettings(Settings):
+    """Distance between images in the features of a frozen network."""
+
+    backbone: Literal["vgg16", "vgg19", "alexnet"]
+    """Which network; its name is recorded beside every loss."""
+    weights: Path
+    """Safetensors file with that network's convolutions."""
+    weight: Annotated[float, Field(ge=0)]
+    """Factor in the generator's loss; 0 leaves the term out. Published: 10."""
+    every_steps: Annotated[int, Field(ge=1)]
+    """The term enters every n-th step only, times n; 1 is the published recipe."""
+
+
+class AdversarialSettings(Settings):
+    """The game against the discriminator."""
+
+    weight: Annotated[float, Field(ge=0)]
+    """Factor in the generator's loss; 0 leaves the discriminator out. Published: 1."""
+    start_step: Annotated[int, Field(ge=0)]
+    """The step at which the discriminator joins; 0 is the published recipe."""
+    every_steps: Annotated[int, Field(ge=1)]
+    """The game is played every n-th step only; 1 is the published recipe."""
+
+
+class LossSettings(Settings):
+    """The generator's loss: l1 + perceptual + adversarial (Wang et al. 2022, section 3.4)."""
+
+    l1_weight: Annotated[float, Field(ge=0)]
+    """Factor of the mean absolute pixel difference."""
+    perceptual: PerceptualSettings
+    """The perceptual term."""
+    adversarial: AdversarialSettings
+    """The adversarial term."""
+
+
+class OptimizerSettings(Settings):
+    """Adam with StyleGAN2's factors for lazy regularisation, as published."""
+
+    generator_lr: Annotated[float, Field(gt=0)]
+    """Learning rate of the generator before the factor 4/5; published 0.002."""
+    discriminator_lr: Annotated[float, Field(gt=0)]
+    """Learning rate of the discriminator before the factor 16/17; published 0.002."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps over which both rates rise linearly from 0; published 0."""
+    decay_steps: Annotated[int, Field(ge=0)]
+    """Last steps over which both rates fall to 0 along half a cosine; published 0."""
+
+
+class TrainSettings(Settings):
+    """One training run."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Weights, pairs and their order are a function of it."""
+    num_workers: Annotated[int, Field(ge=1)]
+    """Processes of the data-parallel training, one GPU each with `use_gpu`."""
+    num_threads: Annotated[int, Field(ge=1)]
+    """CPU threads of each process."""
+    use_gpu: bool
+    """Train on CUDA devices."""
+    num_steps: Annotated[int, Field(ge=1)]
+    """Optimizer updates in all; published 800 000."""
+    batch_size_per_worker: Annotated[int, Field(ge=1)]
+    """Pairs a step and process; published 8 on 8 processes."""
+    init_from: str | None
+    """Checkpoint directory to start from, or null for fresh weights."""
+    precision: Literal["fp32", "bf16"]
+    """bf16 computes under autocast, weights and losses stay fp32."""
+    network: NetworkScale
+    """Width of the networks; their image size is that of the shards."""
+    losses: LossSettings
+    """Terms of the loss."""
+    optimizer: OptimizerSettings
+    """Learning rates."""
+    ema_decay: Unit
+    """Decay a step of the averaged generator, which is the one released; 0 releases the last weights as published."""
+    log_every_steps: Annotated[int, Field(ge=1)]
+    """Interval of the logged losses."""
+    strip_every_steps: Annotated[int, Field(ge=1)]
+    """Interval of the logged sample pictures."""
+    checkpoint_every_steps: Annotated[int, Field(ge=1)]
+    """Interval of the checkpoints that a killed run resumes from."""
+    num_kept_checkpoints: Annotated[int, Field(ge=1)]
+    """How many of them stay on disk."""
+
+
+class EvaluateSettings(Settings):
+    """Same-identity reconstruction on held-out clips."""
+
+    batch_size: Annotated[int, Field(ge=1)]
+    """Frames a forward pass."""
+    max_num_frames_per_clip: Annotated[int, Field(ge=1)]
+    """Frames compared in each clip; longer clips are thinned evenly."""
+    lpips: Path
+    """Safetensors file with AlexNet and LPIPS's linear heads."""
+    precision: Precision
+    """Arithmetic of the generator; metrics are always fp32."""
+
+
+class ReleaseSettings(Settings):
+    """Registration and the gate before the champion alias."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Registered model's name."""
+    allow_by_time: bool
+    """Accept a held-out list that is split by time and so not identity-disjoint; for the demo alone."""
+
+
+class ServeSettings(Settings):
+    """The animation service."""
+
+    batch_size: Annotated[int, Field(ge=1)]
+    """Driving frames a forward pass."""
+    num_threads: Annotated[int, Field(ge=1)]
+    """CPU threads of the replica that animates."""
+    max_upload_bytes: Annotated[int, Field(gt=0)]
+    """Largest request body; a larger one is answered 413."""
+    max_num_queued: Annotated[int, Field(ge=1)]
+    """Jobs waiting; above it a submission is answered 429."""
+    detector: Path
+    """Directory with the face detector's ONNX file."""
