@@ -1,0 +1,93 @@
+"""Layers shared by the networks: equalised learning rate and residual blocks (Karras et al. 2018 and 2020).
+
+Axes: B batch, C I O channels, H W pixels, N M features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lia_model.ops.bias_act import bias_act
+from lia_model.ops.upfirdn2d import blur
+
+PUBLISHED_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+
+
+def num_channels(side_px: int, width: float) -> int:
+    """Return the channel count of feature maps of side `side_px`: the published one times `width`, at least 8."""
+    return max(8, round(PUBLISHED_CHANNELS[side_px] * width))
+
+
+def octaves(size_px: int) -> list[int]:
+    """Return the sides 8, 16, … `size_px`."""
+    return [2**power for power in range(3, size_px.bit_length())]
+
+
+class EqualizedConv2d(nn.Module):
+    """Convolution without bias whose weights are N(0, 1), scaled by 1/√fan-in when used."""
+
+    def __init__(
+        self, num_in: int, num_out: int, kernel_px: int, *, stride: int = 1, padding_px: int = 0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel_px, kernel_px))
+        self.scale = 1 / math.sqrt(num_in * kernel_px**2)
+        self.stride = stride
+        self.padding_px = padding_px
+
+    def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
+        """Convolve."""
+        return functional.conv2d(x, self.weight * self.scale, stride=self.stride, padding=self.padding_px)
+
+
+class EqualizedLinear(nn.Module):
+    """Linear layer whose weights are N(0, 1), scaled by 1/√fan-in when used; the bias is not scaled."""
+
+    def __init__(self, num_in: int, num_out: int, *, bias: float = 0.0, activate: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in))
+        self.bias = nn.Parameter(torch.full((num_out,), bias))
+        self.scale = 1 / math.sqrt(num_in)
+        self.activate = activate
+
+    def forward(self, x: Float[Tensor, "B N"]) -> Float[Tensor, "B M"]:
+        """Map, with leaky ReLU where the layer was built with `activate`."""
+        if self.activate:
+            return bias_act(functional.linear(x, self.weight * self.scale), self.bias)
+        return functional.linear(x, self.weight * self.scale, self.bias)
+
+
+class ConvAct(nn.Module):
+    """Equalised convolution that keeps the size, bias and leaky ReLU."""
+
+    def __init__(self, num_in: int, num_out: int, kernel_px: int) -> None:
+        super().__init__()
+        self.conv = EqualizedConv2d(num_in, num_out, kernel_px, padding_px=kernel_px // 2)
+        self.bias = nn.Parameter(torch.zeros(num_out))
+
+    def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+        """Convolve and activate."""
+        return bias_act(self.conv(x), self.bias)
+
+
+class ResidualBlock(nn.Module):
+    """Halve the side: two 3×3 convolutions beside a 1×1 skip, both blurred before their stride of 2."""
+
+    def __init__(self, num_in: int, num_out: int) -> None:
+        super().__init__()
+        self.conv = ConvAct(num_in, num_in, 3)
+        self.down = EqualizedConv2d(num_in, num_out, 3, stride=2)
+        self.down_bias = nn.Parameter(torch.zeros(num_out))
+        self.skip = EqualizedConv2d(num_in, num_out, 1)
+
+    def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H//2 W//2"]:
+        """Return (main + skip) / √2."""
+        main = bias_act(self.down(blur(self.conv(x), (2, 2))), self.down_bias)
+        # The 1×1 convolution reads every second sample only, so the blur skips the others.
+        skip = self.skip(blur(x, (1, 1), stride=2))
+        return (main + skip) / math.sqrt(2)

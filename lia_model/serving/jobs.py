@@ -1,0 +1,322 @@
+"""The job store: every animation asked for, in one SQLite file, until it has ended for good.
+
+A worker holds a job by a lease: a random token and a time it must renew before. A worker that dies, by any means, stops
+renewing; the job goes back into the queue and another takes it, at most `max_attempts` times. Every report of a worker
+names its token, so one that was only thought dead can no longer change anything. The result becomes visible by one
+rename, inside the transaction that marks the job as done: a job may run twice, but shows one result.
+
+The file is in WAL mode and is written through to the disk at every commit. Any number of processes of one machine may
+share it; over a network file system it is not safe. Times are seconds since the epoch, since they outlive processes.
+"""
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lia_model.serving.messages import Error, JobStatus, Mode, ModelVersion
+
+LEASE_S = 60.0
+"""How long a silent worker keeps its job."""
+MAX_ATTEMPTS = 3
+"""How often a job is begun before it counts as the cause of its workers' deaths."""
+
+_BUSY_TIMEOUT_MS = 30_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    batch TEXT,
+    source TEXT NOT NULL,
+    driving TEXT NOT NULL,
+    output TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    crop INTEGER NOT NULL,
+    model_name TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    status TEXT NOT NULL,
+    frames_done INTEGER NOT NULL DEFAULT 0,
+    frames_total INTEGER NOT NULL DEFAULT 0,
+    error_code TEXT,
+    error_message TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    lease TEXT,
+    lease_until_s REAL
+);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
+CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, number);
+"""
+
+
+class QueueFull(Exception):
+    """More jobs would wait than are allowed to."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to animate; `error` marks an order that failed before it began, kept for the record."""
+
+    source: Path
+    driving: Path
+    output: Path
+    mode: Mode
+    crop: bool
+    model: ModelVersion
+    error: Error | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the store, as it was when read."""
+
+    id: str
+    batch: str | None
+    order: Order
+    status: JobStatus
+    frames_done: int
+    frames_total: int
+    attempts: int
+    lease: str | None
+
+    @property
+    def folder(self) -> Path:
+        """Where a worker writes before the result is published: beside it, so that a rename suffices."""
+        return self.order.output.parent / f".{self.id}"
+
+
+class JobStore:
+    """The jobs in the SQLite file at `path`, made if missing."""
+
+    def __init__(
+        self,
+        path: Path,
+        lease_s: float = LEASE_S,
+        max_attempts: int = MAX_ATTEMPTS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the store; leases last `lease_s` seconds of `clock`."""
+        self.path = path
+        self.lease_s = lease_s
+        self.max_attempts = max_attempts
+        self._clock = clock
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_SCHEMA)
+
+    def submit(self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None) -> None:
+        """Queue `orders`, given by job id, all or none; they are on the disk when this returns.
+
+        Raises:
+            QueueFull: more than `max_num_queued` jobs would wait.
+        """
+        with self._transaction() as db:
+            num_new = sum(order.error is None for order in orders.values())
+            if num_new and _num_queued(db) + num_new > max_num_queued:
+                raise QueueFull
+            db.executemany(
+                "INSERT INTO jobs (id, batch, source, driving, output, mode, crop, model_name, model_version,"
+                " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_row_of(job_id, batch, order) for job_id, order in orders.items()],
+            )
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None if there is none of that id."""
+        with self._connection() as db:
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return None if row is None else _job_of(row)
+
+    def get_batch(self, batch: str) -> list[Job]:
+        """Return the batch's jobs in the order they were asked for; none if there is no such batch."""
+        with self._connection() as db:
+            rows = db.execute("SELECT * FROM jobs WHERE batch = ? ORDER BY number", (batch,)).fetchall()
+        return [_job_of(row) for row in rows]
+
+    def num_queued(self) -> int:
+        """Count the jobs that wait for a worker."""
+        with self._connection() as db:
+            return _num_queued(db)
+
+    def claim(self) -> Job | None:
+        """Take the job that has waited longest, with a new lease; None if none waits.
+
+        Jobs whose lease ran out are put back first; those that were begun `max_attempts` times fail.
+        """
+        with self._transaction() as db:
+            now = self._clock()
+            lapsed = "status = 'running' AND lease_until_s < ?"
+            self._end_spent(
+                db, lapsed, (now,), Error(code="worker_lost", message=self._given_up("its worker died"))
+            )
+            db.execute(f"UPDATE jobs SET status = 'queued', lease = NULL WHERE {lapsed}", (now,))
+            row = db.execute(
+                "UPDATE jobs SET status = 'running', attempts = attempts + 1, frames_done = 0, lease = ?,"
+                " lease_until_s = ? WHERE number = (SELECT min(number) FROM jobs WHERE status = 'queued') RETURNING *",
+                (secrets.token_hex(8), now + self.lease_s),
+            ).fetchone()
+        return None if row is None else _job_of(row)
+
+    def renew(self, job: Job) -> bool:
+        """Prolong the lease; False if it is lost: the job was cancelled or given to another worker."""
+        return self._report(job, "lease_until_s = ?", (self._clock() + self.lease_s,))
+
+    def advance(self, job: Job, frames_done: int, frames_total: int) -> bool:
+        """Note how far the job is; False if the lease is lost."""
+        return self._report(job, "frames_done = ?, frames_total = ?", (frames_done, frames_total))
+
+    def finish(self, job: Job, produced: Path, num_frames: int) -> bool:
+        """Move `produced` to the job's output and mark it succeeded; False, and nothing moved, if the lease is lost."""
+        make_durable(produced)
+        with self._transaction() as db:
+            done = _update_held(
+                db, job, "status = 'succeeded', frames_done = ?, frames_total = ?", (num_frames, num_frames)
+            )
+            if done:
+                produced.replace(job.order.output)
+                make_durable(job.order.output.parent)
+        return done
+
+    def fail(self, job: Job, error: Error) -> bool:
+        """End the job with `error`; False if the lease is lost."""
+        change = "status = 'failed', error_code = ?, error_message = ?"
+        return self._report(job, change, (error.code, error.message))
+
+    def give_back(self, job: Job, reason: str) -> bool:
+        """Queue the job again after an accident, or fail it when its attempts are spent; False if the lease is lost."""
+        with self._transaction() as db:
+            spent = Error(code="internal", message=self._given_up(reason))
+            self._end_spent(db, "id = ? AND lease = ? AND status = 'running'", (job.id, job.lease), spent)
+            _update_held(db, job, "status = 'queued', lease = NULL", ())
+            row = db.execute("SELECT status, lease FROM jobs WHERE id = ?", (job.id,)).fetchone()
+        return row is not None and (row["status"] == "queued" or row["lease"] == job.lease)
+
+    def cancel(self, job_id: str) -> bool:
+        """End a job that waits or runs, its worker notices; False if it has ended already or is unknown."""
+        with self._transaction() as db:
+            change = "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')"
+            return db.execute(change, (job_id,)).rowcount == 1
+
+    def remove(self, job_id: str) -> None:
+        """Forget the job; its files are the caller's to delete."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+    def _given_up(self, reason: str) -> str:
+        return f"given up after {self.max_attempts} attempts: {reason}"
+
+    def _end_spent(self, db: sqlite3.Connection, which: str, values: Sequence[object], error: Error) -> None:
+        db.execute(
+            f"UPDATE jobs SET status = 'failed', error_code = ?, error_message = ? WHERE {which} AND attempts >= ?",
+            (error.code, error.message, *values, self.max_attempts),
+        )
+
+    def _report(self, job: Job, change: str, values: Sequence[object]) -> bool:
+        with self._transaction() as db:
+            return _update_held(db, job, change, values)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        # One connection a call: threads and processes then need no care, and opening one takes microseconds.
+        db = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            db.execute("PRAGMA synchronous = FULL")
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        # IMMEDIATE: a transaction that reads first and writes later would fail, not wait, if another wrote meanwhile.
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+
+def new_id() -> str:
+    """Return a fresh name for a job or a batch, impossible to guess."""
+    return secrets.token_hex(16)
+
+
+def make_durable(path: Path) -> None:
+    """Wait until the file or folder at `path` is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def count(statuses: Sequence[JobStatus]) -> dict[JobStatus, int]:
+    """Count each status; all five are listed."""
+    return {status: statuses.count(status) for status in JobStatus}
+
+
+def summarize(counts: Mapping[JobStatus, int]) -> JobStatus:
+    """Return the one status that stands for a batch: see `messages.BatchStatus`."""
+    num_items = sum(counts.values())
+    if counts[JobStatus.QUEUED] == num_items:
+        return JobStatus.QUEUED
+    if counts[JobStatus.QUEUED] or counts[JobStatus.RUNNING]:
+        return JobStatus.RUNNING
+    worst_first = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.SUCCEEDED)
+    return next(status for status in worst_first if counts[status])
+
+
+def _num_queued(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()[0])
+
+
+def _update_held(db: sqlite3.Connection, job: Job, change: str, values: Sequence[object]) -> bool:
+    held = "id = ? AND lease = ? AND status = 'running'"
+    return db.execute(f"UPDATE jobs SET {change} WHERE {held}", (*values, job.id, job.lease)).rowcount == 1
+
+
+def _row_of(job_id: str, batch: str | None, order: Order) -> tuple[object, ...]:
+    return (
+        job_id,
+        batch,
+        str(order.source),
+        str(order.driving),
+        str(order.output),
+        order.mode,
+        int(order.crop),
+        order.model.name,
+        order.model.version,
+        JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
+        None if order.error is None else order.error.code,
+        None if order.error is None else order.error.message,
+    )
+
+
+def _job_of(row: sqlite3.Row) -> Job:
+    failed = row["error_code"] is not None
+    order = Order(
+        source=Path(row["source"]),
+        driving=Path(row["driving"]),
+        output=Path(row["output"]),
+        mode=row["mode"],
+        crop=bool(row["crop"]),
+        model=ModelVersion(name=row["model_name"], version=row["model_version"]),
+        error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
+    )
+    return Job(
+        id=row["id"],
+        batch=row["batch"],
+        order=order,
+        status=JobStatus(row["status"]),
+        frames_done=row["frames_done"],
+        frames_total=row["frames_total"],
+        attempts=row["attempts"],
+        lease=row["lease"],
+    )
