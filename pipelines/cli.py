@@ -1,0 +1,292 @@
+"""The command line `lia`: every command imports its module inside itself, so that `lia --help` is quick.
+
+Exit codes: 0 success, 2 wrong use or bad input (a ValueError, told in one line), 1 failure. An exception
+class of our own carries a message for the operator and is told in one line too; anything else is a bug and
+keeps its traceback.
+"""
+
+import logging
+import os
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.environment import Environment, read_environment
+
+if TYPE_CHECKING:
+    from pipelines.params import Params
+
+app = typer.Typer(
+    help="From video links to a trained, registered and served LIA model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
+
+
+class Fetchable(StrEnum):
+    """What `lia fetch` can bring."""
+
+    SAMPLES = "samples"
+    MODELS = "models"
+
+
+class Mode(StrEnum):
+    """How driving motion is applied to the source."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the networks."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def main() -> None:
+    """Run the command line and turn what went wrong into an exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    with_traceback = "--traceback" in sys.argv
+    try:
+        app()
+    except Exception as error:
+        is_operator_error = isinstance(error, ValueError)
+        is_ours = type(error).__module__.split(".")[0] in _OUR_PACKAGES
+        if with_traceback or not (is_operator_error or is_ours):
+            raise
+        typer.echo(f"lia: {' '.join(str(error).split())}", err=True)
+        sys.exit(2 if is_operator_error else 1)
+
+
+@app.callback()
+def _options(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
+) -> None:
+    """Take the options that come before the command; `main` reads --traceback itself."""
+    del traceback
+
+
+def _environment() -> Environment:
+    environment = read_environment(Path.cwd())
+    environment.activate()
+    return environment
+
+
+def _stage() -> "tuple[Params, Environment]":
+    """Read settings and environment, and stand in the project's root, where relative paths start."""
+    environment = _environment()
+    from pipelines.params import read_params
+
+    os.chdir(environment.root)
+    return read_params(environment.root / "params.yaml"), environment
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has and lacks, and what to do; exit 1 if something required is missing."""
+    environment = _environment()
+    from pipelines import doctor as module
+
+    findings = module.examine(environment)
+    typer.echo(module.as_json(findings) if as_json else module.as_lines(findings))
+    if module.is_required_missing(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="demo: 64 px, minutes on a CPU; vox256: as published, GPUs.")],
+    yes: Yes = False,
+) -> None:
+    """Write a named recipe to params.yaml; asks before it overwrites values you changed."""
+    environment = _environment()
+    from pipelines import presets
+
+    path = environment.root / "params.yaml"
+    if not yes and presets.has_own_values(path):
+        typer.confirm(f"{path} holds values of your own; overwrite them?", abort=True)
+    presets.write_preset(name, path)
+    typer.echo(f"{path} now holds the recipe {name}")
+
+
+@app.command()
+def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")]) -> None:
+    """Bring sample clips to data/samples or detector and feature networks to models/, checked by sha256."""
+    environment = _environment()
+    from pipelines import fetch as module
+
+    if Fetchable.SAMPLES in what:
+        module.fetch_samples(environment.samples)
+    if Fetchable.MODELS in what:
+        module.fetch_models(environment.models)
+
+
+@app.command()
+def download() -> None:
+    """Download every source of data/sources.csv to data/raw; exit 1 while any can still be retried."""
+    params, environment = _stage()
+    from pipelines.download import run_download
+
+    raise typer.Exit(run_download(params, environment) or 0)
+
+
+@app.command()
+def shards() -> None:
+    """Detect, track and crop faces in data/raw and write data/shards."""
+    params, environment = _stage()
+    from pipelines.shards import run_shards
+
+    raise typer.Exit(run_shards(params, environment) or 0)
+
+
+@app.command()
+def train() -> None:
+    """Train on data/shards, or resume; the result is checkpoints/final."""
+    params, environment = _stage()
+    from pipelines.train import run_train
+
+    raise typer.Exit(run_train(params, environment) or 0)
+
+
+@app.command()
+def evaluate() -> None:
+    """Measure checkpoints/final on held-out clips; writes metrics/."""
+    params, environment = _stage()
+    from pipelines.evaluate import run_evaluate
+
+    raise typer.Exit(run_evaluate(params, environment) or 0)
+
+
+@app.command()
+def release(
+    run: Annotated[
+        str | None, typer.Option(help="MLflow run id; by default that of checkpoints/final.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Registered name; by default release.name.")] = None,
+) -> None:
+    """Register the model as challenger and promote it to champion when it is better, or say why not."""
+    params, environment = _stage()
+    from pipelines.release import run_release
+
+    raise typer.Exit(run_release(params, environment, run_id=run, name=name) or 0)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str | None, typer.Option(help="Registered name; by default release.name.")] = None,
+) -> None:
+    """Give the alias champion back to the version that had it before."""
+    params, environment = _stage()
+    from pipelines.release import run_rollback
+
+    raise typer.Exit(run_rollback(params, environment, name=name) or 0)
+
+
+@app.command()
+def animate(
+    source: Annotated[Path, typer.Argument(help="Portrait: an image, or a video (its first frame).")],
+    driving: Annotated[Path, typer.Argument(help="Whose motion: a video or an image.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The mp4 to write.")],
+    model: Annotated[
+        str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")
+    ] = "models:/lia@champion",
+    mode: Annotated[Mode, typer.Option(help="relative keeps the source's own pose.")] = Mode.RELATIVE,
+    crop: Annotated[bool, typer.Option(help="Crop both to the face first.")] = True,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.AUTO,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU if there is one.")
+    ] = "auto",
+) -> None:
+    """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
+    environment = _environment()
+    from pipelines.animate import Animation, run_animate
+    from pipelines.params import read_params
+
+    order = Animation(
+        source=source, driving=driving, output=output, mode=mode.value, crop=crop, model=model,
+        precision=precision.value, device=device,
+    )  # fmt: skip
+    result = run_animate(read_params(environment.root / "params.yaml"), environment, order)
+    typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address; beyond loopback LIA_API_TOKEN must be set.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; by default LIA_SERVE_PORT or 8000.")] = None,
+    model: Annotated[str, typer.Option(help="What to serve.")] = "models:/lia@champion",
+) -> None:
+    """Run the animation service in the foreground."""
+    params, environment = _stage()
+    from pipelines.serve import run_serve
+
+    run_serve(params, environment, host=host, port=port or environment.serve_port, model=model, block=True)
+
+
+@app.command()
+def batch(
+    manifest: Annotated[
+        Path, typer.Argument(help="CSV with the columns source, driving and, optionally, mode.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and results.csv.")],
+    endpoint: Annotated[str | None, typer.Option(help="URL of a running service; default: our own.")] = None,
+) -> None:
+    """Animate every row of MANIFEST; run it again to finish what is missing."""
+    environment = _environment()
+    from pipelines.batch import run_batch
+
+    endpoint = endpoint or f"http://{environment.host}:{environment.serve_port}"
+    raise typer.Exit(run_batch(manifest, output, endpoint, token=environment.api_token) or 0)
+
+
+@app.command()
+def env() -> None:
+    """Print the shell lines that point dvc, mlflow, prefect and ray at this project: eval "$(lia env)"."""
+    environment = read_environment(Path.cwd())
+    for name, value in environment.tool_variables().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Start this project's Prefect server, MLflow UI and Ray head, and print where they are."""
+    environment = _environment()
+    from pipelines import services
+
+    running = services.start_all(environment)
+    typer.echo(services.as_json(running) if as_json else services.as_lines(running))
+
+
+@app.command()
+def stop() -> None:
+    """Stop what `lia up` and the demo started, by process id."""
+    environment = _environment()
+    from pipelines import services
+
+    for name in services.stop_all(environment):
+        typer.echo(f"stopped {name}")
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole loop on a sample clip: out/demo/animation.mp4 and out/demo/report.html."""
+    params, environment = _stage()
+    from pipelines.demo import run_demo
+
+    run_demo(params, environment, is_kept=os.environ.get("KEEP", "1") != "0")
