@@ -96,7 +96,7 @@ _ALEXNET_CONVS = [f"conv{i}" for i in range(1, 6)]
 
 
 def convert_trunk(content: bytes, trunk: str, convs: Iterable[str]) -> bytes:
-    """Turn a pickled trunk and its five LPIPS heads into float32 safetensors, kernels [out, in, height, width].
+    """Turn a pickled trunk and its LPIPS heads into float32 safetensors, kernels [out, in, height, width].
 
     Tensors are called `<conv>.weight`, `<conv>.bias` and, for the head of level i, `lin<i>.weight` [1, in, 1,
     1].
