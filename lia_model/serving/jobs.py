@@ -1,12 +1,14 @@
 """The job store: every animation asked for, in one SQLite file, until it has ended for good.
 
-A worker holds a job by a lease: a random token and a time it must renew before. A worker that dies, by any means, stops
-renewing; the job goes back into the queue and another takes it, at most `max_attempts` times. Every report of a worker
-names its token, so one that was only thought dead can no longer change anything. The result becomes visible by one
-rename, inside the transaction that marks the job as done: a job may run twice, but shows one result.
+A worker holds a job by a lease: a random token and a time it must renew before. A worker that dies, by any
+means, stops renewing; the job goes back into the queue and another takes it, at most `max_attempts` times.
+Every report of a worker names its token, so one that was only thought dead can no longer change anything. The
+result becomes visible by one rename, inside the transaction that marks the job as done: a job may run twice,
+but shows one result.
 
-The file is in WAL mode and is written through to the disk at every commit. Any number of processes of one machine may
-share it; over a network file system it is not safe. Times are seconds since the epoch, since they outlive processes.
+The file is in WAL mode and is written through to the disk at every commit. Any number of processes of one
+machine may share it; over a network file system it is not safe. Times are seconds since the epoch, since they
+outlive processes.
 """
 
 import os
@@ -52,7 +54,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, number);
 """
 
 
-class QueueFull(Exception):
+class QueueFullError(Exception):
     """More jobs would wait than are allowed to."""
 
 
@@ -112,12 +114,12 @@ class JobStore:
         """Queue `orders`, given by job id, all or none; they are on the disk when this returns.
 
         Raises:
-            QueueFull: more than `max_num_queued` jobs would wait.
+            QueueFullError: more than `max_num_queued` jobs would wait.
         """
         with self._transaction() as db:
             num_new = sum(order.error is None for order in orders.values())
             if num_new and _num_queued(db) + num_new > max_num_queued:
-                raise QueueFull
+                raise QueueFullError
             db.executemany(
                 "INSERT INTO jobs (id, batch, source, driving, output, mode, crop, model_name, model_version,"
                 " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -155,7 +157,8 @@ class JobStore:
             db.execute(f"UPDATE jobs SET status = 'queued', lease = NULL WHERE {lapsed}", (now,))
             row = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, frames_done = 0, lease = ?,"
-                " lease_until_s = ? WHERE number = (SELECT min(number) FROM jobs WHERE status = 'queued') RETURNING *",
+                " lease_until_s = ?"
+                " WHERE number = (SELECT min(number) FROM jobs WHERE status = 'queued') RETURNING *",
                 (secrets.token_hex(8), now + self.lease_s),
             ).fetchone()
         return None if row is None else _job_of(row)
@@ -169,7 +172,7 @@ class JobStore:
         return self._report(job, "frames_done = ?, frames_total = ?", (frames_done, frames_total))
 
     def finish(self, job: Job, produced: Path, num_frames: int) -> bool:
-        """Move `produced` to the job's output and mark it succeeded; False, and nothing moved, if the lease is lost."""
+        """Move `produced` to the job's output as its result; False, and nothing moved, if the lease is lost."""
         make_durable(produced)
         with self._transaction() as db:
             done = _update_held(
@@ -185,14 +188,12 @@ class JobStore:
         change = "status = 'failed', error_code = ?, error_message = ?"
         return self._report(job, change, (error.code, error.message))
 
-    def give_back(self, job: Job, reason: str) -> bool:
-        """Queue the job again after an accident, or fail it when its attempts are spent; False if the lease is lost."""
+    def give_back(self, job: Job, reason: str) -> None:
+        """Queue the job again after an accident, or fail it when its attempts are spent."""
+        spent = Error(code="internal", message=self._given_up(reason))
         with self._transaction() as db:
-            spent = Error(code="internal", message=self._given_up(reason))
-            self._end_spent(db, "id = ? AND lease = ? AND status = 'running'", (job.id, job.lease), spent)
+            self._end_spent(db, "status = 'running' AND id = ? AND lease = ?", (job.id, job.lease), spent)
             _update_held(db, job, "status = 'queued', lease = NULL", ())
-            row = db.execute("SELECT status, lease FROM jobs WHERE id = ?", (job.id,)).fetchone()
-        return row is not None and (row["status"] == "queued" or row["lease"] == job.lease)
 
     def cancel(self, job_id: str) -> bool:
         """End a job that waits or runs, its worker notices; False if it has ended already or is unknown."""
@@ -210,7 +211,8 @@ class JobStore:
 
     def _end_spent(self, db: sqlite3.Connection, which: str, values: Sequence[object], error: Error) -> None:
         db.execute(
-            f"UPDATE jobs SET status = 'failed', error_code = ?, error_message = ? WHERE {which} AND attempts >= ?",
+            "UPDATE jobs SET status = 'failed', error_code = ?, error_message = ?"
+            f" WHERE {which} AND attempts >= ?",
             (error.code, error.message, *values, self.max_attempts),
         )
 
@@ -232,7 +234,7 @@ class JobStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE: a transaction that reads first and writes later would fail, not wait, if another wrote meanwhile.
+        # IMMEDIATE: one that reads first and writes later would fail, not wait, if another wrote meanwhile.
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -1,7 +1,7 @@
 """What the animation service says and hears: the JSON bodies of its HTTP interface, version 1.
 
-Every answer with a status of 400 or more is an `ErrorAnswer`. Places on the server's disk never leave it, except for
-those a batch named itself.
+Every answer with a status of 400 or more is an `ErrorAnswer`. Places on the server's disk never leave it,
+except for those a batch named itself.
 """
 
 from enum import StrEnum
@@ -28,7 +28,7 @@ class JobStatus(StrEnum):
 
 
 class Message(BaseModel):
-    """Base of every body: frozen, a misspelt field is an error, and these docstrings are OpenAPI's descriptions."""
+    """Base of every body: frozen, strict about names; its docstrings are OpenAPI's descriptions."""
 
     model_config = ConfigDict(
         frozen=True,

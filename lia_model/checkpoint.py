@@ -1,0 +1,136 @@
+"""Checkpoint directories: `config.json` and safetensors files, never a pickle.
+
+A directory is written beside its final place and renamed, so that a killed writer leaves no half checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lia_model.networks.build import build_generator
+from lia_model.networks.generator import Generator
+from lia_model.settings import NetworkSettings, Settings
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+GENERATOR = "generator.safetensors"
+
+
+class CheckpointConfig(Settings):
+    """What `config.json` says of the weights beside it."""
+
+    format_version: int
+    """Raised when older readers could misread the directory."""
+    network: NetworkSettings
+    """Shapes of the networks."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Where the weights come from: training settings, data hash, crop rule, MLflow run; free in form."""
+
+
+def write_directory(directory: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, then put it in the place of `directory` by rename."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    write(partial)
+    if directory.exists():
+        shutil.rmtree(directory)
+    partial.rename(directory)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write a module's state dict as safetensors."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, path)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Read `path` into `module`, every tensor accounted for.
+
+    Raises:
+        ValueError: the file is missing, is not safetensors, or holds other names or shapes than the module.
+    """
+    state = read_tensors(path)
+    wanted = module.state_dict()
+    wrong = [
+        name
+        for name in sorted(wanted.keys() | state.keys())
+        if name not in wanted or name not in state or wanted[name].shape != state[name].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit this {type(module).__name__}: {len(wrong)} of {len(wanted)} tensors are missing, "
+            f"unknown or of another shape (first: {wrong[0]}); use the file that belongs to this config.json"
+        )
+    module.load_state_dict(state)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        ValueError: the file is missing or is not safetensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; a file with weights in safetensors format is needed here")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file ({error}); fetch or convert it again") from None
+
+
+def read_config(directory: Path) -> CheckpointConfig:
+    """Read `config.json` of a checkpoint directory.
+
+    Raises:
+        ValueError: there is none, it is not one of ours, or it is of a newer format.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{directory} is no checkpoint directory: it holds no {CONFIG}; give one that `lia train` wrote")
+    try:
+        config = CheckpointConfig.model_validate(json.loads(path.read_text()))
+    except (json.JSONDecodeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a checkpoint's config ({reason}); restore it from where it came") from None
+    if config.format_version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {config.format_version}, this program reads up to {FORMAT_VERSION}: update it"
+        )
+    return config
+
+
+def write_config(directory: Path, network: NetworkSettings, provenance: dict[str, Any]) -> None:
+    """Write `config.json` into `directory`."""
+    config = CheckpointConfig(format_version=FORMAT_VERSION, network=network, provenance=provenance)
+    (directory / CONFIG).write_text(json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def save_generator(directory: Path, generator: Generator, provenance: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint directory that holds the generator alone."""
+
+    def write(folder: Path) -> None:
+        write_config(folder, generator.settings, provenance or {})
+        save_weights(generator, folder / GENERATOR)
+
+    write_directory(directory, write)
+
+
+def load_generator(directory: Path) -> Generator:
+    """Return the generator of a checkpoint directory, in evaluation mode on the CPU.
+
+    Raises:
+        ValueError: the directory is not a checkpoint, or its files do not fit together.
+    """
+    generator = build_generator(read_config(directory).network, seed=0)
+    load_weights(generator, directory / GENERATOR)
+    return generator.eval()

@@ -1,0 +1,157 @@
+"""Training pairs and whole clips, read by index from the shards that `preprocessing.shards` wrote.
+
+The index beside the tars gives offset and size of every frame, so that the pairs of a step are a pure function of
+(seed, step, rank): any number of workers sees every clip, and resuming needs nothing but the step.
+Axes: B batch, T frames, H W S pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Split = str
+
+
+def to_float(images: UInt8[np.ndarray, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
+    """Return RGB bytes as floats in [-1, 1]: v / 127.5 - 1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_bytes(images: Float[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "T H W 3"]:
+    """Return floats in [-1, 1] as RGB bytes, clamped and rounded: the inverse of `to_float`."""
+    scaled = images.float().add(1).mul(127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a split, as the manifest describes it."""
+
+    key: str
+    num_frames: int
+    index: int
+    """Position in the split's index."""
+    info: dict[str, Any]
+    """The manifest's entry: source, url, identity, times, by_time, follows."""
+
+
+class ShardedClips:
+    """The clips of one split, decoded frame by frame.
+
+    Raises:
+        ValueError: the directory holds no shards, or none of that split.
+    """
+
+    def __init__(self, shards: Path, split: Split) -> None:
+        self.directory = shards / split
+        manifest = read_manifest(shards)
+        index_path = self.directory / "index.npz"
+        if not index_path.is_file():
+            raise ValueError(f"{shards} holds no {split} clips: add a source of that split and run `lia shards`")
+        with np.load(index_path) as index:
+            self._tars = [str(name) for name in index["tars"]]
+            self._clip_tar = index["clip_tar"]
+            self._clip_first = index["clip_first"]
+            self._frame_offset = index["frame_offset"]
+            self._frame_size = index["frame_size"]
+            keys = [str(key) for key in index["clip_key"]]
+        self.size_px: int = manifest["size_px"]
+        self.fps: float = manifest["fps"]
+        infos = {entry["key"]: entry for entry in manifest["splits"][split]["clips"]}
+        lengths = np.diff(self._clip_first)
+        self.clips = [Clip(key, int(lengths[i]), i, infos[key]) for i, key in enumerate(keys)]
+        if not self.clips:
+            raise ValueError(f"{shards} holds no {split} clips: add a source of that split and run `lia shards`")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def frame(self, clip: int, frame: int) -> UInt8[np.ndarray, "S S 3"]:
+        """Decode one frame."""
+        return decode_jpeg(self.frame_bytes(clip, frame))
+
+    def frame_bytes(self, clip: int, frame: int) -> bytes:
+        """Return one frame as the JPEG file it is stored as."""
+        at = int(self._clip_first[clip]) + frame
+        with (self.directory / self._tars[self._clip_tar[clip]]).open("rb") as tar:
+            tar.seek(int(self._frame_offset[at]))
+            return tar.read(int(self._frame_size[at]))
+
+    def frames(self, clip: int, start: int = 0, stop: int | None = None) -> UInt8[np.ndarray, "T S S 3"]:
+        """Decode frames `start` up to `stop` of one clip."""
+        stop = self.clips[clip].num_frames if stop is None else stop
+        return np.stack([self.frame(clip, frame) for frame in range(start, stop)])
+
+
+def read_manifest(shards: Path) -> dict[str, Any]:
+    """Read `manifest.json`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = shards / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{shards} holds no manifest.json: make the shards first with `lia shards`")
+    return json.loads(path.read_text())
+
+
+def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a JPEG file to RGB."""
+    from PIL import Image  # here, so that the model alone imports without Pillow
+
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class PairSampler:
+    """Which pairs a rank trains on at a step: a pure function of the seed.
+
+    Pairs are numbered through the whole training. Every epoch visits all clips once in a new order; two different
+    frames of the visited clip are drawn (lia.md section 6).
+    """
+
+    num_frames: tuple[int, ...]
+    """Frames of each clip, all at least 2."""
+    seed: int
+    rank: int
+    num_ranks: int
+    batch_size: int
+
+    def pairs(self, step: int) -> list[tuple[int, int, int]]:
+        """Return (clip, source frame, driving frame) for each sample of this rank's batch at `step`."""
+        first = (step * self.num_ranks + self.rank) * self.batch_size
+        return [self._pair(number) for number in range(first, first + self.batch_size)]
+
+    def _pair(self, number: int) -> tuple[int, int, int]:
+        epoch, position = divmod(number, len(self.num_frames))
+        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(len(self.num_frames))
+        clip = int(order[position])
+        draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[1, 0, 0, 0]))
+        source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)
+        return clip, int(source), int(driving)
+
+
+class PairLoader:
+    """Batches of (source, driving), floats [B,3,S,S] in [-1, 1], for one rank."""
+
+    def __init__(self, clips: ShardedClips, seed: int, rank: int, num_ranks: int, batch_size: int) -> None:
+        self._clips = clips
+        lengths = tuple(clip.num_frames for clip in clips.clips)
+        self._sampler = PairSampler(lengths, seed, rank, num_ranks, batch_size)
+
+    def batch(self, step: int) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
+        """Decode the batch of `step`."""
+        pairs = self._sampler.pairs(step)
+        source = np.stack([self._clips.frame(clip, frame) for clip, frame, _ in pairs])
+        driving = np.stack([self._clips.frame(clip, frame) for clip, _, frame in pairs])
+        return to_float(source), to_float(driving)

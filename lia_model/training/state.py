@@ -1,0 +1,157 @@
+"""All that a training run is at one step, and its way to disk and back."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from lia_model.checkpoint import (
+    GENERATOR,
+    load_generator,
+    load_weights,
+    read_config,
+    read_tensors,
+    save_weights,
+    write_config,
+    write_directory,
+)
+from lia_model.networks.build import build_discriminator, build_generator
+from lia_model.networks.discriminator import Discriminator
+from lia_model.networks.generator import Generator
+from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
+
+DISCRIMINATOR = "discriminator.safetensors"
+TRAINING = "training.safetensors"
+TRAINING_JSON = "training.json"
+# StyleGAN2 corrects Adam for its lazy regularisers (every 4 and every 16 steps); LIA keeps the factors without them.
+GENERATOR_FACTOR = 4 / 5
+DISCRIMINATOR_FACTOR = 16 / 17
+
+
+@dataclass
+class TrainingState:
+    """Networks, averaged generator, optimisers and the number of updates made."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    step: int
+
+    def released_generator(self, ema_decay: float) -> Generator:
+        """Return the generator to evaluate and to ship: the average, or the last weights where there is none."""
+        return self.average if ema_decay else self.generator
+
+
+def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> TrainingState:
+    """Return the state at step 0: fresh weights from the seed, or those of `init_from`.
+
+    Raises:
+        ValueError: `init_from` is no checkpoint, or one of another shape.
+    """
+    shape = settings.network.at(size_px)
+    generator = build_generator(shape, settings.seed)
+    discriminator = build_discriminator(shape, settings.seed + 1)
+    if settings.init_from is not None:
+        _start_from(Path(settings.init_from), generator, discriminator, shape)
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    average = copy.deepcopy(generator).requires_grad_(False).eval()
+    return TrainingState(
+        generator, discriminator, average, *build_optimizers(generator, discriminator, settings.optimizer), step=0
+    )
+
+
+def _start_from(
+    directory: Path, generator: Generator, discriminator: Discriminator, shape: NetworkSettings
+) -> None:
+    found = read_config(directory).network
+    if found != shape:
+        raise ValueError(
+            f"train.init_from = {directory} is a network of {found.model_dump()}, this training is set to "
+            f"{shape.model_dump()}: make train.network and shards.crop.size_px equal to it"
+        )
+    generator.load_state_dict(load_generator(directory).state_dict())
+    if (directory / DISCRIMINATOR).is_file():
+        load_weights(discriminator, directory / DISCRIMINATOR)
+
+
+def build_optimizers(
+    generator: nn.Module, discriminator: nn.Module, settings: OptimizerSettings
+) -> tuple[Adam, Adam]:
+    """Return Adam for each network, with the published factors (lia.md section 6)."""
+    return tuple(
+        Adam(module.parameters(), lr=rate * factor, betas=(0.0, 0.99**factor), eps=1e-8)
+        for module, rate, factor in (
+            (generator, settings.generator_lr, GENERATOR_FACTOR),
+            (discriminator, settings.discriminator_lr, DISCRIMINATOR_FACTOR),
+        )
+    )  # pyright: ignore[reportReturnType] - two items
+
+
+def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]) -> None:
+    """Write a training checkpoint that `load_state` continues from exactly."""
+
+    def write(folder: Path) -> None:
+        write_config(folder, state.generator.settings, provenance)
+        save_weights(state.generator, folder / GENERATOR)
+        save_weights(state.discriminator, folder / DISCRIMINATOR)
+        tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
+        for prefix, module, optimizer in _optimizers(state):
+            tensors |= _optimizer_tensors(prefix, module, optimizer)
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / TRAINING)
+        (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
+
+    write_directory(directory, write)
+
+
+def load_state(state: TrainingState, directory: Path) -> None:
+    """Bring `state`, built with the same settings, to where a checkpoint stands.
+
+    Raises:
+        ValueError: the directory is not a training checkpoint of these settings.
+    """
+    load_weights(state.generator, directory / GENERATOR)
+    load_weights(state.discriminator, directory / DISCRIMINATOR)
+    tensors = read_tensors(directory / TRAINING)
+    state.average.load_state_dict(_under("average.", tensors))
+    for prefix, module, optimizer in _optimizers(state):
+        _load_optimizer(module, optimizer, _under(prefix, tensors))
+    state.step = json.loads((directory / TRAINING_JSON).read_text())["step"]
+
+
+def _optimizers(state: TrainingState) -> list[tuple[str, nn.Module, Optimizer]]:
+    return [
+        ("generator_optimizer.", state.generator, state.generator_optimizer),
+        ("discriminator_optimizer.", state.discriminator, state.discriminator_optimizer),
+    ]
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_tensors(prefix: str, module: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{prefix}{name}/{key}": value
+        for name, parameter in module.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _load_optimizer(module: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in module.named_parameters():
+        kept = _under(f"{name}/", tensors)
+        if kept:
+            # Adam counts its steps in a tensor on the CPU, its moments stand beside the parameter.
+            optimizer.state[parameter] = {
+                key: value.clone() if key == "step" else value.to(parameter) for key, value in kept.items()
+            }

@@ -1,0 +1,101 @@
+"""One optimizer update of generator and discriminator (Wang et al. 2022, section 3.4; lia.md section 6).
+
+Axes: B batch, S side of the image in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lia_model.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+from lia_model.settings import LossSettings, OptimizerSettings
+
+
+@dataclass(frozen=True)
+class Players:
+    """The two networks as the step calls them, wrapped for data-parallel training or bare, and their optimisers."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+
+
+def training_step(
+    players: Players,
+    source: Float[Tensor, "B 3 S S"],
+    driving: Float[Tensor, "B 3 S S"],
+    *,
+    step: int,
+    losses: LossSettings,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+    autocast: torch.autocast,
+) -> dict[str, Float[Tensor, ""]]:
+    """Update the generator, then the discriminator on the same fake images.
+
+    Args:
+        players: changed in place.
+        source: images in [-1, 1].
+        driving: another frame of the same clip; with absolute motion it is also the target.
+        step: updates made before this one; decides which lazy terms take part.
+        losses: weights of the terms.
+        perceptual: the perceptual distance, None to leave it out.
+        autocast: precision of the forward passes; losses are taken in float32.
+
+    Returns:
+        Every loss of this step before its update, unweighted, detached.
+    """
+    plays = is_adversarial(step, losses)
+    with autocast:
+        fake = players.generator(source, driving)
+    fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
+    values = {"l1": reconstruction_loss(fake, driving)}
+    total = losses.l1_weight * values["l1"]
+    if perceptual is not None and step % losses.perceptual.every_steps == 0:
+        with autocast:
+            values["perceptual"] = perceptual(fake, driving)
+        total = total + losses.perceptual.weight * losses.perceptual.every_steps * values["perceptual"]
+    if plays:
+        players.discriminator.requires_grad_(False)
+        with autocast:
+            logits = players.discriminator(fake)
+        values["generator_adversarial"] = generator_adversarial_loss(logits.to(fake.dtype))
+        total = total + losses.adversarial.weight * losses.adversarial.every_steps * values["generator_adversarial"]
+        players.discriminator.requires_grad_(True)
+    _update(players.generator_optimizer, total)
+    if plays:
+        # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch deviation
+        # do not mix them.
+        with autocast:
+            logits = players.discriminator(torch.cat((driving, fake.detach())), num_batches=2)
+        values["discriminator"] = discriminator_loss(*logits.to(fake.dtype).chunk(2))
+        _update(players.discriminator_optimizer, values["discriminator"])
+    return {name: value.detach() for name, value in values.items()}
+
+
+def is_adversarial(step: int, losses: LossSettings) -> bool:
+    """Tell whether the discriminator takes part in `step`."""
+    game = losses.adversarial
+    return game.weight > 0 and step >= game.start_step and step % game.every_steps == 0
+
+
+def _update(optimizer: Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def learning_rate_factor(step: int, num_steps: int, settings: OptimizerSettings) -> float:
+    """Return the factor in [0, 1] on both learning rates at `step`: linear warm-up, half a cosine at the end."""
+    factor = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+    left = num_steps - step
+    if left < settings.decay_steps:
+        factor *= (1 - math.cos(math.pi * left / settings.decay_steps)) / 2
+    return factor
