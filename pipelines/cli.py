@@ -284,9 +284,11 @@ def stop() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave the services running afterwards.")] = True,
+) -> None:
     """Run the whole loop on a sample clip: out/demo/animation.mp4 and out/demo/report.html."""
     params, environment = _stage()
     from pipelines.demo import run_demo
 
-    run_demo(params, environment, is_kept=os.environ.get("KEEP", "1") != "0")
+    run_demo(params, environment, keep=keep)

@@ -1,0 +1,44 @@
+# The way in: `make demo` runs the whole loop, `make test` every check. Both make .venv first.
+SHELL := /bin/bash
+PYTHON := $(firstword $(foreach name,python3.11 python3.12,$(shell command -v $(name))))
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup demo test check ui stop
+
+help:
+	@echo "make setup   .venv with pinned dependencies (Python 3.11 or 3.12)"
+	@echo "make demo    the whole loop on a sample clip: out/demo/animation.mp4 and report.html; KEEP=0 stops all after it"
+	@echo "make test    every check and test"
+	@echo "make check   style, types and import rules"
+	@echo "make ui      start Prefect, MLflow and Ray and print where they are"
+	@echo "make stop    stop them"
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no python3.11 or python3.12 on PATH: install one of them"; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[data,train,serve,dev]'
+	touch $@
+
+demo: setup
+	lia demo $(if $(filter 0,$(KEEP)),--no-keep)
+
+test: setup
+	lia fetch samples models
+	$(MAKE) check
+	pytest -m "not slow"
+	pytest -m slow
+
+check: setup
+	ruff check .
+	ruff format --check .
+	basedpyright
+	lint-imports
+
+ui: setup
+	lia up
+
+stop: setup
+	lia stop
