@@ -31,8 +31,8 @@ class Animator:
     """Animate a portrait with the motion of a driving video."""
 
     def __init__(self, generator: Generator, device: str = "cpu", precision: Precision = "auto") -> None:
-        self.generator = generator.to(device).eval()
-        self.device = torch.device(device)
+        self.device = resolve_device(device)
+        self.generator = generator.to(self.device).eval()
         self.precision = resolve_precision(precision, self.device)
 
     @classmethod
@@ -41,7 +41,7 @@ class Animator:
 
         Args:
             uri: a checkpoint directory, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-            device: torch's name of it.
+            device: torch's name of it; `auto` is a GPU where there is one, else the CPU.
             precision: `auto` is bf16 where the machine computes it natively, else fp32.
 
         Raises:
@@ -103,6 +103,13 @@ class Animator:
     def _autocast(self) -> torch.autocast:
         dtype = AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the named device, with `auto` decided: CUDA where there is a GPU, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:

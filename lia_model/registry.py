@@ -1,12 +1,30 @@
 """The door to MLflow: runs, metrics, registered models, their aliases, and model URIs → directories.
 
-MLflow is imported inside the functions, so that loading a checkpoint directory needs torch alone.
+MLflow is imported inside the functions, so that loading a checkpoint directory needs torch alone. The store is the
+one that MLFLOW_TRACKING_URI names, or the one handed in.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "lia"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous-champion"
+MAX_PARAM_CHARS = 6000
+# What a registered version needs beside its own code; the versions are those of the installation that logs it.
+SERVED_PACKAGES = ("jaxtyping", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 
 
 @dataclass(frozen=True)
@@ -36,3 +54,224 @@ def resolve(uri: str | Path) -> ResolvedModel:
             "name one that exists"
         )
     return ResolvedModel(directory.resolve(), directory.name, None)
+
+
+def _resolve_registered(uri: str) -> ResolvedModel:
+    from mlflow import MlflowException, artifacts
+
+    name, version = parse_model_uri(uri)
+    if not version.isdigit():
+        found = version_of(name, version)
+        if found is None:
+            raise ValueError(f"no model {name!r} has the alias {version!r}: register one with `lia release`")
+        version = found
+    try:
+        folder = Path(artifacts.download_artifacts(f"models:/{name}/{version}"))
+    except MlflowException as error:
+        raise ValueError(f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version") from None
+    return ResolvedModel(folder / "artifacts" / "checkpoint", name, version)
+
+
+def parse_model_uri(uri: str) -> tuple[str, str]:
+    """Split `models:/NAME@ALIAS` or `models:/NAME/VERSION` into the name and the alias or version.
+
+    Raises:
+        ValueError: it is of neither form.
+    """
+    name, _, version = uri.removeprefix("models:/").partition("@" if "@" in uri else "/")
+    if not name or not version:
+        raise ValueError(f"got model URI {uri!r}; allowed are models:/NAME@ALIAS and models:/NAME/VERSION")
+    return name, version
+
+
+def client(tracking_uri: str | None = None) -> MlflowClient:
+    """Return a client of the given store, or of the one in MLFLOW_TRACKING_URI."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri)
+
+
+class Run:
+    """One MLflow run, written by id, so that driver and rank 0 log to the same one."""
+
+    def __init__(self, run_id: str, tracking_uri: str | None = None) -> None:
+        self.run_id = run_id
+        self._client = client(tracking_uri)
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Log finite numbers at a training step."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Log settings; MLflow refuses to change one that is already there."""
+        from mlflow.entities import Param
+
+        flat = [Param(name, str(value)[:MAX_PARAM_CHARS]) for name, value in flatten(values).items()]
+        self._client.log_batch(self.run_id, params=flat)
+
+    def log_image(self, name: str, step: int, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Log an RGB picture that MLflow shows along its step slider."""
+        self._client.log_image(self.run_id, image, key=name, step=step)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file into the run."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, over older values."""
+        for name, value in tags.items():
+            self._client.set_tag(self.run_id, name, value)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.run_id, status)
+
+    def metric_history(self, name: str) -> list[tuple[int, float]]:
+        """Return (step, value) in order of steps; a step logged again after a resume counts once, by its last value."""
+        history = self._client.get_metric_history(self.run_id, name)
+        return sorted({metric.step: metric.value for metric in history}.items())
+
+    def metric_names(self) -> list[str]:
+        """Return the names of all metrics of the run."""
+        return sorted(self._client.get_run(self.run_id).data.metrics)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys with dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+    """Return the run called `name`, reopened where an earlier process left it, else new.
+
+    Args:
+        name: the run's name, unique within the experiment.
+        artifacts: absolute folder of the experiment's files; decided when the experiment is first made.
+        params: settings, logged once.
+        tags: logged anew each time.
+    """
+    store = client()
+    experiment = _experiment_id(store, artifacts)
+    found = store.search_runs([experiment], filter_string=f"attributes.run_name = '{name}'", max_results=1)
+    run_id = found[0].info.run_id if found else store.create_run(experiment, run_name=name).info.run_id
+    run = Run(run_id)
+    if found:
+        store.update_run(run_id, status="RUNNING")
+    run.log_params(params)
+    run.set_tags(tags)
+    return run
+
+
+def _experiment_id(store: MlflowClient, artifacts: Path) -> str:
+    experiment = store.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return experiment.experiment_id
+    return store.create_experiment(EXPERIMENT, artifact_location=artifacts.absolute().as_uri())
+
+
+def log_dataset(run: Run, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
+    """Name the data set that a run was trained on.
+
+    Args:
+        run: the run.
+        name: the data set's name.
+        digest: at most 36 characters.
+        source: where it lies.
+        profile: counts.
+    """
+    import json
+
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=name,
+        digest=digest,
+        source_type="local",
+        source=json.dumps({"uri": source}),
+        profile=json.dumps(dict(profile)),
+    )
+    client().log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) -> str:
+    """Log a checkpoint directory as a model of its run, register it and return the new version.
+
+    The model carries its code and the exact versions of what it needs, so that it loads from any folder; its weights
+    stay safetensors.
+    """
+    from importlib.metadata import version
+
+    import mlflow
+
+    package = Path(__file__).parent
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(package / "pyfunc.py"),
+            artifacts={"checkpoint": str(checkpoint)},
+            code_paths=[str(package)],
+            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in SERVED_PACKAGES],
+            signature=_signature(),
+        )
+    store = client()
+    if not store.search_registered_models(filter_string=f"name = '{name}'"):
+        store.create_registered_model(name)
+    entry = store.create_model_version(
+        name, info.model_uri, run_id=run_id, tags=dict(tags), model_id=info.model_id
+    )
+    return str(entry.version)
+
+
+def _signature() -> Any:  # noqa: ANN401 - MLflow's class, not to be imported at the top
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    pixels = np.dtype(np.uint8)
+    return ModelSignature(
+        inputs=Schema(
+            [TensorSpec(pixels, (1, -1, -1, 3), name="source"), TensorSpec(pixels, (-1, -1, -1, 3), name="driving")]
+        ),
+        outputs=Schema([TensorSpec(pixels, (-1, -1, -1, 3))]),
+    )
+
+
+def version_of(name: str, alias: str) -> str | None:
+    """Return the version that bears an alias, or None where no version does."""
+    from mlflow import MlflowException
+
+    try:
+        return str(client().get_model_version_by_alias(name, alias).version)
+    except MlflowException:
+        return None
+
+
+def version_of_run(name: str, run_id: str) -> str | None:
+    """Return the newest version registered from a run, or None."""
+    found = client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return str(max(int(entry.version) for entry in found)) if found else None
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Point an alias at a version."""
+    client().set_registered_model_alias(name, alias, version)
+
+
+def delete_alias(name: str, alias: str) -> None:
+    """Take an alias away."""
+    client().delete_registered_model_alias(name, alias)
+
+
+def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a registered version."""
+    store = client()
+    for key, value in tags.items():
+        store.set_model_version_tag(name, version, key, value)

@@ -172,7 +172,7 @@ class JobStore:
         return self._report(job, "frames_done = ?, frames_total = ?", (frames_done, frames_total))
 
     def finish(self, job: Job, produced: Path, num_frames: int) -> bool:
-        """Move `produced` to the job's output as its result; False, and nothing moved, if the lease is lost."""
+        """Move `produced` to the job's output as its result; False, nothing moved, if the lease is lost."""
         make_durable(produced)
         with self._transaction() as db:
             done = _update_held(

@@ -181,6 +181,13 @@ class BatchStatus(Message):
     """Where to ask again."""
 
 
+class ModelList(Message):
+    """Answer to the question what the server animates with."""
+
+    models: list[ModelVersion]
+    """One, for now."""
+
+
 class Health(Message):
     """Answer of the health check."""
 

@@ -1,0 +1,136 @@
+"""The queue's other end: a loop that takes one job after another, animates it and reports.
+
+A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than it lasts.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lia_model.animation import (
+    AnimationRequest,
+    FaceCropper,
+    NoFaceError,
+    StoppedError,
+    animate_file,
+)
+from lia_model.animator import Animator
+from lia_model.media import UnreadableMediaError
+from lia_model.serving.jobs import Job, JobStore
+from lia_model.serving.messages import Error
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+"""Pause between two looks into an empty queue."""
+REPORT_S = 0.5
+"""Least time between two notes of progress."""
+RENEWALS_A_LEASE = 4
+
+
+class Worker:
+    """Animates the jobs of one store with one model, in its own thread."""
+
+    def __init__(self, jobs: JobStore, animator: Animator, cropper: FaceCropper, batch_size: int) -> None:
+        """Hand in the parts; `start` begins the work."""
+        self._jobs = jobs
+        self._animator = animator
+        self._cropper = cropper
+        self._batch_size = batch_size
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="animations", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether jobs are being taken."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the current frame; the job in hand goes back into the queue."""
+        self._stopping.set()
+        self._thread.join()
+
+    def perform(self, job: Job) -> None:
+        """Bring one claimed job to its end, or back into the queue after an accident."""
+        try:
+            self._animate(job)
+        except NoFaceError as error:
+            self._jobs.fail(job, Error(code="no_face", message=str(error)))
+        except UnreadableMediaError as error:
+            self._jobs.fail(job, Error(code="unreadable_media", message=str(error)))
+        except StoppedError:
+            self._jobs.give_back(job, "the server was stopped")
+        except Exception as error:  # noqa: BLE001 - one job's accident must not end the others
+            logger.exception("job %s had an accident", job.id)
+            self._jobs.give_back(job, f"{type(error).__name__}: {error}")
+        finally:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            self._drop_uploads(job)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            job = self._jobs.claim()
+            if job is None:
+                self._stopping.wait(POLL_S)
+            else:
+                self.perform(job)
+
+    def _animate(self, job: Job) -> None:
+        # What an attempt that was killed left behind.
+        shutil.rmtree(job.folder, ignore_errors=True)
+        job.folder.mkdir(parents=True)
+        produced = job.folder / "result.mp4"
+        request = AnimationRequest(
+            job.order.source, job.order.driving, produced, job.order.mode, self._batch_size
+        )
+        noted_s = -REPORT_S
+
+        def progress(done: int, total: int) -> None:
+            nonlocal noted_s
+            if time.monotonic() - noted_s >= REPORT_S:
+                self._jobs.advance(job, done, total)
+                noted_s = time.monotonic()
+
+        with self._lease(job) as lost:
+            cropper = self._cropper if job.order.crop else None
+            result = animate_file(
+                self._animator,
+                cropper,
+                request,
+                progress,
+                should_stop=lambda: lost.is_set() or self._stopping.is_set(),
+            )
+        self._jobs.finish(job, produced, result.num_frames)
+
+    @contextmanager
+    def _lease(self, job: Job) -> Iterator[threading.Event]:
+        """Renew the job's lease until the block ends; the event is set when it is lost."""
+        lost, ended = threading.Event(), threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(self._jobs.lease_s / RENEWALS_A_LEASE):
+                if not self._jobs.renew(job):
+                    lost.set()
+                    return
+
+        thread = threading.Thread(target=renew, name=f"lease {job.id}", daemon=True)
+        thread.start()
+        try:
+            yield lost
+        finally:
+            ended.set()
+            thread.join()
+
+    def _drop_uploads(self, job: Job) -> None:
+        """Delete what was uploaded for a job that has ended; a batch's files are their owner's."""
+        now = self._jobs.get(job.id)
+        if job.batch is None and (now is None or now.status.is_final):
+            job.order.source.unlink(missing_ok=True)
+            job.order.driving.unlink(missing_ok=True)

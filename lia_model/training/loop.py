@@ -1,0 +1,199 @@
+"""The training loop in pure torch, the same under Ray Train, alone on a GPU machine and in tests.
+
+Run as `python -m lia_model.training.loop DIR` it trains on DIR/shards with the settings in DIR/train.json (the
+`train` section of params.yaml as JSON) and leaves DIR/checkpoints; a second call resumes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from lia_model.checkpoint import save_generator
+from lia_model.data import PairLoader, ShardedClips, to_bytes
+from lia_model.perceptual import PerceptualLoss, build_features
+from lia_model.settings import TrainSettings
+from lia_model.training.ema import update_average
+from lia_model.training.state import TrainingState, load_state, new_state, save_state
+from lia_model.training.step import Players, learning_rate_factor, training_step
+
+log = logging.getLogger(__name__)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells the outside; every rank calls them at the same steps."""
+
+    on_metrics: Callable[[int, dict[str, float]], None] = _nothing
+    """Mean losses since the last call, and pairs per second of this rank."""
+    on_strip: Callable[[int, UInt8[np.ndarray, "H W 3"]], None] = _nothing
+    """A picture of source, driving and result rows."""
+    on_checkpoint: Callable[[TrainingState], None] = _nothing
+    """Time to save; also called after the last step."""
+
+
+@dataclass
+class _Means:
+    """Losses summed between two reports."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    since: float = field(default_factory=time.perf_counter)
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def read(self, num_pairs: int) -> dict[str, float]:
+        means = {f"loss/{name}": float(total) / self.counts[name] for name, total in self.sums.items()}
+        means["speed/pairs_per_s"] = num_pairs / (time.perf_counter() - self.since)
+        return means
+
+
+def run(
+    state: TrainingState,
+    loader: PairLoader,
+    settings: TrainSettings,
+    hooks: Hooks,
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+) -> None:
+    """Train from `state.step` to `settings.num_steps`, changing `state` in place.
+
+    Args:
+        state: where to start.
+        loader: this rank's pairs by step.
+        settings: the run's settings.
+        hooks: receivers of metrics, pictures and checkpoints.
+        wrap: makes a network data-parallel; the identity in a single process.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the last checkpoint stands.
+    """
+    device = next(state.generator.parameters()).device
+    players = Players(
+        wrap(state.generator),
+        wrap(state.discriminator),
+        state.generator_optimizer,
+        state.discriminator_optimizer,
+    )
+    perceptual = build_perceptual(settings, device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+    base_rates = _rates(state)
+    means = _Means()
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(loader.batch, state.step)
+        while state.step < settings.num_steps:
+            source, driving = (images.to(device, non_blocking=True) for images in upcoming.result())
+            upcoming = pool.submit(loader.batch, state.step + 1)
+            _set_rates(state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer))
+            values = training_step(
+                players,
+                source,
+                driving,
+                step=state.step,
+                losses=settings.losses,
+                perceptual=perceptual,
+                autocast=autocast,
+            )
+            state.step += 1
+            if settings.ema_decay:
+                update_average(state.average, state.generator, settings.ema_decay, state.step)
+            means.add(values)
+            means = _report(state, settings, hooks, means, (source, driving))
+
+
+def build_perceptual(settings: TrainSettings, device: torch.device) -> PerceptualLoss | None:
+    """Return the perceptual loss on `device`, or None where its weight is 0."""
+    chosen = settings.losses.perceptual
+    if not chosen.weight:
+        return None
+    return PerceptualLoss(build_features(chosen.backbone, chosen.weights)).to(device)
+
+
+def _report(
+    state: TrainingState, settings: TrainSettings, hooks: Hooks, means: _Means, batch: tuple[Tensor, Tensor]
+) -> _Means:
+    is_last = state.step == settings.num_steps
+    if state.step % settings.log_every_steps == 0 or is_last:
+        interval = sum(means.counts.values()) and means.counts["l1"]
+        values = means.read(interval * settings.batch_size_per_worker)
+        wrong = [name for name, value in values.items() if not np.isfinite(value)]
+        if wrong:
+            raise FloatingPointError(f"{wrong[0]} is {values[wrong[0]]} at step {state.step}: lower the learning rates")
+        hooks.on_metrics(state.step, values)
+        means = _Means()
+    if state.step % settings.strip_every_steps == 0 or is_last:
+        hooks.on_strip(state.step, sample_strip(state, settings, *batch))
+    if state.step % settings.checkpoint_every_steps == 0 or is_last:
+        hooks.on_checkpoint(state)
+    return means
+
+
+@torch.no_grad()
+def sample_strip(
+    state: TrainingState, settings: TrainSettings, source: Tensor, driving: Tensor, num_columns: int = 8
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a picture with up to `num_columns` pairs: source, driving and result, one row each."""
+    source, driving = source[:num_columns], driving[:num_columns]
+    result = state.released_generator(settings.ema_decay)(source, driving)
+    return np.concatenate([np.concatenate(list(to_bytes(row)), axis=1) for row in (source, driving, result)])
+
+
+def _rates(state: TrainingState) -> list[float]:
+    # Adam's own `lr` is what the schedule scales; it is not part of a checkpoint.
+    return [
+        group["lr"]
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer)
+        for group in optimizer.param_groups
+    ]
+
+
+def _set_rates(state: TrainingState, rates: list[float], factor: float) -> None:
+    groups = state.generator_optimizer.param_groups + state.discriminator_optimizer.param_groups
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate * factor
+
+
+def train_directory(directory: Path) -> Path:
+    """Train alone in this process on `directory`, resuming; return the checkpoint of the released generator."""
+    settings = TrainSettings.model_validate_json((directory / "train.json").read_text())
+    device = torch.device("cuda" if settings.use_gpu else "cpu")
+    torch.set_num_threads(settings.num_threads)
+    clips = ShardedClips(directory / "shards", "train")
+    state = new_state(settings, clips.size_px, device)
+    latest = directory / "checkpoints" / "latest"
+    if latest.is_dir():
+        load_state(state, latest)
+    provenance = {"train": settings.model_dump(mode="json")}
+    run(
+        state,
+        PairLoader(clips, settings.seed, rank=0, num_ranks=1, batch_size=settings.batch_size_per_worker),
+        settings,
+        Hooks(
+            on_metrics=lambda step, values: log.info("step %d %s", step, values),
+            on_checkpoint=lambda state: save_state(state, latest, provenance),
+        ),
+    )
+    final = directory / "checkpoints" / "final"
+    save_generator(final, state.released_generator(settings.ema_decay), provenance)
+    return final
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log.info("%s", train_directory(Path(sys.argv[1])))
