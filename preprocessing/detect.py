@@ -8,7 +8,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,7 @@ class FaceDetector:
     """
 
     def __init__(self, models: Path, min_score: float, pad_px: int) -> None:
+        """Load the weights."""
         require_models(models)
         self._pad_px = pad_px
         options = onnxruntime.SessionOptions()
@@ -89,7 +90,7 @@ class FaceDetector:
                 "a detector such as scrfd.onnx is needed; run `lia fetch models`"
             ) from error
         analysis.prepare(ctx_id=-1, det_thresh=min_score, det_size=INPUT_SIZE)
-        self._model = analysis.det_model
+        self._model: Any = analysis.det_model
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Return the faces of a uint8 RGB [H, W, 3] image, surest first; an empty list where there is none."""

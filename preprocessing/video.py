@@ -14,6 +14,8 @@ from typing import NamedTuple, Self
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -42,8 +44,15 @@ class VideoInfo:
     """As the header has it, or by duration and rate where it says nothing."""
     duration_s: float
     """Of the video track."""
-    has_audio: bool
     codec: str
+    """Of the video track."""
+    audio_codec: str | None
+    """Of the first audio track; None without sound."""
+
+    @property
+    def has_audio(self) -> bool:
+        """Return whether there is sound."""
+        return self.audio_codec is not None
 
 
 class Frame(NamedTuple):
@@ -63,20 +72,21 @@ def probe(path: Path) -> VideoInfo:
         stream = _video_stream(container, path)
         try:
             first = next(container.decode(stream))
-        except (av.FFmpegError, StopIteration) as error:
+        except (FFmpegError, StopIteration) as error:
             raise _unreadable(path, "no frame of it decodes") from error
         is_turned = round(first.rotation / 90) % 2 == 1
         width, height = (first.height, first.width) if is_turned else (first.width, first.height)
         fps = Fraction(stream.average_rate or stream.guessed_rate or 25)
         duration_s = _claimed_duration_s(container, stream)
+        sound = container.streams.audio
         return VideoInfo(
             width_px=width,
             height_px=height,
             fps=fps,
             num_frames=stream.frames or round(duration_s * fps),
             duration_s=duration_s,
-            has_audio=bool(container.streams.audio),
             codec=stream.codec_context.name,
+            audio_codec=sound[0].codec_context.name if sound else None,
         )
 
 
@@ -112,15 +122,15 @@ def decode(path: Path, fps: Fraction | int | None = None) -> Iterator[Frame]:
             yield Frame(_upright_rgb(shown.frame), float(shown.start))
         return
     count = 0
-    image: Image | None = None
+    last: VideoFrame | None = None
     for shown in _frames(path):
-        image = None
+        image: Image | None = None
         while (count + Fraction(1, 2)) / fps < shown.end:
             image = _upright_rgb(shown.frame) if image is None else image
             yield Frame(image, float(count / Fraction(fps)))
             count += 1
         last = shown.frame
-    if count == 0:
+    if count == 0 and last is not None:
         yield Frame(_upright_rgb(last), 0.0)
 
 
@@ -147,13 +157,14 @@ class VideoWriter:
         path: the finished file.
         fps: exact rate, such as Fraction(30000, 1001).
         size: (width, height) in pixels of the images to come.
-        audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to AAC where
-            not; sound beyond the video's end is left out. None, or a file without sound, gives a silent video.
+        audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to AAC
+            where not; sound beyond the video's end is left out. None, or a file without sound, gives a silent video.
     """
 
     def __init__(
         self, path: Path, fps: Fraction, size: tuple[int, int], audio_from: Path | None = None
     ) -> None:
+        """Set up; nothing is written before the context is entered."""
         self._path = path
         self._partial = path.with_name(f".{path.name}.partial")
         self._fps = Fraction(fps)
@@ -217,7 +228,8 @@ class VideoWriter:
 class _AudioCopy:
     """The first audio track of a file, muxed into an output step by step as the video advances."""
 
-    def __init__(self, source: Path, output: av.container.OutputContainer) -> None:
+    def __init__(self, source: Path, output: OutputContainer) -> None:
+        """Open the source and add an audio stream to the output, where there is sound."""
         self._input = _open(source)
         self._output = output
         self._packets: Iterator[av.Packet] = iter(())
@@ -253,7 +265,7 @@ class _AudioCopy:
         assert self._stream is not None
         shift = round(self._offset / packet.time_base)
         if self._is_copied:
-            packet.pts -= shift
+            packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = packet.pts
             packet.stream = self._stream
             self._output.mux(packet)
@@ -300,7 +312,7 @@ def _frames(path: Path, stop_at_error: bool = False) -> Iterator[_Shown]:
                         continue
                     yield _Shown(waiting[0], waiting[1], start)
                 waiting = (frame, start)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             if not stop_at_error:
                 raise _unreadable(path, "it breaks off in the middle") from error
             logger.warning("%s breaks off in the middle", path.name)
@@ -310,15 +322,15 @@ def _frames(path: Path, stop_at_error: bool = False) -> Iterator[_Shown]:
         yield _Shown(waiting[0], waiting[1], waiting[1] + lasts)
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         reason = "there is no such file" if not path.is_file() else "it is not a video"
         raise _unreadable(path, reason) from error
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> VideoStream:
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     if not container.streams.video:
         raise _unreadable(path, "it has no video track")
     stream = container.streams.video[0]
@@ -326,7 +338,7 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> VideoSt
     return stream
 
 
-def _claimed_duration_s(container: av.container.InputContainer, stream: VideoStream) -> float:
+def _claimed_duration_s(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base
@@ -337,8 +349,8 @@ def _start(stream: VideoStream) -> Fraction:
 
 
 def _upright_rgb(frame: VideoFrame) -> Image:
-    """Return the frame's pixels, turned as the file's display matrix asks (its angle is counter-clockwise)."""
-    image = frame.to_ndarray(format="rgb24")
+    """Return the pixels, turned as the file's display matrix asks (its angle is counter-clockwise)."""
+    image = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     num_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, num_turns)) if num_turns else image
 

@@ -1,0 +1,178 @@
+"""The two tables in which every source and every candidate clip is in exactly one state. Parquet, sorted, without times of day.
+
+`sources.parquet` is written by the stage download alone, `clips.parquet` by shards alone.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from preprocessing.outcome import DownloadStatus
+from preprocessing.sources import Source
+
+
+class Download(BaseModel):
+    """What became of one source's download; the facts about the file are None unless it is verified."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    status: DownloadStatus
+    """The outcome."""
+    error: str | None = None
+    """One line for people."""
+    file: str | None = None
+    """Name of the file in the raw folder."""
+    size_bytes: int | None = None
+    """Its length."""
+    sha256: str | None = None
+    """Its hash."""
+    format_id: str | None = None
+    """The downloader's name of the chosen format."""
+    vcodec: str | None = None
+    """Video codec."""
+    acodec: str | None = None
+    """Audio codec, None without sound."""
+    width_px: int | None = None
+    """Width of the upright frame."""
+    height_px: int | None = None
+    """Height of the upright frame."""
+    fps: float | None = None
+    """Average frame rate."""
+    duration_s: float | None = None
+    """Seconds of video that decode."""
+    downloader: str | None = None
+    """Name and version of the program that fetched it."""
+
+
+class SourceRow(BaseModel):
+    """A source and its download."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source
+    download: Download
+
+
+class ClipRow(BaseModel):
+    """One candidate clip, or a source that gave none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    key: str
+    """The clip's key, or the row key of a source without clips."""
+    source_key: str
+    """sha1 of the source's address."""
+    url: str
+    """The address."""
+    outcome: str
+    """kept, filtered or failed."""
+    reason: str | None = None
+    """Why it was filtered."""
+    error: str | None = None
+    """Why it failed."""
+    retryable: bool | None = None
+    """Whether a rerun may mend the failure."""
+    split: str | None = None
+    """train or test."""
+    identity: str | None = None
+    """Who it shows."""
+    num_frames: int | None = None
+    """Length."""
+    start_s: float | None = None
+    """First frame's time in the source."""
+    end_s: float | None = None
+    """End of the last frame."""
+    face_px: float | None = None
+    """Longer side of the union of the face's boxes."""
+    mean_score: float | None = None
+    """Mean confidence of the detected faces."""
+
+    @property
+    def label(self) -> str:
+        """Return the word under which the row is counted."""
+        return f"{self.outcome}({self.reason})" if self.reason else self.outcome
+
+
+_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+SOURCES_SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(("url", "key", "source_id"), _TEXT),
+        **dict.fromkeys(("start_s", "end_s"), _REAL),
+        "bbox": pa.list_(_REAL),
+        "bbox_size": pa.list_(_WHOLE),
+        **dict.fromkeys(("identity", "split", "licence", "note", "extra"), _TEXT),
+        **dict.fromkeys(("status", "error", "file"), _TEXT),
+        "size_bytes": _WHOLE,
+        **dict.fromkeys(("sha256", "format_id", "vcodec", "acodec"), _TEXT),
+        **dict.fromkeys(("width_px", "height_px"), _WHOLE),
+        **dict.fromkeys(("fps", "duration_s"), _REAL),
+        "downloader": _TEXT,
+    }
+)
+CLIPS_SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(("key", "source_key", "url", "outcome", "reason", "error"), _TEXT),
+        "retryable": pa.bool_(),
+        **dict.fromkeys(("split", "identity"), _TEXT),
+        "num_frames": _WHOLE,
+        **dict.fromkeys(("start_s", "end_s", "face_px", "mean_score"), _REAL),
+    }
+)
+
+
+def write_sources(path: Path, rows: Sequence[SourceRow]) -> None:
+    """Write the table of sources, sorted by key and part."""
+    records = []
+    for row in sorted(rows, key=lambda row: row.source.row_key):
+        extra = json.dumps(row.source.extra, sort_keys=True)
+        records.append(row.source.model_dump() | {"extra": extra} | row.download.model_dump(mode="json"))
+    _write(path, records, SOURCES_SCHEMA)
+
+
+def read_source_rows(path: Path) -> list[SourceRow]:
+    """Read the table of sources.
+
+    Raises:
+        ValueError: there is none yet.
+    """
+    if not path.is_file():
+        raise ValueError(f"got no ledger at {path}; the stage download writes it; run `lia download`")
+    rows = []
+    for record in pq.read_table(path).to_pylist():
+        record["extra"] = json.loads(record["extra"])
+        download = {name: record.pop(name) for name in Download.model_fields}
+        rows.append(SourceRow(source=Source(**record), download=Download(**download)))
+    return rows
+
+
+def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
+    """Write the table of clips, sorted by key."""
+    _write(path, [row.model_dump() for row in sorted(rows, key=lambda row: row.key)], CLIPS_SCHEMA)
+
+
+def read_clip_rows(path: Path) -> list[ClipRow]:
+    """Read the table of clips."""
+    return [ClipRow(**record) for record in pq.read_table(path).to_pylist()]
+
+
+def count_sources(rows: Sequence[SourceRow]) -> dict[str, int]:
+    """Return how many sources are in each state, all states named."""
+    counts = Counter(row.download.status for row in rows)
+    return {status.value: counts[status] for status in DownloadStatus}
+
+
+def count_clips(rows: Sequence[ClipRow]) -> dict[str, int]:
+    """Return how many rows have each outcome, `kept` always among them."""
+    return dict(sorted(({"kept": 0} | Counter(row.label for row in rows)).items()))
+
+
+def _write(path: Path, records: list[dict], schema: pa.Schema) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), partial)
+    partial.replace(path)

@@ -1,0 +1,69 @@
+"""What a clip is: its metadata as stored in the shards, and its frames on the way there."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Clip(BaseModel):
+    """Metadata of one clip, the json member of its sample. Holds no time and no local path, so that it is deterministic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    key: str
+    """Name of the sample; without dots, since webdataset's keys end at the first one."""
+    source_key: str
+    """sha1 of the source's address."""
+    url: str
+    """Where the video came from."""
+    licence: str | None
+    """Its terms, as the list of sources has them."""
+    identity: str | None
+    """Who it shows, as the list of sources has it."""
+    split: Literal["train", "test"]
+    """Where it belongs."""
+    by_time: bool
+    """Whether the source was divided by time, so that train and test show the same person."""
+    follows: str | None
+    """Key of the train clip that this test clip continues, with the same crop."""
+    start_s: float
+    """First frame's time in the source."""
+    end_s: float
+    """End of the last frame."""
+    num_frames: int
+    """How many frames follow."""
+    fps: int
+    """Their rate."""
+    size_px: int
+    """Side of the frames."""
+    crop_rule: str
+    """Name of the crop rule."""
+    crop_box: tuple[int, int, int, int]
+    """Left, top, right, bottom in the source's frame; may reach outside it."""
+    frame_size_px: tuple[int, int]
+    """Width and height of the source's frame."""
+    mean_score: float
+    """Mean confidence of the detected faces."""
+
+
+class PreparedClip(BaseModel):
+    """A clip whose frames lie ready as JPEG, one after the other in one file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    clip: Clip
+    """Metadata."""
+    file: Path
+    """The JPEG files, concatenated."""
+    frame_bytes: list[int]
+    """Length of each."""
+
+    def frames(self) -> list[bytes]:
+        """Read the JPEG files."""
+        data = self.file.read_bytes()
+        frames, offset = [], 0
+        for size in self.frame_bytes:
+            frames.append(data[offset : offset + size])
+            offset += size
+        return frames
