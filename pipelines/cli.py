@@ -11,7 +11,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,22 +35,6 @@ class Fetchable(StrEnum):
 
     SAMPLES = "samples"
     MODELS = "models"
-
-
-class Mode(StrEnum):
-    """How driving motion is applied to the source."""
-
-    RELATIVE = "relative"
-    ABSOLUTE = "absolute"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the networks."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
@@ -204,23 +188,26 @@ def animate(
     model: Annotated[
         str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")
     ] = "models:/lia@champion",
-    mode: Annotated[Mode, typer.Option(help="relative keeps the source's own pose.")] = Mode.RELATIVE,
+    mode: Annotated[
+        Literal["relative", "absolute"], typer.Option(help="relative keeps the source's own pose.")
+    ] = "relative",
     crop: Annotated[bool, typer.Option(help="Crop both to the face first.")] = True,
-    precision: Annotated[Precision, typer.Option(help="Arithmetic of the networks.")] = Precision.AUTO,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Arithmetic of the networks.")
+    ] = "auto",
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU if there is one.")
     ] = "auto",
 ) -> None:
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
     environment = _environment()
-    from pipelines.animate import Animation, run_animate
+    from lia_model.animation import AnimationRequest
+    from pipelines.animate import Means, run_animate
     from pipelines.params import read_params
 
-    order = Animation(
-        source=source, driving=driving, output=output, mode=mode.value, crop=crop, model=model,
-        precision=precision.value, device=device,
-    )  # fmt: skip
-    result = run_animate(read_params(environment.root / "params.yaml"), environment, order)
+    params = read_params(environment.root / "params.yaml")
+    files = AnimationRequest(source, driving, output, mode, params.serve.batch_size)
+    result = run_animate(params, environment, files, Means(model, device, precision, crop))
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 
 
