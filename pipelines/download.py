@@ -1,4 +1,4 @@
-"""Stage download: every source of the list to a verified file in data/raw and a row in data/ledger/sources.parquet."""
+"""Stage download: every source of the list to a verified file in data/raw and a row in the ledger."""
 
 import json
 import threading

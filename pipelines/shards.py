@@ -1,4 +1,4 @@
-"""Stage shards: every verified video to face-cropped clips in data/shards and rows in data/ledger/clips.parquet."""
+"""Stage shards: every verified video to face-cropped clips in data/shards and rows in the ledger."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from preprocessing.sources import assign_splits
 
 
 def run_shards(params: Params, environment: Environment) -> int:
-    """Make the shards from what is downloaded; finished sources of a run that broke off are not processed again.
+    """Make the shards from what is downloaded; what a run that broke off has finished is not done again.
 
     Raises:
         ValueError: there is no ledger or no face detector.

@@ -1,14 +1,13 @@
-"""One source's life from raw video to prepared clips: decode, detect, track, crop, judge, cut. Read this file first.
+"""One source's life from raw video to prepared clips: the room's table of contents, to be read first.
 
-`process_source` is the table of contents. `process_isolated` runs it in a process of its own (`python -m preprocessing.clip`),
-so that a video that crashes its decoder costs one source.
+`process_source` is the table of contents. `process_isolated` runs it in a process of its own (`python -m
+preprocessing.clip`), so that a video that crashes its decoder costs one source.
 """
 
 import hashlib
 import io
 import logging
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -110,7 +109,7 @@ def process_isolated(job: Job) -> Result:
 
 
 def process_source(job: Job) -> Result:
-    """Turn one source into prepared clips in `job.folder` and rows for the ledger; never raises for a bad source."""
+    """Turn one source into prepared clips in `job.folder` and rows for the ledger; a bad source is a row."""
     require_models(job.models)
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
@@ -124,7 +123,8 @@ def process_source(job: Job) -> Result:
         rows = rows or [_source_row(job, Filtered("no_face"))]
     except UnreadableVideo as error:
         rows, prepared = [_source_row(job, Failed(str(error), retryable=False))], []
-    except Exception as error:  # noqa: BLE001  (the clip's boundary: the one place where anything is caught)
+    except Exception as error:
+        # The clip's boundary, the one place where anything is caught: one bad video must not end the run.
         logger.warning("%s failed", job.source.url, exc_info=True)
         rows, prepared = [_source_row(job, Failed(f"{type(error).__name__}: {error}", retryable=True))], []
     result = Result(fingerprint=_fingerprint(job), rows=rows, prepared=prepared)
@@ -205,7 +205,7 @@ def detect_faces(
 
 
 def _candidates(job: Job, detections: Detections) -> list[_Candidate]:
-    """Return every tube with its square; a by_time source's tubes are divided at the boundary and share the square."""
+    """Return every tube with its square; a by_time tube is divided in two that share their square."""
     settings, source = job.settings, job.source
     boundary = detections.first_frame + round(TRAIN_SHARE * detections.num_frames)
     candidates = []
@@ -251,7 +251,7 @@ def _judge(job: Job, candidate: _Candidate) -> Outcome:
 
 
 def _cut_all(job: Job, detections: Detections, kept: list[_Candidate]) -> list[PreparedClip]:
-    """Decode once more and append each kept clip's squares to its own file; one frame is in memory at a time."""
+    """Decode once more and append each kept clip's squares to its file; one frame is in memory at a time."""
     settings = job.settings
     sizes: dict[str, list[int]] = {candidate.key: [] for candidate in kept}
     with ExitStack() as stack:
@@ -374,5 +374,4 @@ def _read_detections(path: Path, fingerprint: str) -> Detections | None:
 
 
 if __name__ == "__main__":
-    job = Job.model_validate_json(sys.stdin.read())
-    Path(sys.argv[1]).write_text(process_source(job).model_dump_json())
+    isolation.answer(lambda text: process_source(Job.model_validate_json(text)).model_dump_json())

@@ -1,7 +1,7 @@
-"""Which square of the frame becomes a clip, and how it is cut out. Used by preprocessing and by serving alike.
+"""Which square of the frame becomes a clip, and how it is cut out; preprocessing and serving share it.
 
-Rule `fomm_square` (Siarohin et al. 2019, data preparation): one square for the whole clip, its side `scale` times the longer
-side of the union of the clip's boxes. Images are uint8 RGB [H, W, 3].
+Rule `fomm_square` (Siarohin et al. 2019, data preparation): one square for the whole clip, its side `scale`
+times the longer side of the union of the clip's boxes. Images are uint8 RGB [H, W, 3].
 """
 
 import cv2
@@ -35,8 +35,9 @@ def crop_box(boxes: Boxes, settings: CropSettings, frame_size: tuple[int, int]) 
 def cut(image: Image, box: Box, size_px: int) -> Image:
     """Return the pixels in `box` as a uint8 [size_px, size_px, 3] image.
 
-    What lies outside the frame repeats the frame's edge (black would teach the model a hard border). Shrinking averages
-    areas, so that nothing aliases; enlarging is cubic. Fractions of pixels in `box` are rounded.
+    What lies outside the frame repeats the frame's edge (black would teach the model a hard border).
+    Shrinking averages areas, so that nothing aliases; enlarging is cubic. Fractions of pixels in `box` are
+    rounded.
 
     Raises:
         ValueError: the box is empty or lies wholly outside the frame.

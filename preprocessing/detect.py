@@ -1,7 +1,7 @@
 """Faces in one image, by insightface's detector; the only file that imports insightface.
 
-The weights are any folder of insightface-compatible ONNX files with a detector in it. All published ones are for
-non-commercial research.
+The weights are any folder of insightface-compatible ONNX files with a detector in it. All published ones are
+for non-commercial research.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ class FaceDetector:
         self._model: Any = analysis.det_model
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Return the faces of a uint8 RGB [H, W, 3] image, surest first; an empty list where there is none."""
+        """Return the faces of a uint8 RGB [H, W, 3] image, surest first; empty where there is none."""
         pad = self._pad_px
         padded = np.pad(image[:, :, ::-1], ((pad, pad), (pad, pad), (0, 0)))
         rows, points = self._model.detect(np.ascontiguousarray(padded))

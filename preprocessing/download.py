@@ -1,7 +1,8 @@
 """One source from its address to a verified file, by yt-dlp; the only file that imports yt_dlp.
 
-Each attempt runs in a process of its own (`python -m preprocessing.download`): yt-dlp's memory grows, and a time limit can be
-enforced. Beside each verified file lies its record, so that a rerun knows it without asking the network.
+Each attempt runs in a process of its own (`python -m preprocessing.download`): yt-dlp's memory grows, and a
+time limit can be enforced. Beside each verified file lies its record, so that a rerun knows it without asking
+the network.
 """
 
 import errno
@@ -68,9 +69,10 @@ class _PrivateHostRefused(OSError):
 
 
 def download_source(source: Source, settings: DownloadSettings, raw: Path) -> Download:
-    """Fetch the source into `raw` as `<key>.<extension>`, unless a verified file is there already; never raises for a bad source.
+    """Fetch the source into `raw` as `<key>.<extension>`, unless a verified file is there already.
 
-    Failures that may pass by themselves are tried again after a pause; what was received so far is kept between attempts.
+    A bad source is an outcome, not an exception. Failures that may pass by themselves are tried again after a
+    pause; what was received so far is kept between attempts.
     """
     existing = read_verified(raw, source.key)
     if existing is not None:
@@ -102,7 +104,7 @@ def read_verified(raw: Path, key: str) -> Download | None:
 
 
 def remove_stale(raw: Path, keys: set[str]) -> list[str]:
-    """Remove the files of sources that are listed no longer, and what broken runs left; return their names."""
+    """Remove and name the files of sources that are listed no longer; also what broken runs left."""
     removed = []
     for path in sorted(raw.iterdir()) if raw.is_dir() else ():
         if path.name != PARTIAL_FOLDER and path.name.split(".")[0] not in keys:
@@ -162,7 +164,7 @@ def fetch(request: Request) -> Download:
 
 
 def classify(error: BaseException) -> DownloadStatus:
-    """Return the outcome for an error, by the types and codes in its chain of causes; messages are for people only."""
+    """Return the outcome for an error by the types and codes in its chain of causes, never by its words."""
     for cause in _causes(error):
         if isinstance(cause, HTTPError):
             by_code = DownloadStatus.RETRYABLE if cause.status >= 500 else DownloadStatus.PERMANENT
@@ -187,10 +189,10 @@ def classify(error: BaseException) -> DownloadStatus:
 
 
 def guard_connections(allowed_hosts: tuple[str, ...], report: Callable[[str], None]) -> None:
-    """Refuse every connection of this process to an address that is not public, whatever name or redirect led to it.
+    """Refuse every connection of this process to an address that is not public, whatever led to it.
 
-    An audit hook sees the very address that is connected to, so that neither a redirect, nor a playlist, nor a name that
-    resolves differently the second time gets past it. A hook cannot be removed.
+    An audit hook sees the very address that is connected to, so that neither a redirect, nor a playlist, nor
+    a name that resolves differently the second time gets past it. A hook cannot be removed.
 
     Args:
         allowed_hosts: names or addresses that are allowed all the same.
@@ -224,7 +226,8 @@ def _options(request: Request) -> dict[str, Any]:
         size = max(progress.get("total_bytes") or 0, progress.get("downloaded_bytes") or 0)
         if size > settings.max_bytes:
             raise _TooLarge(
-                f"got a file of {size} bytes; at most {settings.max_bytes} are allowed; raise download.max_bytes"
+                f"got a file of {size} bytes; at most {settings.max_bytes} are allowed; "
+                "raise download.max_bytes"
             )
 
     return {
@@ -305,5 +308,4 @@ def _sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    answer = fetch(Request.model_validate_json(sys.stdin.read()))
-    Path(sys.argv[1]).write_text(answer.model_dump_json())
+    isolation.answer(lambda text: fetch(Request.model_validate_json(text)).model_dump_json())

@@ -1,6 +1,7 @@
-"""Runs one piece of work in a process of its own, so that a crash, a hang or a leak costs one source and no more.
+"""Runs one piece of work in a process of its own, so that a crash, a hang or a leak costs one source.
 
-The module to run reads a JSON request from standard input and writes a JSON answer to the file named in its first argument.
+The parent calls `run_isolated(module, request)`; the module, run as a program, calls `answer`. Requests and
+answers are JSON.
 """
 
 import os
@@ -8,6 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -27,9 +31,9 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
         ChildFailed: no answer came; the message holds the last line the process wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
+        target = Path(folder) / "answer.json"
         process = subprocess.Popen(
-            [sys.executable, "-m", module, str(answer)],
+            [sys.executable, "-m", module, str(target)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -43,10 +47,26 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
         finally:
             # Also on Ctrl-C, and for what the process itself started.
             _kill_group(process)
-        if process.returncode != 0 or not answer.is_file():
+        if process.returncode != 0 or not target.is_file():
             lines = stderr.strip().splitlines() or ["without a message"]
             raise ChildFailed(f"ended with code {process.returncode}: {lines[-1]}")
-        return answer.read_text()
+        return target.read_text()
+
+
+def answer(handle: Callable[[str], str]) -> None:
+    """Be the child: hand the request on standard input to `handle` and write what it returns for the parent."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    target = Path(sys.argv[1])
+    partial = target.with_suffix(".partial")
+    partial.write_text(handle(sys.stdin.read()))
+    partial.replace(target)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process group once the parent is gone: a killed parent cannot do it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

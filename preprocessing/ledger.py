@@ -1,5 +1,6 @@
-"""The two tables in which every source and every candidate clip is in exactly one state. Parquet, sorted, without times of day.
+"""The two tables in which every source and every candidate clip is in exactly one state.
 
+Parquet, sorted, and without times of day, so that equal work gives equal tables.
 `sources.parquet` is written by the stage download alone, `clips.parquet` by shards alone.
 """
 

@@ -1,4 +1,4 @@
-"""One HTML page over a shards run: how many of what, and a strip of every clip. Self-contained: pictures are inside it."""
+"""One HTML page over a shards run: how many of what, and a strip of every clip, all in one file."""
 
 import base64
 from collections.abc import Mapping, Sequence

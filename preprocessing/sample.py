@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Clip(BaseModel):
-    """Metadata of one clip, the json member of its sample. Holds no time and no local path, so that it is deterministic."""
+    """Metadata of one clip, the json member of its sample; no time of day and no local path is in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

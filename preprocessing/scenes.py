@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 THUMBNAIL_SIZE = (32, 18)
 CUT_DIFFERENCE = 30.0
-"""Mean change of a thumbnail's pixels, of 255, from one frame to the next. Heads and hands that move change about 5."""
+"""Mean change of a thumbnail's pixels, of 255, between frames; moving heads and hands change about 5."""
 
 
 class CutDetector:

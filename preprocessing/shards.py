@@ -1,7 +1,8 @@
-"""Prepared clips into webdataset tars, an index of every frame, and a manifest; the only file that imports webdataset.
+"""Prepared clips into webdataset tars, an index and a manifest; the only file that imports webdataset.
 
-One clip a sample: `<key>.json`, then `<key>.<frame>.jpg`. The same clips give the same bytes, whenever and in whatever order they
-were prepared. Importing webdataset loads torch where it is installed; nothing here uses it.
+One clip a sample: `<key>.json`, then `<key>.<frame>.jpg`. The same clips give the same bytes, whenever and in
+whatever order they were prepared. Importing webdataset loads torch where it is installed; nothing here uses
+it.
 """
 
 import hashlib

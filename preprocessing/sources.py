@@ -1,7 +1,8 @@
-"""The list of sources: `data/sources.csv`, one row a video or a part of one, checked as a whole before anything starts.
+"""The list of sources, one row a video or a part of one, checked as a whole before anything starts.
 
-Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height it refers to, identity,
-split (train, test, auto or by_time), licence, note. Other columns are kept for the ledger.
+Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height it
+refers to, identity, split (train, test, auto or by_time), licence, note. Other columns are kept for the
+ledger.
 """
 
 import csv
@@ -95,7 +96,8 @@ def read_sources(path: Path) -> list[Source]:
     """Return every row of the list, in its order.
 
     Raises:
-        ValueError: the file is missing or has bad rows; all of them are named at once, with their line numbers.
+        ValueError: the file is missing or has bad rows; all of them are named at once, with their line
+        numbers.
     """
     if not path.is_file():
         raise ValueError(
@@ -136,8 +138,9 @@ def read_sources(path: Path) -> list[Source]:
 def assign_splits(sources: Sequence[Source], test_fraction: float, seed: int) -> dict[str, Split]:
     """Return train, test or by_time for every row key.
 
-    Rows that share a video or an identity form a group and go to one split: the one a row of the group asks for, else by a
-    hash of the group's name, so that adding sources never moves others. by_time rows keep their split.
+    Rows that share a video or an identity form a group and go to one split: the one a row of the group asks
+    for, else by a hash of the group's name, so that adding sources never moves others. by_time rows keep
+    their split.
     """
     splits: dict[str, Split] = {}
     for group in _groups(sources):

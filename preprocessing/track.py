@@ -1,4 +1,4 @@
-"""From faces in single frames to tracks of one face, and from tracks to tubes that a single crop fits. Pure functions.
+"""From faces in single frames to tracks of one face, and on to tubes that one crop fits. Pure functions.
 
 N detections, T frames. Frame numbers count from the beginning of the source at the clips' rate.
 """

@@ -85,8 +85,8 @@ def probe(path: Path) -> VideoInfo:
             fps=fps,
             num_frames=stream.frames or round(duration_s * fps),
             duration_s=duration_s,
-            codec=stream.codec_context.name,
-            audio_codec=sound[0].codec_context.name if sound else None,
+            codec=stream.codec_context.codec.canonical_name,
+            audio_codec=sound[0].codec_context.codec.canonical_name if sound else None,
         )
 
 
@@ -111,8 +111,8 @@ def decode(path: Path, fps: Fraction | int | None = None) -> Iterator[Frame]:
 
     Args:
         path: any video file.
-        fps: constant rate to resample to by presentation time: output frame n shows what is on screen in the middle of
-            its own interval, (n + 1/2) / fps. None yields every frame as stored, with its own time.
+        fps: constant rate to resample to by presentation time: output frame n shows what is on screen in the
+            middle of its own interval, (n + 1/2) / fps. None yields every frame as stored, with its own time.
 
     Raises:
         UnreadableVideo: the file is not a video, or breaks off.
@@ -150,15 +150,16 @@ def read_image(path: Path) -> Image:
 class VideoWriter:
     """Writes an H.264 mp4 with an exact constant frame rate, under a temporary name until it is complete.
 
-    Used as a context manager; leaving it by an exception removes the unfinished file. Odd sizes lose no picture: yuv420p
-    needs even ones, so the last row or column is repeated.
+    Used as a context manager; leaving it by an exception removes the unfinished file. Odd sizes lose no
+    picture: yuv420p needs even ones, so the last row or column is repeated.
 
     Args:
         path: the finished file.
         fps: exact rate, such as Fraction(30000, 1001).
         size: (width, height) in pixels of the images to come.
-        audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to AAC
-            where not; sound beyond the video's end is left out. None, or a file without sound, gives a silent video.
+        audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to
+            AAC where not; sound beyond the video's end is left out. None, or a file without sound, gives a
+            silent video.
     """
 
     def __init__(
@@ -239,7 +240,7 @@ class _AudioCopy:
         track = self._input.streams.audio[0]
         video = self._input.streams.video[0] if self._input.streams.video else None
         self._offset = _start(video) if video is not None else Fraction(0)
-        self._is_copied = track.codec_context.name in COPIED_AUDIO
+        self._is_copied = track.codec_context.codec.canonical_name in COPIED_AUDIO
         if self._is_copied:
             self._stream = output.add_stream_from_template(track)
         else:
