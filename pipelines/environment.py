@@ -155,6 +155,8 @@ class Environment(BaseModel):
         for name in ("PREFECT_API_URL", "RAY_ADDRESS"):
             os.environ.pop(name, None)
         os.environ.update(self.tool_variables())
+        # Prefect's private server opens its database there without making the folder.
+        (self.runs / "prefect").mkdir(parents=True, exist_ok=True)
 
 
 _FROM_VARIABLES = (
