@@ -1,7 +1,7 @@
-"""The HTTP interface, version 1, as a FastAPI application: it takes orders and answers questions, and computes nothing.
+"""The HTTP interface, version 1, as a FastAPI application: it takes orders and answers questions.
 
-Handlers are plain functions, which FastAPI runs in threads, so that files and the store never hold up the event loop.
-Every refusal is JSON: `{"error": {"code", "message"}}`.
+Handlers are plain functions, which FastAPI runs in threads, so that files and the store never hold up the event
+loop. Nothing is computed here. Every refusal is JSON: `{"error": {"code", "message"}}`.
 """
 
 import hmac
@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -313,7 +314,7 @@ def _about(jobs: JobStore, model: ModelVersion) -> APIRouter:
 
 
 class Gate:
-    """Stands before everything: turns away who has no token, and bodies that are too large, before they are read."""
+    """Turns away who has no token, and what is too large, before the body is read."""
 
     def __init__(self, app: ASGIApp, token: str | None, max_body_bytes: int) -> None:
         """Guard `app`; a `token` of None lets everybody in."""
@@ -326,20 +327,21 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        if not self._is_known(request):
+        headers = Headers(scope=scope)
+        # The path as it was sent: `Request.url` is put together with the Host header, which a caller may forge.
+        if not self._is_known(scope["path"], headers.get("authorization", "")):
             answer = error_answer(401, "unauthorized", "give the token as `Authorization: Bearer TOKEN`")
             answer.headers["WWW-Authenticate"] = "Bearer"
             await answer(scope, receive, send)
-        elif self._is_too_large(request.headers.get("content-length", "")):
+        elif self._is_too_large(headers.get("content-length", "")):
             await error_answer(413, "too_large", self._too_large())(scope, receive, send)
         else:
             await self._app(scope, self._counted(receive), send)
 
-    def _is_known(self, request: Request) -> bool:
-        if self._token is None or request.url.path in OPEN_PATHS:
+    def _is_known(self, path: str, authorization: str) -> bool:
+        if self._token is None or path in OPEN_PATHS:
             return True
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
             given.strip().encode(), self._token.encode()
         )
@@ -376,6 +378,9 @@ class _Video(FileResponse):
                 refused = True
                 status = message["status"]
                 answer = error_answer(status, _CODES[status], "the video has no such byte range")
+                wanted = Headers(raw=message["headers"]).get("content-range")
+                if wanted is not None:
+                    answer.headers["Content-Range"] = wanted
                 await answer(scope, receive, send)
             elif not refused:
                 await send(message)
@@ -425,7 +430,7 @@ def _require_multipart(request: Request) -> None:
 
 
 def _keep(upload: UploadFile, field: str, path: Path) -> None:
-    """Copy an upload to `path` if it is an image or a video; a name or type that says otherwise is refused unread."""
+    """Copy an upload to `path` if it is an image or a video, by what it says and by what it holds."""
     declared = upload.content_type
     if declared in (None, "", "application/octet-stream"):
         declared = mimetypes.guess_type(upload.filename or "")[0]
@@ -455,7 +460,7 @@ def _batch_links(batch: str) -> BatchLinks:
     return BatchLinks(itself=f"/v1/batches/{batch}")
 
 
-def _progress(job: Job) -> dict[str, object]:
+def _progress(job: Job) -> dict[str, Any]:
     total = job.frames_total
     return {
         "id": job.id,
@@ -479,5 +484,5 @@ def _item_status(index: int, job: Job) -> BatchItemStatus:
     )
 
 
-def _refusals(*statuses: int) -> dict[int | str, dict[str, object]]:
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer} for status in statuses}

@@ -67,7 +67,7 @@ class ModelVersion(Message):
 class AnimationLinks(Message):
     """Paths of one animation on this server."""
 
-    itself: str = Field(alias="self")
+    itself: str = Field(serialization_alias="self")
     """Its status; DELETE cancels or removes it."""
     video: str
     """Its mp4, once it has succeeded."""
@@ -76,7 +76,7 @@ class AnimationLinks(Message):
 class BatchLinks(Message):
     """Paths of one batch on this server."""
 
-    itself: str = Field(alias="self")
+    itself: str = Field(serialization_alias="self")
     """Its status."""
 
 

@@ -1,6 +1,7 @@
 """The queue's other end: a loop that takes one job after another, animates it and reports.
 
-A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than it lasts.
+A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than it
+lasts.
 """
 
 import logging
@@ -67,7 +68,8 @@ class Worker:
             self._jobs.fail(job, Error(code="unreadable_media", message=str(error)))
         except StoppedError:
             self._jobs.give_back(job, "the server was stopped")
-        except Exception as error:  # noqa: BLE001 - one job's accident must not end the others
+        except Exception as error:
+            # One job's accident must not end the others.
             logger.exception("job %s had an accident", job.id)
             self._jobs.give_back(job, f"{type(error).__name__}: {error}")
         finally:

@@ -1,0 +1,278 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from lia_model.serving.jobs import Job, JobStore, Order, QueueFullError, count, new_id, summarize
+from lia_model.serving.messages import Error, JobStatus, ModelVersion
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def make_order(folder: Path, name: str = "video", error: Error | None = None) -> Order:
+    return Order(
+        source=folder / "source",
+        driving=folder / "driving",
+        output=folder / f"{name}.mp4",
+        mode="relative",
+        crop=True,
+        model=ModelVersion(name="lia", version="3"),
+        error=error,
+    )
+
+
+def submit(store: JobStore, folder: Path, num_jobs: int = 1) -> list[str]:
+    ids = [new_id() for _ in range(num_jobs)]
+    for job_id in ids:
+        store.submit({job_id: make_order(folder, job_id)}, max_num_queued=100)
+    return ids
+
+
+def take(store: JobStore) -> Job:
+    job = store.claim()
+    assert job is not None
+    return job
+
+
+def state(store: JobStore, job_id: str) -> JobStatus:
+    job = store.get(job_id)
+    assert job is not None
+    return job.status
+
+
+def produce(job: Job, content: bytes = b"video") -> Path:
+    job.folder.mkdir(exist_ok=True)
+    produced = job.folder / "result.mp4"
+    produced.write_bytes(content)
+    return produced
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    return JobStore(tmp_path / "jobs.sqlite", lease_s=60, max_attempts=3, clock=clock)
+
+
+def test_an_order_reads_back_as_it_was_given(store, tmp_path):
+    order = make_order(tmp_path)
+    store.submit({"a": order}, max_num_queued=1)
+    job = store.get("a")
+    assert job is not None
+    assert (job.order, job.status, job.attempts, job.batch) == (order, JobStatus.QUEUED, 0, None)
+
+
+def test_jobs_are_claimed_in_the_order_they_came(store, tmp_path):
+    ids = submit(store, tmp_path, 3)
+    assert [take(store).id for _ in ids] == ids
+    assert store.claim() is None
+
+
+def test_a_job_is_claimed_once_however_many_workers_ask(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite")
+    ids = submit(store, tmp_path, 12)
+    claimed: list[str] = []
+
+    def work():
+        while (job := store.claim()) is not None:
+            claimed.append(job.id)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(ids)
+
+
+def test_a_full_queue_takes_nothing_and_says_so(store, tmp_path):
+    submit(store, tmp_path, 2)
+    with pytest.raises(QueueFullError):
+        store.submit({name: make_order(tmp_path, name) for name in "ab"}, max_num_queued=3)
+    assert store.num_queued() == 2
+    assert store.get("a") is None
+    store.submit({"a": make_order(tmp_path, "a")}, max_num_queued=3)
+
+
+def test_only_waiting_jobs_fill_the_queue(store, tmp_path):
+    submit(store, tmp_path, 2)
+    take(store)
+    store.submit({"bad": make_order(tmp_path, error=Error(code="not_found", message="no such file"))}, 0)
+    assert store.num_queued() == 1
+
+
+def test_a_result_becomes_visible_when_the_job_succeeds(store, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    job = take(store)
+    assert not job.order.output.exists()
+    assert store.finish(job, produce(job), num_frames=7)
+    assert job.order.output.read_bytes() == b"video"
+    done = store.get(job_id)
+    assert done is not None
+    assert (done.status, done.frames_done, done.frames_total) == (JobStatus.SUCCEEDED, 7, 7)
+
+
+def test_a_lapsed_lease_gives_the_job_to_another_and_silences_the_first(store, clock, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    slow = take(store)
+    clock.now += 61
+    heir = take(store)
+    assert (heir.id, heir.attempts) == (job_id, 2)
+    assert not store.renew(slow)
+    assert not store.advance(slow, 5, 9)
+    assert not store.fail(slow, Error(code="internal", message="late"))
+    assert not store.finish(slow, produce(slow, b"late"), num_frames=9)
+    assert not heir.order.output.exists()
+    assert store.finish(heir, produce(heir, b"right"), num_frames=9)
+    assert heir.order.output.read_bytes() == b"right"
+
+
+def test_a_renewed_lease_does_not_lapse(store, clock, tmp_path):
+    submit(store, tmp_path)
+    job = take(store)
+    for _ in range(5):
+        clock.now += 50
+        assert store.renew(job)
+    assert store.claim() is None
+
+
+def test_a_job_that_kills_its_workers_fails_clearly(store, clock, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    for _ in range(3):
+        take(store)
+        clock.now += 61
+    assert store.claim() is None
+    job = store.get(job_id)
+    assert job is not None
+    assert job.status == JobStatus.FAILED
+    assert job.order.error == Error(code="worker_lost", message="given up after 3 attempts: its worker died")
+
+
+def test_an_accident_is_tried_again_until_the_attempts_are_spent(store, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    for _ in range(2):
+        store.give_back(take(store), "disk full")
+        assert state(store, job_id) == JobStatus.QUEUED
+    store.give_back(take(store), "disk full")
+    job = store.get(job_id)
+    assert job is not None
+    assert job.order.error == Error(code="internal", message="given up after 3 attempts: disk full")
+
+
+def test_progress_starts_again_with_each_attempt(store, clock, tmp_path):
+    submit(store, tmp_path)
+    assert store.advance(take(store), 5, 9)
+    clock.now += 61
+    heir = take(store)
+    assert (heir.frames_done, heir.frames_total) == (0, 9)
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_cancelled_job_is_never_claimed_or_finished(store, tmp_path, clock, is_running):
+    (job_id,) = submit(store, tmp_path)
+    job = take(store) if is_running else None
+    assert store.cancel(job_id)
+    assert not store.cancel(job_id)
+    clock.now += 61
+    assert store.claim() is None
+    assert state(store, job_id) == JobStatus.CANCELLED
+    if job is not None:
+        assert not store.renew(job)
+        assert not store.finish(job, produce(job), num_frames=1)
+        assert not job.order.output.exists()
+
+
+def test_a_removed_job_is_unknown(store, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    store.remove(job_id)
+    assert store.get(job_id) is None
+
+
+def test_a_batch_keeps_its_order_and_its_stillborn_items(store, tmp_path):
+    error = Error(code="not_found", message="no such file")
+    orders = {name: make_order(tmp_path, name, error if name == "b" else None) for name in "cba"}
+    store.submit(orders, max_num_queued=2, batch="batch")
+    jobs = store.get_batch("batch")
+    assert [job.id for job in jobs] == ["c", "b", "a"]
+    assert [job.status for job in jobs] == [JobStatus.QUEUED, JobStatus.FAILED, JobStatus.QUEUED]
+    assert jobs[1].order.error == error
+    assert store.get_batch("other") == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ("queued queued", "queued"),
+        ("queued failed", "running"),
+        ("running succeeded", "running"),
+        ("succeeded succeeded", "succeeded"),
+        ("succeeded failed cancelled", "failed"),
+        ("succeeded cancelled", "cancelled"),
+    ],
+)
+def test_a_batch_is_summed_up_by_one_status(statuses, expected):
+    counts = count([JobStatus(status) for status in statuses.split()])
+    assert sum(counts.values()) == len(statuses.split())
+    assert summarize(counts) == expected
+
+
+CLAIM_AND_HANG = """
+import sys, time
+from pathlib import Path
+from lia_model.serving.jobs import JobStore
+job = JobStore(Path(sys.argv[1]), lease_s=0.5).claim()
+job.folder.mkdir()
+(job.folder / "result.mp4").write_bytes(b"half")
+print(job.id, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_job_outlives_a_killed_worker_and_shows_one_whole_result(tmp_path):
+    path = tmp_path / "jobs.sqlite"
+    (job_id,) = submit(JobStore(path), tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", CLAIM_AND_HANG, str(path)], stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline().strip() == job_id
+        os.kill(worker.pid, signal.SIGKILL)
+    store = JobStore(path)
+    heir = None
+    while heir is None:
+        heir = store.claim()
+    assert (heir.id, heir.attempts) == (job_id, 2)
+    assert not heir.order.output.exists()
+    assert store.finish(heir, produce(heir, b"whole"), num_frames=1)
+    assert heir.order.output.read_bytes() == b"whole"
+
+
+SUBMIT_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from lia_model.serving.jobs import JobStore, Order
+from lia_model.serving.messages import ModelVersion
+folder = Path(sys.argv[1])
+order = Order(folder, folder, folder / "o.mp4", "absolute", False, ModelVersion(name="lia", version="1"))
+JobStore(folder / "jobs.sqlite").submit({"mine": order}, max_num_queued=1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_accepted_job_outlives_the_server_that_took_it(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert take(JobStore(tmp_path / "jobs.sqlite")).id == "mine"
