@@ -66,7 +66,8 @@ class Animator:
         Args:
             source: the portrait, already cropped; resized to the network's size.
             driving: frames of the video that gives the motion, likewise.
-            mode: `relative` adds the motion since the first driving frame to the source's own pose; `absolute` takes
+            mode: `relative` adds the motion since the first driving frame to the source's own pose;
+            `absolute` takes
                 the driving pose itself.
             batch_size: driving frames a forward pass.
         """
@@ -120,7 +121,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bf16 in hardware: AVX512-BF16 or AMX on a CPU, Ampere or newer on CUDA."""
+    """Tell whether `device` multiplies bf16 in hardware: AVX512-BF16 on a CPU, Ampere or newer on CUDA."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch has no public name for it
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

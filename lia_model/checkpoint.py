@@ -68,8 +68,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
     ]
     if wrong:
         raise ValueError(
-            f"{path} does not fit this {type(module).__name__}: {len(wrong)} of {len(wanted)} tensors are missing, "
-            f"unknown or of another shape (first: {wrong[0]}); use the file that belongs to this config.json"
+            f"{path} does not fit this {type(module).__name__}: {len(wrong)} of {len(wanted)} tensors are "
+            f"missing, unknown or of another shape (first: {wrong[0]}); use the file of this config.json"
         )
     module.load_state_dict(state)
 
@@ -96,15 +96,20 @@ def read_config(directory: Path) -> CheckpointConfig:
     """
     path = directory / CONFIG
     if not path.is_file():
-        raise ValueError(f"{directory} is no checkpoint directory: it holds no {CONFIG}; give one that `lia train` wrote")
+        raise ValueError(
+            f"{directory} is no checkpoint directory: it holds no {CONFIG}; give one that `lia train` wrote"
+        )
     try:
         config = CheckpointConfig.model_validate(json.loads(path.read_text()))
     except (json.JSONDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a checkpoint's config ({reason}); restore it from where it came") from None
+        raise ValueError(
+            f"{path} is not a checkpoint's config ({reason}); restore it from where it came"
+        ) from None
     if config.format_version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {config.format_version}, this program reads up to {FORMAT_VERSION}: update it"
+            f"{path} has format version {config.format_version}, this program reads up to "
+            f"{FORMAT_VERSION}: update it"
         )
     return config
 
@@ -112,7 +117,9 @@ def read_config(directory: Path) -> CheckpointConfig:
 def write_config(directory: Path, network: NetworkSettings, provenance: dict[str, Any]) -> None:
     """Write `config.json` into `directory`."""
     config = CheckpointConfig(format_version=FORMAT_VERSION, network=network, provenance=provenance)
-    (directory / CONFIG).write_text(json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+    (directory / CONFIG).write_text(
+        json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    )
 
 
 def save_generator(directory: Path, generator: Generator, provenance: dict[str, Any] | None = None) -> None:

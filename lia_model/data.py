@@ -1,7 +1,8 @@
 """Training pairs and whole clips, read by index from the shards that `preprocessing.shards` wrote.
 
-The index beside the tars gives offset and size of every frame, so that the pairs of a step are a pure function of
-(seed, step, rank): any number of workers sees every clip, and resuming needs nothing but the step.
+The index beside the tars gives offset and size of every frame, so that the pairs of a step are a pure
+function of (seed, step, rank): any number of workers sees every clip, and resuming needs nothing but the
+step.
 Axes: B batch, T frames, H W S pixels.
 """
 
@@ -56,7 +57,9 @@ class ShardedClips:
         manifest = read_manifest(shards)
         index_path = self.directory / "index.npz"
         if not index_path.is_file():
-            raise ValueError(f"{shards} holds no {split} clips: add a source of that split and run `lia shards`")
+            raise ValueError(
+                f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
+            )
         with np.load(index_path) as index:
             self._tars = [str(name) for name in index["tars"]]
             self._clip_tar = index["clip_tar"]
@@ -70,7 +73,9 @@ class ShardedClips:
         lengths = np.diff(self._clip_first)
         self.clips = [Clip(key, int(lengths[i]), i, infos[key]) for i, key in enumerate(keys)]
         if not self.clips:
-            raise ValueError(f"{shards} holds no {split} clips: add a source of that split and run `lia shards`")
+            raise ValueError(
+                f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
+            )
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -116,8 +121,8 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
 class PairSampler:
     """Which pairs a rank trains on at a step: a pure function of the seed.
 
-    Pairs are numbered through the whole training. Every epoch visits all clips once in a new order; two different
-    frames of the visited clip are drawn (lia.md section 6).
+    Pairs are numbered through the whole training. Every epoch visits all clips once in a new order; two
+    different frames of the visited clip are drawn (lia.md section 6).
     """
 
     num_frames: tuple[int, ...]
@@ -134,7 +139,9 @@ class PairSampler:
 
     def _pair(self, number: int) -> tuple[int, int, int]:
         epoch, position = divmod(number, len(self.num_frames))
-        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(len(self.num_frames))
+        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(
+            len(self.num_frames)
+        )
         clip = int(order[position])
         draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[1, 0, 0, 0]))
         source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)

@@ -1,8 +1,9 @@
 """Same-identity reconstruction on held-out clips, beside the baseline of copying the source frame.
 
-A clip's source frame is the first frame of the clip itself; where the clip is the later part of one that was split by
-time, it is the first frame of the earlier part. Frames and pairs compared are returned with the numbers, so that they
-can be repeated.
+A clip's source frame is the first frame of the clip itself; where the clip is the later part of one that was
+split by time, it is the first frame of the earlier part. Frames and pairs compared are returned with the
+numbers, so
+that they can be repeated.
 Axes: T frames, S side of the image in pixels.
 """
 
@@ -49,7 +50,7 @@ class ClipScores:
     copy_source: dict[str, float]
 
     def as_row(self) -> dict[str, Any]:
-        """Return the row of the metrics file: improvement is the share of copying's L1 that the model saves."""
+        """Return a row of the metrics file; improvement is the share of copying's L1 that is saved."""
         return {
             "clip": self.key,
             "url": self.url,
@@ -66,7 +67,9 @@ def held_out_clips(shards: Path, max_num_frames: int) -> Iterator[EvaluationClip
     test = ShardedClips(shards, "test")
     train: ShardedClips | None = None
     for clip in test.clips:
-        numbers = np.linspace(0, clip.num_frames - 1, min(clip.num_frames, max_num_frames)).round().astype(int)
+        numbers = (
+            np.linspace(0, clip.num_frames - 1, min(clip.num_frames, max_num_frames)).round().astype(int)
+        )
         follows = clip.info["follows"]
         if follows is None:
             source = test.frame(clip.index, 0)
@@ -92,7 +95,8 @@ def evaluate(
         on_clip: receives each clip's scores, frames and results.
 
     Raises:
-        ValueError: there is no held-out clip, LPIPS weights are missing, or the model's images are of another size.
+        ValueError: there is no held-out clip, LPIPS weights are missing, or the model's images are of another
+        size.
     """
     lpips = Lpips(settings.lpips).eval()
     scores = []
@@ -134,7 +138,7 @@ def compare(
 
 
 def mean_scores(scores: list[ClipScores]) -> dict[str, float]:
-    """Return the means over clips, every clip counted once; the baseline's names begin with `copy_source_`."""
+    """Return the means over clips, each counted once; the baseline's names begin with `copy_source_`."""
     rows = [score.as_row() for score in scores]
     names = [*METRICS, *(f"copy_source_{name}" for name in METRICS), "improvement"]
     return {name: float(np.mean([row[name] for row in rows])) for name in names}

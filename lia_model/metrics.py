@@ -30,8 +30,8 @@ def psnr(a: Float[Tensor, "B 3 H W"], b: Float[Tensor, "B 3 H W"]) -> Float[Tens
 def ssim(a: Float[Tensor, "B 3 H W"], b: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
     """Return the structural similarity of each pair (Wang et al. 2004, section III).
 
-    Gaussian window of 11 px and σ 1.5 as in the paper, over positions where it lies wholly inside, mean of the
-    three colour channels.
+    Gaussian window of 11 px and σ 1.5 as in the paper, over positions where it lies wholly inside, mean of
+    the three colour channels.
     """
     window = _gaussian_window(a)
     mean_a, mean_b = _filter(a, window), _filter(b, window)

@@ -1,13 +1,14 @@
 """Distances in the features of ImageNet networks: the perceptual loss of training and LPIPS.
 
-The perceptual loss compares an anti-aliased image pyramid in VGG features (Johnson et al. 2016, as used by Siarohin
-et al. 2019); LPIPS is Zhang et al. 2018. Weights are frozen and come from safetensors files of `lia fetch models`.
+The perceptual loss compares an anti-aliased image pyramid in VGG features (Johnson et al. 2016, as used by
+Siarohin et al. 2019); LPIPS is Zhang et al. 2018. Weights are frozen and come from safetensors files of `lia
+fetch
+models`.
 Axes: B batch, C channels, H W pixels, S side of the square image.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +26,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
 MIN_LEVEL_PX = 16
 
-# Convolutions block by block; a pooling stands before every block but the first. The tap is the first ReLU of a
-# block for VGG (lia.md section 6) and every ReLU for AlexNet, whose fourth and fifth layers have no pooling before them.
+# Convolutions block by block; a pooling stands before every block but the first. The tap is the first ReLU of
+# a
+# block for VGG (lia.md section 6) and every ReLU for AlexNet, whose fourth and fifth layers have no pooling
+# before them.
 VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
@@ -119,7 +122,7 @@ class ImageNetNormalize(nn.Module):
 
 
 def gaussian_kernel(scale: float) -> Float[Tensor, "k k"]:
-    """Return the normalised Gaussian that anti-aliases a reduction to `scale`: σ = (1/scale - 1)/2, ±4σ wide."""
+    """Return the normalised Gaussian for a reduction to `scale`: σ = (1/scale - 1)/2, cut at ±4σ."""
     sigma = (1 / scale - 1) / 2
     radius = round(4 * sigma)
     axis = torch.arange(-radius, radius + 1, dtype=torch.float32)
@@ -145,7 +148,7 @@ def pyramid_scales(size_px: int) -> list[float]:
 
 
 class PerceptualLoss(nn.Module):
-    """Σ over pyramid levels and taps of the mean absolute feature difference; no gradient reaches the target."""
+    """Sum over levels and taps of the mean absolute feature difference; the target gets no gradient."""
 
     def __init__(self, features: VggFeatures | AlexFeatures) -> None:
         super().__init__()
@@ -189,8 +192,6 @@ class Lpips(nn.Module):
             difference = (_unit(x) - _unit(y)).square() * getattr(self, name)
             total = total + difference.sum(dim=1).mean(dim=(1, 2))
         return total
-
-
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -20,10 +20,15 @@ class AnimatorModel(mlflow.pyfunc.PythonModel):
         self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
 
     def predict(  # noqa: D102 - MLflow's interface
-        self, context: PythonModelContext, model_input: dict[str, np.ndarray], params: dict[str, Any] | None = None
+        self,
+        context: PythonModelContext,
+        model_input: dict[str, np.ndarray],
+        params: dict[str, Any] | None = None,
     ) -> np.ndarray:
         mode = (params or {}).get("mode", "relative")
-        return np.stack(list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode)))
+        return np.stack(
+            list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))
+        )
 
 
 mlflow.models.set_model(AnimatorModel())

@@ -1,7 +1,7 @@
 """The door to MLflow: runs, metrics, registered models, their aliases, and model URIs → directories.
 
-MLflow is imported inside the functions, so that loading a checkpoint directory needs torch alone. The store is the
-one that MLFLOW_TRACKING_URI names, or the one handed in.
+MLflow is imported inside the functions, so that loading a checkpoint directory needs torch alone. The store
+is the one that MLFLOW_TRACKING_URI names, or the one handed in.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 EXPERIMENT = "lia"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-PREVIOUS = "previous-champion"
+REPLACED_TAG = "lia.replaced"
 MAX_PARAM_CHARS = 6000
-# What a registered version needs beside its own code; the versions are those of the installation that logs it.
+# What a registered version needs beside its own code; the versions are those of the installation that logs
+# it.
 SERVED_PACKAGES = ("jaxtyping", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
 
 
@@ -68,7 +69,9 @@ def _resolve_registered(uri: str) -> ResolvedModel:
     try:
         folder = Path(artifacts.download_artifacts(f"models:/{name}/{version}"))
     except MlflowException as error:
-        raise ValueError(f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version") from None
+        raise ValueError(
+            f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
+        ) from None
     return ResolvedModel(folder / "artifacts" / "checkpoint", name, version)
 
 
@@ -103,7 +106,9 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
+        self._client.log_batch(
+            self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()]
+        )
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log settings; MLflow refuses to change one that is already there."""
@@ -130,7 +135,7 @@ class Run:
         self._client.set_terminated(self.run_id, status)
 
     def metric_history(self, name: str) -> list[tuple[int, float]]:
-        """Return (step, value) in order of steps; a step logged again after a resume counts once, by its last value."""
+        """Return (step, value) in order of steps; a step logged twice counts once, by its last value."""
         history = self._client.get_metric_history(self.run_id, name)
         return sorted({metric.step: metric.value for metric in history}.items())
 
@@ -205,8 +210,8 @@ def log_dataset(run: Run, name: str, digest: str, source: str, profile: Mapping[
 def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) -> str:
     """Log a checkpoint directory as a model of its run, register it and return the new version.
 
-    The model carries its code and the exact versions of what it needs, so that it loads from any folder; its weights
-    stay safetensors.
+    The model carries its code and the exact versions of what it needs, so that it loads from any folder; its
+    weights stay safetensors.
     """
     from importlib.metadata import version
 
@@ -238,7 +243,10 @@ def _signature() -> Any:  # noqa: ANN401 - MLflow's class, not to be imported at
     pixels = np.dtype(np.uint8)
     return ModelSignature(
         inputs=Schema(
-            [TensorSpec(pixels, (1, -1, -1, 3), name="source"), TensorSpec(pixels, (-1, -1, -1, 3), name="driving")]
+            [
+                TensorSpec(pixels, (1, -1, -1, 3), name="source"),
+                TensorSpec(pixels, (-1, -1, -1, 3), name="driving"),
+            ]
         ),
         outputs=Schema([TensorSpec(pixels, (-1, -1, -1, 3))]),
     )
@@ -265,13 +273,13 @@ def set_alias(name: str, alias: str, version: str) -> None:
     client().set_registered_model_alias(name, alias, version)
 
 
-def delete_alias(name: str, alias: str) -> None:
-    """Take an alias away."""
-    client().delete_registered_model_alias(name, alias)
-
-
 def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
     """Set tags of a registered version."""
     store = client()
     for key, value in tags.items():
         store.set_model_version_tag(name, version, key, value)
+
+
+def version_tag(name: str, version: str, key: str) -> str | None:
+    """Return a tag of a registered version, or None."""
+    return client().get_model_version(name, version).tags.get(key)

@@ -13,13 +13,13 @@ from lia_model.settings import NetworkSettings
 
 
 def build_generator(settings: NetworkSettings, seed: int | None = None) -> Generator:
-    """Return a generator with fresh weights, the same for the same `seed`; None draws from torch's own state."""
+    """Return a generator with fresh weights, a function of `seed`; None draws from torch's state."""
     with _seeded(seed):
         return Generator(settings)
 
 
 def build_discriminator(settings: NetworkSettings, seed: int | None = None) -> Discriminator:
-    """Return a discriminator with fresh weights, the same for the same `seed`; None draws from torch's own state."""
+    """Return a discriminator with fresh weights, a function of `seed`; None draws from torch's state."""
     with _seeded(seed):
         return Discriminator(settings)
 

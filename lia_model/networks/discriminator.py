@@ -5,6 +5,8 @@ Axes: B batch, C channels, H W pixels, S side of the image in pixels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ EPSILON = 1e-8
 
 
 def minibatch_deviation(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Return the mean standard deviation over groups of samples, as a channel (Karras et al. 2018, section 3).
+    """Return the mean deviation over groups of samples, as a channel (Karras et al. 2018, section 3).
 
     Groups hold 4 samples, B/4 apart; where 4 does not divide the batch, the largest smaller number that does.
     """
@@ -38,7 +40,7 @@ class Discriminator(nn.Module):
         last = channels[-1]
         self.from_rgb = ConvAct(3, channels[0], 1)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(num_in, num_out) for num_in, num_out in zip(channels[:-1], channels[1:], strict=True))
+            *(ResidualBlock(num_in, num_out) for num_in, num_out in pairwise(channels))
         )
         self.conv = ConvAct(last + 1, last, 3)
         self.hidden = EqualizedLinear(last * 16, last, activate=True)
@@ -49,7 +51,8 @@ class Discriminator(nn.Module):
 
         Args:
             image: RGB in [-1, 1].
-            num_batches: how many batches stand one after another in `image` (real and fake, say); the minibatch
+            num_batches: how many batches stand one after another in `image` (real and fake, say); the
+            minibatch
                 deviation never mixes them, so one call equals that many separate ones.
         """
         x = self.blocks(self.from_rgb(image))

@@ -5,6 +5,8 @@ Axes: B batch, D latent width, K directions, S side of the image in pixels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,9 +31,7 @@ class Encoder(nn.Module):
         sides = octaves(settings.size_px)[::-1]
         channels = [num_channels(side, settings.width) for side in [*sides, 4]]
         self.from_rgb = ConvAct(3, channels[0], 1)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(num_in, num_out) for num_in, num_out in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(num_in, num_out) for num_in, num_out in pairwise(channels))
         self.to_code = EqualizedConv2d(channels[-1], settings.latent_dim, 4)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Tensor]]:
@@ -54,7 +54,7 @@ class MotionHead(nn.Module):
         super().__init__()
         widths = [settings.latent_dim] * NUM_MOTION_LAYERS + [settings.num_directions]
         self.layers = nn.Sequential(
-            *(EqualizedLinear(num_in, num_out) for num_in, num_out in zip(widths[:-1], widths[1:], strict=True))
+            *(EqualizedLinear(num_in, num_out) for num_in, num_out in pairwise(widths))
         )
 
     def forward(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:

@@ -15,8 +15,8 @@ EPSILON = 1e-8
 class MotionDictionary(nn.Module):
     """K orthonormal directions in a D-wide latent space (Wang et al. 2022, section 3.2).
 
-    The free parameter is any D by K matrix; QR makes its columns orthonormal, so each weight moves the portrait
-    along one axis and leaves the others alone.
+    The free parameter is any D by K matrix; QR makes its columns orthonormal, so each weight moves the
+    portrait along one axis and leaves the others alone.
 
     Raises:
         ValueError: more directions are asked for than the latent space has dimensions.
@@ -26,8 +26,8 @@ class MotionDictionary(nn.Module):
         super().__init__()
         if num_directions > latent_dim:
             raise ValueError(
-                f"num_directions is {num_directions}, but at most latent_dim = {latent_dim} directions can be "
-                "orthogonal: ask for fewer, or raise latent_dim"
+                f"num_directions is {num_directions}, but at most latent_dim = {latent_dim} directions can "
+                "be orthogonal: ask for fewer, or raise latent_dim"
             )
         self.free = nn.Parameter(torch.randn(latent_dim, num_directions))
 

@@ -1,4 +1,6 @@
-"""The decoder: a latent code becomes a coarse-to-fine flow that warps the source's features (Wang et al. 2022, 3.3).
+"""The decoder: a latent code becomes a coarse-to-fine flow that warps the source's features.
+
+Wang et al. 2022, section 3.3 and appendix A.
 
 Axes: B batch, C channels, D latent width, R side of a feature map, S side of the image in pixels.
 """
@@ -82,7 +84,7 @@ class SynthesisBlock(nn.Module):
         flow: Float[Tensor, "B 3 R R"] | None,
         rgb: Float[Tensor, "B 3 R R"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features, raw flow and RGB of the doubled side; `flow` and `rgb` of the octave below add to them."""
+        """Return features, raw flow and RGB of the doubled side; `flow` and `rgb` are the octave below's."""
         x = self.conv(self.up(x, code), code)
         raw = self.to_flow(x, code) + self.flow_bias.view(1, 3, 1, 1)
         if flow is not None:

@@ -1,7 +1,7 @@
 """Convolution whose input channels are scaled by a style (Karras et al. 2020, StyleGAN2, section 2.2).
 
-Scaling the weights per sample, as published, needs one grouped convolution per sample. Convolution is linear, so the
-input is scaled instead, all samples share one convolution, and the demodulation scales its output.
+Scaling the weights per sample, as published, needs one grouped convolution per sample. Convolution is linear,
+so the input is scaled instead, all samples share one convolution, and the demodulation scales its output.
 Axes: B batch, I O input and output channels, H W pixels.
 """
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 def identity_grid(side_px: int) -> Float[Tensor, "R R 2"]:
     """Return x and y of every pixel in [-1, 1], corners at ±1, in float32.
 
-    numpy's float64 linspace is rounded to float32 because torch.linspace differs in the last bit from the grid that
-    published weights were trained with.
+    numpy's float64 linspace is rounded to float32 because torch.linspace differs in the last bit from the
+    grid that published weights were trained with.
     """
     axis = torch.from_numpy(np.linspace(-1.0, 1.0, side_px).astype(np.float32))
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -35,7 +35,8 @@ def flow_warp(
         flow: raw x, y and mask; tanh makes the first two an offset in [-1, 1], sigmoid the third a weight.
         feature: what is sampled, bilinearly, zero outside.
         x: what shows where the mask is 0.
-        grid: `identity_grid` of side R. Sampling takes its ±1 for pixel edges (`align_corners=False`) although they
+        grid: `identity_grid` of side R. Sampling takes its ±1 for pixel edges (`align_corners=False`)
+        although they
             were laid at pixel centres: the published weights contain that half-pixel shrink.
     """
     # A half-precision grid would be a quarter of a pixel off at 256.

@@ -14,9 +14,10 @@ def update_average(average: nn.Module, current: nn.Module, decay: float, step: i
         average: changed in place.
         current: left alone.
         decay: weight of the old average; 0 copies.
-        step: updates made so far; early on the decay is at most (1 + step) / (10 + step), so that the random start
+        step: updates made so far; early on the decay is at most (1 + step) / (10 + step), so that the random
+        start
             is soon forgotten.
     """
     effective = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     averages, currents = list(average.parameters()), [p.detach() for p in current.parameters()]
-    torch._foreach_lerp_(averages, currents, 1 - effective)  # noqa: SLF001 - one call for all tensors
+    torch._foreach_lerp_(averages, currents, 1 - effective)

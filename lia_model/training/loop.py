@@ -1,7 +1,7 @@
 """The training loop in pure torch, the same under Ray Train, alone on a GPU machine and in tests.
 
-Run as `python -m lia_model.training.loop DIR` it trains on DIR/shards with the settings in DIR/train.json (the
-`train` section of params.yaml as JSON) and leaves DIR/checkpoints; a second call resumes.
+Run as `python -m lia_model.training.loop DIR` it trains on DIR/shards with the settings in DIR/train.json
+(the `train` section of params.yaml as JSON) and leaves DIR/checkpoints; a second call resumes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def run(
         while state.step < settings.num_steps:
             source, driving = (images.to(device, non_blocking=True) for images in upcoming.result())
             upcoming = pool.submit(loader.batch, state.step + 1)
-            _set_rates(state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer))
+            _set_rates(
+                state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer)
+            )
             values = training_step(
                 players,
                 source,
@@ -134,7 +136,9 @@ def _report(
         values = means.read(interval * settings.batch_size_per_worker)
         wrong = [name for name, value in values.items() if not np.isfinite(value)]
         if wrong:
-            raise FloatingPointError(f"{wrong[0]} is {values[wrong[0]]} at step {state.step}: lower the learning rates")
+            raise FloatingPointError(
+                f"{wrong[0]} is {values[wrong[0]]} at step {state.step}: lower the learning rates"
+            )
         hooks.on_metrics(state.step, values)
         means = _Means()
     if state.step % settings.strip_every_steps == 0 or is_last:
@@ -170,7 +174,7 @@ def _set_rates(state: TrainingState, rates: list[float], factor: float) -> None:
 
 
 def train_directory(directory: Path) -> Path:
-    """Train alone in this process on `directory`, resuming; return the checkpoint of the released generator."""
+    """Train on `directory` in this process, resuming; return the released generator's checkpoint."""
     settings = TrainSettings.model_validate_json((directory / "train.json").read_text())
     device = torch.device("cuda" if settings.use_gpu else "cpu")
     torch.set_num_threads(settings.num_threads)

@@ -31,7 +31,8 @@ from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 DISCRIMINATOR = "discriminator.safetensors"
 TRAINING = "training.safetensors"
 TRAINING_JSON = "training.json"
-# StyleGAN2 corrects Adam for its lazy regularisers (every 4 and every 16 steps); LIA keeps the factors without them.
+# StyleGAN2 corrects Adam for its lazy regularisers (every 4 and every 16 steps); LIA keeps the factors
+# without them.
 GENERATOR_FACTOR = 4 / 5
 DISCRIMINATOR_FACTOR = 16 / 17
 
@@ -48,7 +49,7 @@ class TrainingState:
     step: int
 
     def released_generator(self, ema_decay: float) -> Generator:
-        """Return the generator to evaluate and to ship: the average, or the last weights where there is none."""
+        """Return the generator to evaluate and to ship: the average, or the last weights without one."""
         return self.average if ema_decay else self.generator
 
 
@@ -66,7 +67,11 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
     generator, discriminator = generator.to(device), discriminator.to(device)
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     return TrainingState(
-        generator, discriminator, average, *build_optimizers(generator, discriminator, settings.optimizer), step=0
+        generator,
+        discriminator,
+        average,
+        *build_optimizers(generator, discriminator, settings.optimizer),
+        step=0,
     )
 
 
@@ -107,7 +112,9 @@ def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]
         tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
         for prefix, module, optimizer in _optimizers(state):
             tensors |= _optimizer_tensors(prefix, module, optimizer)
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / TRAINING)
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / TRAINING
+        )
         (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
 
     write_directory(directory, write)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from lia_model.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
@@ -20,7 +21,7 @@ from lia_model.settings import LossSettings, OptimizerSettings
 
 @dataclass(frozen=True)
 class Players:
-    """The two networks as the step calls them, wrapped for data-parallel training or bare, and their optimisers."""
+    """The two networks, bare or wrapped for data-parallel training, and their optimisers."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -65,19 +66,29 @@ def training_step(
     if plays:
         players.discriminator.requires_grad_(False)
         with autocast:
-            logits = players.discriminator(fake)
+            # Past the data-parallel wrapper, which would wait for gradients that a frozen network never gets.
+            logits = unwrapped(players.discriminator)(fake)
         values["generator_adversarial"] = generator_adversarial_loss(logits.to(fake.dtype))
-        total = total + losses.adversarial.weight * losses.adversarial.every_steps * values["generator_adversarial"]
+        total = (
+            total
+            + losses.adversarial.weight * losses.adversarial.every_steps * values["generator_adversarial"]
+        )
         players.discriminator.requires_grad_(True)
     _update(players.generator_optimizer, total)
     if plays:
-        # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch deviation
+        # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch
+        # deviation
         # do not mix them.
         with autocast:
             logits = players.discriminator(torch.cat((driving, fake.detach())), num_batches=2)
         values["discriminator"] = discriminator_loss(*logits.to(fake.dtype).chunk(2))
         _update(players.discriminator_optimizer, values["discriminator"])
     return {name: value.detach() for name, value in values.items()}
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the network inside a data-parallel wrapper, or `module` itself."""
+    return module.module if isinstance(module, DistributedDataParallel) else module
 
 
 def is_adversarial(step: int, losses: LossSettings) -> bool:
@@ -93,7 +104,7 @@ def _update(optimizer: Optimizer, loss: Tensor) -> None:
 
 
 def learning_rate_factor(step: int, num_steps: int, settings: OptimizerSettings) -> float:
-    """Return the factor in [0, 1] on both learning rates at `step`: linear warm-up, half a cosine at the end."""
+    """Return the factor on both learning rates at `step`: linear warm-up, half a cosine at the end."""
     factor = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
     left = num_steps - step
     if left < settings.decay_steps:

@@ -11,8 +11,8 @@ from lia_model.registry import Run
 class Tracker:
     """Metrics and sample strips of one run; metrics wait until a checkpoint that covers them is kept.
 
-    A killed run resumes from its last checkpoint and computes the steps since then once more; what was not yet
-    committed was not yet logged, so a step is logged once.
+    A killed run resumes from its last checkpoint and computes the steps since then once more; what was not
+    yet committed was not yet logged, so a step is logged once.
     """
 
     def __init__(self, run: Run) -> None:

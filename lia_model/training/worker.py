@@ -1,0 +1,143 @@
+"""The training loop on the workers of a Ray Train run, data-parallel, resumed where a killed run left off."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    CheckpointConsistencyMode,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+)
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lia_model.checkpoint import save_generator
+from lia_model.data import PairLoader, ShardedClips
+from lia_model.registry import Run
+from lia_model.settings import TrainSettings
+from lia_model.training.loop import Hooks, run
+from lia_model.training.state import TrainingState, load_state, new_state, save_state
+from lia_model.training.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+# A worker that dies is replaced this often; what can never be placed must end in an error, not in waiting for
+# ever.
+MAX_FAILURES = 2
+MAX_CONTROLLER_FAILURES = 3
+RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One data-parallel training, by absolute paths, as plain values that travel to the workers."""
+
+    settings: TrainSettings
+    shards: Path
+    """Directory of the shards."""
+    name: str
+    """Names the run's folder in `storage`; a second fit of the same name resumes it."""
+    storage: Path
+    """Ray Train's checkpoints."""
+    provenance: dict[str, Any]
+    """Goes into every checkpoint."""
+    run_id: str
+    """MLflow run that rank 0 logs to."""
+    tracking_uri: str
+
+
+def fit(work: Fit) -> Path:
+    """Train to the end and return the folder of the last checkpoint, which holds `released/` too.
+
+    Raises:
+        ray.train.TrainingFailedError: workers failed more often than is mended by starting them again.
+    """
+    settings = work.settings
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"work": work},
+        scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
+        torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name=work.name,
+            storage_path=str(work.storage),
+            checkpoint_config=CheckpointConfig(num_to_keep=settings.num_kept_checkpoints),
+            failure_config=FailureConfig(
+                max_failures=MAX_FAILURES, controller_failure_limit=MAX_CONTROLLER_FAILURES
+            ),
+        ),
+    )
+    result = trainer.fit()
+    if result.checkpoint is None:
+        raise RuntimeError(f"training {work.name} ended without a checkpoint in {work.storage}")
+    return Path(result.checkpoint.path)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    work: Fit = config["work"]
+    settings = work.settings
+    torch.set_num_threads(settings.num_threads)
+    context = ray.train.get_context()
+    clips = ShardedClips(work.shards, "train")
+    state = new_state(settings, clips.size_px, get_device())
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            load_state(state, Path(folder))
+        log.info("resuming at step %d", state.step)
+    rank = context.get_world_rank()
+    loader = PairLoader(clips, settings.seed, rank, context.get_world_size(), settings.batch_size_per_worker)
+    tracker = Tracker(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
+    run(state, loader, settings, _hooks(work, tracker), wrap=data_parallel)
+
+
+def _hooks(work: Fit, tracker: Tracker | None) -> Hooks:
+    latest: dict[str, float] = {}
+
+    def on_checkpoint(state: TrainingState) -> None:
+        is_last = state.step == work.settings.num_steps
+        if tracker is None:
+            ray.train.report({"step": state.step})
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                directory = Path(folder) / "checkpoint"
+                save_state(state, directory, work.provenance)
+                released = state.released_generator(work.settings.ema_decay)
+                save_generator(directory / RELEASED, released, work.provenance)
+                ray.train.report({"step": state.step, **latest}, Checkpoint.from_directory(directory))
+        if is_last:
+            # A checkpoint is safe only once the controller has noted it; at the end that is worth the wait.
+            ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+        if tracker is not None:
+            tracker.commit()
+
+    def on_metrics(step: int, values: dict[str, float]) -> None:
+        latest.update(values)
+        if tracker is not None:
+            tracker.add_metrics(step, values)
+
+    if tracker is None:
+        return Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint)
+    return Hooks(on_metrics=on_metrics, on_strip=tracker.add_strip, on_checkpoint=on_checkpoint)
+
+
+def data_parallel(module: nn.Module) -> nn.Module:
+    """Wrap a network for data-parallel training; it comes back bare where there is one worker.
+
+    Buffers are constant here and are not broadcast; the option's name depends on the version of torch.
+    """
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return prepare_model(module, parallel_strategy_kwargs={option: False})
