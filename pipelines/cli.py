@@ -278,4 +278,4 @@ def demo(
     params, environment = _stage()
     from pipelines.demo import run_demo
 
-    run_demo(params, environment, keep=keep)
+    run_demo(params, environment, keep=keep, say=typer.echo)
