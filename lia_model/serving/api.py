@@ -1,7 +1,7 @@
 """The HTTP interface, version 1, as a FastAPI application: it takes orders and answers questions.
 
-Handlers are plain functions, which FastAPI runs in threads, so that files and the store never hold up the event
-loop. Nothing is computed here. Every refusal is JSON: `{"error": {"code", "message"}}`.
+Handlers are plain functions, which FastAPI runs in threads, so that files and the store never hold up the
+event loop. Nothing is computed here. Every refusal is JSON: `{"error": {"code", "message"}}`.
 """
 
 import hmac
@@ -328,7 +328,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # The path as it was sent: `Request.url` is put together with the Host header, which a caller may forge.
+        # The path as it was sent: `Request.url` is put together with the Host header, which may be forged.
         if not self._is_known(scope["path"], headers.get("authorization", "")):
             answer = error_answer(401, "unauthorized", "give the token as `Authorization: Bearer TOKEN`")
             answer.headers["WWW-Authenticate"] = "Bearer"

@@ -1,7 +1,7 @@
 """The queue's other end: a loop that takes one job after another, animates it and reports.
 
-A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than it
-lasts.
+A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than
+it lasts.
 """
 
 import logging

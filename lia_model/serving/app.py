@@ -1,0 +1,135 @@
+"""The Ray Serve application, and the only file of this room with Ray: one replica answers HTTP, one animates.
+
+They share nothing but the job store and the media folder, so either may die and come back without the other
+noticing. An application on a running cluster stays when the process that deployed it ends.
+"""
+
+import logging
+from pathlib import Path
+
+import torch
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from ray import cluster_resources, serve
+from ray.serve.handle import DeploymentHandle
+
+from lia_model.animation import FaceCropper
+from lia_model.animator import Animator
+from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.messages import ModelVersion
+from lia_model.serving.worker import Worker
+from preprocessing.detect import FaceDetector
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = "lia"
+
+
+class ServingConfig(BaseModel):
+    """Everything the two replicas need, resolved and absolute, so that it can travel to their processes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    checkpoint: Path
+    """Checkpoint directory of the model."""
+    model: ModelVersion
+    """Its name and concrete version."""
+    home: Path
+    """Folder of the job store and of the uploads and their results."""
+    root: Path
+    """Folder under which batches may read and write."""
+    token: str | None = Field(repr=False)
+    """Bearer token to ask for; None asks for none."""
+    max_upload_bytes: int
+    """Largest request body."""
+    max_num_queued: int
+    """Most jobs that may wait."""
+    batch_size: int
+    """Driving frames a forward pass."""
+    num_threads: int
+    """CPU threads of the replica that animates."""
+    detector: Path
+    """Folder of the face detector."""
+    min_score: float
+    """Least confidence of a face."""
+    pad_px: int
+    """Border around a frame for detection."""
+    every_num_frames: int
+    """Look for the face in each k-th driving frame."""
+    crop_scale: float
+    """Side of the crop over the longer side of the face."""
+
+    @property
+    def jobs(self) -> Path:
+        """The job store's file."""
+        return self.home / "jobs.sqlite"
+
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=4, graceful_shutdown_timeout_s=60)
+class AnimationWorker:
+    """Takes jobs from the store in a thread of its own; Ray asks it for nothing but its health."""
+
+    def __init__(self, config: ServingConfig) -> None:
+        """Load model and detector, then begin."""
+        torch.set_num_threads(config.num_threads)
+        animator = Animator.load(config.checkpoint, device="auto")
+        detector = FaceDetector(config.detector, config.min_score, config.pad_px)
+        cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
+        self._worker = Worker(JobStore(config.jobs), animator, cropper, config.batch_size)
+        self._worker.start()
+
+    def check_health(self) -> None:
+        """Let Ray start another replica if the thread has died."""
+        if not self._worker.is_alive:
+            raise RuntimeError("the thread that takes animations has died")
+
+    def __del__(self) -> None:
+        """Give the job in hand back to the queue."""
+        if hasattr(self, "_worker"):
+            self._worker.stop()
+
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=64)
+@serve.ingress()
+class AnimationApi:
+    """Answers HTTP; it has the worker's handle only because that makes one application of both."""
+
+    def __init__(self, config: ServingConfig, worker: DeploymentHandle) -> None:
+        """Keep what the application is built from."""
+        self._config = config
+        self._worker = worker
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application, once per replica."""
+        config = self._config
+        limits = ApiLimits(
+            root=config.root,
+            media=config.home / "media",
+            token=config.token,
+            max_upload_bytes=config.max_upload_bytes,
+            max_num_queued=config.max_num_queued,
+        )
+        return build_api(JobStore(config.jobs), config.model, limits)
+
+
+def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:
+    """Return the application; its worker reserves `num_gpus` GPUs of the cluster."""
+    worker = AnimationWorker.options(ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus})
+    api = AnimationApi.options(ray_actor_options={"num_cpus": 0.1})
+    return api.bind(config, worker.bind(config))
+
+
+def deploy(config: ServingConfig, host: str, port: int) -> None:
+    """Start Serve on the cluster this process is connected to and wait until the application answers.
+
+    An application that runs already is replaced; its jobs go on.
+    """
+    num_gpus = min(1.0, cluster_resources().get("GPU", 0.0))
+    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+    serve.run(build_application(config, num_gpus), name=APPLICATION, route_prefix="/")
+
+
+def withdraw() -> None:
+    """Take the application off the cluster; jobs that wait are kept for the next one."""
+    serve.delete(APPLICATION)
