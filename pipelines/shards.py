@@ -83,7 +83,9 @@ def process_in_parallel(work: list[Job], num_parallel: int, say: Callable[..., N
     with ThreadPoolExecutor(num_parallel) as pool:
         futures = {pool.submit(process_isolated, job): job for job in work}
         for num_done, future in enumerate(as_completed(futures), 1):
-            words = ", ".join(f"{count} {word}" for word, count in count_clips(future.result().rows).items())
+            words = ", ".join(
+                f"{count} {word}" for word, count in count_clips(future.result().rows).items() if count
+            )
             say("%d/%d %s: %s", num_done, len(work), futures[future].source.url, words)
         return [future.result() for future in futures]
 

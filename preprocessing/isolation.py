@@ -54,7 +54,7 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
 
 
 def answer(handle: Callable[[str], str]) -> None:
-    """Be the child: hand the request on standard input to `handle` and write what it returns for the parent."""
+    """Be the child: hand the request on standard input to `handle` and write its result for the parent."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     target = Path(sys.argv[1])
     partial = target.with_suffix(".partial")

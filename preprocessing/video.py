@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -173,7 +173,7 @@ class VideoWriter:
         self._audio_from = audio_from
         self._count = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         """Open the temporary file."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._output = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})

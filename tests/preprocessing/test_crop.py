@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from preprocessing.boxes import Box
+from preprocessing.crop import crop_box, cut
+from preprocessing.outcome import Filtered
+
+FACE = np.array([[100.0, 60, 200, 200], [110, 60, 200, 200]])
+
+
+@pytest.fixture
+def settings(shards_settings):
+    return shards_settings.crop
+
+
+def test_one_square_fits_the_whole_clip(settings):
+    square = crop_box(FACE, settings, (640, 360))
+    assert square == Box(66, 46, 234, 214)
+
+
+def test_square_that_leaves_the_frame_is_dropped_only_when_asked(settings):
+    frame_size = (220, 360)
+    assert isinstance(crop_box(FACE, settings, frame_size), Box)
+    drop = settings.model_copy(update={"outside": "drop"})
+    assert crop_box(FACE, drop, frame_size) == Filtered("leaves_frame")
+
+
+def test_small_face_is_filtered_before_enlarging(settings):
+    small = settings.model_copy(update={"min_size_px": 141})
+    assert crop_box(FACE, small, (640, 360)) == Filtered("too_small")
+
+
+def test_cut_at_full_size_is_the_very_pixels():
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(cut(image, Box(5, 6, 25, 26), 20), image[6:26, 5:25])
+
+
+def test_what_lies_outside_repeats_the_edge():
+    image = np.zeros((20, 20, 3), np.uint8)
+    image[0] = 200
+    outside = cut(image, Box(0, -20, 20, 0 + 1), 21)
+    assert outside.shape == (21, 21, 3)
+    assert (outside == 200).all()
+
+
+def test_shrinking_averages_so_that_a_fine_pattern_turns_grey():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    np.testing.assert_allclose(cut(stripes, Box(0, 0, 64, 64), 16), 100, atol=1)
+
+
+@pytest.mark.parametrize("box", [Box(70, 0, 90, 20), Box(10, 10, 10, 10), Box(-20, 0, -5, 20)])
+def test_box_without_pixels_is_refused_by_name(box):
+    with pytest.raises(ValueError, match="must overlap the frame"):
+        cut(np.zeros((48, 64, 3), np.uint8), box, 8)

@@ -1,0 +1,58 @@
+import pytest
+
+from preprocessing.ledger import (
+    ClipRow,
+    Download,
+    SourceRow,
+    count_clips,
+    count_sources,
+    read_clip_rows,
+    read_source_rows,
+    write_clips,
+    write_sources,
+)
+
+
+@pytest.fixture
+def rows(make_source):
+    good = Download(status="verified", file="v.mp4", size_bytes=3, sha256="ab", fps=25.0, duration_s=1.0)
+    bad = Download(status="permanent", error="got 404")
+    return [
+        SourceRow(source=make_source("http://a.org/1.mp4", bbox=(1, 2, 3, 4), extra={"mood": "é"}), download=good),
+        SourceRow(source=make_source("http://a.org/2.mp4", start_s=2.5), download=bad),
+    ]
+
+
+def test_sources_come_back_as_written(tmp_path, rows):
+    write_sources(tmp_path / "sources.parquet", rows)
+    read = read_source_rows(tmp_path / "sources.parquet")
+    assert sorted(read, key=lambda row: row.source.url) == rows
+
+
+def test_order_of_work_leaves_no_trace(tmp_path, rows):
+    write_sources(tmp_path / "1.parquet", rows)
+    write_sources(tmp_path / "2.parquet", rows[::-1])
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+
+
+def test_every_source_is_in_exactly_one_state(rows):
+    counts = count_sources(rows)
+    assert sum(counts.values()) == len(rows)
+    assert (counts["verified"], counts["permanent"], counts["retryable"]) == (1, 1, 0)
+
+
+def test_clips_come_back_as_written_and_are_counted_by_reason(tmp_path):
+    base = {"source_key": "k", "url": "http://a.org/1.mp4"}
+    rows = [
+        ClipRow(key="a", outcome="kept", split="train", num_frames=60, **base),
+        ClipRow(key="b", outcome="filtered", reason="too_short", **base),
+        ClipRow(key="c", outcome="failed", error="broken", retryable=False, **base),
+    ]
+    write_clips(tmp_path / "clips.parquet", rows[::-1])
+    assert read_clip_rows(tmp_path / "clips.parquet") == rows
+    assert count_clips(rows) == {"failed": 1, "filtered(too_short)": 1, "kept": 1}
+
+
+def test_a_missing_ledger_names_the_stage_that_writes_it(tmp_path):
+    with pytest.raises(ValueError, match="lia download"):
+        read_source_rows(tmp_path / "sources.parquet")
