@@ -103,7 +103,7 @@ def evaluate(
     for item in held_out_clips(shards, settings.max_num_frames_per_clip):
         if item.source.shape[0] != animator.size_px:
             raise ValueError(
-                f"the model makes images of {animator.size_px} px, the shards hold {item.source.shape[0]} px: "
+                f"the model makes {animator.size_px} px images, the shards hold {item.source.shape[0]} px: "
                 "train on these shards or evaluate on those it was trained on"
             )
         result = np.stack(list(animator.animate(item.source, item.frames, "absolute", settings.batch_size)))

@@ -24,7 +24,6 @@ Backbone = Literal["vgg16", "vgg19", "alexnet"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
-MIN_LEVEL_PX = 16
 
 # Convolutions block by block; a pooling stands before every block but the first. The tap is the first ReLU of
 # a
@@ -35,6 +34,8 @@ VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 class VggFeatures(nn.Module):
     """relu1_1, relu2_1, … relu5_1 of VGG16 or VGG19; input normalised as ImageNet's."""
+
+    min_side_px = 16
 
     def __init__(self, backbone: Literal["vgg16", "vgg19"], weights: dict[str, Tensor]) -> None:
         super().__init__()
@@ -63,12 +64,15 @@ class VggFeatures(nn.Module):
 class AlexFeatures(nn.Module):
     """relu1 … relu5 of AlexNet; input normalised as ImageNet's."""
 
+    # Four strides and two poolings leave nothing of a smaller image.
+    min_side_px = 32
+
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         _register_convolutions(self, [f"conv{layer}" for layer in range(1, 6)], weights)
 
     def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """Return the five feature maps; sides under 31 px are too small for the two poolings."""
+        """Return the five feature maps."""
         x1 = functional.relu(_convolve(self, "conv1", x, stride=4, padding=2))
         x2 = functional.relu(_convolve(self, "conv2", functional.max_pool2d(x1, 3, 2), padding=2))
         x3 = functional.relu(_convolve(self, "conv3", functional.max_pool2d(x2, 3, 2), padding=1))
@@ -142,9 +146,9 @@ def downscale(image: Float[Tensor, "B 3 S S"], scale: float) -> Float[Tensor, "B
     )
 
 
-def pyramid_scales(size_px: int) -> list[float]:
-    """Return the levels used at `size_px`: those that leave at least 16 px."""
-    return [scale for scale in PYRAMID_SCALES if size_px * scale >= MIN_LEVEL_PX]
+def pyramid_scales(size_px: int, min_side_px: int) -> list[float]:
+    """Return the levels used at `size_px`: those that leave at least `min_side_px`."""
+    return [scale for scale in PYRAMID_SCALES if size_px * scale >= min_side_px]
 
 
 class PerceptualLoss(nn.Module):
@@ -158,7 +162,7 @@ class PerceptualLoss(nn.Module):
     def forward(self, fake: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S"]) -> Float[Tensor, ""]:
         """Return the loss; images are RGB in [-1, 1]."""
         total = fake.new_zeros(())
-        for scale in pyramid_scales(fake.shape[-1]):
+        for scale in pyramid_scales(fake.shape[-1], self.features.min_side_px):
             with torch.no_grad():
                 wanted = self.features(self.normalize(downscale(target, scale)))
             got = self.features(self.normalize(downscale(fake, scale)))

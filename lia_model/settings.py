@@ -116,7 +116,7 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings
     """Learning rates."""
     ema_decay: Unit
-    """Decay a step of the averaged generator, which is released; 0 releases the last weights, as published."""
+    """Decay a step of the averaged, released generator; 0 releases the last weights, as published."""
     log_every_steps: Annotated[int, Field(ge=1)]
     """Interval of the logged losses."""
     strip_every_steps: Annotated[int, Field(ge=1)]

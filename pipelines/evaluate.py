@@ -14,6 +14,7 @@ from prefect import flow, get_run_logger, task
 from lia_model import registry
 from lia_model.animator import Animator
 from lia_model.checkpoint import read_config
+from lia_model.data import ShardedClips
 from lia_model.evaluation import ClipScores, EvaluationClip, evaluate, mean_scores
 from lia_model.settings import EvaluateSettings
 from pipelines.environment import Environment
@@ -29,7 +30,9 @@ def run_evaluate(params: Params, environment: Environment) -> int:
         ValueError: there is no checkpoint, no held-out clip, or no file with LPIPS's weights.
     """
     settings = absolute(params.evaluate, environment.root)
-    evaluate_flow(settings, environment)
+    provenance = read_config(environment.checkpoints / "final").provenance
+    ShardedClips(environment.shards, "test")
+    evaluate_flow(settings, provenance["run_id"], environment)
     return 0
 
 
@@ -53,12 +56,10 @@ def absolute(settings: EvaluateSettings, root: Path) -> EvaluateSettings:
     persist_result=False,
     validate_parameters=False,
 )
-def evaluate_flow(settings: EvaluateSettings, environment: Environment) -> None:
+def evaluate_flow(settings: EvaluateSettings, run_id: str, environment: Environment) -> None:
     """Measure, write metrics/, and log to the run that trained the checkpoint."""
-    final = environment.checkpoints / "final"
-    provenance = read_config(final).provenance
-    report = measure(final, settings, environment)
-    log_to_run(provenance["run_id"], report, environment)
+    report = measure(environment.checkpoints / "final", settings, environment)
+    log_to_run(run_id, report, environment)
     logger = get_run_logger()
     for row in report["clips"]:
         logger.info("%s", describe(row))

@@ -14,7 +14,7 @@ from prefect import flow, get_run_logger, task
 
 from lia_model import registry
 from lia_model.checkpoint import write_directory
-from lia_model.data import read_manifest
+from lia_model.data import ShardedClips, read_manifest
 from lia_model.settings import TrainSettings
 from pipelines.cluster import connected
 from pipelines.environment import Environment
@@ -34,6 +34,7 @@ def run_train(params: Params, environment: Environment) -> int:
     settings = absolute(params.train, environment.root)
     require_files(settings)
     manifest = read_manifest(environment.shards)
+    ShardedClips(environment.shards, "train")
     name = run_name(params.train, manifest)
     train_flow(name, settings, manifest, environment)
     return 0

@@ -19,7 +19,7 @@ PUBLISHED_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 
 
 
 def num_channels(side_px: int, width: float) -> int:
-    """Return the channels of feature maps of side `side_px`: the published count times `width`, at least 8."""
+    """Return the channels of maps of side `side_px`: the published count times `width`, at least 8."""
     return max(8, round(PUBLISHED_CHANNELS[side_px] * width))
 
 
