@@ -101,7 +101,7 @@ def _run_loop(params: Params, environment: Environment, say: Callable[[str], Non
 
 
 def cut_demo_clip(clip: Path, folder: Path) -> tuple[Path, Path]:
-    """Write the clip's first frame as source.png and its last quarter as driving.mp4, at the clip's own rate."""
+    """Write a clip's first frame as source.png and its last quarter as driving.mp4, at its own rate."""
     source, driving = folder / "source.png", folder / "driving.mp4"
     info = probe(clip)
     first_driving = info.num_frames * 3 // 4
@@ -142,8 +142,8 @@ def _check_samples_port(params: Params, environment: Environment) -> None:
         url = urlsplit(source.url)
         if url.hostname in _LOOPBACK and url.port != environment.samples_port:
             raise ValueError(
-                f"{params.download.sources} names {source.url}, but the samples are served on port "
-                f"{environment.samples_port}: change the list, or set {variable_name('samples_port')} to {url.port}"
+                f"{params.download.sources} names {source.url}, but the samples are on port "
+                f"{environment.samples_port}: change the list, or set {variable_name('samples_port')}"
             )
 
 

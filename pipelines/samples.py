@@ -82,7 +82,7 @@ def serve_folder(folder: Path, host: str, port: int) -> Iterator[str]:
         return _Handler(*args, directory=str(folder))  # pyright: ignore[reportArgumentType]
 
     with ThreadingHTTPServer((host, port), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield f"http://{host}:{server.server_address[1]}"

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 15
+_CHILDREN_TIMEOUT_S = 5
 _LEAST_RAY_CPUS = 4
 
 
@@ -234,6 +235,8 @@ def _start(service: Service, environment: Environment) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    # It outlives this process on purpose; Popen would warn of a child nobody waited for.
+    process.returncode = 0
     record = record_of(process.pid, service.address)
     _record_path(environment, service.name).write_text(record.model_dump_json())
     logger.info("starting the %s", service.title)
@@ -264,15 +267,20 @@ def _is_answering(url: str) -> bool:
 
 
 def _end(process: psutil.Process) -> None:
-    """Ask a process to end, then its children; kill what remains. psutil refuses recycled pids."""
+    """Ask a process to end, then what it left of its children; kill what remains.
+
+    psutil refuses to signal a pid that was recycled in the meantime.
+    """
     try:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
+    # The parent first and alone: Ray's head and uvicorn end their children in good order themselves.
     _signal([process], psutil.Process.terminate)
-    _, alive = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
-    _signal(alive, psutil.Process.kill)
-    psutil.wait_procs(alive, timeout=_STOP_TIMEOUT_S)
+    psutil.wait_procs([process], timeout=_STOP_TIMEOUT_S)
+    for send in (psutil.Process.terminate, psutil.Process.kill):
+        _signal(family, send)
+        _, family = psutil.wait_procs(family, timeout=_CHILDREN_TIMEOUT_S)
 
 
 def _signal(processes: Iterable[psutil.Process], send: Callable[[psutil.Process], None]) -> None:

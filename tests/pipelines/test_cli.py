@@ -1,0 +1,86 @@
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import presets
+from pipelines.cli import app
+
+LIA = str(Path(sys.executable).parent / "lia")
+COMMANDS = [
+    command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+]
+
+
+def lia(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([LIA, *arguments], cwd=cwd, text=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    presets.write_preset("demo", tmp_path / "params.yaml")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_every_promised_command_is_there() -> None:
+    promised = "doctor preset fetch download shards train evaluate release rollback animate serve batch"
+    assert set(COMMANDS) >= set(f"{promised} env up stop demo".split())
+
+
+def test_wrong_use_exits_2() -> None:
+    assert CliRunner().invoke(app, ["fetch", "everything"]).exit_code == 2
+    assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+
+
+def test_bad_input_is_one_line_and_exits_2(root: Path) -> None:
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("num_steps:", "num_step:"))
+    done = lia("download", cwd=root)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"lia: {root}/params.yaml: train.num_step is not a key; did you mean train.num_steps?\n"
+    )
+
+
+def test_a_bug_keeps_its_traceback_on_request(tmp_path: Path) -> None:
+    assert "Traceback" not in lia("env", cwd=tmp_path).stderr
+    assert "Traceback" in lia("--traceback", "env", cwd=tmp_path).stderr
+
+
+def test_the_printed_environment_can_be_evaluated_by_a_shell(root: Path) -> None:
+    lines = lia("env", cwd=root).stdout.splitlines()
+    exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+    assert exported["PREFECT_HOME"] == str(root / "runs/prefect")
+    assert exported["DVC_NO_ANALYTICS"] == "1"
+
+
+def test_a_preset_over_own_values_asks_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The command puts the tools' variables into this process; the next test must not inherit them.
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.chdir(root)
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+    assert CliRunner().invoke(app, ["preset", "vox256"], input="n\n").exit_code == 1
+    assert "seed: 1" in path.read_text()
+    assert CliRunner().invoke(app, ["preset", "vox256"], input="y\n").exit_code == 0
+    assert path.read_text() == presets.read_preset("vox256")
+    assert CliRunner().invoke(app, ["preset", "demo"]).exit_code == 0
+    assert path.read_text() == presets.read_preset("demo")
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    heavy = {"torch", "ray", "mlflow", "prefect", "dvc"}
+    code = f"import sys, pipelines.cli; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == "set()"
