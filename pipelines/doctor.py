@@ -55,6 +55,7 @@ def examine(environment: Environment) -> list[Finding]:
         _python(),
         *(_package(name) for name in _PACKAGES),
         *_torch(),
+        _opencv(),
         _ffmpeg(),
         *_files("models", fetch.MODELS, environment.models),
         *_files("samples", fetch.SAMPLES, environment.samples),
@@ -112,6 +113,14 @@ def _torch() -> list[Finding]:
         else Finding("native bf16", "absent", "CPU computes fp32"),
         Finding("GPU", "ok", gpus) if gpus else Finding("GPU", "absent", "training at 256 px needs one"),
     ]
+
+
+def _opencv() -> Finding:
+    done = subprocess.run([sys.executable, "-c", "import cv2"], capture_output=True, text=True)
+    if done.returncode == 0:
+        return Finding("opencv loads", "ok", "with its system libraries")
+    reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    return Finding("opencv loads", "missing", reason, "infra/debian-packages.sh installs its libraries")
 
 
 def _ffmpeg() -> Finding:
