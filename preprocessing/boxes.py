@@ -36,7 +36,7 @@ class Box(NamedTuple):
 
     def contains(self, x: float, y: float) -> bool:
         """Return whether the point lies inside; right and bottom edges do not."""
-        return self.left <= x < self.right and self.top <= y < self.bottom
+        return bool(self.left <= x < self.right and self.top <= y < self.bottom)
 
 
 def iou(first: Box, second: Box) -> float:

@@ -32,21 +32,21 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "answer.json"
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", module, str(target)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        )
-        try:
-            _, stderr = process.communicate(request, timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise ChildTimedOut(f"took longer than {timeout_s:g} s") from error
-        finally:
-            # Also on Ctrl-C, and for what the process itself started.
-            _kill_group(process)
+        ) as process:
+            try:
+                _, stderr = process.communicate(request, timeout=timeout_s)
+            except subprocess.TimeoutExpired as error:
+                raise ChildTimedOut(f"took longer than {timeout_s:g} s") from error
+            finally:
+                # Also on Ctrl-C, and for what the process itself started.
+                _kill_group(process)
         if process.returncode != 0 or not target.is_file():
             lines = stderr.strip().splitlines() or ["without a message"]
             raise ChildFailed(f"ended with code {process.returncode}: {lines[-1]}")

@@ -82,6 +82,8 @@ def make_source() -> Callable[..., Source]:
         nothing = dict.fromkeys(
             ("source_id", "start_s", "end_s", "bbox", "bbox_size", "identity", "licence", "note")
         )
-        return Source(**nothing | {"url": url, "key": source_key(url), "split": "auto", "extra": {}} | changes)
+        return Source(
+            **nothing | {"url": url, "key": source_key(url), "split": "auto", "extra": {}} | changes
+        )
 
     return make

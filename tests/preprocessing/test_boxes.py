@@ -14,9 +14,7 @@ def test_overlap_is_symmetric_and_between_nothing_and_everything():
     random = np.random.default_rng(0)
     for _ in range(50):
         left, top, width, height = random.uniform(0, 100, (4, 2))
-        first, second = (
-            Box(*side) for side in zip(left, top, left + width, top + height, strict=True)
-        )
+        first, second = (Box(*side) for side in zip(left, top, left + width, top + height, strict=True))
         assert 0 <= iou(first, second) == iou(second, first) <= 1
 
 

@@ -18,7 +18,9 @@ def rows(make_source):
     good = Download(status="verified", file="v.mp4", size_bytes=3, sha256="ab", fps=25.0, duration_s=1.0)
     bad = Download(status="permanent", error="got 404")
     return [
-        SourceRow(source=make_source("http://a.org/1.mp4", bbox=(1, 2, 3, 4), extra={"mood": "é"}), download=good),
+        SourceRow(
+            source=make_source("http://a.org/1.mp4", bbox=(1, 2, 3, 4), extra={"mood": "é"}), download=good
+        ),
         SourceRow(source=make_source("http://a.org/2.mp4", start_s=2.5), download=bad),
     ]
 

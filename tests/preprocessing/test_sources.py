@@ -90,7 +90,9 @@ def test_a_missing_list_is_named(tmp_path):
 
 def test_no_video_and_no_identity_is_in_two_splits(make_source):
     sources = [
-        make_source(f"http://a.org/{number // 2}.mp4", start_s=float(number), identity=f"person {number // 3}")
+        make_source(
+            f"http://a.org/{number // 2}.mp4", start_s=float(number), identity=f"person {number // 3}"
+        )
         for number in range(200)
     ]
     splits = assign_splits(sources, 0.3, 0)

@@ -26,7 +26,10 @@ def test_a_moving_face_is_one_track(settings):
 
 
 def test_two_people_never_share_a_track(settings):
-    faces = [[face(0.0 + step), face(300.0 - step)] if step % 2 else [face(300.0 - step), face(0.0 + step)] for step in range(8)]
+    faces = [
+        [face(0.0 + step), face(300.0 - step)] if step % 2 else [face(300.0 - step), face(0.0 + step)]
+        for step in range(8)
+    ]
     tracks = associate(detections(faces), settings)
     assert len(tracks) == 2
     for track in tracks:

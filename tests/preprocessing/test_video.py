@@ -135,14 +135,20 @@ def test_a_codec_that_mp4_does_not_hold_is_encoded_again(tmp_path):
 
 
 def test_unfinished_video_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer,
+    ):
         writer.write(np.zeros((48, 64, 3), np.uint8))
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_image_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="32x48"), VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer:
+    with (
+        pytest.raises(ValueError, match="32x48"),
+        VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer,
+    ):
         writer.write(np.zeros((48, 32, 3), np.uint8))
 
 

@@ -1,0 +1,187 @@
+import gc
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from preprocessing.ledger import ClipRow, Download, SourceRow
+from preprocessing.report import write_report
+from preprocessing.sample import Clip, PreparedClip
+from preprocessing.shards import (
+    NothingKept,
+    group_into_shards,
+    read_frames,
+    require_training_clips,
+    write_shards,
+)
+from preprocessing.sources import source_key
+
+
+@pytest.fixture
+def make_prepared(tmp_path):
+    def make(source, number, split="train", num_frames=4, by_time=False, follows=None):
+        url = f"http://a.org/{source}.mp4"
+        key = f"{source_key(url)}-whole-{number:03d}-000000"
+        frames = []
+        for frame in range(num_frames):
+            buffer = io.BytesIO()
+            Image.new("RGB", (16, 16), (10 * source, 20 * number, 30 * frame)).save(buffer, "JPEG")
+            frames.append(buffer.getvalue() + b"\0" * frame)
+        file = tmp_path / f"{key}.jpgs"
+        file.write_bytes(b"".join(frames))
+        clip = Clip(
+            key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
+            by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames, fps=25,
+            size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
+        )  # fmt: skip
+        return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames])
+
+    return make
+
+
+@pytest.fixture
+def clips(make_prepared):
+    train = [make_prepared(source, number) for source in (1, 2, 3) for number in (0, 1)]
+    return [*train, make_prepared(4, 0, split="test", num_frames=7)]
+
+
+@pytest.fixture
+def write(models, shards_settings, make_source, tmp_path):
+    def write(clips, name, shard_bytes=10**9, num_parallel=1):
+        settings = shards_settings.model_copy(
+            update={"shard_bytes": shard_bytes, "num_parallel": num_parallel}
+        )
+        rows = [
+            ClipRow(
+                key=c.clip.key,
+                source_key=c.clip.source_key,
+                url=c.clip.url,
+                outcome="kept",
+                split=c.clip.split,
+            )
+            for c in clips
+        ]
+        sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
+        manifest = write_shards(clips, rows, sources, settings, models / "scrfd", tmp_path / name)
+        return tmp_path / name, manifest
+
+    return write
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_same_clips_give_the_same_bytes_in_any_order(write, clips):
+    first, _ = write(clips, "first")
+    second, _ = write(clips[::-1], "second", num_parallel=2)
+    assert contents(first) == contents(second)
+
+
+def test_index_finds_every_frame_that_was_prepared(write, clips):
+    folder, _ = write(clips, "shards", shard_bytes=4000)
+    expected = {prepared.clip.key: prepared.frames() for prepared in clips if prepared.clip.split == "train"}
+    assert dict(read_frames(folder, "train")) == expected
+
+
+def test_index_has_the_promised_shapes(write, clips):
+    folder, manifest = write(clips, "shards")
+    with np.load(folder / "train" / "index.npz") as index:
+        num_clips, num_frames = len(index["clip_key"]), len(index["frame_offset"])
+        assert (num_clips, num_frames) == (6, 24)
+        assert index["clip_first"].tolist() == [0, 4, 8, 12, 16, 20, 24]
+        assert index["clip_tar"].dtype == index["frame_size"].dtype == np.int32
+        assert index["clip_first"].dtype == index["frame_offset"].dtype == np.int64
+        listed = [clip["key"] for clip in manifest["splits"]["train"]["clips"]]
+        assert index["clip_key"].tolist() == listed
+
+
+def test_an_empty_split_has_an_empty_index(write, make_prepared):
+    folder, manifest = write([make_prepared(1, 0)], "shards")
+    with np.load(folder / "test" / "index.npz") as index:
+        assert index["clip_first"].tolist() == [0]
+    assert manifest["splits"]["test"] == {"tars": [], "clips": []}
+
+
+# webdataset leaves its last file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_plain_webdataset_reads_whole_samples(write, clips):
+    folder, _ = write(clips, "shards")
+    path = str(folder / "test" / "00000.tar")
+    (sample,) = webdataset.WebDataset(path, shardshuffle=False).decode("rgb8")
+    assert sample["json"]["num_frames"] == 7
+    frames = sorted(name for name in sample if name.endswith(".jpg"))
+    assert frames == [f"{number:05d}.jpg" for number in range(7)]
+    assert sample["00000.jpg"].shape == (16, 16, 3)
+    gc.collect()
+
+
+def test_members_carry_no_owner_no_time_and_the_metadata_first(write, clips):
+    folder, _ = write(clips, "shards")
+    with tarfile.open(folder / "train" / "00000.tar") as tar:
+        members = tar.getmembers()
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
+    assert members[0].name.endswith(".json")
+    assert [m.name.split(".", 1)[1] for m in members[1:5]] == [f"{number:05d}.jpg" for number in range(4)]
+
+
+def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(clips):
+    train = [clip for clip in clips if clip.clip.split == "train"]
+    size = sum(train[0].frame_bytes)
+    shards = group_into_shards(train, int(4.5 * size))
+    assert [len(shard) for shard in shards] == [4, 2]
+    assert [len(shard) for shard in group_into_shards(train, 1)] == [2, 2, 2]
+
+
+def test_manifest_says_what_is_inside(write, clips, make_prepared):
+    folder, manifest = write(clips, "shards")
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert manifest["identity_disjoint"]
+    assert manifest["counts"]["frames"] == {"train": 24, "test": 7}
+    assert manifest["crop"] == {"rule": "fomm_square", "scale": 1.2, "outside": "pad"}
+    assert str(folder) not in (folder / "manifest.json").read_text()
+    _, divided = write([*clips, make_prepared(5, 0, by_time=True)], "divided")
+    assert not divided["identity_disjoint"]
+
+
+def test_a_new_run_leaves_no_stale_shard(write, clips):
+    write(clips, "shards", shard_bytes=1)
+    folder, _ = write(clips, "shards")
+    assert sorted(path.name for path in (folder / "train").iterdir()) == ["00000.tar", "index.npz"]
+
+
+def test_a_run_without_training_clips_counts_the_reasons():
+    base = {"source_key": "k", "url": "http://a.org/1.mp4"}
+    rows = [
+        ClipRow(key="a", outcome="kept", split="test", **base),
+        ClipRow(key="b", outcome="filtered", reason="too_short", **base),
+        ClipRow(key="c", outcome="filtered", reason="too_short", **base),
+    ]
+    with pytest.raises(NothingKept, match=r"2 filtered\(too_short\), 1 kept"):
+        require_training_clips(rows)
+
+
+def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make_source, clips):
+    url = "http://a.org/?<script>"
+    rows = [
+        ClipRow(key="a", source_key="k", url=url, outcome="failed", error="<b>broken</b>", retryable=False),
+        ClipRow(
+            key=clips[0].clip.key,
+            source_key="k",
+            url=url,
+            outcome="kept",
+            num_frames=4,
+            start_s=0.0,
+            face_px=9.0,
+        ),
+    ]
+    sources = [SourceRow(source=make_source(url), download=Download(status="verified"))]
+    write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert "<b>broken" not in page
+    assert page.count("data:image/jpeg") == 8
