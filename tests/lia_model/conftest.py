@@ -1,0 +1,48 @@
+import pytest
+
+from lia_model.networks.build import build_generator
+from lia_model.networks.generator import Generator
+from lia_model.settings import NetworkSettings, TrainSettings
+
+
+@pytest.fixture
+def network() -> NetworkSettings:
+    return NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+
+
+@pytest.fixture
+def generator(network) -> Generator:
+    return build_generator(network, seed=1).eval()
+
+
+@pytest.fixture
+def train_settings() -> TrainSettings:
+    return TrainSettings.model_validate(
+        {
+            "seed": 0,
+            "num_workers": 1,
+            "num_threads": 1,
+            "use_gpu": False,
+            "num_steps": 6,
+            "batch_size_per_worker": 4,
+            "init_from": None,
+            "precision": "fp32",
+            "network": {"width": 0.02, "latent_dim": 16, "num_directions": 4},
+            "losses": {
+                "l1_weight": 1.0,
+                "perceptual": {"backbone": "vgg16", "weights": "none", "weight": 0.0, "every_steps": 1},
+                "adversarial": {"weight": 0.1, "start_step": 0, "every_steps": 1},
+            },
+            "optimizer": {
+                "generator_lr": 0.002,
+                "discriminator_lr": 0.002,
+                "warmup_steps": 0,
+                "decay_steps": 0,
+            },
+            "ema_decay": 0.9,
+            "log_every_steps": 2,
+            "strip_every_steps": 3,
+            "checkpoint_every_steps": 3,
+            "num_kept_checkpoints": 2,
+        }
+    )

@@ -1,0 +1,34 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from lia_model.ops.modulated_conv2d import modulated_conv2d
+from lia_model.ops.upfirdn2d import fir_kernel
+
+
+def published(x, weight, style, demodulate, upsample):
+    """One grouped convolution with a weight for each sample, as StyleGAN2 writes it."""
+    batch, num_in, height, width = x.shape
+    num_out, _, k, _ = weight.shape
+    w = weight[None] * style[:, None, :, None, None]
+    if demodulate:
+        w = w * (w.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    x = x.reshape(1, batch * num_in, height, width)
+    if upsample:
+        w = w.transpose(1, 2).reshape(batch * num_in, num_out, k, k)
+        y = functional.conv_transpose2d(x, w, stride=2, groups=batch)
+        kernel = fir_kernel(4.0).to(y).expand(batch * num_out, 1, 4, 4)
+        y = functional.conv2d(functional.pad(y, (1, 1, 1, 1)), kernel, groups=batch * num_out)
+    else:
+        y = functional.conv2d(x, w.reshape(batch * num_out, num_in, k, k), padding=k // 2, groups=batch)
+    return y.view(batch, num_out, *y.shape[2:])
+
+
+@pytest.mark.parametrize("kernel_px, upsample", [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_scaling_the_input_equals_scaling_each_samples_weights(kernel_px, upsample, demodulate):
+    x = torch.randn(3, 5, 7, 7, dtype=torch.float64)
+    weight = torch.randn(4, 5, kernel_px, kernel_px, dtype=torch.float64)
+    style = torch.randn(3, 5, dtype=torch.float64)
+    got = modulated_conv2d(x, weight, style, demodulate=demodulate, upsample=upsample)
+    torch.testing.assert_close(got, published(x, weight, style, demodulate, upsample))
