@@ -143,7 +143,8 @@ def read_image(path: Path) -> Image:
     try:
         with PillowImage.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except OSError as error:
+    # Pillow's words for a broken PNG chunk and for a size no honest photograph has.
+    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
         raise ValueError(f"got {path}, which is no readable image; give a JPEG, PNG or WebP file") from error
 
 

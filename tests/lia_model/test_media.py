@@ -62,6 +62,15 @@ def test_half_an_image_is_unreadable(tmp_path):
         require_media(path)
 
 
+def test_an_absurd_size_is_unreadable(tmp_path):
+    path = save_image(tmp_path / "bomb.bmp", "bmp")
+    content = bytearray(path.read_bytes())
+    content[18:26] = (100_000).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError):
+        require_media(path)
+
+
 def test_the_head_of_a_video_alone_is_unreadable(tmp_path, video):
     path = tmp_path / "head.mp4"
     path.write_bytes(video.read_bytes()[:100])

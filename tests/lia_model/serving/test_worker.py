@@ -1,0 +1,158 @@
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lia_model.animation import FaceCropper
+from lia_model.animator import Animator
+from lia_model.networks.build import build_generator
+from lia_model.serving.jobs import JobStore, Order, new_id
+from lia_model.serving.messages import JobStatus, ModelVersion
+from lia_model.serving.worker import Worker
+from lia_model.settings import NetworkSettings
+from preprocessing.detect import FaceDetector
+from preprocessing.video import VideoWriter, probe
+
+NUM_FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def animator():
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    return Animator(build_generator(settings, seed=0), "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def cropper(models):
+    return FaceCropper(FaceDetector(models / "scrfd", min_score=0.5, pad_px=64), 5, 1.2)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return JobStore(tmp_path / "jobs.sqlite", lease_s=2)
+
+
+@pytest.fixture
+def worker(store, animator, cropper):
+    return Worker(store, animator, cropper, batch_size=2)
+
+
+def order(folder, crop=False):
+    """Ask for an animation of files that need not exist."""
+    folder.mkdir()
+    model = ModelVersion(name="lia", version="1")
+    return Order(folder / "source", folder / "driving", folder / "video.mp4", "relative", crop, model)
+
+
+def fill(wanted):
+    """Make the files that the order asks for."""
+    Image.fromarray(np.full((40, 40, 3), 90, dtype=np.uint8)).save(wanted.source, "png")
+    with VideoWriter(wanted.driving, Fraction(25), (32, 32)) as writer:
+        for index in range(NUM_FRAMES):
+            writer.write(np.full((32, 32, 3), 5 * index, dtype=np.uint8))
+    return wanted
+
+
+def queue(store, wanted, batch=None):
+    job_id = new_id()
+    store.submit({job_id: wanted}, 10, batch)
+    return job_id
+
+
+def wait(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_jobs_are_done_one_after_another_and_uploads_are_not_kept(store, worker, tmp_path):
+    ids = [queue(store, fill(order(tmp_path / name))) for name in "ab"]
+    worker.start()
+    wait(lambda: all(store.get(one).status == JobStatus.SUCCEEDED for one in ids))
+    worker.stop()
+    assert not worker.is_alive
+    for name in "ab":
+        assert names(tmp_path / name) == {"video.mp4"}
+        assert probe(tmp_path / name / "video.mp4").num_frames == NUM_FRAMES
+    assert store.get(ids[0]).frames_done == store.get(ids[0]).frames_total == NUM_FRAMES
+
+
+def test_a_batchs_files_are_left_alone(store, worker, tmp_path):
+    queue(store, fill(order(tmp_path / "a")), batch="batch")
+    worker.perform(store.claim())
+    assert names(tmp_path / "a") == {"source", "driving", "video.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("crop", "has_files", "code"), [(True, True, "no_face"), (False, False, "unreadable_media")]
+)
+def test_what_is_wrong_with_the_files_fails_the_job_at_once(store, worker, tmp_path, crop, has_files, code):
+    wanted = order(tmp_path / "a", crop=crop)
+    job_id = queue(store, fill(wanted) if has_files else wanted)
+    worker.perform(store.claim())
+    job = store.get(job_id)
+    assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
+    assert names(tmp_path / "a") == set()
+
+
+def test_an_accident_is_tried_again_with_the_uploads_still_there(store, worker, tmp_path):
+    wanted = fill(order(tmp_path / "a"))
+    job_id = queue(store, wanted)
+    # A file where the worker's folder should be: an error nobody foresaw.
+    job = store.claim()
+    job.folder.write_text("in the way")
+    worker.perform(job)
+    assert store.get(job_id).status == JobStatus.QUEUED
+    job.folder.unlink()
+    worker.perform(store.claim())
+    assert store.get(job_id).status == JobStatus.SUCCEEDED
+
+
+def test_a_stopped_worker_gives_its_job_back(store, worker, tmp_path):
+    job_id = queue(store, fill(order(tmp_path / "a")))
+    worker.start()
+    wait(lambda: store.get(job_id).status == JobStatus.RUNNING)
+    worker.stop()
+    job = store.get(job_id)
+    assert job.status in (JobStatus.QUEUED, JobStatus.SUCCEEDED)
+    assert not job.folder.exists()
+
+
+def test_a_job_cancelled_meanwhile_shows_nothing(store, worker, tmp_path):
+    wanted = fill(order(tmp_path / "a"))
+    job_id = queue(store, wanted)
+    job = store.claim()
+    store.cancel(job_id)
+    worker.perform(job)
+    assert store.get(job_id).status == JobStatus.CANCELLED
+    assert names(tmp_path / "a") == set()
+
+
+def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cropper):
+    store = JobStore(tmp_path / "jobs.sqlite", lease_s=1)
+    job_id = queue(store, fill(order(tmp_path / "a")))
+    started = threading.Event()
+
+    class SlowAnimator(Animator):
+        def animate(self, *args, **more):
+            started.set()
+            time.sleep(1.8)
+            yield from super().animate(*args, **more)
+
+    worker = Worker(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
+    worker.start()
+    assert started.wait(20)
+    while store.get(job_id).status == JobStatus.RUNNING:
+        assert store.claim() is None
+        time.sleep(0.05)
+    worker.stop()
+    assert store.get(job_id).status == JobStatus.SUCCEEDED
+    assert store.get(job_id).attempts == 1
