@@ -71,15 +71,14 @@ class Animator:
                 the driving pose itself.
             batch_size: driving frames a forward pass.
         """
-        if mode not in ("relative", "absolute"):
-            raise ValueError(f"mode is {mode!r}; it is 'relative' or 'absolute': choose one")
+        relative = is_relative(mode)
         frames = iter(driving)
         with torch.inference_mode(), self._autocast():
             code, features = self.generator.encoder(self._prepare([source]))
             start: Tensor | None = None
             while chunk := list(islice(frames, batch_size)):
                 weights = self.generator.motion_weights(self._prepare(chunk))
-                if mode == "relative":
+                if relative:
                     start = weights[:1] if start is None else start
                     weights = weights - start + self.generator.motion_head(code)
                 count = len(chunk)
@@ -111,6 +110,17 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def is_relative(mode: str) -> bool:
+    """Tell `relative` from `absolute`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if mode not in ("relative", "absolute"):
+        raise ValueError(f"mode is {mode!r}; it is 'relative' or 'absolute': choose one")
+    return mode == "relative"
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:

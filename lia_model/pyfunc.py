@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,13 +18,10 @@ class AnimatorModel(mlflow.pyfunc.PythonModel):
         """Load the checkpoint that was logged with this version."""
         self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
 
-    def predict(  # noqa: D102 - MLflow's interface
-        self,
-        context: PythonModelContext,
-        model_input: dict[str, np.ndarray],
-        params: dict[str, Any] | None = None,
-    ) -> np.ndarray:
-        mode = (params or {}).get("mode", "relative")
+    # MLflow would take type hints for the schema; the registered signature says more: sizes and names.
+    def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201
+        """Animate `model_input["source"]` by `model_input["driving"]`; `params` may set the mode."""
+        mode = params["mode"]
         return np.stack(
             list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))
         )

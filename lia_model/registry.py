@@ -72,7 +72,9 @@ def _resolve_registered(uri: str) -> ResolvedModel:
         raise ValueError(
             f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
         ) from None
-    return ResolvedModel(folder / "artifacts" / "checkpoint", name, version)
+    # MLflow keeps the checkpoint's own folder name.
+    (directory,) = (folder / "artifacts").iterdir()
+    return ResolvedModel(directory, name, version)
 
 
 def parse_model_uri(uri: str) -> tuple[str, str]:
@@ -226,6 +228,7 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
             code_paths=[str(package)],
             pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in SERVED_PACKAGES],
             signature=_signature(),
+            input_example=_input_example(),
         )
     store = client()
     if not store.search_registered_models(filter_string=f"name = '{name}'"):
@@ -238,7 +241,7 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
 
 def _signature() -> Any:  # noqa: ANN401 - MLflow's class, not to be imported at the top
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
     pixels = np.dtype(np.uint8)
     return ModelSignature(
@@ -249,7 +252,12 @@ def _signature() -> Any:  # noqa: ANN401 - MLflow's class, not to be imported at
             ]
         ),
         outputs=Schema([TensorSpec(pixels, (-1, -1, -1, 3))]),
+        params=ParamSchema([ParamSpec("mode", DataType.string, "relative")]),
     )
+
+
+def _input_example() -> dict[str, np.ndarray]:
+    return {name: np.zeros((1, 8, 8, 3), np.uint8) for name in ("source", "driving")}
 
 
 def version_of(name: str, alias: str) -> str | None:

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lia_model.animator import Animator, is_relative, resolve_precision
+from lia_model.checkpoint import save_generator
+from lia_model.data import to_bytes, to_float
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def animator(generator):
+    return Animator(generator, precision="fp32")
+
+
+@pytest.mark.parametrize("mode", ["absolute", "relative"])
+def test_frames_are_those_of_the_generator_whatever_the_batch(animator, frames, mode):
+    generator = animator.generator
+    with torch.inference_mode():
+        source, driving = to_float(frames[:1]), to_float(frames)
+        start = generator.motion_weights(driving[:1]) if mode == "relative" else None
+        wanted = torch.cat([generator(source, frame[None], start) for frame in driving])
+    for batch_size in (1, 3, 16):
+        got = np.stack(list(animator.animate(frames[0], iter(frames), mode, batch_size)))
+        difference = np.abs(got.astype(int) - to_bytes(wanted).astype(int))
+        assert difference.max() <= 1
+
+
+def test_driving_frames_are_read_no_further_than_one_batch_ahead(animator, frames):
+    taken = []
+
+    def driving():
+        for number, frame in enumerate(frames):
+            taken.append(number)
+            yield frame
+
+    next(iter(animator.animate(frames[0], driving(), batch_size=3)))
+    assert taken == [0, 1, 2]
+
+
+def test_images_of_any_size_are_resized(animator):
+    source = np.zeros((50, 40, 3), np.uint8)
+    driving = np.zeros((2, 90, 90, 3), np.uint8)
+    assert [frame.shape for frame in animator.animate(source, driving)] == [(32, 32, 3)] * 2
+
+
+def test_half_precision_stays_close(generator, frames):
+    exact = np.stack(list(Animator(generator, precision="fp32").animate(frames[0], frames)))
+    half = np.stack(list(Animator(generator, precision="bf16").animate(frames[0], frames)))
+    assert half.dtype == np.uint8
+    assert np.abs(half.astype(int) - exact.astype(int)).mean() < 3
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode is 'sideways'; it is 'relative' or 'absolute'"):
+        is_relative("sideways")
+
+
+def test_auto_precision_is_decided_by_the_machine():
+    assert resolve_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
+    assert resolve_precision("fp16", torch.device("cpu")) == "fp16"
+
+
+def test_a_saved_model_animates_from_its_directory(generator, frames, tmp_path):
+    save_generator(tmp_path / "model", generator)
+    animator = Animator.load(tmp_path / "model", device="cpu", precision="fp32")
+    assert animator.size_px == 32
+    assert len(list(animator.animate(frames[0], frames))) == 7
+
+
+def test_a_model_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ValueError, match="neither a directory nor models:/NAME@ALIAS"):
+        Animator.load(tmp_path / "nothing")
+
+
+def test_the_core_imports_with_torch_alone():
+    hidden = "ray mlflow prefect av cv2 insightface PIL pyarrow webdataset fastapi yaml typer".split()
+    modules = "animator data checkpoint losses perceptual training.step training.loop evaluation".split()
+    program = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n" + "\n".join(
+        f"import lia_model.{module}" for module in modules
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

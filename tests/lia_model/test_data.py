@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes, to_float
+from tests.lia_model.shards_on_disk import write_shards
+
+
+@pytest.fixture
+def shards(tmp_path):
+    # Every frame of a clip has a colour of its own, so that a decoded frame tells its clip and number.
+    clips = [
+        np.stack([np.full((32, 32, 3), 10 * clip + frame, np.uint8) for frame in range(4 + clip)])
+        for clip in range(5)
+    ]
+    write_shards(tmp_path, {"train": clips}, 32)
+    return tmp_path
+
+
+def test_bytes_survive_the_way_to_floats_and_back():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    floats = to_float(images)
+    assert floats.min() == -1
+    assert floats.max() == 1
+    np.testing.assert_array_equal(to_bytes(floats), images)
+
+
+def test_values_outside_the_range_are_clamped_not_wrapped():
+    assert to_bytes(torch.full((1, 3, 2, 2), 1.5)).tolist() == [[[[255] * 3] * 2] * 2]
+
+
+def test_any_frame_is_read_by_its_offset(shards):
+    clips = ShardedClips(shards, "train")
+    assert [clip.num_frames for clip in clips.clips] == [4, 5, 6, 7, 8]
+    for clip, frame in [(0, 0), (4, 7), (2, 3), (3, 0)]:
+        assert abs(int(clips.frame(clip, frame).mean()) - (10 * clip + frame)) <= 1
+    assert clips.frames(1, 2, 4).shape == (2, 32, 32, 3)
+
+
+def test_a_missing_split_says_what_to_do(shards):
+    with pytest.raises(ValueError, match="holds no test clips: add a source of that split"):
+        ShardedClips(shards, "test")
+
+
+def test_a_folder_without_shards_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="make the shards first with `lia shards`"):
+        ShardedClips(tmp_path, "train")
+
+
+def test_pairs_are_two_different_frames_of_one_clip():
+    sampler = PairSampler((2, 3, 9), seed=0, rank=0, num_ranks=1, batch_size=30)
+    for clip, source, driving in sampler.pairs(0):
+        assert source != driving
+        assert max(source, driving) < (2, 3, 9)[clip]
+
+
+def test_every_epoch_sees_every_clip_once_whatever_the_number_of_ranks():
+    def drawn(num_ranks):
+        samplers = [PairSampler((5,) * 8, 7, rank, num_ranks, 8 // num_ranks) for rank in range(num_ranks)]
+        return [pair for step in range(3) for sampler in samplers for pair in sampler.pairs(step)]
+
+    assert drawn(1) == drawn(2) == drawn(4)
+    for epoch in range(3):
+        assert sorted(clip for clip, _, _ in drawn(1)[8 * epoch : 8 * epoch + 8]) == list(range(8))
+
+
+def test_pairs_are_a_function_of_the_seed_and_the_step():
+    def sampler(seed):
+        return PairSampler((50,) * 8, seed, 0, 1, 8)
+
+    assert sampler(1).pairs(5) == sampler(1).pairs(5)
+    assert sampler(1).pairs(5) != sampler(1).pairs(6)
+    assert sampler(1).pairs(5) != sampler(2).pairs(5)
+
+
+def test_all_frames_of_a_clip_are_drawn_about_equally_often():
+    sampler = PairSampler((10,), 0, 0, 1, 4000)
+    counts = np.bincount([source for _, source, _ in sampler.pairs(0)], minlength=10)
+    assert counts.min() > 320
+    assert counts.max() < 480
+
+
+def test_batches_hold_floats_in_range(shards):
+    source, driving = PairLoader(ShardedClips(shards, "train"), 0, 0, 1, 6).batch(0)
+    assert source.shape == driving.shape == (6, 3, 32, 32)
+    assert -1 <= source.min()
+    assert source.max() <= 1
