@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from lia_model.checkpoint import load_generator, read_config
+from lia_model.data import PairLoader, ShardedClips
+from lia_model.training.loop import Hooks, run, train_directory
+from lia_model.training.state import load_state, new_state, save_state
+from tests.lia_model.shards_on_disk import write_shards
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def shards(tmp_path):
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(tmp_path / "shards", {"train": clips}, 32)
+    return tmp_path / "shards"
+
+
+def train(state, shards, settings, hooks=None):
+    loader = PairLoader(ShardedClips(shards, "train"), settings.seed, 0, 1, settings.batch_size_per_worker)
+    run(state, loader, settings, hooks or Hooks())
+
+
+def test_hooks_are_called_at_their_steps(shards, train_settings):
+    metrics, strips, checkpoints = [], [], []
+    hooks = Hooks(
+        on_metrics=lambda step, values: metrics.append((step, values)),
+        on_strip=lambda step, strip: strips.append((step, strip)),
+        on_checkpoint=lambda state: checkpoints.append(state.step),
+    )
+    train(new_state(train_settings, 32, CPU), shards, train_settings, hooks)
+    assert [step for step, _ in metrics] == [2, 4, 6]
+    assert set(metrics[0][1]) == {
+        "loss/l1",
+        "loss/generator_adversarial",
+        "loss/discriminator",
+        "speed/pairs_per_s",
+    }
+    assert [step for step, _ in strips] == [3, 6]
+    assert strips[0][1].shape == (3 * 32, 4 * 32, 3)
+    assert checkpoints == [3, 6]
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_an_undisturbed_one_ends(shards, train_settings, tmp_path):
+    whole = new_state(train_settings, 32, CPU)
+    train(whole, shards, train_settings)
+
+    class Killed(Exception):
+        pass
+
+    def die_at_three(state):
+        save_state(state, tmp_path / "latest", {})
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(new_state(train_settings, 32, CPU), shards, train_settings, Hooks(on_checkpoint=die_at_three))
+    resumed = new_state(train_settings, 32, CPU)
+    load_state(resumed, tmp_path / "latest")
+    assert resumed.step == 3
+    train(resumed, shards, train_settings)
+    for module in ("generator", "discriminator", "average"):
+        for a, b in zip(
+            getattr(whole, module).parameters(), getattr(resumed, module).parameters(), strict=True
+        ):
+            assert torch.equal(a, b)
+
+
+def test_training_lowers_the_loss(tmp_path, train_settings):
+    # Two plain colours: noise would have nothing to learn.
+    clips = [np.full((4, 32, 32, 3), value, np.uint8) for value in (40, 220)]
+    write_shards(tmp_path / "shards", {"train": clips}, 32)
+    losses = []
+    settings = train_settings.model_copy(update={"num_steps": 40, "log_every_steps": 10})
+    hooks = Hooks(on_metrics=lambda step, values: losses.append(values["loss/l1"]))
+    train(new_state(settings, 32, CPU), tmp_path / "shards", settings, hooks)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(shards, train_settings):
+    state = new_state(train_settings, 32, CPU)
+    with torch.no_grad():
+        state.generator.synthesis.constant.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="is nan at step 2"):
+        train(state, shards, train_settings)
+
+
+def test_a_folder_trains_alone_and_resumes(shards, train_settings):
+    folder = shards.parent
+    (folder / "train.json").write_text(train_settings.model_dump_json())
+    final = train_directory(folder)
+    assert read_config(final).provenance["train"]["num_steps"] == 6
+    longer = train_settings.model_copy(update={"num_steps": 8})
+    (folder / "train.json").write_text(longer.model_dump_json())
+    before = load_generator(final).motion.free.clone()
+    assert not torch.equal(load_generator(train_directory(folder)).motion.free, before)

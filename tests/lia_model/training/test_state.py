@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from lia_model.checkpoint import save_generator
+from lia_model.networks.build import build_generator
+from lia_model.training.state import load_state, new_state, save_state
+
+CPU = torch.device("cpu")
+
+
+def test_optimisers_have_the_published_factors(train_settings):
+    state = new_state(train_settings, 32, CPU)
+    (generator,) = state.generator_optimizer.param_groups
+    (discriminator,) = state.discriminator_optimizer.param_groups
+    assert generator["lr"] == pytest.approx(0.0016)
+    assert generator["betas"] == (0.0, pytest.approx(0.99**0.8))
+    assert discriminator["lr"] == pytest.approx(0.002 * 16 / 17)
+    assert discriminator["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
+
+
+def test_a_training_checkpoint_holds_no_pickle(train_settings, tmp_path):
+    save_state(new_state(train_settings, 32, CPU), tmp_path / "c", {})
+    assert {file.suffix for file in (tmp_path / "c").iterdir()} == {".json", ".safetensors"}
+
+
+def test_everything_comes_back(train_settings, tmp_path):
+    state = new_state(train_settings, 32, CPU)
+    for module, optimizer in (
+        (state.generator, state.generator_optimizer),
+        (state.discriminator, state.discriminator_optimizer),
+    ):
+        for parameter in module.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+    state.step = 17
+    save_state(state, tmp_path / "c", {})
+    loaded = new_state(train_settings.model_copy(update={"seed": 5}), 32, CPU)
+    load_state(loaded, tmp_path / "c")
+    assert loaded.step == 17
+    for ours, theirs in (
+        (state.generator, loaded.generator),
+        (state.discriminator, loaded.discriminator),
+        (state.average, loaded.average),
+    ):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(a, b)
+    first, second = state.generator_optimizer.state_dict(), loaded.generator_optimizer.state_dict()
+    for number, values in first["state"].items():
+        assert {k: v.tolist() for k, v in values.items()} == {
+            k: v.tolist() for k, v in second["state"][number].items()
+        }
+
+
+def test_training_can_start_from_a_checkpoint(train_settings, tmp_path):
+    start = build_generator(train_settings.network.at(32), seed=9)
+    save_generator(tmp_path / "start", start)
+    state = new_state(train_settings.model_copy(update={"init_from": str(tmp_path / "start")}), 32, CPU)
+    assert torch.equal(state.generator.motion.free, start.motion.free)
+    assert torch.equal(state.average.motion.free, start.motion.free)
+
+
+def test_a_start_of_another_shape_is_refused(train_settings, tmp_path):
+    save_generator(tmp_path / "start", build_generator(train_settings.network.at(64)))
+    with pytest.raises(
+        ValueError, match=r"train\.init_from = .* make train\.network and shards\.crop\.size_px equal"
+    ):
+        new_state(train_settings.model_copy(update={"init_from": str(tmp_path / "start")}), 32, CPU)
