@@ -1,18 +1,15 @@
 """Stage download: every source of the list to a verified file in data/raw and a row in the ledger."""
 
 import json
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.download import download_source, host_of, remove_stale
+from preprocessing.download import download_sources, remove_stale
 from preprocessing.ledger import Download, SourceRow, count_sources, write_sources
-from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
+from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources import Source, read_sources
 
@@ -57,40 +54,4 @@ def download_flow(sources: list[Source], settings: DownloadSettings, raw: Path) 
 @task(name="download sources", persist_result=False, retries=1, retry_delay_seconds=5)
 def download_all(sources: list[Source], settings: DownloadSettings, raw: Path) -> dict[str, Download]:
     """Download sources side by side; what a first attempt of this task has verified is not fetched again."""
-    return download_in_parallel(sources, settings, raw, get_run_logger().info)
-
-
-def download_in_parallel(
-    sources: list[Source], settings: DownloadSettings, raw: Path, say: Callable[..., None]
-) -> dict[str, Download]:
-    """Return each source's download by its key; a host that asks for a pause is asked nothing more.
-
-    Args:
-        sources: one per video.
-        settings: how.
-        raw: where to.
-        say: gets a format and its arguments, once a source.
-    """
-    raw.mkdir(parents=True, exist_ok=True)
-    stopped: set[str] = set()
-    lock = threading.Lock()
-    num_done = 0
-
-    def one(source: Source) -> Download:
-        nonlocal num_done
-        host = host_of(source.url)
-        if host in stopped:
-            error = f"not tried: {host} asked for a pause; rerun later"
-            download = Download(status=DownloadStatus.STOP_THE_QUEUE, error=error)
-        else:
-            download = download_source(source, settings, raw)
-        with lock:
-            if download.status == DownloadStatus.STOP_THE_QUEUE:
-                stopped.add(host)
-            num_done += 1
-            remark = f": {download.error}" if download.error else ""
-            say("%d/%d %s %s%s", num_done, len(sources), download.status.value, source.url, remark)
-        return download
-
-    with ThreadPoolExecutor(settings.num_parallel) as pool:
-        return dict(zip((source.key for source in sources), pool.map(one, sources), strict=True))
+    return download_sources(sources, settings, raw, get_run_logger().info)

@@ -2,21 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
+from prefect.states import Completed, Failed
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.clip import Job, Result, process_isolated
-from preprocessing.detect import require_models
+from preprocessing.clip import Job, Result, process_sources
+from preprocessing.detect import LICENCE_NOTE, require_models
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.report import write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
-from preprocessing.shards import read_frames, require_training_clips, write_shards
+from preprocessing.shards import NothingKept, read_frames, require_training_clips, write_shards
 from preprocessing.sources import assign_splits
 
 
@@ -29,7 +28,10 @@ def run_shards(params: Params, environment: Environment) -> int:
     """
     require_models(environment.root / params.shards.detect.models)
     sources = read_source_rows(environment.ledger / "sources.parquet")
-    shards_flow(sources, params.shards, environment)
+    state = shards_flow(sources, params.shards, environment, return_state=True)
+    if state.is_failed() and isinstance(state.data, NothingKept):
+        raise state.data
+    state.result()
     return 0
 
 
@@ -39,18 +41,26 @@ def run_shards(params: Params, environment: Environment) -> int:
     persist_result=False,
     validate_parameters=False,
 )
-def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> None:
+def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> State:
     """Process every source, write the ledger, then the shards and their contact sheet."""
     logger = get_run_logger()
+    logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     results = process_all(jobs(sources, settings, environment), settings.num_parallel)
     rows = [row for result in results for row in result.rows]
     prepared = [clip for result in results for clip in result.prepared]
     write_clips(environment.ledger / "clips.parquet", rows)
     _write_counts(rows, prepared, environment)
     logger.info("clips: %s", ", ".join(f"{count} {word}" for word, count in count_clips(rows).items()))
-    require_training_clips(rows)
+    try:
+        require_training_clips(rows, sources)
+    except NothingKept as error:
+        # Returned rather than raised: Prefect would print its traceback above our one line.
+        return Failed(message=str(error), data=error)
+    if any(clip.clip.by_time for clip in prepared):
+        logger.warning("train and test are not identity-disjoint: a source has split by_time")
     write_all(prepared, rows, sources, settings, environment)
     shutil.rmtree(environment.runs / "shards", ignore_errors=True)
+    return Completed(message=f"{len(prepared)} clips")
 
 
 def jobs(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> list[Job]:
@@ -75,19 +85,7 @@ def jobs(sources: list[SourceRow], settings: ShardsSettings, environment: Enviro
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
 def process_all(work: list[Job], num_parallel: int) -> list[Result]:
     """Process the sources side by side, each in a process of its own."""
-    return process_in_parallel(work, num_parallel, get_run_logger().info)
-
-
-def process_in_parallel(work: list[Job], num_parallel: int, say: Callable[..., None]) -> list[Result]:
-    """Return the results in the jobs' order; `say` gets a format and its arguments, once a source."""
-    with ThreadPoolExecutor(num_parallel) as pool:
-        futures = {pool.submit(process_isolated, job): job for job in work}
-        for num_done, future in enumerate(as_completed(futures), 1):
-            words = ", ".join(
-                f"{count} {word}" for word, count in count_clips(future.result().rows).items() if count
-            )
-            say("%d/%d %s: %s", num_done, len(work), futures[future].source.url, words)
-        return [future.result() for future in futures]
+    return process_sources(work, num_parallel, get_run_logger().info)
 
 
 @task(name="write shards", persist_result=False)

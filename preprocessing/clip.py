@@ -8,7 +8,8 @@ import hashlib
 import io
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from preprocessing import isolation
 from preprocessing.boxes import Box, scale_box, union
 from preprocessing.crop import Image, crop_box, cut
 from preprocessing.detect import Face, FaceDetector, models_sha256, require_models
-from preprocessing.ledger import ClipRow
+from preprocessing.ledger import ClipRow, count_clips
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
 from preprocessing.quality import judge
 from preprocessing.sample import Clip, PreparedClip
@@ -90,6 +91,18 @@ class _Candidate:
     split: Literal["train", "test"]
     follows: str | None
     square: Box | Filtered
+
+
+def process_sources(work: list[Job], num_parallel: int, say: Callable[..., None]) -> list[Result]:
+    """Return the results in the jobs' order; `say` gets a format and its arguments, once a source."""
+    with ThreadPoolExecutor(num_parallel) as pool:
+        futures = {pool.submit(process_isolated, job): job for job in work}
+        for num_done, future in enumerate(as_completed(futures), 1):
+            words = ", ".join(
+                f"{count} {word}" for word, count in count_clips(future.result().rows).items() if count
+            )
+            say("%d/%d %s: %s", num_done, len(work), futures[future].source.url, words)
+        return [future.result() for future in futures]
 
 
 def process_isolated(job: Job) -> Result:

@@ -12,8 +12,10 @@ import logging
 import shutil
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,6 +91,42 @@ def download_source(source: Source, settings: DownloadSettings, raw: Path) -> Do
     if download.status not in (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE):
         shutil.rmtree(raw / PARTIAL_FOLDER / source.key, ignore_errors=True)
     return download
+
+
+def download_sources(
+    sources: list[Source], settings: DownloadSettings, raw: Path, say: Callable[..., None]
+) -> dict[str, Download]:
+    """Return each source's download by its key; a host that asks for a pause is asked nothing more.
+
+    Args:
+        sources: one per video.
+        settings: how.
+        raw: where to.
+        say: gets a format and its arguments, once a source.
+    """
+    raw.mkdir(parents=True, exist_ok=True)
+    stopped: set[str] = set()
+    lock = threading.Lock()
+    num_done = 0
+
+    def one(source: Source) -> Download:
+        nonlocal num_done
+        host = host_of(source.url)
+        if host in stopped:
+            error = f"not tried: {host} asked for a pause; rerun later"
+            download = Download(status=DownloadStatus.STOP_THE_QUEUE, error=error)
+        else:
+            download = download_source(source, settings, raw)
+        with lock:
+            if download.status == DownloadStatus.STOP_THE_QUEUE:
+                stopped.add(host)
+            num_done += 1
+            remark = f": {download.error}" if download.error else ""
+            say("%d/%d %s %s%s", num_done, len(sources), download.status.value, source.url, remark)
+        return download
+
+    with ThreadPoolExecutor(settings.num_parallel) as pool:
+        return dict(zip((source.key for source in sources), pool.map(one, sources), strict=True))
 
 
 def read_verified(raw: Path, key: str) -> Download | None:

@@ -43,17 +43,18 @@ class Member:
     size: int
 
 
-def require_training_clips(rows: Sequence[ClipRow]) -> None:
+def require_training_clips(rows: Sequence[ClipRow], sources: Sequence[SourceRow]) -> None:
     """Check that something was kept for training.
 
     Raises:
         NothingKept: nothing was; the message counts the reasons.
     """
     if not any(row.outcome == "kept" and row.split == "train" for row in rows):
-        counts = ", ".join(f"{count} {word}" for word, count in count_clips(rows).items())
+        clips = ", ".join(f"{count} {word}" for word, count in count_clips(rows).items())
+        states = ", ".join(f"{count} {word}" for word, count in count_sources(sources).items() if count)
         raise NothingKept(
-            f"got no training clip ({counts}); at least one is needed; add sources or relax shards.crop, "
-            "shards.quality or the sources' split; each clip's outcome is in data/ledger/clips.parquet"
+            f"got no training clip (sources: {states}; clips: {clips}); at least one is needed; add sources "
+            "or relax shards.crop, shards.quality or the sources' split; data/ledger holds each outcome"
         )
 
 

@@ -28,7 +28,7 @@ def download_settings() -> DownloadSettings:
 
 @pytest.fixture(scope="session")
 def make_video() -> Callable[..., Path]:
-    """Function that writes a grey video whose frame n has brightness `levels[n]`, shown from `times_s[n]` on."""
+    """Function that writes a grey video: frame n is as bright as `levels[n]`, shown from `times_s[n]` on."""
 
     def make(
         path: Path,

@@ -4,7 +4,7 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.clip import Job, process_isolated, process_source
+from preprocessing.clip import Job, process_isolated, process_source, process_sources
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,19 @@ def test_by_time_divides_the_video_once_and_keeps_the_crop(divided):
     assert train.end_s == test.start_s == 1.8
     assert train.crop_box == test.crop_box
     assert (train.follows, test.follows) == (None, train.key)
+
+
+def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_job, samples, short):
+    _, result = divided
+    said = []
+    other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+    (again,) = process_sources([other], 2, lambda *words: said.append(words[0] % words[1:]))
+    assert said == ["1/1 http://127.0.0.1:1/v.mp4: 2 kept"]
+    assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
+    assert [(one.clip, one.frames()) for one in again.prepared] == [
+        (one.clip, one.frames()) for one in result.prepared
+    ]
+    assert not {one.file for one in again.prepared} & {one.file for one in result.prepared}
 
 
 def test_keys_have_no_dots(divided):
@@ -132,5 +145,5 @@ def test_a_process_that_dies_costs_one_source(make_job, samples, tmp_path):
 
 def test_a_clip_ends_at_the_cut(make_job, samples, short):
     """The sample shows a face for 60 frames, then something else."""
-    (row,) = process_source(make_job(samples / "face_noface.mov", settings=short)).rows
+    (row,) = process_source(make_job(samples / "face_noface.mov", settings=short, end_s=2.8)).rows
     assert (row.outcome, row.num_frames) == ("kept", 60)

@@ -1,6 +1,7 @@
 """One small server on 127.0.0.1, which is allowed, and one on 127.0.0.2, which stands for a private host."""
 
 import errno
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -8,8 +9,7 @@ import pytest
 from yt_dlp.networking.exceptions import TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, PostProcessingError
 
-from pipelines.download import download_in_parallel
-from preprocessing.download import classify, download_source, read_verified, remove_stale
+from preprocessing.download import classify, download_source, download_sources, read_verified, remove_stale
 from preprocessing.outcome import DownloadStatus
 from preprocessing.video import probe
 
@@ -48,7 +48,7 @@ class Server:
             handler.send_header("Location", self.redirects[path])
             handler.end_headers()
             return
-        codes = {"/busy.mp4": 429, "/down.mp4": 503}
+        codes = {"/busy.mp4": 429}
         if path not in self.files:
             handler.send_error(codes.get(path, 404))
             return
@@ -75,7 +75,7 @@ def server(tmp_path_factory, make_video, make_sound, video):
     folder = tmp_path_factory.mktemp("served")
     server = Server("127.0.0.1")
     sound = make_sound(folder / "sound.mp4").read_bytes()
-    # Many small fragments: what is cut off is missing, what is there decodes, and the header claims all of it.
+    # What is cut off is missing, what is there decodes, and the header claims all of it.
     long = make_video(folder / "long.mkv", [50, 100] * 100, fps=25).read_bytes()
     server.files = {
         "/a/v.mp4": ("video/mp4", video),
@@ -108,7 +108,6 @@ CASES = {
     "/empty.mp4": DownloadStatus.RETRYABLE,
     "/large.mp4": DownloadStatus.PERMANENT,
     "/cut.mkv": DownloadStatus.RETRYABLE,
-    "/down.mp4": DownloadStatus.RETRYABLE,
     "/to_private.mp4": DownloadStatus.PERMANENT,
 }
 
@@ -123,7 +122,7 @@ def batch(tmp_path_factory, server, private_host, download_settings, make_source
     settings = download_settings.model_copy(update={"max_bytes": len(video) + 100_000})
     sources = [make_source(url) for url in urls]
     said = []
-    downloads = download_in_parallel(sources, settings, raw, lambda *words: said.append(words))
+    downloads = download_sources(sources, settings, raw, lambda *words: said.append(words))
     return raw, {source.url: downloads[source.key] for source in sources}, said
 
 
@@ -182,24 +181,26 @@ def test_a_verified_file_is_never_fetched_again(batch, server, download_settings
     assert len(server.requests) == before
 
 
-def test_a_changed_file_is_no_longer_verified(tmp_path, server, download_settings, make_source):
+def test_a_changed_file_is_fetched_again(batch, tmp_path, server, download_settings, make_source):
+    raw, downloads, _ = batch
     source = make_source(f"{server.url}/a/v.mp4")
-    download = download_source(source, download_settings, tmp_path)
-    path = tmp_path / download.file
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + b"x")
-    assert read_verified(tmp_path, source.key) is None
-    assert download_source(source, download_settings, tmp_path) == download
-    assert path.read_bytes() == content
+    download = downloads[source.url]
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    content = (copy / download.file).read_bytes()
+    (copy / download.file).write_bytes(content[:-1] + b"x")
+    assert read_verified(copy, source.key) is None
+    assert download_source(source, download_settings, copy) == download
+    assert (copy / download.file).read_bytes() == content
 
 
-def test_files_of_sources_listed_no_longer_go(tmp_path, server, download_settings, make_source):
-    source = make_source(f"{server.url}/a/v.mp4")
-    download = download_source(source, download_settings, tmp_path)
-    (tmp_path / "other.mp4").write_bytes(b"")
-    (tmp_path / "other.json").write_text("{}")
-    assert remove_stale(tmp_path, {source.key}) == ["other.json", "other.mp4"]
-    assert read_verified(tmp_path, source.key) == download
+def test_files_of_sources_listed_no_longer_go(batch, tmp_path, server, make_source):
+    raw, downloads, _ = batch
+    source, other = (make_source(f"{server.url}/{folder}/v.mp4") for folder in "ab")
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    assert remove_stale(copy, {source.key}) == [f"{other.key}.json", f"{other.key}.mp4"]
+    assert read_verified(copy, source.key) == downloads[source.url]
 
 
 def test_time_limit_is_kept_and_tried_again(tmp_path, server, download_settings, make_source):
@@ -213,7 +214,7 @@ def test_a_host_that_asks_for_a_pause_is_asked_nothing_more(tmp_path, server, do
     settings = download_settings.model_copy(update={"num_parallel": 1})
     sources = [make_source(f"{server.url}/{name}.mp4") for name in ("busy", "next", "last")]
     before = len(server.requests)
-    downloads = download_in_parallel(sources, settings, tmp_path, lambda *_: None)
+    downloads = download_sources(sources, settings, tmp_path, lambda *_: None)
     assert {download.status for download in downloads.values()} == {DownloadStatus.STOP_THE_QUEUE}
     assert set(server.requests[before:]) == {"/busy.mp4"}
 

@@ -35,8 +35,9 @@ def make_prepared(tmp_path):
         file.write_bytes(b"".join(frames))
         clip = Clip(
             key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
-            by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames, fps=25,
-            size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
+            by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames,
+            fps=25, size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32),
+            mean_score=0.9,
         )  # fmt: skip
         return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames])
 
@@ -56,13 +57,7 @@ def write(models, shards_settings, make_source, tmp_path):
             update={"shard_bytes": shard_bytes, "num_parallel": num_parallel}
         )
         rows = [
-            ClipRow(
-                key=c.clip.key,
-                source_key=c.clip.source_key,
-                url=c.clip.url,
-                outcome="kept",
-                split=c.clip.split,
-            )
+            ClipRow(outcome="kept", **c.clip.model_dump(include={"key", "source_key", "url", "split"}))
             for c in clips
         ]
         sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
@@ -154,15 +149,16 @@ def test_a_new_run_leaves_no_stale_shard(write, clips):
     assert sorted(path.name for path in (folder / "train").iterdir()) == ["00000.tar", "index.npz"]
 
 
-def test_a_run_without_training_clips_counts_the_reasons():
+def test_a_run_without_training_clips_counts_the_reasons(make_source):
     base = {"source_key": "k", "url": "http://a.org/1.mp4"}
     rows = [
         ClipRow(key="a", outcome="kept", split="test", **base),
         ClipRow(key="b", outcome="filtered", reason="too_short", **base),
         ClipRow(key="c", outcome="filtered", reason="too_short", **base),
     ]
-    with pytest.raises(NothingKept, match=r"2 filtered\(too_short\), 1 kept"):
-        require_training_clips(rows)
+    sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
+    with pytest.raises(NothingKept, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"):
+        require_training_clips(rows, sources)
 
 
 def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make_source, clips):

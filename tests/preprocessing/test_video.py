@@ -55,7 +55,7 @@ def test_a_single_frame_survives_any_rate(tmp_path, make_video):
     [(0, (64, 48), (0, 0)), (90, (48, 64), (-1, 0)), (180, (64, 48), (-1, -1)), (-90, (48, 64), (0, -1))],
 )
 def test_frames_come_upright(tmp_path, make_video, rotation, size, corner):
-    """A positive angle turns the stored picture counter-clockwise: its top left corner goes down the left side."""
+    """A positive angle turns the stored picture counter-clockwise: its top left corner goes down."""
     path = make_video(tmp_path / "v.mp4", [50, 50], rotation=rotation)
     info = probe(path)
     image = next(decode(path)).image
@@ -134,13 +134,15 @@ def test_a_codec_that_mp4_does_not_hold_is_encoded_again(tmp_path):
     assert probe(tmp_path / "o.mp4").audio_codec == "aac"
 
 
-def test_unfinished_video_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(RuntimeError, match="stop"),
-        VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer,
-    ):
+def write_and_stop(path):
+    with VideoWriter(path, Fraction(25), (64, 48)) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8))
         raise RuntimeError("stop")
+
+
+def test_unfinished_video_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        write_and_stop(tmp_path / "o.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
