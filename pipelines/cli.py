@@ -37,6 +37,14 @@ class Fetchable(StrEnum):
     MODELS = "models"
 
 
+class Service(StrEnum):
+    """What `lia up` can start."""
+
+    PREFECT = "prefect"
+    MLFLOW = "mlflow"
+    RAY = "ray"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -251,12 +259,15 @@ def env() -> None:
 
 
 @app.command()
-def up(as_json: AsJson = False) -> None:
+def up(
+    names: Annotated[list[Service] | None, typer.Argument(help="Which; by default all three.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Start this project's Prefect server, MLflow UI and Ray head, and print where they are."""
     environment = _environment()
     from pipelines import services
 
-    running = services.start_all(environment)
+    running = services.start(environment, names or services.NAMES)
     typer.echo(services.as_json(running) if as_json else services.as_lines(running))
 
 

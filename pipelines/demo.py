@@ -57,7 +57,7 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
         fetch.fetch_samples(environment.samples)
         fetch.fetch_models(environment.models)
     with _step("services", say):
-        running = services.start_all(environment)
+        running = services.start(environment)
     environment = read_environment(environment.root)
     environment.activate()
     try:

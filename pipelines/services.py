@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from pipelines.process import live_process, live_record, read_record, record_of
 
 logger = logging.getLogger(__name__)
 
-_START_TIMEOUT_S = 120
+NAMES = ("prefect", "mlflow", "ray")
+_START_TIMEOUT_S = 240
 _STOP_TIMEOUT_S = 15
 _CHILDREN_TIMEOUT_S = 5
 _LEAST_RAY_CPUS = 4
@@ -72,14 +73,14 @@ def own_services(environment: Environment) -> list[Service]:
     return own
 
 
-def start_all(environment: Environment) -> list[Service]:
-    """Start what does not run yet and wait until all of it answers.
+def start(environment: Environment, names: Sequence[str] = NAMES) -> list[Service]:
+    """Start those of the named services that do not run yet and wait until all of them answer.
 
     Raises:
         ValueError: a port belongs to another program.
         ServiceError: a service ended or did not answer in time; its log is named.
     """
-    services = own_services(environment)
+    services = [one for one in own_services(environment) if one.name in names]
     missing = [one for one in services if live_record(_record_path(environment, one.name)) is None]
     for service in missing:
         check_ports_free(service.title, service.ports)

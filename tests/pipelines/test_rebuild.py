@@ -1,6 +1,6 @@
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -10,53 +10,75 @@ import yaml
 from tests.conftest import Project
 
 
-def end_with_children(process: subprocess.Popen[bytes]) -> None:
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project], samples_url: str) -> Project:
+    """A project with one short source and a Prefect server, whose tools read the project's environment."""
+    made = new_project("rebuild", sources=[f"{samples_url}/single_face.mp4,train"])
+    made.run("lia", "up", "prefect")
+    lines = made.run("lia", "env").stdout.splitlines()
+    exports = (line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
+    made.variables.update(dict(exports))
+    return made
+
+
+@pytest.fixture
+def worker(project: Project) -> Iterator[Path]:
+    """A process worker of the pool `lia`, started far from the project; yields its log."""
+    project.run("prefect", "work-pool", "create", "lia", "--type", "process")
+    log = project.root / "runs/worker.log"
+    command = ("prefect", "worker", "start", "--pool", "lia")
+    with log.open("wb") as stream:
+        process = psutil.Popen(
+            command, cwd="/", env=project.variables, stdout=stream, stderr=subprocess.STDOUT
+        )
+    yield log
+    family = [*process.children(recursive=True), process]
     for member in family:
         member.terminate()
     psutil.wait_procs(family, timeout=20)
-    process.wait(timeout=20)
+
+
+def downloads(project: Project) -> dict[str, int]:
+    """Return when each downloaded video was written, in nanoseconds."""
+    files = [path for path in (project.root / "data/raw").iterdir() if path.suffix in (".mp4", ".mov")]
+    return {path.name: path.stat().st_mtime_ns for path in files}
 
 
 @pytest.mark.slow
-def test_a_worker_rebuilds_the_dataset_by_deployment(
-    new_project: Callable[..., Project], samples_url: str
-) -> None:
-    project = new_project("rebuild", sources=[f"{samples_url}/single_face.mp4,train"])
-    project.run("lia", "up")
-    project.variables.update(_exports(project.run("lia", "env").stdout))
-    project.run("prefect", "work-pool", "create", "lia", "--type", "process")
+def test_a_worker_rebuilds_the_dataset_by_deployment(project: Project, worker: Path) -> None:
     project.run("prefect", "--no-prompt", "deploy", "--all")
-    log = project.root / "runs/worker.log"
-    with log.open("wb") as stream:
-        worker = subprocess.Popen(
-            ["prefect", "worker", "start", "--pool", "lia"],
-            cwd="/",
-            env=project.variables,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        run = ("prefect", "deployment", "run", "rebuild-dataset/local", "--watch")
-        told = project.run(*run, "--watch-timeout", "240").stdout
-    finally:
-        end_with_children(worker)
+    run = ("prefect", "deployment", "run", "rebuild-dataset/local", "--watch")
+    told = project.run(*run, "--watch-timeout", "240").stdout
 
-    assert "Completed" in told, log.read_text()[-3000:]
+    assert "Completed" in told, worker.read_text()[-3000:]
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert manifest["splits"]["train"]["clips"]
-    assert project.run("git", "status", "--porcelain", "--untracked-files=no").stdout.split() == [
-        "M",
-        "data/sources.csv",
-    ]
 
 
-def _exports(lines: str) -> dict[str, str]:
-    return dict(line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines.splitlines())
+@pytest.mark.slow
+def test_only_what_changed_runs_again(project: Project, samples_url: str) -> None:
+    project.run("dvc", "repro", "shards")
+    before = downloads(project)
+    assert "Data and pipelines are up to date" in project.run("dvc", "repro", "shards").stdout
+
+    rows = [f"{samples_url}/{name}" for name in ("single_face.mp4,train", "face_noface.mov,train")]
+    project.set_sources(rows)
+    project.run("dvc", "repro", "download")
+    after = downloads(project)
+    assert before.items() < after.items()
+    assert len(after) == len(before) + 1
+
+    project.run("dvc", "repro", "shards")
+    project.set_params({"shards.crop.size_px": 32})
+    assert "Stage 'download' didn't change" in project.run("dvc", "repro", "--dry", "shards").stdout
+    assert set(json.loads(project.run("dvc", "status", "--json", "shards").stdout)) == {"shards"}
+
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").stdout.splitlines()
+    # The first and the last were changed above; dvc.lock is the operator's to commit.
+    assert sorted(line.split()[-1] for line in changed) == ["data/sources.csv", "dvc.lock", "params.yaml"]
 
 
 def test_every_deployment_names_a_flow_of_this_project() -> None:
-    deployments = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
-    for deployment in deployments:
+    for deployment in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]:
         path, name = deployment["entrypoint"].split(":")
         assert f"def {name}(" in Path(path).read_text()
