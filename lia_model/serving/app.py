@@ -66,7 +66,6 @@ class ServingConfig(BaseModel):
         return self.home / "jobs.sqlite"
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=4, graceful_shutdown_timeout_s=60)
 class AnimationWorker:
     """Takes jobs from the store in a thread of its own; Ray asks it for nothing but its health."""
 
@@ -90,8 +89,6 @@ class AnimationWorker:
             self._worker.stop()
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=64)
-@serve.ingress()
 class AnimationApi:
     """Answers HTTP; it has the worker's handle only because that makes one application of both."""
 
@@ -115,8 +112,17 @@ class AnimationApi:
 
 def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:
     """Return the application; its worker reserves `num_gpus` GPUs of the cluster."""
-    worker = AnimationWorker.options(ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus})
-    api = AnimationApi.options(ray_actor_options={"num_cpus": 0.1})
+    # Not as decorators: those take the class's place, and Ray would have to send its code, not its name.
+    worker = serve.deployment(
+        num_replicas=1,
+        graceful_shutdown_timeout_s=60,
+        ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus},
+    )(AnimationWorker)
+    api = serve.deployment(
+        num_replicas=1,
+        max_ongoing_requests=64,
+        ray_actor_options={"num_cpus": 0.1},
+    )(serve.ingress()(AnimationApi))
     return api.bind(config, worker.bind(config))
 
 

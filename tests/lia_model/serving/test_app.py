@@ -1,0 +1,103 @@
+import time
+from fractions import Fraction
+
+import httpx
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+from ray import serve
+
+from lia_model.checkpoint import save_generator
+from lia_model.networks.build import build_generator
+from lia_model.serving.app import ServingConfig, deploy, withdraw
+from lia_model.serving.messages import ModelVersion
+from lia_model.settings import NetworkSettings
+from preprocessing.video import VideoWriter, probe
+from tests.conftest import free_port
+
+NTSC = Fraction(30000, 1001)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    # Ray's sockets need a short path, which pytest's own folders are not.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+        yield
+        serve.shutdown()
+        ray.shutdown()
+
+
+@pytest.fixture
+def config(tmp_path, models):
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    save_generator(tmp_path / "checkpoint", build_generator(settings, seed=0))
+    return ServingConfig(
+        checkpoint=tmp_path / "checkpoint",
+        model=ModelVersion(name="lia", version="7"),
+        home=tmp_path / "serving",
+        root=tmp_path,
+        token=None,
+        max_upload_bytes=100_000,
+        max_num_queued=8,
+        batch_size=4,
+        num_threads=1,
+        detector=models / "scrfd",
+        min_score=0.5,
+        pad_px=64,
+        every_num_frames=5,
+        crop_scale=1.2,
+    )
+
+
+def clip(path):
+    with VideoWriter(path, NTSC, (32, 32)) as writer:
+        for index in range(12):
+            writer.write(np.full((32, 32, 3), 20 * index, dtype=np.uint8))
+    return path
+
+
+def ended(client, link):
+    deadline = time.monotonic() + 60
+    while (status := client.get(link).json())["status"] in ("queued", "running"):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
+    return status
+
+
+@pytest.mark.slow
+def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
+    port = free_port()
+    deploy(config, "127.0.0.1", port)
+    driving = clip(tmp_path / "clip.mp4")
+    Image.fromarray(np.full((40, 40, 3), 90, dtype=np.uint8)).save(tmp_path / "portrait.png")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        files = {"source": (tmp_path / "portrait.png").read_bytes(), "driving": driving.read_bytes()}
+        accepted = client.post("/v1/animations", files=files, data={"crop": "false"})
+        assert accepted.status_code == 202, accepted.text
+        links = accepted.json()["links"]
+        done = ended(client, links["self"])
+        assert (done["status"], done["progress"], done["frames_total"]) == ("succeeded", 1, 12)
+        assert done["model"] == {"name": "lia", "version": "7"}
+        whole = client.get(links["video"])
+        part = client.get(links["video"], headers={"Range": "bytes=100-199"})
+        assert (part.status_code, part.content) == (206, whole.content[100:200])
+        (tmp_path / "result.mp4").write_bytes(whole.content)
+        info = probe(tmp_path / "result.mp4")
+        assert (info.num_frames, info.fps, info.width_px) == (12, NTSC, 32)
+        assert client.delete(links["self"]).status_code == 204
+        assert client.get(links["self"]).status_code == 404
+
+        items = [{"source": "portrait.png", "driving": "clip.mp4"}]
+        batch = client.post("/v1/batches", json={"items": items, "output": "out"}).json()
+        (item,) = ended(client, batch["links"]["self"])["items"]
+        assert (item["status"], item["error"]["code"]) == ("failed", "no_face")
+
+        large = {"source": ("a.png", b"x" * 200_000), "driving": ("b.png", b"x")}
+        refused = client.post("/v1/animations", files=large)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+    withdraw()
