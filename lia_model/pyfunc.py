@@ -19,12 +19,12 @@ class AnimatorModel(mlflow.pyfunc.PythonModel):
         self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
 
     # MLflow would take type hints for the schema; the registered signature says more: sizes and names.
-    def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201
+    def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201 # pyright: ignore
         """Animate `model_input["source"]` by `model_input["driving"]`; `params` may set the mode."""
-        mode = params["mode"]
+        mode = params["mode"]  # pyright: ignore[reportOptionalSubscript] - the signature has a default
         return np.stack(
             list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))
         )
 
 
-mlflow.models.set_model(AnimatorModel())
+mlflow.models.set_model(AnimatorModel())  # pyright: ignore[reportPrivateImportUsage]

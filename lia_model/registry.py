@@ -220,7 +220,9 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
     import mlflow
 
     package = Path(__file__).parent
-    with mlflow.start_run(run_id=run_id):
+    # `log_model` takes the run from MLflow's own state; leaving it there would end up in other calls.
+    mlflow.start_run(run_id=run_id)
+    try:
         info = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(package / "pyfunc.py"),
@@ -230,6 +232,8 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
             signature=_signature(),
             input_example=_input_example(),
         )
+    finally:
+        mlflow.end_run()
     store = client()
     if not store.search_registered_models(filter_string=f"name = '{name}'"):
         store.create_registered_model(name)

@@ -32,7 +32,7 @@ class NetworkScale(Settings):
 
     def at(self, size_px: int) -> NetworkSettings:
         """Return the settings of this network for square images of `size_px`."""
-        return NetworkSettings(**self.model_dump(), size_px=size_px)
+        return NetworkSettings.model_validate(self.model_dump() | {"size_px": size_px})
 
 
 class NetworkSettings(NetworkScale):

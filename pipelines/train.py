@@ -7,6 +7,10 @@ import hashlib
 import json
 import shutil
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from pipelines.environment import Environment
 from pipelines.params import Params
 
 DIGEST_CHARS = 12
+PROGRESS_INTERVAL_S = 5
 # What the loop logs begins with one of these; evaluation and release add other metrics to the same run.
 TRAINING = ("loss/", "speed/")
 
@@ -126,7 +131,7 @@ def fit_on_cluster(
         "fps": manifest["fps"],
         "train": settings.model_dump(mode="json"),
     }
-    with connected(environment):
+    with connected(environment), progress_told(registry.Run(run_id), settings.num_steps):
         return fit(
             Fit(
                 settings=settings,
@@ -140,15 +145,41 @@ def fit_on_cluster(
         )
 
 
+@contextmanager
+def progress_told(run: registry.Run, num_steps: int) -> Iterator[None]:
+    """Log a line whenever the workers have committed further steps to the MLflow run."""
+    logger = get_run_logger()
+    stop = threading.Event()
+
+    def watch() -> None:
+        seen, started_s = 0, time.monotonic()
+        while not stop.wait(PROGRESS_INTERVAL_S):
+            history = run.metric_history("loss/l1")
+            if history and history[-1][0] > seen:
+                seen, value = history[-1]
+                logger.info(
+                    "step %d/%d, l1 %.4f, %.0f s", seen, num_steps, value, time.monotonic() - started_s
+                )
+
+    thread = threading.Thread(target=watch, name="training progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 @task(name="publish", persist_result=False)
 def publish(checkpoint: Path, run: registry.Run, environment: Environment) -> None:
     """Copy the released generator to checkpoints/final and the run's curves to metrics/."""
     from lia_model.training.worker import RELEASED
 
+    def copy(folder: Path) -> None:
+        shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
+
     for place in (released_directory(environment, run.run_id), environment.checkpoints / "final"):
-        write_directory(
-            place, lambda folder: shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
-        )
+        write_directory(place, copy)
     write_curves(run, environment.metrics)
 
 

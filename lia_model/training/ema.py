@@ -19,5 +19,5 @@ def update_average(average: nn.Module, current: nn.Module, decay: float, step: i
             is soon forgotten.
     """
     effective = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    averages, currents = list(average.parameters()), [p.detach() for p in current.parameters()]
-    torch._foreach_lerp_(averages, currents, 1 - effective)
+    for kept, new in zip(average.parameters(), current.parameters(), strict=True):
+        kept.lerp_(new, 1 - effective)

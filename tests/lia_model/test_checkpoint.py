@@ -17,7 +17,10 @@ def test_a_generator_comes_back_as_it_was(generator, tmp_path):
 
 def test_a_checkpoint_holds_no_pickle(generator, tmp_path):
     save_generator(tmp_path / "model", generator)
-    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == ["config.json", "generator.safetensors"]
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "generator.safetensors",
+    ]
 
 
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
@@ -30,7 +33,9 @@ def test_weights_of_another_network_are_refused_with_the_first_wrong_name(genera
     config = tmp_path / "model" / "config.json"
     text = config.read_text().replace('"latent_dim": 16', '"latent_dim": 24')
     config.write_text(text)
-    with pytest.raises(ValueError, match=r"does not fit this Generator: .* of another shape \(first: encoder"):
+    with pytest.raises(
+        ValueError, match=r"does not fit this Generator: .* of another shape \(first: encoder"
+    ):
         load_generator(tmp_path / "model")
 
 

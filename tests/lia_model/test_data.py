@@ -83,5 +83,5 @@ def test_all_frames_of_a_clip_are_drawn_about_equally_often():
 def test_batches_hold_floats_in_range(shards):
     source, driving = PairLoader(ShardedClips(shards, "train"), 0, 0, 1, 6).batch(0)
     assert source.shape == driving.shape == (6, 3, 32, 32)
-    assert -1 <= source.min()
+    assert source.min() >= -1
     assert source.max() <= 1

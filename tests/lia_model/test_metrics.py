@@ -20,7 +20,14 @@ def test_psnr_of_a_tenth_everywhere_is_twenty_decibels():
 def test_ssim_is_that_of_the_papers_window():
     a, b = np.random.default_rng(0).random((2, 48, 40, 3))
     wanted, full = structural_similarity(
-        a, b, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+        a,
+        b,
+        data_range=1,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
     )
     del wanted
     to_tensor = lambda image: torch.from_numpy(image).permute(2, 0, 1)[None]  # noqa: E731

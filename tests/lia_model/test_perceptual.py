@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from lia_model.perceptual import Lpips, PerceptualLoss, build_features, downscale, gaussian_kernel, pyramid_scales
+from lia_model.perceptual import (
+    Lpips,
+    PerceptualLoss,
+    build_features,
+    downscale,
+    gaussian_kernel,
+    pyramid_scales,
+)
 
 
 @pytest.fixture(scope="module", params=["vgg16", "alexnet"])
@@ -47,7 +54,7 @@ def test_small_images_have_fewer_levels():
     assert pyramid_scales(32, 16) == [1, 0.5]
 
 
-@pytest.mark.parametrize("scale, size", [(0.5, 5), (0.25, 13), (0.125, 29)])
+@pytest.mark.parametrize(("scale", "size"), [(0.5, 5), (0.25, 13), (0.125, 29)])
 def test_the_anti_aliasing_gaussian_is_four_sigma_wide_and_normalised(scale, size):
     kernel = gaussian_kernel(scale)
     assert kernel.shape == (size, size)

@@ -20,7 +20,9 @@ def store(tmp_path_factory):
 
 
 def open_run(store, name):
-    return registry.open_run(name, store / "artifacts", {"seed": 1, "network": {"width": 0.5}}, {"lia.commit": "abc"})
+    return registry.open_run(
+        name, store / "artifacts", {"seed": 1, "network": {"width": 0.5}}, {"lia.commit": "abc"}
+    )
 
 
 def test_a_run_is_reopened_by_its_name(store):

@@ -24,7 +24,7 @@ def published(x, weight, style, demodulate, upsample):
     return y.view(batch, num_out, *y.shape[2:])
 
 
-@pytest.mark.parametrize("kernel_px, upsample", [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize(("kernel_px", "upsample"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("demodulate", [True, False])
 def test_scaling_the_input_equals_scaling_each_samples_weights(kernel_px, upsample, demodulate):
     x = torch.randn(3, 5, 7, 7, dtype=torch.float64)
