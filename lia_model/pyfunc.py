@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mlflow
+import mlflow.models
 import numpy as np
-from mlflow.pyfunc.model import PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from lia_model.animator import Animator
 
 
-class AnimatorModel(mlflow.pyfunc.PythonModel):
+class AnimatorModel(PythonModel):
     """source uint8 [1,H,W,3] and driving uint8 [T,H,W,3] → uint8 [T,S,S,3]."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -27,4 +27,4 @@ class AnimatorModel(mlflow.pyfunc.PythonModel):
         )
 
 
-mlflow.models.set_model(AnimatorModel())  # pyright: ignore[reportPrivateImportUsage]
+mlflow.models.set_model(AnimatorModel())

@@ -14,9 +14,8 @@ def update_average(average: nn.Module, current: nn.Module, decay: float, step: i
         average: changed in place.
         current: left alone.
         decay: weight of the old average; 0 copies.
-        step: updates made so far; early on the decay is at most (1 + step) / (10 + step), so that the random
-        start
-            is soon forgotten.
+        step: updates made so far; early on the decay is at most (1 + step) / (10 + step), so that the
+            random start is soon forgotten.
     """
     effective = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     for kept, new in zip(average.parameters(), current.parameters(), strict=True):
