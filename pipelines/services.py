@@ -193,6 +193,8 @@ def _ray(environment: Environment) -> Service:
             "--dashboard-agent-listen-port", free[0], "--dashboard-agent-grpc-port", free[1],
             "--runtime-env-agent-port", free[2], "--metrics-export-port", free[3],
             "--ray-client-server-port", free[4],
+            # 0 lets the system choose: the default range would hold any port that a variable names in it.
+            "--min-worker-port", "0", "--max-worker-port", "0",
             "--temp-dir", str(environment.ray_home),
         ),
     )  # fmt: skip
