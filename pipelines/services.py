@@ -65,11 +65,13 @@ def own_services(environment: Environment) -> list[Service]:
         else environment.mlflow_tracking_uri,
         "ray": environment.ray_address,
     }
-    services = [_prefect(environment), _mlflow(environment), _ray(environment)]
-    own = [one for one in services if local[one.name] in (None, one.address)]
-    for one in services:
-        if one not in own:
-            logger.info("%s: using %s, starting none of our own", one.title, local[one.name])
+    own = []
+    for service in (_prefect(environment), _mlflow(environment), _ray(environment)):
+        record = live_record(_record_path(environment, service.name))
+        if local[service.name] in (None, service.address, record and record.address):
+            own.append(service)
+        else:
+            logger.info("%s: using %s, starting none of our own", service.title, local[service.name])
     return own
 
 
@@ -77,11 +79,11 @@ def start(environment: Environment, names: Sequence[str] = NAMES) -> list[Servic
     """Start those of the named services that do not run yet and wait until all of them answer.
 
     Raises:
-        ValueError: a port belongs to another program.
+        ValueError: a port belongs to another program, or a service of ours runs at another one.
         ServiceError: a service ended or did not answer in time; its log is named.
     """
     services = [one for one in own_services(environment) if one.name in names]
-    missing = [one for one in services if live_record(_record_path(environment, one.name)) is None]
+    missing = [one for one in services if not _is_running(one, environment)]
     for service in missing:
         check_ports_free(service.title, service.ports)
     for service in missing:
@@ -211,6 +213,17 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def _is_running(service: Service, environment: Environment) -> bool:
+    record = live_record(_record_path(environment, service.name))
+    if record is not None and record.address != service.address:
+        variables = " and ".join(variable_name(field) for field in service.ports)
+        raise ValueError(
+            f"this project's {service.title} runs at {record.address}, not at {service.address}: "
+            f"`lia stop` first, or set {variables} as it was started"
+        )
+    return record is not None
 
 
 def _record_path(environment: Environment, name: str) -> Path:

@@ -1,3 +1,4 @@
+import dataclasses
 import socket
 import sys
 import time
@@ -75,6 +76,13 @@ def test_a_recycled_pid_is_left_alone(environment: Environment) -> None:
     assert other.is_running()
     other.kill()
     other.wait()
+
+
+def test_a_service_that_runs_at_another_port_is_not_waited_for(environment: Environment) -> None:
+    services._start(dataclasses.replace(stand_in("import time; time.sleep(60)"), name="prefect"), environment)
+    with pytest.raises(ValueError, match="Prefect server runs at nowhere.*`lia stop` first"):
+        services.start(read_environment(environment.root, {}), ["prefect"])
+    assert services.stop_all(environment) == ["prefect"]
 
 
 def test_an_address_given_from_outside_starts_nothing_of_ours(environment: Environment) -> None:
