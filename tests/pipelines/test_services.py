@@ -80,7 +80,7 @@ def test_a_recycled_pid_is_left_alone(environment: Environment) -> None:
 
 def test_a_service_that_runs_at_another_port_is_not_waited_for(environment: Environment) -> None:
     services._start(dataclasses.replace(stand_in("import time; time.sleep(60)"), name="prefect"), environment)
-    with pytest.raises(ValueError, match="Prefect server runs at nowhere.*`lia stop` first"):
+    with pytest.raises(ValueError, match=r"Prefect server runs at nowhere.*`lia stop` first"):
         services.start(read_environment(environment.root, {}), ["prefect"])
     assert services.stop_all(environment) == ["prefect"]
 
