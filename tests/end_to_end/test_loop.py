@@ -1,0 +1,217 @@
+"""The whole loop as a user runs it: real DVC, Prefect, Ray, MLflow and Serve on seconds of a real clip."""
+
+import csv
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from pipelines.samples import serve_folder
+from preprocessing.video import VideoWriter, decode, probe
+
+pytestmark = pytest.mark.slow
+
+NUM_FRAMES = 120
+SMALL = {
+    "shards.quality.min_num_frames": 24,
+    "shards.num_parallel": 1,
+    "train.num_steps": 6,
+    "train.batch_size_per_worker": 2,
+    "train.log_every_steps": 2,
+    "train.strip_every_steps": 3,
+    "train.checkpoint_every_steps": 3,
+    "train.losses.adversarial.every_steps": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def url(samples, tmp_path_factory):
+    """Where five seconds of a face, five later ones, a clip without a face, and a page are served."""
+    served = tmp_path_factory.mktemp("served")
+    cut(samples / "WolfgangLanger_Pexels.mp4", served / "face.mp4", 0)
+    cut(samples / "WolfgangLanger_Pexels.mp4", served / "later.mp4", NUM_FRAMES)
+    (served / "no_face.mp4").write_bytes((samples / "no_face.mp4").read_bytes())
+    (served / "page.mp4").write_text("<html><body>moved</body></html>")
+    with serve_folder(served, "127.0.0.1", 0) as url:
+        yield url
+
+
+def sources(url):
+    return [f"{url}/face.mp4,by_time"] + [f"{url}/{name}.mp4,auto" for name in ("no_face", "page", "gone")]
+
+
+@pytest.fixture(scope="module")
+def project(new_project, url):
+    """A project with its services up, a face among its sources, and three sources that yield nothing."""
+    project = new_project("loop", sources=sources(url))
+    project.set_params(SMALL)
+    project.run("lia", "up", timeout_s=120)
+    return project
+
+
+def cut(clip: Path, target: Path, first: int) -> None:
+    info = probe(clip)
+    with VideoWriter(target, Fraction(info.fps), (info.width_px, info.height_px)) as video:
+        for number, frame in enumerate(decode(clip)):
+            if first <= number < first + NUM_FRAMES:
+                video.write(frame.image)
+
+
+def metric(project, name):
+    return json.loads((project.root / "metrics" / f"{name}.json").read_text())
+
+
+def in_project(project, program: str) -> str:
+    """Run Python in the project with its own tools' variables."""
+    head = (
+        "from pathlib import Path\nfrom pipelines.environment import read_environment\n"
+        "read_environment(Path.cwd()).activate()\n"
+    )
+    return project.run(sys.executable, "-c", head + program).stdout
+
+
+def test_repro_accounts_for_every_source_and_trains(project):
+    project.run("dvc", "repro", timeout_s=400)
+    assert metric(project, "download") == {
+        "verified": 2,
+        "permanent": 2,
+        "retryable": 0,
+        "environment": 0,
+        "stop_the_queue": 0,
+    }
+    assert metric(project, "shards")["clips"] == {"kept": 2, "filtered(no_face)": 1}
+    assert metric(project, "train")["step"] == 6
+    report = metric(project, "evaluate")
+    (row,) = report["clips"]
+    assert row["by_time"]
+    assert not report["identity_disjoint"]
+    assert 0 < row["copy_source_l1"] < 0.5
+    assert {"psnr", "ssim", "lpips"} <= row.keys()
+    shown = project.run("dvc", "metrics", "show").stdout
+    assert "mean.l1" in shown
+
+
+def test_the_run_in_mlflow_has_losses_strips_and_evaluation(project):
+    provenance = json.loads((project.root / "checkpoints/final/config.json").read_text())["provenance"]
+    out = in_project(
+        project,
+        "from lia_model import registry\n"
+        f"run = registry.client().get_run({provenance['run_id']!r})\n"
+        "print(run.info.status, run.data.tags['lia.identity_disjoint'])\n"
+        f"print(registry.Run({provenance['run_id']!r}).metric_history('loss/l1'))\n"
+        "print('evaluate/l1' in run.data.metrics, run.inputs.dataset_inputs[0].dataset.name)\n"
+        "images = registry.client().list_artifacts(run.info.run_id, 'images')\n"
+        "print(sum(image.path.endswith('.png') for image in images))\n",
+    ).splitlines()
+    assert out[0] == "FINISHED False"
+    assert [step for step, _ in eval(out[1])] == [2, 4, 6]
+    assert out[2] == "True shards"
+    assert int(out[3]) == 2
+
+
+def test_a_second_repro_does_nothing(project):
+    lock = (project.root / "dvc.lock").read_text()
+    assert "Data and pipelines are up to date" in project.run("dvc", "repro").stdout
+    assert (project.root / "dvc.lock").read_text() == lock
+    tracked = project.run("git", "status", "--porcelain").stdout.splitlines()
+    changed = {line[3:] for line in tracked}
+    assert changed == {"data/sources.csv", "params.yaml", "dvc.lock"}
+
+
+def test_release_registers_once_and_promotes_the_first(project):
+    assert "promoted to champion: there was none" in project.run("lia", "release").stderr
+    assert "is champion already" in project.run("lia", "release").stderr
+
+
+def test_the_served_champion_animates_a_batch_and_a_rerun_finds_it_done(project):
+    folder = project.root / "out"
+    folder.mkdir()
+    first = next(iter(decode(project.root / "data/samples/single_face.mp4"))).image
+    from PIL import Image
+
+    Image.fromarray(first).save(folder / "portrait.png")
+    driving = project.root / "data/samples/single_face.mp4"
+    (folder / "batch.csv").write_text(
+        f"source,driving,mode\nportrait.png,{driving},relative\nmissing.png,{driving},relative\n"
+    )
+    log = (folder / "serve.log").open("w")
+    service = subprocess.Popen(
+        ["lia", "serve"], cwd=project.root, env=project.variables, stderr=log, stdout=log
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{project.variables['LIA_SERVE_PORT']}/healthz", service)
+        command = ("lia", "batch", "out/batch.csv", "-o", "out/batch")
+        project.run(*command, succeeds=False)
+        rows = list(csv.DictReader((folder / "batch/results.csv").open()))
+        assert [row["status"] for row in rows] == ["succeeded", "failed"]
+        assert "missing.png" in rows[1]["error"]
+        made, wanted = probe(folder / "batch" / Path(rows[0]["output"]).name), probe(driving)
+        assert (made.num_frames, made.fps) == (wanted.num_frames, wanted.fps)
+        written = Path(made_path := folder / "batch" / Path(rows[0]["output"]).name).stat().st_mtime_ns
+        project.run(*command, succeeds=False)
+        assert made_path.stat().st_mtime_ns == written
+    finally:
+        service.terminate()
+        service.wait(60)
+        log.close()
+
+
+def wait_for(url: str, service: subprocess.Popen, timeout_s: float = 90) -> None:
+    import time
+    import urllib.error
+    import urllib.request
+
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        assert service.poll() is None, "the service ended"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    pytest.fail(f"{url} did not answer within {timeout_s} s")
+
+
+def test_the_champion_animates_without_the_service(project):
+    driving = project.root / "data/samples/single_face.mp4"
+    project.run("lia", "animate", str(driving), str(driving), "-o", "out/alone.mp4")
+    assert probe(project.root / "out/alone.mp4").num_frames == probe(driving).num_frames
+
+
+def test_another_crop_size_reruns_from_shards_on(project):
+    before = (project.root / "data/shards/manifest.json").read_text()
+    project.set_params({"shards.crop.size_px": 32})
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert set(status) == {"shards"}
+    out = project.run("dvc", "repro", "shards").stdout
+    assert "Stage 'download' didn't change, skipping" in out
+    assert "Running stage 'shards'" in out
+    after = json.loads((project.root / "data/shards/manifest.json").read_text())
+    assert after["size_px"] == 32
+    assert json.loads(before)["size_px"] == 64
+    assert {"train", "evaluate"} <= set(json.loads(project.run("dvc", "status", "--json").stdout))
+
+
+def test_one_more_source_downloads_that_one_only(project, url):
+    raw = project.root / "data/raw"
+    before = {path.name: path.stat().st_mtime_ns for path in raw.glob("*.mp4")}
+    project.set_sources([*sources(url), f"{url}/later.mp4,train"])
+    project.run("dvc", "repro", "download")
+    after = {path.name: path.stat().st_mtime_ns for path in raw.glob("*.mp4")}
+    assert len(after) == len(before) + 1
+    assert {name: after[name] for name in before} == before
+    assert metric(project, "download")["verified"] == 3
+
+
+def test_a_misspelt_key_is_one_line_and_nothing_starts(project):
+    path = project.root / "params.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("num_steps:", "num_step:"))
+    failed = project.run("lia", "train", succeeds=False)
+    path.write_text(good)
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "train.num_step is not a key; did you mean train.num_steps?" in failed.stderr
