@@ -51,7 +51,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def main() -> None:
     """Run the command line and turn what went wrong into an exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # The libraries underneath tell every HTTP request at this level; only what we say ourselves is wanted.
+    for package in _OUR_PACKAGES:
+        logging.getLogger(package).setLevel(logging.INFO)
     with_traceback = "--traceback" in sys.argv
     try:
         app()
