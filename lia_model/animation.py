@@ -100,6 +100,7 @@ def animate_file(
             "use mode absolute to take its pose",
             request.driving.name,
         )
+    progress(0, driving.num_frames)
     source_box = _source_box(source, request.source, cropper)
     try:
         driving_box, num_frames = _driving_box(driving, cropper, should_stop)
@@ -110,7 +111,6 @@ def animate_file(
         with VideoWriter(
             request.output, driving.fps, size, None if driving.is_still else driving.path
         ) as video:
-            progress(0, num_frames)
             for image in animator.animate(portrait, frames, request.mode, request.batch_size):
                 video.write(image)
                 done += 1

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lia_model.serving.messages import Error, JobStatus, Mode, ModelVersion
 
-LEASE_S = 60.0
+LEASE_S = 30.0
 """How long a silent worker keeps its job."""
 MAX_ATTEMPTS = 3
 """How often a job is begun before it counts as the cause of its workers' deaths."""
