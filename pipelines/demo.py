@@ -68,7 +68,7 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
     say(f"\n{environment.root / 'out/demo/animation.mp4'}\n{environment.root / 'out/demo/report.html'}")
     if keep:
         say(services.as_lines(running))
-        say(f"{'Animations':<15}http://{environment.host}:{environment.serve_port}/docs")
+        say(f"{'Animations':<15}http://{environment.host}:{environment.serve_port}/openapi.json")
         say("make stop ends all of it")
     say(f"whole demo: {time.monotonic() - started_s:.0f} s")
 
