@@ -23,6 +23,7 @@ from lia_model.settings import NetworkSettings, Settings
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 GENERATOR = "generator.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"
 
 
 class CheckpointConfig(Settings):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from lia_model.checkpoint import (
+    DISCRIMINATOR,
     GENERATOR,
     load_generator,
     load_weights,
@@ -28,7 +29,6 @@ from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
 from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 
-DISCRIMINATOR = "discriminator.safetensors"
 TRAINING = "training.safetensors"
 TRAINING_JSON = "training.json"
 # StyleGAN2 corrects Adam for its lazy regularisers (every 4 and every 16 steps); LIA keeps the factors
