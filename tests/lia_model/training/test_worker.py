@@ -14,7 +14,6 @@ from lia_model.training.state import load_state, new_state
 from lia_model.training.worker import RELEASED, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
 
-
 CPU = torch.device("cpu")
 
 
