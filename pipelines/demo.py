@@ -117,11 +117,12 @@ def cut_demo_clip(clip: Path, folder: Path) -> tuple[Path, Path]:
 def _animate_by_batch(environment: Environment, folder: Path, source: Path, driving: Path) -> None:
     """Send one row to the service and put the result at animation.mp4."""
     results = folder / "batch"
+    # Absolute motion, as in the evaluation: source and driving show one person, so her own pose is the aim.
     # A batch skips rows that are done; the demo wants the present champion's work.
     shutil.rmtree(results, ignore_errors=True)
     manifest = folder / "batch.csv"
     with manifest.open("w", newline="") as file:
-        csv.writer(file).writerows([("source", "driving", "mode"), (source, driving, "relative")])
+        csv.writer(file).writerows([("source", "driving", "mode"), (source, driving, "absolute")])
     _command(environment, "lia", "batch", str(manifest), "--output", str(results))
     videos = sorted(results.glob("*.mp4"))
     if len(videos) != 1:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipelines.environment import Environment
 from preprocessing.video import decode, probe
@@ -104,10 +104,8 @@ def _frames(video: Path, chosen: Sequence[int] | np.ndarray) -> list[Image.Image
 
 
 def _tile(image: Image.Image) -> Image.Image:
-    """Return the middle square of `image` at the sheet's size."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side)).resize((TILE_PX, TILE_PX))
+    """Return the whole of `image` on a square of the sheet's size."""
+    return ImageOps.pad(image, (TILE_PX, TILE_PX))
 
 
 def _table(clips: list[dict[str, Any]]) -> str:
