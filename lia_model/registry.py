@@ -7,6 +7,7 @@ is the one that MLFLOW_TRACKING_URI names, or the one handed in.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,18 +221,22 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
     import mlflow
 
     package = Path(__file__).parent
+    requirements = [f"{name}=={version(name).split('+')[0]}" for name in SERVED_PACKAGES]
     # `log_model` takes the run from MLflow's own state; leaving it there would end up in other calls.
     mlflow.start_run(run_id=run_id)
     try:
-        info = mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(package / "pyfunc.py"),
-            artifacts={"checkpoint": str(checkpoint)},
-            code_paths=[str(package)],
-            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in SERVED_PACKAGES],
-            signature=_signature(),
-            input_example=_input_example(),
-        )
+        with warnings.catch_warnings():
+            # The signature below says more than the type hints that MLflow would like to see instead.
+            warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)
+            info = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(package / "pyfunc.py"),
+                artifacts={"checkpoint": str(checkpoint)},
+                code_paths=[str(package)],
+                pip_requirements=requirements,
+                signature=_signature(),
+                input_example=_input_example(),
+            )
     finally:
         mlflow.end_run()
     store = client()

@@ -90,6 +90,15 @@ class OptimizerSettings(Settings):
     """Last steps over which both rates fall to 0 along half a cosine; published 0."""
 
 
+class InitialFlowSettings(Settings):
+    """How far the decoder warps before it has learnt to: the published start tears the source apart."""
+
+    scale: Unit
+    """Factor on the flow branches' fresh weights; published 1, near 0 the source stays in place."""
+    mask_bias: float
+    """Start of the mask before its sigmoid; published 0, half source and half decoder."""
+
+
 class TrainSettings(Settings):
     """One training run."""
 
@@ -111,6 +120,8 @@ class TrainSettings(Settings):
     """bf16 computes under autocast, weights and losses stay fp32."""
     network: NetworkScale
     """Width of the networks; their image size is that of the shards."""
+    initial_flow: InitialFlowSettings
+    """Where fresh weights start; without meaning when `init_from` is given."""
     losses: LossSettings
     """Terms of the loss."""
     optimizer: OptimizerSettings

@@ -222,6 +222,31 @@ def animate(
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 
 
+@app.command("import-checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Published LIA checkpoint (.pt), of any size.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint directory to write.")],
+    register: Annotated[str | None, typer.Option(help="Also register it under this name.")] = None,
+) -> None:
+    """Turn a published LIA checkpoint into a checkpoint directory; every entry is used or named."""
+    environment = _environment()
+    from pipelines.interchange import run_import
+
+    typer.echo(run_import(file, output, register, environment))
+
+
+@app.command("export-checkpoint")
+def export_checkpoint(
+    directory: Annotated[Path, typer.Argument(help="Checkpoint directory.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .pt file to write.")],
+) -> None:
+    """Write a checkpoint directory under the published names and shapes."""
+    _environment()
+    from pipelines.interchange import run_export
+
+    typer.echo(run_export(directory, output))
+
+
 @app.command()
 def serve(
     host: Annotated[

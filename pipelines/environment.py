@@ -131,6 +131,7 @@ class Environment(BaseModel):
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "RAY_AUTH_MODE": self.ray_auth_mode,
             "RAY_USAGE_STATS_ENABLED": "0",

@@ -111,6 +111,18 @@ class Synthesis(nn.Module):
             for side, num_in, num_out in zip(sides, channels[:-1], channels[1:], strict=True)
         )
 
+    @torch.no_grad()
+    def calm(self, scale: float, mask_bias: float) -> None:
+        """Make the flow of fresh weights small and open the masks, so that training starts near a copy.
+
+        Args:
+            scale: factor on the weights of the flow branches.
+            mask_bias: added to every mask before its sigmoid.
+        """
+        for block in self.blocks:
+            block.to_flow.weight.mul_(scale)
+            block.flow_bias[2].add_(mask_bias)
+
     def forward(self, code: Float[Tensor, "B D"], features: list[Tensor]) -> Float[Tensor, "B 3 S S"]:
         """Return the image in [-1, 1], not clamped; `features` are the encoder's, sides 8, 16, … S."""
         x = self.conv(self.constant.expand(code.shape[0], -1, -1, -1), code)

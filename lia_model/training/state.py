@@ -61,6 +61,7 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
     """
     shape = settings.network.at(size_px)
     generator = build_generator(shape, settings.seed)
+    generator.synthesis.calm(settings.initial_flow.scale, settings.initial_flow.mask_bias)
     discriminator = build_discriminator(shape, settings.seed + 1)
     if settings.init_from is not None:
         _start_from(Path(settings.init_from), generator, discriminator, shape)

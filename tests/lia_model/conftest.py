@@ -28,6 +28,7 @@ def train_settings() -> TrainSettings:
             "init_from": None,
             "precision": "fp32",
             "network": {"width": 0.02, "latent_dim": 16, "num_directions": 4},
+            "initial_flow": {"scale": 1.0, "mask_bias": 0.0},
             "losses": {
                 "l1_weight": 1.0,
                 "perceptual": {"backbone": "vgg16", "weights": "none", "weight": 0.0, "every_steps": 1},

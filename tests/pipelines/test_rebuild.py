@@ -38,12 +38,6 @@ def worker(project: Project) -> Iterator[Path]:
     psutil.wait_procs(family, timeout=20)
 
 
-def downloads(project: Project) -> dict[str, int]:
-    """Return when each downloaded video was written, in nanoseconds."""
-    files = [path for path in (project.root / "data/raw").iterdir() if path.suffix in (".mp4", ".mov")]
-    return {path.name: path.stat().st_mtime_ns for path in files}
-
-
 @pytest.mark.slow
 def test_a_worker_rebuilds_the_dataset_by_deployment(project: Project, worker: Path) -> None:
     project.run("prefect", "--no-prompt", "deploy", "--all")
@@ -53,29 +47,6 @@ def test_a_worker_rebuilds_the_dataset_by_deployment(project: Project, worker: P
     assert "Completed" in told, worker.read_text()[-3000:]
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert manifest["splits"]["train"]["clips"]
-
-
-@pytest.mark.slow
-def test_only_what_changed_runs_again(project: Project, samples_url: str) -> None:
-    project.run("dvc", "repro", "shards")
-    before = downloads(project)
-    assert "Data and pipelines are up to date" in project.run("dvc", "repro", "shards").stdout
-
-    rows = [f"{samples_url}/{name}" for name in ("single_face.mp4,train", "face_noface.mov,train")]
-    project.set_sources(rows)
-    project.run("dvc", "repro", "download")
-    after = downloads(project)
-    assert before.items() < after.items()
-    assert len(after) == len(before) + 1
-
-    project.run("dvc", "repro", "shards")
-    project.set_params({"shards.crop.size_px": 32})
-    assert "Stage 'download' didn't change" in project.run("dvc", "repro", "--dry", "shards").stdout
-    assert set(json.loads(project.run("dvc", "status", "--json", "shards").stdout)) == {"shards"}
-
-    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").stdout.splitlines()
-    # The first and the last were changed above; dvc.lock is the operator's to commit.
-    assert sorted(line.split()[-1] for line in changed) == ["data/sources.csv", "dvc.lock", "params.yaml"]
 
 
 def test_every_deployment_names_a_flow_of_this_project() -> None:
