@@ -101,10 +101,11 @@ def animate_file(
             request.driving.name,
         )
     progress(0, driving.num_frames)
-    source_box = _source_box(source, request.source, cropper)
+    source_face = _source_face(source, request.source, cropper)
     try:
-        driving_box, num_frames = _driving_box(driving, cropper, should_stop)
-        frames = _cut_all(driving.frames(), driving_box, animator.size_px, should_stop)
+        framing, num_frames = _driving_framing(driving, cropper, should_stop)
+        source_box = _middle_square(source) if source_face is None else framing.around(source_face)
+        frames = _cut_all(driving.frames(), framing.square, animator.size_px, should_stop)
         portrait = cut(source, source_box, animator.size_px)
         done = 0
         size = (animator.size_px, animator.size_px)
@@ -118,6 +119,28 @@ def animate_file(
     except UnreadableVideo as error:
         raise UnreadableMediaError(str(error)) from error
     return AnimationResult(done, driving.fps)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a driving clip's square stands to the face of its first frame."""
+
+    square: Box
+    face: Box
+
+    def around(self, face: Box) -> Box:
+        """Return the square that stands to another picture's `face` as this one does to its own.
+
+        So the source's face is as large and stands where the driving face does when it begins; a square of
+        its own would show it larger than training clips do, whose square has room for all of their motion.
+        """
+        scale = max(face.width, face.height) / max(self.face.width, self.face.height)
+        x, y = (
+            own + (whole - first) * scale
+            for own, whole, first in zip(face.centre, self.square.centre, self.face.centre, strict=True)
+        )
+        half = self.square.width * scale / 2
+        return Box(x - half, y - half, x + half, y + half)
 
 
 @dataclass(frozen=True)
@@ -144,21 +167,22 @@ def _read_driving(path: Path) -> _Driving:
     return _Driving(path, False, info.fps, info.num_frames)
 
 
-def _source_box(image: UInt8[np.ndarray, "H W 3"], path: Path, cropper: FaceCropper | None) -> Box:
+def _source_face(image: UInt8[np.ndarray, "H W 3"], path: Path, cropper: FaceCropper | None) -> Box | None:
     if cropper is None:
-        return _middle_square(image)
+        return None
     faces = cropper.detector.detect(image)
     if not faces:
         raise _no_face("source", path)
-    return square_around(_largest(faces), cropper.scale)
+    return _largest(faces)
 
 
-def _driving_box(
+def _driving_framing(
     driving: _Driving, cropper: FaceCropper | None, should_stop: Callable[[], bool]
-) -> tuple[Box, int]:
+) -> tuple[Framing, int]:
     """Return one square for the whole clip and how many frames it has, the latter as far as is known."""
     if cropper is None:
-        return _middle_square(next(driving.frames())), driving.num_frames
+        middle = _middle_square(next(driving.frames()))
+        return Framing(middle, middle), driving.num_frames
     boxes: list[Box] = []
     num_frames = 0
     for image in driving.frames():
@@ -169,7 +193,8 @@ def _driving_box(
         num_frames += 1
     if not boxes:
         raise _no_face("driving", driving.path)
-    return square_around(union(np.array(boxes, dtype=np.float64)), cropper.scale), num_frames
+    square = square_around(union(np.array(boxes, dtype=np.float64)), cropper.scale)
+    return Framing(square, boxes[0]), num_frames
 
 
 def _same_face(faces: list[Face], boxes: list[Box]) -> list[Box]:

@@ -37,7 +37,6 @@ def write_demo_report(environment: Environment, folder: Path) -> None:
     contact_sheet = (environment.shards / "report.html").read_text()
     strip = _png(film_strip(folder / "source.png", folder / "driving.mp4", folder / "animation.mp4"))
     video = base64.b64encode((folder / "animation.mp4").read_bytes()).decode()
-    pictures = sorted((environment.metrics / "pictures").glob("*.png"))
     body = [
         "<h1>LIA demo</h1>",
         "<h2>Animation</h2><p>Rows: source, driving, result of the served model.</p>",
@@ -46,7 +45,11 @@ def write_demo_report(environment: Environment, folder: Path) -> None:
         "<h2>Held-out clips</h2>",
         _table(evaluation["clips"]),
         f"<p>{BY_TIME}</p>",
-        *(f"<p>{html.escape(path.stem)}<br>{_image(path.read_bytes())}</p>" for path in pictures),
+        "<p>Rows: source, driving, result.</p>",
+        *(
+            f"<p>{html.escape(_name(row))}<br>{_image(_picture(environment, row), width_px=1024)}</p>"
+            for row in evaluation["clips"]
+        ),
         "<h2>Training</h2>",
         _image(training_curves(environment.metrics / "train.csv")),
         "<h2>Data</h2>",
@@ -60,9 +63,8 @@ def evaluation_table(evaluation: dict[str, Any]) -> str:
     """Lay the held-out clips' numbers out for a terminal."""
     lines = [f"{'held-out clip':<44}{'frames':>7}{'L1':>9}{'copying':>9}{'better by':>11}"]
     for row in evaluation["clips"]:
-        name = Path(row["url"]).name + (" (by time)" if row["by_time"] else "")
         lines.append(
-            f"{name:<44}{row['num_frames']:>7}{row['l1']:>9.4f}{row['copy_source_l1']:>9.4f}"
+            f"{_name(row):<44}{row['num_frames']:>7}{row['l1']:>9.4f}{row['copy_source_l1']:>9.4f}"
             f"{row['improvement']:>11.1%}"
         )
     return "\n".join([*lines, BY_TIME])
@@ -123,11 +125,20 @@ def _number(name: str, value: float) -> str:
     return f"{value:+.1%}" if name == "improvement" else f"{value:.4f}"
 
 
+def _name(row: dict[str, Any]) -> str:
+    return Path(row["url"]).name + (" (by time)" if row["by_time"] else "")
+
+
+def _picture(environment: Environment, row: dict[str, Any]) -> bytes:
+    return (environment.metrics / "pictures" / f"{row['clip']}.png").read_bytes()
+
+
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png")
     return buffer.getvalue()
 
 
-def _image(png: bytes) -> str:
-    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
+def _image(png: bytes, width_px: int | None = None) -> str:
+    width = f" width='{width_px}'" if width_px else ""
+    return f"<img alt=''{width} src='data:image/png;base64,{base64.b64encode(png).decode()}'>"

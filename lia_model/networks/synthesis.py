@@ -120,6 +120,7 @@ class Synthesis(nn.Module):
             mask_bias: added to every mask before its sigmoid.
         """
         for block in self.blocks:
+            assert isinstance(block, SynthesisBlock)
             block.to_flow.weight.mul_(scale)
             block.flow_bias[2].add_(mask_bias)
 
