@@ -103,16 +103,21 @@ def gradient_norm(module):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "num_steps", "tolerance"),
+    ("dtype", "num_steps", "loss_tolerance", "norm_tolerance"),
     [
-        pytest.param(torch.float32, 1, 1e-4, id="fp32"),
-        pytest.param(torch.float64, 3, 1e-9, id="float64", marks=pytest.mark.slow),
+        # Sampling at the edges of the block images turns rounding into jumps of the gradient: its norm differs by
+        # 1.0e-4 between one and two threads.
+        pytest.param(torch.float32, 1, 1e-4, 5e-4, id="fp32"),
+        pytest.param(torch.float64, 3, 1e-9, 1e-9, id="float64", marks=pytest.mark.slow),
     ],
 )
-def test_training_takes_the_published_steps(dtype, num_steps, tolerance):
+def test_training_takes_the_published_steps(dtype, num_steps, loss_tolerance, norm_tolerance):
     generator, discriminator = recipe.generator(64, dtype), recipe.discriminator(64, dtype)
     rates = OptimizerSettings(generator_lr=0.002, discriminator_lr=0.002, warmup_steps=0, decay_steps=0)
     optimizers = build_optimizers(generator, discriminator, rates)
     images = [recipe.image(tag, 4, 64, dtype) for tag in ("source", "driving")]
     steps = [published_step(generator, discriminator, optimizers, *images) for _ in range(num_steps)]
-    np.testing.assert_allclose(steps, recipe.REFERENCE["steps"][:num_steps], rtol=tolerance)
+    losses, norms = np.split(np.array(steps), [3], axis=1)
+    wanted_losses, wanted_norms = np.split(recipe.REFERENCE["steps"][:num_steps], [3], axis=1)
+    np.testing.assert_allclose(losses, wanted_losses, rtol=loss_tolerance)
+    np.testing.assert_allclose(norms, wanted_norms, rtol=norm_tolerance)
