@@ -105,8 +105,8 @@ def gradient_norm(module):
 @pytest.mark.parametrize(
     ("dtype", "num_steps", "loss_tolerance", "norm_tolerance"),
     [
-        # Sampling at the edges of the block images turns rounding into jumps of the gradient: its norm differs by
-        # 1.0e-4 between one and two threads.
+        # Sampling at the edges of the block images turns rounding into jumps of the gradient: its norm
+        # differs by 1.0e-4 between one and two threads.
         pytest.param(torch.float32, 1, 1e-4, 5e-4, id="fp32"),
         pytest.param(torch.float64, 3, 1e-9, 1e-9, id="float64", marks=pytest.mark.slow),
     ],
