@@ -26,7 +26,7 @@ STYLE = (
 BY_TIME = (
     "A clip marked “by time” is the last quarter of a video whose first three quarters were trained on: that "
     "split is not identity-disjoint, and its number says nothing about other people. The other clips show a "
-    "person the model never saw; minutes on one single person teach it to paint her and nobody else."
+    "person the model never saw: minutes on one single person do not teach it to paint others."
 )
 _COLUMNS = ("l1", "copy_source_l1", "improvement", "psnr", "ssim", "lpips")
 
