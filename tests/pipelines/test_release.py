@@ -38,7 +38,7 @@ def evaluation(models):
 
 @pytest.fixture(scope="module")
 def versions(environment):
-    """Registered versions of a poor and of a better model: the second paints grey, as the clips nearly are."""
+    """Registered versions of a poor and of a better model: the second paints grey, like the clips."""
     made = {}
     for name in ("poor", "better"):
         network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
