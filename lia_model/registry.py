@@ -183,7 +183,12 @@ def _experiment_id(store: MlflowClient, artifacts: Path) -> str:
     experiment = store.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         return experiment.experiment_id
-    return store.create_experiment(EXPERIMENT, artifact_location=artifacts.absolute().as_uri())
+    # The tag lets the UI open on training runs; without it MLflow 3 guesses at traces of a language model.
+    return store.create_experiment(
+        EXPERIMENT,
+        artifact_location=artifacts.absolute().as_uri(),
+        tags={"mlflow.experimentKind": "custom_model_development"},
+    )
 
 
 def log_dataset(run: Run, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
