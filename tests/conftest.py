@@ -29,6 +29,11 @@ from jaxtyping import install_import_hook
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Importing Prefect makes its home, and matplotlib its own: not in the user's.
+HOMES = Path(__file__).parents[1] / "runs" / "tests"
+for variable in ("PREFECT_HOME", "MPLCONFIGDIR"):
+    os.environ[variable] = str(HOMES / variable.lower())
+    (HOMES / variable.lower()).mkdir(parents=True, exist_ok=True)
 install_import_hook(
     ["lia_model", "preprocessing"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
