@@ -19,6 +19,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from lia_model.augmentation import apply_change, draw_change
+from lia_model.settings import AugmentationSettings
+
 Split = str
 
 
@@ -134,8 +137,12 @@ class PairSampler:
 
     def pairs(self, step: int) -> list[tuple[int, int, int]]:
         """Return (clip, source frame, driving frame) for each sample of this rank's batch at `step`."""
+        return [self._pair(number) for number in self.numbers(step)]
+
+    def numbers(self, step: int) -> range:
+        """Return the numbers of the pairs that this rank trains on at `step`."""
         first = (step * self.num_ranks + self.rank) * self.batch_size
-        return [self._pair(number) for number in range(first, first + self.batch_size)]
+        return range(first, first + self.batch_size)
 
     def _pair(self, number: int) -> tuple[int, int, int]:
         epoch, position = divmod(number, len(self.num_frames))
@@ -151,14 +158,29 @@ class PairSampler:
 class PairLoader:
     """Batches of (source, driving), floats [B,3,S,S] in [-1, 1], for one rank."""
 
-    def __init__(self, clips: ShardedClips, seed: int, rank: int, num_ranks: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        clips: ShardedClips,
+        seed: int,
+        rank: int,
+        num_ranks: int,
+        batch_size: int,
+        augmentation: AugmentationSettings | None = None,
+    ) -> None:
         self._clips = clips
         lengths = tuple(clip.num_frames for clip in clips.clips)
         self._sampler = PairSampler(lengths, seed, rank, num_ranks, batch_size)
+        self._augmentation = augmentation if augmentation and augmentation.changes_anything else None
 
     def batch(self, step: int) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
         """Decode the batch of `step`."""
         pairs = self._sampler.pairs(step)
         source = np.stack([self._clips.frame(clip, frame) for clip, frame, _ in pairs])
         driving = np.stack([self._clips.frame(clip, frame) for clip, _, frame in pairs])
-        return to_float(source), to_float(driving)
+        images = torch.stack((to_float(source), to_float(driving)), dim=1)
+        if self._augmentation is not None:
+            numbers = self._sampler.numbers(step)
+            for images_of_pair, number in zip(images, numbers, strict=True):
+                change = draw_change(self._augmentation, self._sampler.seed, number)
+                images_of_pair.copy_(apply_change(images_of_pair, change))
+        return images[:, 0].contiguous(), images[:, 1].contiguous()

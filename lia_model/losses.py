@@ -1,10 +1,11 @@
 """The terms of the game between generator and discriminator (Goodfellow et al. 2014, non-saturating form).
 
-Axes: B batch.
+Axes: B batch, S side of the image in pixels.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -27,3 +28,12 @@ def discriminator_loss(
 ) -> Float[Tensor, ""]:
     """Return mean softplus(-D(real)) + mean softplus(D(fake))."""
     return functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
+
+
+def r1_penalty(real: Float[Tensor, "B 3 S S"], real_logits: Float[Tensor, "B 1"]) -> Float[Tensor, ""]:
+    """Return the mean over the batch of the squared gradient of D(real) by the image (Mescheder et al. 2018).
+
+    Differentiable itself; `real` must require its gradient and `real_logits` come from it.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()

@@ -1,9 +1,8 @@
 """Distances in the features of ImageNet networks: the perceptual loss of training and LPIPS.
 
 The perceptual loss compares an anti-aliased image pyramid in VGG features (Johnson et al. 2016, as used by
-Siarohin et al. 2019); LPIPS is Zhang et al. 2018. Weights are frozen and come from safetensors files of `lia
-fetch
-models`.
+Siarohin et al. 2019); LPIPS is Zhang et al. 2018. Weights are frozen and come from safetensors files of
+`lia fetch models`.
 Axes: B batch, C channels, H W pixels, S side of the square image.
 """
 
@@ -25,10 +24,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
 
-# Convolutions block by block; a pooling stands before every block but the first. The tap is the first ReLU of
-# a
-# block for VGG (lia.md section 6) and every ReLU for AlexNet, whose fourth and fifth layers have no pooling
-# before them.
+# Convolutions block by block; a pooling stands before every block but the first. The tap is the first ReLU
+# of a block for VGG (lia.md section 6) and every ReLU for AlexNet, whose fourth and fifth layers have no
+# pooling before them.
 VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
@@ -89,6 +87,13 @@ def _register_convolutions(module: nn.Module, names: list[str], weights: dict[st
 def _convolve(module: nn.Module, name: str, x: Tensor, *, padding: int, stride: int = 1) -> Tensor:
     weight, bias = getattr(module, f"{name}_weight"), getattr(module, f"{name}_bias")
     return functional.conv2d(x, weight, bias, stride=stride, padding=padding)
+
+
+FEATURES: dict[Backbone, type[VggFeatures] | type[AlexFeatures]] = {
+    "vgg16": VggFeatures,
+    "vgg19": VggFeatures,
+    "alexnet": AlexFeatures,
+}
 
 
 def build_features(backbone: Backbone, path: Path) -> VggFeatures | AlexFeatures:

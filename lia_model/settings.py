@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +55,15 @@ class PerceptualSettings(Settings):
     """The term enters every n-th step only, times n; 1 is the published recipe."""
 
 
+class R1Settings(Settings):
+    """R1 penalty of the discriminator on real images, taken lazily (Karras et al. 2020, appendix B)."""
+
+    weight: Annotated[float, Field(ge=0)]
+    """Factor on half the squared gradient; 0 leaves the penalty out, as published. StyleGAN2: 10."""
+    every_turns: Annotated[int, Field(ge=1)]
+    """The penalty enters every n-th turn of the game only, times n. StyleGAN2: 16."""
+
+
 class AdversarialSettings(Settings):
     """The game against the discriminator."""
 
@@ -64,6 +73,8 @@ class AdversarialSettings(Settings):
     """The step at which the discriminator joins; 0 is the published recipe."""
     every_steps: Annotated[int, Field(ge=1)]
     """The game is played every n-th step only; 1 is the published recipe."""
+    r1: R1Settings
+    """Penalty that keeps the discriminator smooth."""
 
 
 class LossSettings(Settings):
@@ -77,8 +88,18 @@ class LossSettings(Settings):
     """The adversarial term."""
 
 
+PAPER_OPTIMIZER = {
+    "generator_lr": 0.002,
+    "discriminator_lr": 0.002,
+    "warmup_steps": 0,
+    "decay_steps": 0,
+    "max_gradient_norm": None,
+}
+"""What the single word `paper` stands for: Wang et al. 2022, section 4, and lia.md section 6."""
+
+
 class OptimizerSettings(Settings):
-    """Adam with StyleGAN2's factors for lazy regularisation, as published."""
+    """Adam with StyleGAN2's factors for lazy regularisation; the word `paper` is the published recipe."""
 
     generator_lr: Annotated[float, Field(gt=0)]
     """Learning rate of the generator before the factor 4/5; published 0.002."""
@@ -88,6 +109,37 @@ class OptimizerSettings(Settings):
     """Steps over which both rates rise linearly from 0; published 0."""
     decay_steps: Annotated[int, Field(ge=0)]
     """Last steps over which both rates fall to 0 along half a cosine; published 0."""
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None
+    """Longer gradients of a network are shortened to this length; null leaves them, as published."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            if value != "paper":
+                raise ValueError(f"got optimizer {value!r}; it is 'paper' or a mapping: write one of them")
+            return PAPER_OPTIMIZER
+        return value
+
+
+class AugmentationSettings(Settings):
+    """Random changes of a pair, the same on both frames; all off for faces, on for bodies."""
+
+    flip: bool
+    """Mirror every second pair, left to right."""
+    brightness: Unit
+    """Brightness is multiplied by 1 ± at most this; published 0.1 for Taichi and TED, 0 for VoxCeleb."""
+    contrast: Unit
+    """Contrast likewise."""
+    saturation: Unit
+    """Saturation likewise."""
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    """Hue is turned by at most this share of the colour circle."""
+
+    @property
+    def changes_anything(self) -> bool:
+        """Tell whether any of them is on."""
+        return any(self.model_dump().values())
 
 
 class InitialFlowSettings(Settings):
@@ -120,6 +172,8 @@ class TrainSettings(Settings):
     """bf16 computes under autocast, weights and losses stay fp32."""
     network: NetworkScale
     """Width of the networks; their image size is that of the shards."""
+    augmentation: AugmentationSettings
+    """Random changes of the pairs."""
     initial_flow: InitialFlowSettings
     """Where fresh weights start; without meaning when `init_from` is given."""
     losses: LossSettings

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from lia_model.checkpoint import save_generator
 from lia_model.data import PairLoader, ShardedClips, to_bytes
-from lia_model.perceptual import PerceptualLoss, build_features
+from lia_model.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
 from lia_model.settings import TrainSettings
 from lia_model.training.ema import update_average
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
@@ -90,6 +91,7 @@ def run(
         wrap(state.discriminator),
         state.generator_optimizer,
         state.discriminator_optimizer,
+        settings.optimizer.max_gradient_norm,
     )
     perceptual = build_perceptual(settings, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
@@ -117,6 +119,22 @@ def run(
                 update_average(state.average, state.generator, settings.ema_decay, state.step)
             means.add(values)
             means = _report(state, settings, hooks, means, (source, driving))
+
+
+def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ranks: int) -> PairLoader:
+    """Return the pairs of one rank, changed as `settings.augmentation` says."""
+    return PairLoader(
+        clips, settings.seed, rank, num_ranks, settings.batch_size_per_worker, settings.augmentation
+    )
+
+
+def describe_losses(settings: TrainSettings, size_px: int) -> dict[str, Any]:
+    """Return what a checkpoint tells of its perceptual loss: backbone and the pyramid's levels used."""
+    chosen = settings.losses.perceptual
+    if not chosen.weight:
+        return {"perceptual": None}
+    scales = pyramid_scales(size_px, FEATURES[chosen.backbone].min_side_px)
+    return {"perceptual": {"backbone": chosen.backbone, "pyramid_scales": scales}}
 
 
 def build_perceptual(settings: TrainSettings, device: torch.device) -> PerceptualLoss | None:
@@ -183,10 +201,10 @@ def train_directory(directory: Path) -> Path:
     latest = directory / "checkpoints" / "latest"
     if latest.is_dir():
         load_state(state, latest)
-    provenance = {"train": settings.model_dump(mode="json")}
+    provenance = {"train": settings.model_dump(mode="json")} | describe_losses(settings, clips.size_px)
     run(
         state,
-        PairLoader(clips, settings.seed, rank=0, num_ranks=1, batch_size=settings.batch_size_per_worker),
+        build_loader(clips, settings, rank=0, num_ranks=1),
         settings,
         Hooks(
             on_metrics=lambda step, values: log.info("step %d %s", step, values),

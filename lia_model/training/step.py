@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from lia_model.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+from lia_model.losses import discriminator_loss, generator_adversarial_loss, r1_penalty, reconstruction_loss
 from lia_model.settings import LossSettings, OptimizerSettings
 
 
@@ -27,6 +27,8 @@ class Players:
     discriminator: nn.Module
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
+    max_gradient_norm: float | None = None
+    """Longer gradients of a network are shortened to this length."""
 
 
 def training_step(
@@ -61,8 +63,10 @@ def training_step(
     total = losses.l1_weight * values["l1"]
     if perceptual is not None and step % losses.perceptual.every_steps == 0:
         with autocast:
-            values["perceptual"] = perceptual(fake, driving)
-        total = total + losses.perceptual.weight * losses.perceptual.every_steps * values["perceptual"]
+            distance = perceptual(fake, driving)
+        # A distance in features means nothing without the network that they are of.
+        values[f"perceptual_{losses.perceptual.backbone}"] = distance
+        total = total + losses.perceptual.weight * losses.perceptual.every_steps * distance
     if plays:
         players.discriminator.requires_grad_(False)
         with autocast:
@@ -74,16 +78,33 @@ def training_step(
             + losses.adversarial.weight * losses.adversarial.every_steps * values["generator_adversarial"]
         )
         players.discriminator.requires_grad_(True)
-    _update(players.generator_optimizer, total)
+    _update(players.generator_optimizer, total, players.max_gradient_norm)
     if plays:
-        # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch
-        # deviation
-        # do not mix them.
-        with autocast:
-            logits = players.discriminator(torch.cat((driving, fake.detach())), num_batches=2)
-        values["discriminator"] = discriminator_loss(*logits.to(fake.dtype).chunk(2))
-        _update(players.discriminator_optimizer, values["discriminator"])
+        values |= _play(players, driving, fake.detach(), step=step, losses=losses, autocast=autocast)
     return {name: value.detach() for name, value in values.items()}
+
+
+def _play(
+    players: Players, real: Tensor, fake: Tensor, *, step: int, losses: LossSettings, autocast: torch.autocast
+) -> dict[str, Tensor]:
+    """Update the discriminator; return its losses."""
+    r1 = losses.adversarial.r1
+    is_penalised = r1.weight > 0 and (step // losses.adversarial.every_steps) % r1.every_turns == 0
+    # Gradients of gradients are lost in bf16, so a turn with the penalty is computed in full.
+    precision = torch.autocast(real.device.type, enabled=False) if is_penalised else autocast
+    real = real.detach().requires_grad_(is_penalised)
+    # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch
+    # deviation do not mix them.
+    with precision:
+        logits = players.discriminator(torch.cat((real, fake)), num_batches=2)
+    real_logits, fake_logits = logits.to(fake.dtype).chunk(2)
+    values = {"discriminator": discriminator_loss(real_logits, fake_logits)}
+    total = values["discriminator"]
+    if is_penalised:
+        values["r1"] = r1_penalty(real, real_logits)
+        total = total + r1.weight / 2 * r1.every_turns * values["r1"]
+    _update(players.discriminator_optimizer, total, players.max_gradient_norm)
+    return values
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -97,9 +118,12 @@ def is_adversarial(step: int, losses: LossSettings) -> bool:
     return game.weight > 0 and step >= game.start_step and step % game.every_steps == 0
 
 
-def _update(optimizer: Optimizer, loss: Tensor) -> None:
+def _update(optimizer: Optimizer, loss: Tensor, max_gradient_norm: float | None) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if max_gradient_norm is not None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
     optimizer.step()
 
 

@@ -24,10 +24,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.checkpoint import save_generator
-from lia_model.data import PairLoader, ShardedClips
+from lia_model.data import ShardedClips
 from lia_model.registry import Run
 from lia_model.settings import TrainSettings
-from lia_model.training.loop import Hooks, run
+from lia_model.training.loop import Hooks, build_loader, describe_losses, run
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
 from lia_model.training.tracking import Tracker
 
@@ -98,13 +98,14 @@ def _train_worker(config: dict[str, Any]) -> None:
             load_state(state, Path(folder))
         log.info("resuming at step %d", state.step)
     rank = context.get_world_rank()
-    loader = PairLoader(clips, settings.seed, rank, context.get_world_size(), settings.batch_size_per_worker)
+    loader = build_loader(clips, settings, rank, context.get_world_size())
     tracker = Tracker(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
-    run(state, loader, settings, _hooks(work, tracker), wrap=data_parallel)
+    run(state, loader, settings, _hooks(work, tracker, clips.size_px), wrap=data_parallel)
 
 
-def _hooks(work: Fit, tracker: Tracker | None) -> Hooks:
+def _hooks(work: Fit, tracker: Tracker | None, size_px: int) -> Hooks:
     latest: dict[str, float] = {}
+    provenance = work.provenance | describe_losses(work.settings, size_px)
 
     def on_checkpoint(state: TrainingState) -> None:
         is_last = state.step == work.settings.num_steps
@@ -113,9 +114,9 @@ def _hooks(work: Fit, tracker: Tracker | None) -> Hooks:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 directory = Path(folder) / "checkpoint"
-                save_state(state, directory, work.provenance)
+                save_state(state, directory, provenance)
                 released = state.released_generator(work.settings.ema_decay)
-                save_generator(directory / RELEASED, released, work.provenance)
+                save_generator(directory / RELEASED, released, provenance)
                 ray.train.report({"step": state.step, **latest}, Checkpoint.from_directory(directory))
         if is_last:
             # A checkpoint is safe only once the controller has noted it; at the end that is worth the wait.

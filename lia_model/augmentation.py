@@ -1,0 +1,88 @@
+"""Random changes of a training pair, the same on both frames, as the published recipe has them for bodies.
+
+Mirroring and colour jitter (lia.md section 6); what a pair undergoes is a pure function of seed and number.
+Axes: N frames of one pair, S side of the image in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lia_model.settings import AugmentationSettings
+
+LUMA = (0.299, 0.587, 0.114)
+# RGB to the two colour axes of YIQ, in which a turn changes the hue and leaves the luma (ITU-R BT.470).
+CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+STREAM = 2
+"""Tells these draws from those that choose the pair, which share seed and number."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one pair."""
+
+    is_mirrored: bool
+    brightness: float
+    """Factor on the colours."""
+    contrast: float
+    """Factor on the distance to the pair's mean luma."""
+    saturation: float
+    """Factor on the distance to each pixel's luma."""
+    hue: float
+    """Share of the colour circle that hues turn by."""
+    order: tuple[int, ...]
+    """In which the four colour changes follow each other."""
+
+
+def draw_change(settings: AugmentationSettings, seed: int, number: int) -> Change:
+    """Return the change of the pair `number`."""
+    draw = np.random.Generator(np.random.Philox(key=[seed, number], counter=[STREAM, 0, 0, 0]))
+    is_mirrored = settings.flip and bool(draw.integers(2))
+    return Change(
+        is_mirrored,
+        brightness=1 + settings.brightness * draw.uniform(-1, 1),
+        contrast=1 + settings.contrast * draw.uniform(-1, 1),
+        saturation=1 + settings.saturation * draw.uniform(-1, 1),
+        hue=settings.hue * draw.uniform(-1, 1),
+        order=tuple(int(place) for place in draw.permutation(4)),
+    )
+
+
+def apply_change(images: Float[Tensor, "N 3 S S"], change: Change) -> Float[Tensor, "N 3 S S"]:
+    """Change images in [-1, 1] alike; colours are clamped to that range after every step."""
+    if change.is_mirrored:
+        images = images.flip(-1)
+    steps: list[tuple[bool, Callable[[Tensor], Tensor]]] = [
+        (change.brightness != 1, lambda colors: colors * change.brightness),
+        (change.contrast != 1, lambda colors: _away_from(_luma(colors).mean(), colors, change.contrast)),
+        (change.saturation != 1, lambda colors: _away_from(_luma(colors), colors, change.saturation)),
+        (change.hue != 0, lambda colors: _turn_hue(colors, change.hue)),
+    ]
+    colors = (images + 1) / 2
+    for place in change.order:
+        is_used, step = steps[place]
+        if is_used:
+            colors = step(colors).clamp(0, 1)
+    return colors * 2 - 1
+
+
+def _luma(colors: Tensor) -> Float[Tensor, "N 1 S S"]:
+    return (colors * colors.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _away_from(centre: Tensor, colors: Tensor, factor: float) -> Tensor:
+    return centre + (colors - centre) * factor
+
+
+def _turn_hue(colors: Tensor, turn: float) -> Tensor:
+    cos, sin = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
+    to_yiq = colors.new_tensor((LUMA, *CHROMA))
+    rotation = colors.new_tensor(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))
+    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_yiq) @ rotation @ to_yiq, colors)
