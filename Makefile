@@ -28,7 +28,7 @@ demo: setup
 test: setup
 	lia fetch samples models
 	$(MAKE) check
-	pytest -m "not slow"
+	pytest -m "not slow and not drill"
 	pytest -m slow
 
 check: setup

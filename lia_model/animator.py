@@ -1,20 +1,23 @@
 """Frames in, frames out: a loaded generator that animates one portrait.
 
-The source is encoded once; driving frames stream through in batches, so memory does not grow with the clip.
+Two stages, each a stream that works in batches, so that memory does not grow with the clip: driving frames to
+motion weights, and source and motion weights to frames.
 Axes: B batch, K directions, H W pixels, S side of the network's images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lia_model import registry
@@ -25,6 +28,14 @@ from lia_model.settings import Precision
 
 Mode = Literal["relative", "absolute"]
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Portrait(NamedTuple):
+    """Encoded sources: one for all frames, or one for each."""
+
+    code: Float[Tensor, "B D"]
+    features: list[Tensor]
+    weights: Float[Tensor, "B K"]
 
 
 class Animator:
@@ -54,9 +65,14 @@ class Animator:
         """Side of the square images that come out."""
         return self.generator.settings.size_px
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights: motion weights mean something to the model of this fingerprint alone."""
+        return weights_sha256(self.generator)
+
     def animate(
         self,
-        source: UInt8[np.ndarray, "H W 3"],
+        source: UInt8[np.ndarray, "H W 3"] | Iterable[UInt8[np.ndarray, "H W 3"]],
         driving: Iterable[UInt8[np.ndarray, "H2 W2 3"]],
         mode: Mode = "relative",
         batch_size: int = 16,
@@ -64,34 +80,88 @@ class Animator:
         """Yield one RGB frame for each driving frame.
 
         Args:
-            source: the portrait, already cropped; resized to the network's size.
-            driving: frames of the video that gives the motion, likewise.
+            source: the portrait, already cropped; resized to the network's size. Or the frames of a video,
+                each paired with the driving frame of the same number; the shorter of the two ends it.
+            driving: frames of the video that gives the motion, likewise cropped.
             mode: `relative` adds the motion since the first driving frame to the source's own pose;
-            `absolute` takes
-                the driving pose itself.
+                `absolute` takes the driving pose itself.
             batch_size: driving frames a forward pass.
         """
-        relative = is_relative(mode)
-        frames = iter(driving)
-        with torch.inference_mode(), self._autocast():
-            code, features = self.generator.encoder(self._prepare([source]))
-            start: Tensor | None = None
-            while chunk := list(islice(frames, batch_size)):
-                weights = self.generator.motion_weights(self._prepare(chunk))
-                if relative:
-                    start = weights[:1] if start is None else start
-                    weights = weights - start + self.generator.motion_head(code)
-                count = len(chunk)
-                image = self.generator.synthesis(
-                    self.generator.move(code.expand(count, -1), weights),
-                    [feature.expand(count, -1, -1, -1) for feature in features],
-                )
-                yield from to_bytes(image)
+        motion = self.motion_weights(driving, batch_size)
+        start = None
+        if is_relative(mode):
+            start, motion = split_first(motion)
+        yield from self.synthesize(source, motion, start, batch_size)
 
-    def _prepare(self, images: list[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
+    def motion_weights(
+        self, driving: Iterable[UInt8[np.ndarray, "H W 3"]], batch_size: int = 16
+    ) -> Iterator[Float32[np.ndarray, " K"]]:
+        """Yield how far each driving frame stands along each direction."""
+        frames = iter(driving)
+        while chunk := list(islice(frames, batch_size)):
+            yield from self._weigh(chunk)
+
+    def synthesize(
+        self,
+        source: UInt8[np.ndarray, "H W 3"] | Iterable[UInt8[np.ndarray, "H W 3"]],
+        motion: Iterable[Float32[np.ndarray, " K"]],
+        start: Float32[np.ndarray, " K"] | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+        """Yield the source as each of `motion`'s weights moves it.
+
+        Args:
+            source: the portrait, encoded once; or one for each of `motion`, until the shorter ends.
+            motion: weights of the driving frames.
+            start: weights that the motion is counted from, for relative motion; None for absolute.
+            batch_size: frames a forward pass.
+        """
+        if isinstance(source, np.ndarray) and source.ndim == 3:
+            portrait = self._encode([source])
+            weights = iter(motion)
+            while chunk := list(islice(weights, batch_size)):
+                yield from self._move(portrait, np.stack(chunk), start)
+            return
+        pairs = zip(motion, source, strict=False)
+        while some := list(islice(pairs, batch_size)):
+            yield from self._move(
+                self._encode([image for _, image in some]), np.stack([weights for weights, _ in some]), start
+            )
+
+    @torch.inference_mode()
+    def _encode(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Portrait:
+        with self._autocast():
+            code, features = self.generator.encoder(self._prepare(images))
+            return Portrait(code, features, self.generator.motion_head(code))
+
+    @torch.inference_mode()
+    def _weigh(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float32[np.ndarray, "B K"]:
+        with self._autocast():
+            return self.generator.motion_weights(self._prepare(images)).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def _move(
+        self,
+        portrait: Portrait,
+        weights: Float32[np.ndarray, "B K"],
+        start: Float32[np.ndarray, " K"] | None,
+    ) -> UInt8[np.ndarray, "B S S 3"]:
+        count = len(weights)
+        with self._autocast():
+            walk = torch.from_numpy(weights).to(self.device)
+            if start is not None:
+                walk = walk - torch.from_numpy(start).to(self.device) + portrait.weights.float()
+            image = self.generator.synthesis(
+                self.generator.move(portrait.code.expand(count, -1), walk),
+                [feature.expand(count, -1, -1, -1) for feature in portrait.features],
+            )
+            return to_bytes(image)
+
+    def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
         size = (self.size_px, self.size_px)
         prepared = []
         for image in images:
+            require_picture(image)
             tensor = to_float(image[None]).to(self.device)
             if tensor.shape[-2:] != size:
                 tensor = functional.interpolate(
@@ -103,6 +173,42 @@ class Animator:
     def _autocast(self) -> torch.autocast:
         dtype = AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def split_first(
+    motion: Iterable[Float32[np.ndarray, " K"]],
+) -> tuple[Float32[np.ndarray, " K"] | None, Iterator[Float32[np.ndarray, " K"]]]:
+    """Return the first weights and the whole motion, still a stream; None where there is no frame."""
+    stream = iter(motion)
+    first = next(stream, None)
+    return first, iter(()) if first is None else chain([first], stream)
+
+
+def nearest_frame(motion: Float32[np.ndarray, "T K"], weights: Float32[np.ndarray, " K"]) -> int:
+    """Return the number of the frame whose weights are nearest (Euclidean), the first of equals."""
+    return int(np.linalg.norm(motion - weights, axis=1).argmin())
+
+
+def require_picture(image: np.ndarray) -> None:
+    """Check what jaxtyping checks in tests alone: the mistakes that would otherwise give a wrong picture.
+
+    Raises:
+        ValueError: it is not uint8 [H, W, 3], or has no pixels.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
+        raise ValueError(
+            f"got an image of type {image.dtype} and shape {list(image.shape)}; "
+            "uint8 RGB [H, W, 3] is needed: convert it"
+        )
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Return one hash over the names, types, shapes and values of all that the module's state holds."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def resolve_device(device: str) -> torch.device:

@@ -4,15 +4,23 @@ Only formats on this list are opened at all. Names and declared types prove noth
 open playlists, which make it read other files and addresses.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
-from preprocessing.video import decode, probe, read_image
+from preprocessing.video import UnreadableVideo, decode, probe, read_image
 
 MediaKind = Literal["image", "video"]
+
+MIN_SIDE_PX = 32
+"""A picture with a shorter side shows no face that a model could use."""
+STILL_FPS = Fraction(25)
+"""Rate of the one-frame video that a driving image gives."""
 
 _NUM_HEAD_BYTES = 512
 _MPEG_TS_PACKET_BYTES = 188
@@ -51,35 +59,97 @@ def media_kind(path: Path) -> MediaKind | None:
     return None
 
 
+@dataclass(frozen=True)
+class Footage:
+    """An image or a video that opens, decoded anew each time its frames are asked for."""
+
+    path: Path
+    is_still: bool
+    fps: Fraction
+    num_frames: int
+    """As the header says; only decoding tells."""
+    convert: bool
+    """Whether an image that is not upright 8-bit RGB is made so, or refused."""
+
+    @property
+    def sound(self) -> Path | None:
+        """Where its sound is, if it can have any."""
+        return None if self.is_still else self.path
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Decode from the start.
+
+        Raises:
+            UnreadableMediaError: the video breaks off.
+        """
+        if self.is_still:
+            yield _read_image(self.path, self.convert)
+            return
+        try:
+            for frame in decode(self.path):
+                yield frame.image
+        except UnreadableVideo as error:
+            raise UnreadableMediaError(str(error)) from error
+
+    def first_frame(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode the image, or the video's first frame."""
+        return next(self.frames())
+
+
+def open_footage(path: Path, convert: bool = True) -> Footage:
+    """Open the file and decode its first picture.
+
+    Args:
+        path: an image or a video, whatever its name.
+        convert: make an image upright 8-bit RGB where it is not; False refuses it.
+
+    Raises:
+        UnreadableMediaError: it holds no picture that can be decoded, one with a side under 32 px, or
+            one that would have to be converted and must not.
+    """
+    kind = media_kind(path)
+    if kind == "image":
+        height, width = _read_image(path, convert).shape[:2]
+        footage = Footage(path, True, STILL_FPS, 1, convert)
+    elif kind == "video":
+        try:
+            info = probe(path)
+        except UnreadableVideo as error:
+            raise UnreadableMediaError(str(error)) from error
+        height, width = info.height_px, info.width_px
+        footage = Footage(path, False, info.fps, info.num_frames, convert)
+    else:
+        is_empty = path.stat().st_size == 0
+        what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"
+        raise UnreadableMediaError(f"got {path}, which {what}; give a JPEG, PNG or mp4")
+    if min(width, height) < MIN_SIDE_PX:
+        raise UnreadableMediaError(
+            f"got {path} of {width}x{height} px; both sides must have at least {MIN_SIDE_PX} px: "
+            "give a larger picture"
+        )
+    return footage
+
+
 def require_media(path: Path) -> MediaKind:
     """Open the file, decode its first picture and tell what it is.
 
     Raises:
-        UnreadableMediaError: it holds no picture that can be decoded.
+        UnreadableMediaError: it holds no picture that can be used.
     """
-    kind = media_kind(path)
-    try:
-        if kind == "image":
-            read_image(path)
-        elif kind == "video":
-            probe(path)
-        else:
-            raise UnreadableMediaError(
-                f"got {path}, which is neither an image nor a video; give a JPEG, PNG or mp4"
-            )
-    except UnreadableMediaError:
-        raise
-    except ValueError as error:
-        raise UnreadableMediaError(str(error)) from error
-    return kind
+    return "image" if open_footage(path).is_still else "video"
 
 
-def first_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def first_picture(path: Path, convert: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Return the image, or the video's first frame.
 
     Raises:
-        UnreadableMediaError: it holds no picture that can be decoded.
+        UnreadableMediaError: it holds no picture that can be used.
     """
-    if require_media(path) == "image":
-        return read_image(path)
-    return next(decode(path)).image
+    return open_footage(path, convert).first_frame()
+
+
+def _read_image(path: Path, convert: bool) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        return read_image(path, convert)
+    except ValueError as error:
+        raise UnreadableMediaError(str(error)) from error

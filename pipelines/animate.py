@@ -1,9 +1,13 @@
-"""`lia animate`: one animation on this machine, without the service."""
+"""`lia animate`, `lia motion extract` and `lia manipulate`: on this machine, without the service."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from lia_model.animation import AnimationRequest, AnimationResult, FaceCropper, animate_file
+from lia_model.animation import AnimationRequest, AnimationResult, animate_file, extract_motion
 from lia_model.animator import Animator
+from lia_model.framing import FaceChoice, FaceCropper
+from lia_model.manipulation import ManipulationRequest, manipulate_file
+from lia_model.motion_template import MotionTemplate, write_template
 from lia_model.settings import Precision
 from pipelines.environment import Environment
 from pipelines.params import Params
@@ -25,24 +29,72 @@ class Means:
 
 
 def run_animate(
-    params: Params,
-    environment: Environment,
-    files: AnimationRequest,
-    means: Means,
+    params: Params, environment: Environment, request: AnimationRequest, means: Means
 ) -> AnimationResult:
     """Write the animation.
 
     Raises:
-        ValueError: a file is missing or unreadable, shows no face, or the model does not exist.
+        ValueError: a file is missing or cannot be used, shows no face, the request contradicts itself, or the
+            model does not exist.
     """
-    for path in (files.source, files.driving):
+    _require_files(request.source, request.driving)
+    return animate_file(_animator(means), _cropper(params, environment, means), request)
+
+
+def run_extract(
+    params: Params, environment: Environment, driving: Path, output: Path, means: Means, convert: bool
+) -> MotionTemplate:
+    """Write the motion of a driving clip.
+
+    Raises:
+        ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
+    """
+    _require_files(driving)
+    cropper = _cropper(params, environment, means)
+    template = extract_motion(_animator(means), cropper, driving, params.serve.batch_size, convert)
+    write_template(output, template)
+    return template
+
+
+def run_manipulate(
+    params: Params, environment: Environment, request: ManipulationRequest, means: Means
+) -> int:
+    """Write the strips, videos and contact sheet; return the number of directions.
+
+    Raises:
+        ValueError: the file is missing or cannot be used, shows no face, a number is out of bounds, or the
+            model does not exist.
+    """
+    _require_files(request.source)
+    return manipulate_file(_animator(means), _cropper(params, environment, means), request)
+
+
+def parse_face(text: str) -> FaceChoice:
+    """Read the choice of a face.
+
+    Raises:
+        ValueError: it is neither largest, all nor a number from 1.
+    """
+    if text in ("largest", "all"):
+        return text
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise ValueError(f"face is {text!r}; it is largest, all, or a number from 1 at the left: choose one")
+
+
+def _require_files(*paths: Path) -> None:
+    for path in paths:
         if not path.is_file():
             raise ValueError(f"{path} does not exist: give an image or a video")
-    animator = Animator.load(means.model, device=means.device, precision=means.precision)
-    return animate_file(animator, _cropper(params, environment) if means.crop else None, files)
 
 
-def _cropper(params: Params, environment: Environment) -> FaceCropper:
+def _animator(means: Means) -> Animator:
+    return Animator.load(means.model, device=means.device, precision=means.precision)
+
+
+def _cropper(params: Params, environment: Environment, means: Means) -> FaceCropper | None:
+    if not means.crop:
+        return None
     detect = params.shards.detect
     detector = FaceDetector(environment.root / params.serve.detector, detect.min_score, detect.pad_px)
     return FaceCropper(detector, detect.every_num_frames, params.shards.crop.scale)

@@ -27,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+motion = typer.Typer(help="Motion files: a driving clip's motion without the clip.", no_args_is_help=True)
+app.add_typer(motion, name="motion")
+
 _OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
 
 
@@ -47,6 +50,16 @@ class Service(StrEnum):
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Model = Annotated[str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")]
+DEFAULT_MODEL = "models:/lia@champion"
+Crop = Annotated[bool, typer.Option(help="Crop to the face first.")]
+Convert = Annotated[
+    bool, typer.Option("--convert", help="Convert images with alpha, 16 bits, CMYK or EXIF rotation.")
+]
+Arithmetic = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help="Arithmetic of the networks.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU if there is one.")]
 
 
 def main() -> None:
@@ -193,33 +206,97 @@ def rollback(
 
 @app.command()
 def animate(
-    source: Annotated[Path, typer.Argument(help="Portrait: an image, or a video (its first frame).")],
-    driving: Annotated[Path, typer.Argument(help="Whose motion: a video or an image.")],
+    source: Annotated[Path, typer.Argument(help="Portrait: an image, or a video to move frame by frame.")],
+    driving: Annotated[Path, typer.Argument(help="Whose motion: a video, an image or a motion file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The mp4 to write.")],
-    model: Annotated[
-        str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")
-    ] = "models:/lia@champion",
+    model: Model = DEFAULT_MODEL,
     mode: Annotated[
         Literal["relative", "absolute"], typer.Option(help="relative keeps the source's own pose.")
     ] = "relative",
-    crop: Annotated[bool, typer.Option(help="Crop both to the face first.")] = True,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Arithmetic of the networks.")
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU if there is one.")
-    ] = "auto",
+    start: Annotated[
+        Literal["first", "best"],
+        typer.Option(help="Where relative motion starts: the first frame, or the one most like the source."),
+    ] = "first",
+    face: Annotated[
+        str, typer.Option(help="Of the source: largest, N (from 1, left to right), or all with --paste-back.")
+    ] = "largest",
+    paste_back: Annotated[
+        bool, typer.Option("--paste-back", help="Put the result back into the whole source picture.")
+    ] = False,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Show source, driving and result next to each other.")
+    ] = False,
+    crop: Crop = True,
+    convert: Convert = False,
+    precision: Arithmetic = "auto",
+    device: Device = "auto",
 ) -> None:
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
     environment = _environment()
     from lia_model.animation import AnimationRequest
-    from pipelines.animate import Means, run_animate
+    from pipelines.animate import Means, parse_face, run_animate
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
-    files = AnimationRequest(source, driving, output, mode, params.serve.batch_size)
-    result = run_animate(params, environment, files, Means(model, device, precision, crop))
+    request = AnimationRequest(
+        source=source,
+        driving=driving,
+        output=output,
+        mode=mode,
+        batch_size=params.serve.batch_size,
+        start=start,
+        face=parse_face(face),
+        paste_back=paste_back,
+        side_by_side=side_by_side,
+        convert=convert,
+    )
+    result = run_animate(params, environment, request, Means(model, device, precision, crop))
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
+
+
+@motion.command("extract")
+def motion_extract(
+    driving: Annotated[Path, typer.Argument(help="Whose motion: a video or an image.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The motion file to write (.safetensors).")],
+    model: Model = DEFAULT_MODEL,
+    crop: Crop = True,
+    convert: Convert = False,
+    precision: Arithmetic = "auto",
+    device: Device = "auto",
+) -> None:
+    """Write DRIVING's motion to a file that drives this model in the clip's place, without its sound."""
+    environment = _environment()
+    from pipelines.animate import Means, run_extract
+    from pipelines.params import read_params
+
+    params = read_params(environment.root / "params.yaml")
+    means = Means(model, device, precision, crop)
+    template = run_extract(params, environment, driving, output, means, convert)
+    typer.echo(f"{output}: {len(template.weights)} frames at {float(template.fps):.3f} fps")
+
+
+@app.command()
+def manipulate(
+    source: Annotated[Path, typer.Argument(help="Portrait: an image, or a video (its first frame).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures and videos.")],
+    reach: Annotated[float, typer.Option("--range", help="Greatest step along a direction, both ways.")] = 3,
+    frames: Annotated[int, typer.Option(help="Steps from one side to the other.")] = 16,
+    model: Model = DEFAULT_MODEL,
+    crop: Crop = True,
+    convert: Convert = False,
+    precision: Arithmetic = "auto",
+    device: Device = "auto",
+) -> None:
+    """Show what each motion direction does to SOURCE: a strip and a video of each, and a contact sheet."""
+    environment = _environment()
+    from lia_model.manipulation import CONTACT_SHEET, ManipulationRequest
+    from pipelines.animate import Means, run_manipulate
+    from pipelines.params import read_params
+
+    params = read_params(environment.root / "params.yaml")
+    request = ManipulationRequest(source, output, reach, frames, params.serve.batch_size, convert)
+    count = run_manipulate(params, environment, request, Means(model, device, precision, crop))
+    typer.echo(f"{output / CONTACT_SHEET}: {count} directions, a strip and a video of each beside it")
 
 
 @app.command("import-checkpoint")

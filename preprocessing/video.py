@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 COPIED_AUDIO = ("aac", "mp3", "ac3", "opus")
+_EXIF_ORIENTATION = 0x0112
+_PNG_DEPTH_AT = 24
+_DEEP_MODES = ("I",)
+"""Pillow's modes for 16-bit grey begin so."""
 
 
 class UnreadableVideo(ValueError):
@@ -134,18 +138,65 @@ def decode(path: Path, fps: Fraction | int | None = None) -> Iterator[Frame]:
         yield Frame(_upright_rgb(last), 0.0)
 
 
-def read_image(path: Path) -> Image:
-    """Return a still image as uint8 RGB [H, W, 3], turned upright as its EXIF data says.
+def read_image(path: Path, convert: bool = True) -> Image:
+    """Return a still image as uint8 RGB [H, W, 3]; of an animated one, the first picture.
+
+    Args:
+        path: any file that Pillow reads.
+        convert: make it upright 8-bit RGB where it is not: transparency on white, the upper 8 of 16 bits,
+            CMYK to RGB without a colour profile, turned as EXIF says. False refuses such an image. Grey
+            and palette images are taken either way.
 
     Raises:
-        ValueError: the file is not an image.
+        ValueError: the file is not an image, or would have to be converted and must not.
     """
     try:
         with PillowImage.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            odd = oddities(image, path)
+            if odd and not convert:
+                raise _unwelcome(path, odd)
+            return np.asarray(_plain_rgb(image))
     # Pillow's words for a broken PNG chunk and for a size no honest photograph has.
     except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
         raise ValueError(f"got {path}, which is no readable image; give a JPEG, PNG or WebP file") from error
+
+
+def oddities(image: PillowImage.Image, path: Path) -> list[str]:
+    """Return in words what keeps an opened image from being upright 8-bit RGB, nothing where it is."""
+    turned = image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
+    found = {
+        "an alpha channel": image.has_transparency_data,
+        "16 bits a channel": image.mode.startswith(_DEEP_MODES) or _is_deep_png(path),
+        "CMYK colours": image.mode == "CMYK",
+        "an EXIF rotation": turned,
+    }
+    return [words for words, is_so in found.items() if is_so]
+
+
+def _plain_rgb(image: PillowImage.Image) -> PillowImage.Image:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(_DEEP_MODES):
+        # Pillow would clip at 255. Of 16-bit colour it has kept the upper byte already.
+        return PillowImage.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        white = PillowImage.new("RGBA", colours.size, "white")
+        return PillowImage.alpha_composite(white, colours).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _is_deep_png(path: Path) -> bool:
+    """Tell a PNG of 16 bits a channel by its header; Pillow opens one in colour as if it had 8."""
+    with path.open("rb") as file:
+        head = file.read(_PNG_DEPTH_AT + 1)
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[_PNG_DEPTH_AT:] == b"\x10"
+
+
+def _unwelcome(path: Path, odd: list[str]) -> ValueError:
+    return ValueError(
+        f"got {path} with {' and '.join(odd)}; an upright picture in 8-bit RGB or grey is needed; "
+        "convert it, or ask for conversion (--convert)"
+    )
 
 
 class VideoWriter:

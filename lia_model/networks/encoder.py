@@ -28,6 +28,7 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
+        self.size_px = settings.size_px
         sides = octaves(settings.size_px)[::-1]
         channels = [num_channels(side, settings.width) for side in [*sides, 4]]
         self.from_rgb = ConvAct(3, channels[0], 1)
@@ -35,7 +36,16 @@ class Encoder(nn.Module):
         self.to_code = EqualizedConv2d(channels[-1], settings.latent_dim, 4)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Tensor]]:
-        """Return the latent code, and the feature maps of sides 8, 16, … S that the decoder warps."""
+        """Return the latent code, and the feature maps of sides 8, 16, … S that the decoder warps.
+
+        Raises:
+            ValueError: the images have another side than the network was made for.
+        """
+        if image.shape[-2:] != (self.size_px, self.size_px):
+            raise ValueError(
+                f"got images of {image.shape[-1]}x{image.shape[-2]} px; this network takes "
+                f"{self.size_px}x{self.size_px} px alone: resize them, or use Animator, which does"
+            )
         features = [self.from_rgb(image)]
         for block in self.blocks:
             features.append(block(features[-1]))

@@ -9,17 +9,14 @@ from PIL import Image
 
 from lia_model.animation import (
     AnimationRequest,
-    FaceCropper,
-    Framing,
-    NoFaceError,
     StoppedError,
     animate_file,
 )
 from lia_model.animator import Animator
+from lia_model.framing import FaceCropper, NoFaceError
 from lia_model.media import UnreadableMediaError
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
-from preprocessing.boxes import Box
 from preprocessing.detect import FaceDetector
 from preprocessing.video import VideoWriter, decode, probe
 
@@ -126,7 +123,7 @@ def test_a_still_drives_one_frame_and_relative_mode_warns_that_it_cancels_itself
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             result = animate_file(
-                animator, None, AnimationRequest(driving, portrait, tmp_path / "out.mp4", mode)
+                animator, None, AnimationRequest(portrait, portrait, tmp_path / "out.mp4", mode)
             )
         assert result.num_frames == 1
         assert len(caplog.records) == num_warnings
@@ -162,12 +159,3 @@ def test_stopping_leaves_nothing_behind(animator, portrait, driving, tmp_path):
             should_stop=lambda: next(calls),
         )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_source_is_framed_as_the_driving_clip_is_when_it_begins():
-    framing = Framing(square=Box(0, 0, 200, 200), face=Box(50, 100, 90, 150))
-    assert framing.around(framing.face) == framing.square
-    square = framing.around(Box(1000, 1000, 1080, 1100))
-    assert square.width == square.height == 400
-    face_x, face_y = Box(1000, 1000, 1080, 1100).centre
-    assert (face_x - square.left, face_y - square.top) == (140, 250)

@@ -142,10 +142,10 @@ def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cr
     started = threading.Event()
 
     class SlowAnimator(Animator):
-        def animate(self, *args, **more):
+        def synthesize(self, *args, **more):
             started.set()
             time.sleep(1.8)
-            yield from super().animate(*args, **more)
+            yield from super().synthesize(*args, **more)
 
     worker = Worker(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
     worker.start()
