@@ -115,7 +115,7 @@ class _Painter:
         self.picture = identity.background * (1 - 0.35 * shade)
         self.page = (x, y)
         roll = motion.roll * MAX_ROLL
-        x, y = x - 0.08 * motion.yaw, y + 0.05 - 0.06 * motion.pitch
+        x, y = x - 0.16 * motion.yaw, y + 0.05 - 0.1 * motion.pitch
         # The head turns about its chin's joint with the neck.
         y = y - identity.height
         x, y = math.cos(roll) * x + math.sin(roll) * y, math.cos(roll) * y - math.sin(roll) * x
@@ -124,7 +124,7 @@ class _Painter:
     def paint(self) -> NDArray[np.uint8]:
         one, motion = self.identity, self.motion
         self._lay(self._ellipse(self.page, (0, 1.15), (0.85, 0.45)), one.shirt)
-        self._lay(self._ellipse(self.page, (0.04 * motion.yaw, 0.75), (0.2, 0.35)), one.skin * 0.8)
+        self._lay(self._ellipse(self.page, (0.08 * motion.yaw, 0.75), (0.2, 0.35)), one.skin * 0.8)
         self._lay(
             self._ellipse(self.head, (-0.05 * motion.yaw, -0.08), (one.width * 1.14, one.height * 1.08)),
             one.hair,
