@@ -192,17 +192,55 @@ class TrainSettings(Settings):
     """How many of them stay on disk."""
 
 
-class EvaluateSettings(Settings):
-    """Same-identity reconstruction on held-out clips."""
+class CrossIdentitySettings(Settings):
+    """Transfer of a held-out clip's motion to faces of other people."""
 
+    num_sources_per_clip: Annotated[int, Field(ge=0)]
+    """Source faces each driving clip animates, each of another identity; 0 leaves the protocol out."""
+    mode: Literal["relative", "absolute"]
+    """Motion mode; relative is the field's choice."""
+
+
+class FaceMetricSettings(Settings):
+    """Landmarks and identities, by which results are compared as faces."""
+
+    detector: Path
+    """Directory with the face detector's ONNX file."""
+    models: Path
+    """Directory with dlib's landmark and identity networks."""
+    min_score: Unit
+    """Least confidence of a face; below it a face counts as missed."""
+    max_num_frames_per_clip: Annotated[int, Field(ge=1)]
+    """Frames in which faces are read, about 0.2 s each; longer clips are thinned evenly."""
+
+
+class EvaluateSettings(Settings):
+    """Same-identity reconstruction and cross-identity transfer on held-out clips."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Choice of cross-identity pairs, and the bootstrap."""
     batch_size: Annotated[int, Field(ge=1)]
     """Frames a forward pass."""
     max_num_frames_per_clip: Annotated[int, Field(ge=1)]
     """Frames compared in each clip; longer clips are thinned evenly."""
     lpips: Path
     """Safetensors file with AlexNet and LPIPS's linear heads."""
+    device: str
+    """Where it computes: cpu, cuda, cuda:N; auto takes a GPU where there is one."""
     precision: Precision
     """Arithmetic of the generator; metrics are always fp32."""
+    baselines: tuple[str, ...]
+    """Models measured beside ours: checkpoint directories or models:/ URIs."""
+    cross_identity: CrossIdentitySettings
+    """Which pairs of people."""
+    faces: FaceMetricSettings
+    """How faces are read."""
+    num_resamples: Annotated[int, Field(ge=100)]
+    """Bootstrap samples behind each interval."""
+    fid_features: Path | None
+    """TorchScript of Inception, images to features; null leaves FID out."""
+    fvd_features: Path | None
+    """TorchScript of I3D, videos of 16 frames to features; null leaves FVD out."""
 
 
 class ReleaseSettings(Settings):

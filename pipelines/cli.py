@@ -5,6 +5,7 @@ class of our own carries a message for the operator and is told in one line too;
 keeps its traceback.
 """
 
+import json
 import logging
 import os
 import shlex
@@ -171,12 +172,27 @@ def train() -> None:
 
 
 @app.command()
-def evaluate() -> None:
-    """Measure checkpoints/final on held-out clips; writes metrics/."""
+def evaluate(
+    pair_list: Annotated[
+        Path | None, typer.Option("--list", help="An evaluation_list.json to repeat; default: choose anew.")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Model measured beside it: checkpoint directory or models:/ URI; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure checkpoints/final on held-out clips: numbers, clips and evaluation.html in metrics/."""
+    # Paths are the caller's, from where they stand; the stage then stands in the project's root.
+    pair_list = pair_list and pair_list.absolute()
+    baselines = {
+        name: name if name.startswith("models:/") else str(Path(name).absolute()) for name in baseline or []
+    }
     params, environment = _stage()
-    from pipelines.evaluate import run_evaluate
+    from pipelines.evaluate import as_lines, run_evaluate
 
-    raise typer.Exit(run_evaluate(params, environment) or 0)
+    report = run_evaluate(params, environment, pair_list, baselines)
+    typer.echo(json.dumps(report, indent=1) if as_json else as_lines(report, environment.metrics))
 
 
 @app.command()

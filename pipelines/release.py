@@ -13,7 +13,7 @@ from lia_model import registry
 from lia_model.animator import Animator
 from lia_model.checkpoint import read_config
 from lia_model.data import read_manifest
-from lia_model.evaluation import evaluate, mean_scores
+from lia_model.evaluation.scores import reconstruction_l1
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.environment import Environment
 from pipelines.evaluate import absolute
@@ -143,7 +143,8 @@ def judge(
 
 def mean_l1(uri: str, shards: Path, settings: EvaluateSettings) -> float:
     """Return a registered model's mean L1 on the held-out clips."""
-    return mean_scores(evaluate(Animator.load(uri, precision=settings.precision), shards, settings))["l1"]
+    animator = Animator.load(uri, settings.device, settings.precision)
+    return reconstruction_l1(animator, shards, settings)
 
 
 def run_rollback(params: Params, environment: Environment, name: str | None = None) -> int:

@@ -37,7 +37,14 @@ def write_shards(directory: Path, clips: dict[str, list[np.ndarray]], size_px: i
         )
         splits[split] = {
             "clips": [
-                {"key": f"{split}-{n}", "url": f"http://x/{n}", "by_time": False, "follows": None}
+                {
+                    "key": f"{split}-{n}",
+                    "source_key": f"{split}-{n}",
+                    "url": f"http://x/{n}",
+                    "identity": None,
+                    "by_time": False,
+                    "follows": None,
+                }
                 for n in range(len(members))
             ]
         }

@@ -8,9 +8,10 @@ import torch
 from lia_model import registry
 from lia_model.checkpoint import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.settings import EvaluateSettings, NetworkSettings, ReleaseSettings
+from lia_model.settings import NetworkSettings, ReleaseSettings
 from pipelines.environment import Environment
 from pipelines.release import find_checkpoint, judge, register, run_rollback
+from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
 pytestmark = pytest.mark.slow
@@ -31,9 +32,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluation(models):
-    return EvaluateSettings(
-        batch_size=4, max_num_frames_per_clip=4, lpips=models / "lpips_alex.safetensors", precision="fp32"
-    )
+    return evaluation_settings(models)
 
 
 @pytest.fixture(scope="module")

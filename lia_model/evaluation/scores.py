@@ -1,0 +1,250 @@
+"""Models measured over a list of pairs, beside the baseline of copying the source frame.
+
+Reconstruction is compared with the true frames: L1, PSNR, SSIM and LPIPS on every frame of the list, AKD, MKR
+and AED on its face frames. Cross-identity has no truth: CSIM against the source, motion against the driving
+frames.
+Axes: T frames, S side of the image in pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from lia_model import metrics, registry
+from lia_model.animator import Animator, resolve_device
+from lia_model.checkpoint import GENERATOR
+from lia_model.data import Clip, to_float
+from lia_model.evaluation.faces import FaceMeter
+from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
+from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
+from lia_model.perceptual import Lpips
+from lia_model.settings import EvaluateSettings
+
+logger = logging.getLogger(__name__)
+
+MODEL = "model"
+COPY_SOURCE = "copy_source"
+IMAGE_METRICS = ("l1", "psnr", "ssim", "lpips")
+METRICS = {
+    "reconstruction": (*IMAGE_METRICS, "akd", "mkr", "aed"),
+    "cross_identity": ("csim", "motion", "mkr"),
+}
+FACE_METRICS = ("akd", "mkr", "aed", "csim", "motion")
+
+Frames = UInt8[np.ndarray, "T S S 3"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model under measurement, or the baseline that copies the source frame."""
+
+    name: str
+    animator: Animator | None
+    """None copies."""
+    weights_sha256: str | None = None
+    version: str | None = None
+    """Of a registered model."""
+
+    @classmethod
+    def load(cls, name: str, uri: str | Path, settings: EvaluateSettings) -> Candidate:
+        """Load a checkpoint directory or registered model.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = registry.resolve(uri)
+        animator = Animator.load(found.directory, settings.device, settings.precision)
+        sha256 = hashlib.sha256((found.directory / GENERATOR).read_bytes()).hexdigest()
+        return cls(name, animator, sha256, found.version)
+
+    def animate(self, item: PairFrames, batch_size: int) -> Frames:
+        """Return a frame for each driving frame."""
+        if self.animator is None:
+            return np.broadcast_to(item.source, item.frames.shape)
+        frames = self.animator.animate(item.source, item.frames, mode=item.pair.mode, batch_size=batch_size)
+        return np.stack(list(frames))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the frames of one pair by one model."""
+
+    pair: Pair
+    model: str
+    driving: Clip
+    source: Clip
+    values: Mapping[str, float | None]
+
+    def as_row(self) -> dict[str, Any]:
+        """Return a row of the table of clips; a metric of the other protocol is None."""
+        names = dict.fromkeys(name for protocol in METRICS.values() for name in protocol)
+        return {
+            "protocol": self.pair.protocol,
+            "model": self.model,
+            "mode": self.pair.mode,
+            "clip": self.driving.key,
+            "url": self.driving.info["url"],
+            "by_time": self.driving.info["by_time"],
+            "source_clip": self.source.key,
+            "source_url": self.source.info["url"],
+            "source_frame": self.pair.source.frame,
+            "num_frames": len(self.pair.frames),
+            "num_face_frames": len(self.pair.face_frames),
+            **{name: self.values.get(name) for name in names},
+        }
+
+
+@dataclass
+class Instruments:
+    """What measures; what could not be set up is named with its reason."""
+
+    lpips: Lpips
+    faces: FaceMeter | None
+    sets: list[SetDistance]
+    device: torch.device
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, settings: EvaluateSettings) -> Instruments:
+        """Load the networks that measure.
+
+        Raises:
+            ValueError: LPIPS's weights are missing, or a file given for FID or FVD cannot be used.
+        """
+        device = resolve_device(settings.device)
+        instruments = cls(Lpips(settings.lpips).eval().to(device), None, [], device)
+        try:
+            instruments.faces = FaceMeter(settings.faces)
+        except ValueError as error:
+            # Said once here and in the result; pixels can be compared without faces.
+            logger.warning("not computed: %s: %s", ", ".join(FACE_METRICS), error)
+            instruments.skipped += [Skipped(what=name, reason=str(error)) for name in FACE_METRICS]
+        files: dict[SetMetric, Path | None] = {"fid": settings.fid_features, "fvd": settings.fvd_features}
+        for metric, path in files.items():
+            if path is None:
+                reason = f"evaluate.{metric}_features names no feature network"
+                instruments.skipped.append(Skipped(what=metric, reason=reason))
+            else:
+                network = FeatureNetwork(path, device)
+                instruments.sets.append(SetDistance(metric, network, settings.batch_size))
+        return instruments
+
+    def measure(self, item: PairFrames, result: Frames, batch_size: int) -> dict[str, float | None]:
+        """Return the means of every metric of the pair's protocol."""
+        places = item.face_positions
+        if item.pair.protocol == "cross_identity":
+            if self.faces is None:
+                return {}
+            return self.faces.compare_with_people(
+                list(result[places]), list(item.frames[places]), item.source
+            )
+        values: dict[str, float | None] = dict(self.compare(result, item.frames, batch_size))
+        if self.faces is not None:
+            values |= self.faces.compare_with_truth(list(result[places]), list(item.frames[places]))
+        return values
+
+    @torch.inference_mode()
+    def compare(self, result: Frames, truth: Frames, batch_size: int) -> dict[str, float]:
+        """Return the mean of the pixels' metrics over the frames; images in [0, 1], LPIPS on [-1, 1]."""
+        values: dict[str, list[Float[Tensor, " B"]]] = {name: [] for name in IMAGE_METRICS}
+        for start in range(0, len(truth), batch_size):
+            a, b = (
+                to_float(frames[start : start + batch_size]).to(self.device) for frames in (result, truth)
+            )
+            values["lpips"].append(self.lpips(a, b))
+            a, b = (a + 1) / 2, (b + 1) / 2
+            for name in ("l1", "psnr", "ssim"):
+                values[name].append(getattr(metrics, name)(a, b))
+        return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+
+    def add_to_sets(self, item: PairFrames, results: Mapping[str, Frames]) -> None:
+        """Count frames in for FID and FVD; the truth is that of the reconstruction."""
+        protocol, numbers = item.pair.protocol, item.pair.frames
+        for distance in self.sets:
+            if protocol == "reconstruction":
+                distance.add(protocol, TRUTH, numbers, item.frames)
+            for name, frames in results.items():
+                distance.add(protocol, name, numbers, frames)
+
+
+OnPair = Callable[[PairFrames, Mapping[str, Frames], Sequence[Score]], None]
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    reader: PairReader,
+    pairs: PairList,
+    instruments: Instruments,
+    batch_size: int,
+    on_pair: OnPair = lambda *_: None,
+) -> list[Score]:
+    """Animate every pair with every candidate and measure.
+
+    Args:
+        candidates: who is measured.
+        reader: the shards.
+        pairs: what is compared.
+        instruments: what measures; FID and FVD gather there.
+        batch_size: frames a forward pass.
+        on_pair: receives each pair's frames, results by candidate, and scores.
+
+    Raises:
+        ValueError: a model's images are of another size.
+    """
+    for candidate in candidates:
+        if candidate.animator is not None:
+            require_size(candidate.animator, pairs.size_px, candidate.name)
+    scores: list[Score] = []
+    for pair in pairs.pairs:
+        item = reader.read(pair)
+        results = {candidate.name: candidate.animate(item, batch_size) for candidate in candidates}
+        new = [
+            Score(pair, name, item.driving, item.source_clip, instruments.measure(item, frames, batch_size))
+            for name, frames in results.items()
+        ]
+        instruments.add_to_sets(item, results)
+        on_pair(item, results, new)
+        scores += new
+    return scores
+
+
+def require_size(animator: Animator, size_px: int, name: str) -> None:
+    """Check that a model makes images of the shards' size.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if animator.size_px != size_px:
+        raise ValueError(
+            f"{name} makes {animator.size_px} px images, the shards hold {size_px} px: "
+            "train on these shards or evaluate on those it was trained on"
+        )
+
+
+def reconstruction_l1(animator: Animator, shards: Path, settings: EvaluateSettings) -> float:
+    """Return the mean L1 over held-out clips and nothing else: what the release gate compares.
+
+    Raises:
+        ValueError: no clip is held out, or the model's images are of another size.
+    """
+    reader = PairReader(shards)
+    pairs = freeze(reader, settings, ("reconstruction",))
+    require_size(animator, pairs.size_px, MODEL)
+    values = []
+    for pair in pairs.pairs:
+        item = reader.read(pair)
+        result = Candidate(MODEL, animator).animate(item, settings.batch_size)
+        # Difference in whole levels: the same number as from floats, without a copy of the clip in them.
+        difference = np.abs(result.astype(np.int16) - item.frames)
+        values.append(float(difference.mean()) / 255)
+    return float(np.mean(values))

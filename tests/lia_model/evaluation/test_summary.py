@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from lia_model.data import Clip
+from lia_model.evaluation.pairs import Pair, SourceFrame
+from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
+from lia_model.evaluation.summary import clip_means, improvements, summarise
+
+
+def score(clip, model, protocol="reconstruction", source=None, **values):
+    source = source or clip
+    pair = Pair(
+        protocol=protocol,
+        mode="absolute",
+        source=SourceFrame(split="test", clip=source, frame=0),
+        driving=clip,
+        frames=(0, 1),
+        face_frames=(0,),
+        sha256="",
+    )
+    info = {"url": "http://x", "by_time": False}
+    return Score(pair, model, Clip(clip, 2, 0, info), Clip(source, 2, 0, info), values)
+
+
+def test_a_mean_counts_each_clip_once_and_leaves_out_what_has_no_value():
+    scores = [score("a", MODEL, akd=1.0), score("b", MODEL, akd=3.0), score("c", MODEL, akd=None)]
+    entry = summarise(scores, 200, 0)[MODEL]["reconstruction"]["akd"]
+    assert (entry["mean"], entry["num_clips"]) == (2, 2)
+    assert 1 <= entry["low"] < entry["high"] <= 3
+
+
+def test_sources_of_one_driving_clip_are_averaged_before_the_clips_are():
+    cross = "cross_identity"
+    scores = [
+        score("a", MODEL, cross, "b", csim=0.0),
+        score("a", MODEL, cross, "c", csim=1.0),
+        score("b", MODEL, cross, "a", csim=0.9),
+    ]
+    assert clip_means(scores, cross, MODEL, "csim") == {"a": 0.5, "b": 0.9}
+    assert summarise(scores, 200, 0)[MODEL][cross]["csim"]["mean"] == pytest.approx(0.7)
+
+
+def test_one_clip_has_no_interval_and_a_metric_nobody_has_no_entry():
+    summary = summarise([score("a", MODEL, l1=0.1, akd=None)], 200, 0)
+    assert summary[MODEL]["reconstruction"] == {
+        "l1": {"mean": 0.1, "low": None, "high": None, "num_clips": 1}
+    }
+
+
+def test_models_and_protocols_do_not_mix():
+    scores = [score("a", MODEL, l1=0.1), score("a", COPY_SOURCE, l1=0.4), score("a", MODEL, "cross_identity")]
+    summary = summarise(scores, 200, 0)
+    assert summary[MODEL]["reconstruction"]["l1"]["mean"] == 0.1
+    assert summary[COPY_SOURCE]["reconstruction"]["l1"]["mean"] == 0.4
+    assert "cross_identity" not in summary[MODEL]
+
+
+def test_improvement_is_the_share_of_copyings_error_that_is_saved():
+    scores = [
+        score("a", MODEL, l1=0.1),
+        score("a", COPY_SOURCE, l1=0.4),
+        score("still", MODEL, l1=0.1),
+        score("still", COPY_SOURCE, l1=0.0),
+    ]
+    assert improvements(scores) == {"a": pytest.approx(0.75), "still": 0}
+    assert np.mean(list(improvements(scores).values())) == pytest.approx(0.375)
