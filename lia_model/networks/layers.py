@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lia_model.ops.bias_act import bias_act
+from lia_model.ops.bias_act import GAIN, bias_act, conv_act
 from lia_model.ops.upfirdn2d import blur
 
 PUBLISHED_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
@@ -28,24 +28,59 @@ def octaves(size_px: int) -> list[int]:
     return [2**power for power in range(3, size_px.bit_length())]
 
 
-class EqualizedConv2d(nn.Module):
-    """Convolution without bias whose weights are N(0, 1), scaled by 1/√fan-in when used."""
+class ScaledLayer(nn.Module):
+    """A layer that multiplies its weights by `scale` when it uses them (equalised learning rate)."""
+
+    weight: nn.Parameter
+    scale: float
+
+    def scaled_weight(self) -> Tensor:
+        """Return the weights as used."""
+        return self.weight if self.scale == 1 else self.weight * self.scale
+
+    def fold(self) -> None:
+        """Multiply the scale into the weights, once and for all; lay convolutions out channels_last."""
+        layout = torch.channels_last if self.weight.ndim == 4 else torch.contiguous_format
+        self.weight.data = (self.weight.data * self.scale).contiguous(memory_format=layout)
+        self.scale = 1.0
+
+
+@torch.no_grad()
+def fold_scales(network: nn.Module) -> None:
+    """Prepare for inference on channels_last images, in place: run-time scales go into the weights.
+
+    What the network computes stays the same, up to rounding; its state dict is no longer a checkpoint's.
+    """
+    for layer in network.modules():
+        if isinstance(layer, ScaledLayer | ConvAct):
+            layer.fold()
+
+
+class EqualizedConv2d(ScaledLayer):
+    """Convolution without bias whose weights are N(0, 1), scaled by gain/√fan-in when used."""
 
     def __init__(
-        self, num_in: int, num_out: int, kernel_px: int, *, stride: int = 1, padding_px: int = 0
+        self,
+        num_in: int,
+        num_out: int,
+        kernel_px: int,
+        *,
+        stride: int = 1,
+        padding_px: int = 0,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel_px, kernel_px))
-        self.scale = 1 / math.sqrt(num_in * kernel_px**2)
+        self.scale = gain / math.sqrt(num_in * kernel_px**2)
         self.stride = stride
         self.padding_px = padding_px
 
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
         """Convolve."""
-        return functional.conv2d(x, self.weight * self.scale, stride=self.stride, padding=self.padding_px)
+        return functional.conv2d(x, self.scaled_weight(), stride=self.stride, padding=self.padding_px)
 
 
-class EqualizedLinear(nn.Module):
+class EqualizedLinear(ScaledLayer):
     """Linear layer whose weights are N(0, 1), scaled by 1/√fan-in when used; the bias is not scaled."""
 
     def __init__(self, num_in: int, num_out: int, *, bias: float = 0.0, activate: bool = False) -> None:
@@ -58,8 +93,8 @@ class EqualizedLinear(nn.Module):
     def forward(self, x: Float[Tensor, "B N"]) -> Float[Tensor, "B M"]:
         """Map, with leaky ReLU where the layer was built with `activate`."""
         if self.activate:
-            return bias_act(functional.linear(x, self.weight * self.scale), self.bias)
-        return functional.linear(x, self.weight * self.scale, self.bias)
+            return bias_act(functional.linear(x, self.scaled_weight()), self.bias)
+        return functional.linear(x, self.scaled_weight(), self.bias)
 
 
 class ConvAct(nn.Module):
@@ -67,27 +102,40 @@ class ConvAct(nn.Module):
 
     def __init__(self, num_in: int, num_out: int, kernel_px: int) -> None:
         super().__init__()
-        self.conv = EqualizedConv2d(num_in, num_out, kernel_px, padding_px=kernel_px // 2)
+        # The activation's gain stands before it, where it costs nothing: leaky ReLU commutes with it.
+        self.conv = EqualizedConv2d(num_in, num_out, kernel_px, padding_px=kernel_px // 2, gain=GAIN)
         self.bias = nn.Parameter(torch.zeros(num_out))
+        self.bias_scale = GAIN
 
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
         """Convolve and activate."""
-        return bias_act(self.conv(x), self.bias)
+        bias = self.bias if self.bias_scale == 1 else self.bias * self.bias_scale
+        return conv_act(x, self.conv.scaled_weight(), bias, padding_px=self.conv.padding_px)
+
+    def fold(self) -> None:
+        """Multiply the scale into the bias, once and for all; the convolution sees to its own."""
+        self.bias.mul_(self.bias_scale)
+        self.bias_scale = 1.0
 
 
 class ResidualBlock(nn.Module):
-    """Halve the side: two 3×3 convolutions beside a 1×1 skip, both blurred before their stride of 2."""
+    """Halve the side: two 3×3 convolutions beside a 1×1 skip, both blurred before their stride of 2.
+
+    Both branches are divided by √2 before they meet; in the main one that cancels the activation's gain.
+    """
 
     def __init__(self, num_in: int, num_out: int) -> None:
         super().__init__()
         self.conv = ConvAct(num_in, num_in, 3)
         self.down = EqualizedConv2d(num_in, num_out, 3, stride=2)
         self.down_bias = nn.Parameter(torch.zeros(num_out))
-        self.skip = EqualizedConv2d(num_in, num_out, 1)
+        self.skip = EqualizedConv2d(num_in, num_out, 1, gain=math.sqrt(0.5))
 
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H//2 W//2"]:
         """Return (main + skip) / √2."""
-        main = bias_act(self.down(blur(self.conv(x), (2, 2))), self.down_bias)
+        main = conv_act(
+            blur(self.conv(x), (2, 2)), self.down.scaled_weight(), self.down_bias, stride=self.down.stride
+        )
         # The 1×1 convolution reads every second sample only, so the blur skips the others.
         skip = self.skip(blur(x, (1, 1), stride=2))
-        return (main + skip) / math.sqrt(2)
+        return skip.add_(main)

@@ -13,15 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lia_model.networks.layers import ConvAct, EqualizedLinear, num_channels, octaves
-from lia_model.ops.bias_act import bias_act
+from lia_model.networks.layers import ConvAct, EqualizedLinear, ScaledLayer, num_channels, octaves
 from lia_model.ops.modulated_conv2d import modulated_conv2d
 from lia_model.ops.upfirdn2d import upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 from lia_model.settings import NetworkSettings
 
 
-class ModulatedConv2d(nn.Module):
+class ModulatedConv2d(ScaledLayer):
     """Convolution whose style is a linear function of the latent code."""
 
     def __init__(
@@ -41,11 +40,25 @@ class ModulatedConv2d(nn.Module):
         self.demodulate = demodulate
         self.upsample = upsample
 
-    def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R2 R2"]:
-        """Convolve under the style of `code`."""
+    def forward(
+        self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"], bias: Float[Tensor, " O"] | None = None
+    ) -> Float[Tensor, "B O R2 R2"]:
+        """Convolve under the style of `code`; with `bias`, add that and activate."""
         return modulated_conv2d(
-            x, self.weight * self.scale, self.style(code), demodulate=self.demodulate, upsample=self.upsample
+            x,
+            self.scaled_weight(),
+            self.style(code),
+            bias,
+            demodulate=self.demodulate,
+            upsample=self.upsample,
         )
+
+    def fold(self) -> None:
+        """Also lay the weights out as a transposed convolution reads them: others it copies every time."""
+        super().fold()
+        if self.upsample:
+            swapped = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            self.weight.data = swapped.transpose(0, 1)
 
 
 class StyledConv(nn.Module):
@@ -58,7 +71,7 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R2 R2"]:
         """Convolve and activate."""
-        return bias_act(self.conv(x, code), self.bias)
+        return self.conv(x, code, self.bias)
 
 
 class SynthesisBlock(nn.Module):

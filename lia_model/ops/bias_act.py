@@ -7,15 +7,68 @@ from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from lia_model.ops.dispatch import Impl, takes_fused
 
 NEGATIVE_SLOPE = 0.2
 GAIN = math.sqrt(2)
 
 
-def bias_act(x: Float[Tensor, "B C *HW"], bias: Float[Tensor, " C"]) -> Float[Tensor, "B C *HW"]:
-    """Add `bias` to every channel, then leaky ReLU of slope 0.2, times √2 so that the variance is kept."""
-    shifted = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
-    return functional.leaky_relu(shifted, NEGATIVE_SLOPE) * GAIN
+def bias_act(
+    x: Float[Tensor, "B C *HW"],
+    bias: Float[Tensor, " C"],
+    scale: Float[Tensor, "B C"] | None = None,
+    *,
+    gain: float = GAIN,
+    impl: Impl = "auto",
+) -> Float[Tensor, "B C *HW"]:
+    """Scale, add `bias` to every channel, then leaky ReLU of slope 0.2, times `gain`.
+
+    Gradients of every order exist.
+
+    Args:
+        x: the input, whose type and layout the output has.
+        bias: added to each channel.
+        scale: factor on each channel of each sample, not 0; None for 1.
+        gain: √2 keeps the variance.
+        impl: see `dispatch`.
+    """
+    if takes_fused("bias_act", x, impl):
+        # Imported here because the core must run without Triton.
+        from lia_model.ops.kernels.bias_act import bias_act as fused
+
+        return fused(x, bias, scale, gain)
+    return _reference(x, bias, scale, gain)
+
+
+def conv_act(
+    x: Float[Tensor, "B I H W"],
+    weight: Float[Tensor, "O I k k"],
+    bias: Float[Tensor, " O"],
+    *,
+    stride: int = 1,
+    padding_px: int = 0,
+    impl: Impl = "auto",
+) -> Float[Tensor, "B O H2 W2"]:
+    """Convolve, add `bias`, then leaky ReLU of slope 0.2; a gain belongs in both `weight` and `bias`."""
+    if takes_fused("bias_act", x, impl):
+        y = functional.conv2d(x, weight, stride=stride, padding=padding_px)
+        return bias_act(y, bias, gain=1.0, impl="fused")
+    # A CPU's convolution adds the bias on the way, and its output is nobody else's.
+    y = functional.conv2d(x, weight, bias, stride=stride, padding=padding_px)
+    return functional.leaky_relu_(y, NEGATIVE_SLOPE)
+
+
+def _reference(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tensor:
+    """Leaky ReLU commutes with a positive factor, so the gain goes where it costs no pass over `x`."""
+    ones = [1] * (x.ndim - 2)
+    shift = (bias * gain).to(x.dtype).view(1, -1, *ones)
+    if scale is None:
+        shifted = torch.add(shift, x, alpha=gain)
+    else:
+        shifted = torch.addcmul(shift, x, (scale * gain).to(x.dtype).view(*scale.shape, *ones))
+    return functional.leaky_relu_(shifted, NEGATIVE_SLOPE)

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from lia_model.ops.dispatch import Impl, takes_fused
+
 
 def identity_grid(side_px: int) -> Float[Tensor, "R R 2"]:
     """Return x and y of every pixel in [-1, 1], corners at ±1, in float32.
@@ -28,27 +30,65 @@ def flow_warp(
     feature: Float[Tensor, "B C R R"],
     x: Float[Tensor, "B C R R"],
     grid: Float[Tensor, "R R 2"],
+    impl: Impl = "auto",
 ) -> tuple[Float[Tensor, "B C R R"], Float[Tensor, "B C R R"]]:
-    """Return the masked warp of `feature`, and that blended over `x`.
+    """Return the masked warp of `feature`, and that blended over `x`, both of the type and layout of `x`.
+
+    First gradients exist; `grid` gets none.
 
     Args:
         flow: raw x, y and mask; tanh makes the first two an offset in [-1, 1], sigmoid the third a weight.
-        feature: what is sampled, bilinearly, zero outside.
+        feature: what is sampled, bilinearly, zero outside. One feature expanded over the batch is not copied.
         x: what shows where the mask is 0.
         grid: `identity_grid` of side R. Sampling takes its ±1 for pixel edges (`align_corners=False`)
-        although they
-            were laid at pixel centres: the published weights contain that half-pixel shrink.
+            although they were laid at pixel centres: the published weights contain that half-pixel shrink.
+        impl: see `dispatch`.
     """
+    if takes_fused("flow_warp", x, impl):
+        # Imported here because the core must run without Triton.
+        from lia_model.ops.kernels.warp import flow_warp as fused
+
+        return fused(flow, feature, x, grid)
     # A half-precision grid would be a quarter of a pixel off at 256.
     exact = torch.promote_types(flow.dtype, torch.float32)
-    offset = torch.tanh(flow[:, :2].to(exact)).permute(0, 2, 3, 1)
+    # The mask's tanh goes unused: a slice of channels is not dense, and took five times as long.
+    where = grid.to(exact) + torch.tanh(flow.to(exact))[:, :2].permute(0, 2, 3, 1)
     mask = torch.sigmoid(flow[:, 2:3])
+    # grid_sample walks memory channel by channel, several times slower where channels lie side by side.
+    if x.device.type == "cpu" and x.stride(1) == feature.stride(1) == 1:
+        warped = _gather(feature, where, mask).to(x.dtype)
+        return warped, torch.addcmul(warped, x, (1 - mask).to(x.dtype))
     sampled = functional.grid_sample(
-        feature.to(exact),
-        grid.to(exact) + offset,
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=False,
+        feature.to(exact), where, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    warped = sampled.to(x.dtype) * mask
-    return warped, warped + x * (1 - mask)
+    warped = sampled.to(x.dtype) * mask.to(x.dtype)
+    return warped, warped + x * (1 - mask).to(x.dtype)
+
+
+def _gather(
+    feature: Float[Tensor, "B C R R"], where: Float[Tensor, "B R R 2"], mask: Float[Tensor, "B 1 R R"]
+) -> Float[Tensor, "B C R R"]:
+    """Sample as grid_sample does, times `mask`: each pixel is a weighted sum of four rows of C channels."""
+    batch, channels, side, _ = feature.shape
+    pixel = ((where + 1) * side - 1) / 2
+    first = pixel.floor()
+    part = pixel - first
+    corners = torch.stack((first, first + 1), dim=-1)
+    shares = torch.stack((1 - part, part), dim=-1)
+    shares = shares.masked_fill((corners < 0) | (corners > side - 1), 0)
+    corners = corners.clamp(0, side - 1).int()
+    share_x, share_y = shares.unbind(-2)
+    column, row = corners.unbind(-2)
+    row = row * side
+    if feature.stride(0) == 0:
+        feature = feature[:1]
+    elif batch > 1:
+        row = row + (torch.arange(batch, dtype=torch.int32, device=row.device) * side**2).view(-1, 1, 1, 1)
+    share_y = share_y * mask.permute(0, 2, 3, 1)
+    rows = functional.embedding_bag(
+        (row[..., :, None] + column[..., None, :]).view(-1, 4),
+        feature.permute(0, 2, 3, 1).reshape(-1, channels),
+        per_sample_weights=(share_y[..., :, None] * share_x[..., None, :]).view(-1, 4).to(feature.dtype),
+        mode="sum",
+    )
+    return rows.view(batch, side, side, channels).permute(0, 3, 1, 2)
