@@ -28,6 +28,7 @@ CONTACT_SHEET = "contact_sheet.png"
 MAX_CELL_PX = 96
 MAX_COLUMNS = 16
 LABEL_PX = 24
+GAP_PX = 2
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,24 @@ def contact_sheet(
     rows: Sequence[Sequence[UInt8[np.ndarray, "S S 3"]]], deltas: Float64[np.ndarray, " T"]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return a table of pictures: a row for each direction, a column for each delta, both labelled."""
-    cell = rows[0][0].shape[0]
+    cell = rows[0][0].shape[0] + GAP_PX
     margin = 2 * LABEL_PX
     sheet = Image.new("RGB", (margin + cell * len(deltas), LABEL_PX + cell * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(LABEL_PX * 0.6)
+
+    def write(x: float, y: float, text: str) -> None:
+        draw.text((x, y), text, "black", font, anchor="mm")
+
     decimals = max(0, math.ceil(-math.log10(deltas[1] - deltas[0])))
+    write(margin / 2, LABEL_PX / 2, "delta")
     for column, delta in enumerate(deltas):
-        at = (margin + cell * (column + 0.5), LABEL_PX / 2)
-        draw.text(at, f"{delta:+.{decimals}f}", "black", font, anchor="mm")
+        write(margin + cell * (column + 0.5), LABEL_PX / 2, f"{delta:+.{decimals}f}")
     for row, images in enumerate(rows):
         top = LABEL_PX + cell * row
-        draw.text((margin / 2, top + cell / 2), str(row + 1), "black", font, anchor="mm")
-        sheet.paste(Image.fromarray(np.concatenate(images, axis=1)), (margin, top))
+        write(margin / 2, top + cell / 2, str(row + 1))
+        for column, image in enumerate(images):
+            sheet.paste(Image.fromarray(image), (margin + cell * column, top))
     return np.asarray(sheet)
 
 

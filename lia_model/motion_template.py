@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from lia_model.framing import RULE, Framing, Sighting
 from lia_model.media import UnreadableMediaError
@@ -72,7 +72,7 @@ def write_template(path: Path, template: MotionTemplate) -> None:
         metadata |= {"crop_rule": RULE, "crop_square": json.dumps(list(template.framing.square))}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata)
+    partial.write_bytes(save(tensors, metadata))
     partial.replace(path)
 
 
@@ -98,7 +98,7 @@ def read_template(path: Path, model: str) -> MotionTemplate:
     _check_kind(path, metadata, model)
     try:
         return _build(tensors, metadata)
-    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UnusableMotionError(
             f"got {path}, in which {error} is missing or wrong; make it again with `lia motion extract`"
         ) from error
@@ -127,12 +127,16 @@ def _build(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> MotionTe
     weights = tensors["weights"]
     if weights.dtype != np.float32 or weights.ndim != 2 or not len(weights) or not np.isfinite(weights).all():
         raise ValueError("weights")
+    try:
+        fps = Fraction(metadata["fps"])
+    except (ValueError, ZeroDivisionError):
+        fps = Fraction(0)
+    if fps <= 0:
+        raise ValueError("fps")
     framing = None
     if metadata["crop_rule"] != "none":
         boxes = [Box(*(float(side) for side in box)) for box in tensors["face_boxes"]]
         frames = tensors["face_frames"].tolist()
         sightings = tuple(Sighting(frame, box) for frame, box in zip(frames, boxes, strict=True))
         framing = Framing(Box(*(float(side) for side in json.loads(metadata["crop_square"]))), sightings)
-    return MotionTemplate(
-        weights, Fraction(metadata["fps"]), metadata["is_still"] == "true", metadata["model_sha256"], framing
-    )
+    return MotionTemplate(weights, fps, metadata["is_still"] == "true", metadata["model_sha256"], framing)

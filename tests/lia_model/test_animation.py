@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation import (
-    AnimationRequest,
-    StoppedError,
-    animate_file,
-)
+from lia_model.animation import AnimationRequest, StoppedError, animate_file, extract_motion
 from lia_model.animator import Animator
 from lia_model.framing import FaceCropper, NoFaceError
-from lia_model.media import UnreadableMediaError
+from lia_model.media import UnreadableMediaError, first_picture
+from lia_model.motion_template import write_template
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from preprocessing.detect import FaceDetector
@@ -158,4 +155,219 @@ def test_stopping_leaves_nothing_behind(animator, portrait, driving, tmp_path):
             AnimationRequest(portrait, driving, tmp_path / "out.mp4", batch_size=1),
             should_stop=lambda: next(calls),
         )
+    assert list(tmp_path.iterdir()) == []
+
+
+def frames_of(path):
+    return np.stack([frame.image for frame in decode(path)]).astype(int)
+
+
+def run(animator, cropper, source, driving, output, **options):
+    result = animate_file(animator, cropper, AnimationRequest(source, driving, output, **options))
+    frames = frames_of(output)
+    assert len(frames) == result.num_frames
+    return frames
+
+
+def require_playable(path, num_frames, fps, has_sound, size):
+    """What every player takes: H.264 in yuv420p with even sides, evenly timed, and AAC."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert (stream.codec_context.width, stream.codec_context.height) == size
+        assert not any(side % 2 for side in size)
+        frames = list(container.decode(stream))
+        assert {frame.format.name for frame in frames} == {"yuv420p"}
+        assert [frame.pts * frame.time_base for frame in frames] == [
+            n / Fraction(fps) for n in range(num_frames)
+        ]
+        assert stream.average_rate == fps
+    with av.open(str(path)) as container:
+        assert bool(container.streams.audio) == has_sound
+        if has_sound:
+            assert container.streams.audio[0].codec_context.name == "aac"
+            sound = list(container.decode(container.streams.audio[0]))
+            lasts_s = sum(frame.samples for frame in sound) / sound[0].sample_rate
+            assert abs(lasts_s - num_frames / fps) < 0.15
+    head = path.read_bytes()
+    assert head.index(b"moov") < head.index(b"mdat")
+
+
+@pytest.fixture(scope="module")
+def motion_file(animator, cropper, face_clip, tmp_path_factory):
+    path = tmp_path_factory.mktemp("motion") / "face.motion"
+    write_template(path, extract_motion(animator, cropper, face_clip, batch_size=3))
+    return path
+
+
+@pytest.fixture(scope="module")
+def photo(face_clip, tmp_path_factory):
+    """A real face, in a picture with odd sides."""
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(first_picture(face_clip)[:351, :635]).save(path)
+    return path
+
+
+MODES = {
+    "absolute": ({"mode": "absolute"}, (SIZE, SIZE)),
+    "relative": ({}, (SIZE, SIZE)),
+    "best start": ({"start": "best"}, (SIZE, SIZE)),
+    "paste back": ({"paste_back": True}, (636, 352)),
+    "side by side": ({"side_by_side": True}, (3 * SIZE, SIZE)),
+    "both": ({"paste_back": True, "side_by_side": True}, (2 * 635 + 351 + 1, 352)),
+    "all faces": ({"face": "all", "paste_back": True}, (636, 352)),
+    "first face": ({"face": 1}, (SIZE, SIZE)),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_makes_a_file_that_players_accept(animator, cropper, photo, face_clip, name, tmp_path):
+    options, size = MODES[name]
+    run(animator, cropper, photo, face_clip, tmp_path / "out.mp4", **options)
+    require_playable(tmp_path / "out.mp4", 7, 24, True, size)
+
+
+def test_every_kind_of_source_and_driving_makes_a_file_that_players_accept(
+    animator, cropper, photo, face_clip, motion_file, tmp_path
+):
+    output = tmp_path / "out.mp4"
+    kinds = [
+        (photo, motion_file, 7, 24, False),
+        (photo, photo, 1, 25, False),
+        (face_clip, face_clip, 7, 24, True),
+        (face_clip, motion_file, 7, 24, False),
+        (face_clip, photo, 7, 24, True),
+    ]
+    for source, driving, num_frames, fps, has_sound in kinds:
+        run(animator, cropper, source, driving, output, mode="absolute")
+        require_playable(output, num_frames, fps, has_sound, (SIZE, SIZE))
+
+
+@pytest.mark.parametrize("options", [{"mode": "absolute"}, {"mode": "relative"}, {"start": "best"}])
+@pytest.mark.parametrize("is_cropped", [True, False])
+def test_a_motion_file_does_what_its_clip_does(
+    animator, cropper, photo, face_clip, options, is_cropped, tmp_path
+):
+    cropper = cropper if is_cropped else None
+    write_template(tmp_path / "m", extract_motion(animator, cropper, face_clip, batch_size=16))
+    direct = run(animator, cropper, photo, face_clip, tmp_path / "direct.mp4", **options)
+    by_file = run(animator, cropper, photo, tmp_path / "m", tmp_path / "by_file.mp4", **options)
+    np.testing.assert_array_equal(by_file, direct)
+
+
+def test_a_motion_file_of_a_still_holds_its_pose_for_a_whole_video(
+    animator, cropper, photo, face_clip, tmp_path
+):
+    write_template(tmp_path / "m", extract_motion(animator, cropper, photo))
+    direct = run(animator, cropper, face_clip, photo, tmp_path / "a.mp4", mode="absolute")
+    by_file = run(animator, cropper, face_clip, tmp_path / "m", tmp_path / "b.mp4", mode="absolute")
+    assert len(direct) == 7
+    np.testing.assert_array_equal(by_file, direct)
+
+
+def test_another_models_motion_file_is_refused(cropper, photo, motion_file, tmp_path):
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=SIZE)
+    other = Animator(build_generator(settings, seed=1), "cpu", "fp32")
+    with pytest.raises(UnreadableMediaError, match="motion of another model"):
+        run(other, cropper, photo, motion_file, tmp_path / "out.mp4")
+
+
+def test_the_best_start_is_the_frame_most_like_the_source(animator, driving, tmp_path):
+    """The source is the driving clip's own sixth frame: from there on, nothing is added to its pose."""
+    picture = list(decode(driving))[5].image
+    Image.fromarray(picture).save(tmp_path / "source.png")
+    run(animator, None, tmp_path / "source.png", driving, tmp_path / "best.mp4", start="best")
+    run(animator, None, tmp_path / "source.png", driving, tmp_path / "absolute.mp4", mode="absolute")
+    run(animator, None, tmp_path / "source.png", driving, tmp_path / "first.mp4")
+    best, absolute, first = (frames_of(tmp_path / f"{name}.mp4") for name in ("best", "absolute", "first"))
+    assert np.abs(best - absolute).mean() < 0.5 < np.abs(first - absolute).mean()
+
+
+def test_side_by_side_shows_source_driving_and_result(animator, portrait, driving, tmp_path):
+    alone = run(animator, None, portrait, driving, tmp_path / "alone.mp4", batch_size=4)
+    wide = run(animator, None, portrait, driving, tmp_path / "w.mp4", batch_size=4, side_by_side=True)
+    source, seen, result = np.split(wide, 3, axis=2)
+    assert np.abs(result - alone).mean() < 4
+    assert np.abs(source - source[:1]).mean() < 4
+    lit = (seen > 100).any(axis=(1, 3))
+    assert (np.argmax(lit, axis=1)[1:] >= np.argmax(lit, axis=1)[:-1]).all()
+    assert np.argmax(lit[8]) > np.argmax(lit[0])
+
+
+@pytest.mark.parametrize("is_video", [True, False])
+def test_pasting_back_changes_the_square_alone(animator, cropper, photo, face_clip, is_video, tmp_path):
+    source = face_clip if is_video else photo
+    frames = run(animator, cropper, source, face_clip, tmp_path / "out.mp4", paste_back=True)
+    height, width = first_picture(source).shape[:2]
+    frames = frames[:, :height, :width]
+    difference = np.abs(frames[0] - first_picture(source).astype(int)).mean(axis=2)
+    face = cropper.find(first_picture(source))[0]
+    x, y = (round(at) for at in face.centre)
+    assert difference[y, x] > 5
+    outside = np.ones(difference.shape, bool)
+    reach = round(face.height)
+    outside[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach] = False
+    assert outside.any()
+    assert difference[outside].mean() < 3
+
+
+def test_without_cropping_the_middle_square_is_put_back(animator, driving, tmp_path):
+    Image.new("RGB", (64, 100), (200, 120, 60)).save(tmp_path / "plain.png")
+    frames = run(animator, None, tmp_path / "plain.png", driving, tmp_path / "out.mp4", paste_back=True)
+    assert frames.shape == (9, 100, 64, 3)
+    changed = np.abs(frames[0] - (200, 120, 60)).mean(axis=(1, 2))
+    assert changed[:16].max() < 4
+    assert changed[-16:].max() < 4
+    assert changed[35:65].min() > 10
+
+
+def test_source_and_driving_video_of_different_length_are_told_of_once(
+    animator, driving, face_clip, tmp_path, caplog
+):
+    for source, other in ((driving, face_clip), (face_clip, driving)):
+        caplog.clear()
+        frames = run(animator, None, source, other, tmp_path / "out.mp4", batch_size=4)
+        assert len(frames) == 7
+        told = [record for record in caplog.records if "differ in length" in record.message]
+        assert len(told) == 1
+        assert told[0].message.endswith(face_clip.name)
+    caplog.clear()
+    run(animator, None, driving, driving, tmp_path / "out.mp4")
+    assert caplog.records == []
+
+
+def test_a_best_start_in_absolute_mode_is_told_of(animator, portrait, driving, tmp_path, caplog):
+    run(animator, None, portrait, driving, tmp_path / "out.mp4", mode="absolute", start="best")
+    assert ["start best has no effect" in record.message for record in caplog.records] == [True]
+
+
+def test_each_face_is_moved_where_it_stands(animator, cropper, face_clip, tmp_path):
+    """The picture twice, one beside the other."""
+    picture = first_picture(face_clip)
+    pair = np.concatenate([picture, picture], axis=1)
+    Image.fromarray(pair).save(tmp_path / "pair.png")
+    changed = {}
+    for face in (1, 2, "all"):
+        options = {"face": face, "paste_back": True}
+        frames = run(animator, cropper, tmp_path / "pair.png", face_clip, tmp_path / "o.mp4", **options)
+        halves = np.split(np.abs(frames[0] - pair.astype(int)).mean(axis=2), 2, axis=1)
+        changed[face] = [bool(half.max() > 60) for half in halves]
+    assert changed == {1: [True, False], 2: [False, True], "all": [True, True]}
+
+
+def refusals(photo, face_clip, motion_file):
+    return [
+        (photo, face_clip, {"face": 2}, "got face 2, but the source shows 1"),
+        (photo, face_clip, {"face": "all"}, "add --paste-back"),
+        (photo, motion_file, {"side_by_side": True}, "holds no pictures"),
+        (face_clip, face_clip, {"face": 3}, "got face 3, but the source shows 1"),
+    ]
+
+
+def test_what_does_not_go_together_is_refused(animator, cropper, photo, face_clip, motion_file, tmp_path):
+    for source, driving, options, reason in refusals(photo, face_clip, motion_file):
+        with pytest.raises(ValueError, match=reason):
+            run(animator, cropper, source, driving, tmp_path / "out.mp4", **options)
+    with pytest.raises(ValueError, match="without cropping, which alone finds faces"):
+        run(animator, None, photo, face_clip, tmp_path / "out.mp4", face=1)
     assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.animator import Animator, is_relative, resolve_precision
+from lia_model.animator import Animator, is_relative, nearest_frame, require_picture, resolve_precision
 from lia_model.checkpoint import save_generator
 from lia_model.data import to_bytes, to_float
 
@@ -43,6 +44,88 @@ def test_driving_frames_are_read_no_further_than_one_batch_ahead(animator, frame
 
     next(iter(animator.animate(frames[0], driving(), batch_size=3)))
     assert taken == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["absolute", "relative"])
+def test_a_source_video_is_moved_frame_by_frame(animator, frames, mode):
+    """Relative: a_driving(t) - a_start + a_source(t)."""
+    generator, driving = animator.generator, frames[::-1]
+    with torch.inference_mode():
+        start = generator.motion_weights(to_float(driving[:1])) if mode == "relative" else None
+        wanted = torch.cat(
+            [
+                generator(to_float(one[None]), to_float(other[None]), start)
+                for one, other in zip(frames, driving, strict=True)
+            ]
+        )
+    for batch_size in (2, 16):
+        got = np.stack(list(animator.animate(iter(frames), driving, mode, batch_size)))
+        assert np.abs(got.astype(int) - to_bytes(wanted).astype(int)).max() <= 1
+
+
+def test_the_shorter_of_source_and_driving_video_ends_it(animator, frames):
+    assert len(list(animator.animate(frames[:3], frames))) == 3
+    assert len(list(animator.animate(frames, frames[:4]))) == 4
+
+
+@pytest.mark.parametrize("mode", ["absolute", "relative"])
+def test_motion_and_synthesis_apart_make_the_same_frames(animator, frames, mode):
+    motion = list(animator.motion_weights(frames, batch_size=3))
+    assert [weights.shape for weights in motion] == [(4,)] * 7
+    start = motion[0] if mode == "relative" else None
+    apart = np.stack(list(animator.synthesize(frames[3], motion, start)))
+    together = np.stack(list(animator.animate(frames[3], frames, mode, batch_size=3)))
+    assert np.abs(apart.astype(int) - together.astype(int)).max() <= 1
+
+
+def test_relative_motion_may_start_at_another_frame(animator, frames):
+    motion = list(animator.motion_weights(frames))
+    moved = list(animator.synthesize(frames[0], motion, start=motion[5]))
+    still = next(animator.synthesize(frames[0], [motion[0]]))
+    own_pose = np.abs(moved[5].astype(int) - still.astype(int))
+    assert own_pose.max() <= 1
+    assert np.abs(moved[0].astype(int) - still.astype(int)).max() > 1
+
+
+def test_no_driving_frame_gives_no_frame(animator, frames):
+    assert list(animator.animate(frames[0], [])) == []
+
+
+def test_the_nearest_frame_is_the_first_of_the_closest():
+    motion = np.array([[0, 0], [3, 4], [1, 1], [1, 1]], dtype=np.float32)
+    assert nearest_frame(motion, np.array([1, 2], dtype=np.float32)) == 2
+    assert nearest_frame(motion, np.array([9, 9], dtype=np.float32)) == 1
+
+
+def test_the_fingerprint_tells_models_apart_and_survives_saving(generator, tmp_path):
+    own = Animator(generator).fingerprint
+    assert len(own) == 64
+    save_generator(tmp_path / "model", generator)
+    assert Animator.load(tmp_path / "model").fingerprint == own
+    other = copy.deepcopy(generator)
+    with torch.no_grad():
+        next(other.parameters())[0] += 1e-3
+    assert Animator(other).fingerprint != own
+
+
+@pytest.mark.parametrize("side", [48, 16, 64])
+def test_a_generator_given_images_of_another_side_says_which_it_takes(generator, side):
+    with pytest.raises(ValueError, match=f"got images of {side}x{side} px; this network takes 32x32 px"):
+        generator(torch.zeros(1, 3, side, side))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((32, 32, 4), np.uint8),
+        np.zeros((32, 32), np.uint8),
+        np.zeros((32, 32, 3), np.float32),
+        np.zeros((0, 32, 3), np.uint8),
+    ],
+)
+def test_what_is_no_rgb_picture_is_refused(image):
+    with pytest.raises(ValueError, match=r"uint8 RGB \[H, W, 3\] is needed"):
+        require_picture(image)
 
 
 def test_images_of_any_size_are_resized(animator):
