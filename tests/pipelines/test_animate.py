@@ -151,9 +151,8 @@ def test_a_file_without_a_face_is_one_line_and_exit_2(lia, samples, tmp_path, ro
 
 
 def test_motion_files_that_do_not_fit_are_one_line_and_exit_2(lia, project, tmp_path):
-    assert (
-        lia("motion", "extract", "clip.mp4", "-o", tmp_path / "own", "--model", "model", "--no-crop")[0] == 0
-    )
+    options = ("--model", "model", "--no-crop")
+    assert lia("motion", "extract", "clip.mp4", "-o", tmp_path / "own", *options)[0] == 0
     whole = (tmp_path / "own").read_bytes()
     (tmp_path / "half").write_bytes(whole[:-5])
     bad = {
