@@ -3,13 +3,14 @@ SHELL := /bin/bash
 PYTHON := $(firstword $(foreach name,python3.11 python3.12,$(shell command -v $(name))))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test drill check ui stop
+.PHONY: help setup demo test drill bench check ui stop
 
 help:
 	@echo "make setup   .venv with pinned dependencies (Python 3.11 or 3.12)"
 	@echo "make demo    the whole loop on a sample clip: out/demo/animation.mp4 and report.html; KEEP=0 stops all after it"
 	@echo "make test    every check and test"
 	@echo "make drill   longer proofs, about half an hour; logs and figures stay in runs/drills"
+	@echo "make bench   speed against the published formulation and the floor; BENCH='--quick' for a glance"
 	@echo "make check   style, types and import rules"
 	@echo "make ui      start Prefect, MLflow and Ray and print where they are"
 	@echo "make stop    stop them"
@@ -36,6 +37,9 @@ drill: setup
 	lia fetch samples models
 	mkdir -p runs/drills
 	set -o pipefail; pytest -m drill -s -v 2>&1 | tee runs/drills/$$(date +%Y-%m-%d-%H%M).log
+
+bench: setup
+	python -m tests.benchmarks $(BENCH)
 
 check: setup
 	ruff check .

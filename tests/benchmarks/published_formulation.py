@@ -1,9 +1,9 @@
 """The published way of computing LIA, written plainly in eager PyTorch: what our speed is compared with.
 
-From lia.md sections 2 to 4 and 6: every sample has weights of its own in a grouped convolution, the FIR filter
-is a zero-insertion, a padding and a convolution of single channels, grids are laid on the CPU for every frame,
-the source is encoded again for every frame and the same matrix is factorised three times. The weights are those
-of one of our generators, and so are the results.
+Every sample has weights of its own in a grouped convolution; the FIR filter is a zero-insertion, a padding
+and a convolution of single channels; grids are laid on the CPU for every frame; the source is encoded again
+for every frame, and the same matrix is factorised three times (lia.md sections 2 to 4 and 6). The weights are
+those of one of our generators, and so are the results.
 Axes: B batch, C I O channels, D latent width, K directions, H W R S pixels.
 """
 
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lia_model.networks.discriminator import Discriminator, minibatch_deviation
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import ConvAct, EqualizedLinear, ResidualBlock
 from lia_model.networks.synthesis import ModulatedConv2d, StyledConv, SynthesisBlock
@@ -142,15 +143,16 @@ class PublishedFormulation(nn.Module):
         self,
         source: Float[Tensor, "B 3 S S"],
         driving: Float[Tensor, "B 3 S S"],
-        start_weights: Float[Tensor, "B K"],
+        start_weights: Float[Tensor, "B K"] | None = None,
     ) -> Float[Tensor, "B 3 S S"]:
-        """Return the source moved relative to the driving clip's start."""
+        """Return the source with the driving pose, or moved relative to the driving clip's start."""
         code, features = self.encode(source)
         driving_code, _ = self.encode(driving)
-        weights = self.weights(code), self.weights(driving_code), start_weights
-        # One factorisation each for the source's, the driving frame's and the start's step.
-        own, moved, start = (self.step(each) for each in weights)
-        code = code + own + moved - start
+        moved = self.step(self.weights(driving_code))
+        if start_weights is not None:
+            # A factorisation each for the driving frame's, the source's and the start's step.
+            moved = moved + self.step(self.weights(code)) - self.step(start_weights)
+        code = code + moved
         synthesis = self.generator.synthesis
         x = styled_conv(synthesis.conv, synthesis.constant.repeat(len(code), 1, 1, 1), code)
         flow = rgb = None
@@ -158,3 +160,21 @@ class PublishedFormulation(nn.Module):
             x, flow, rgb = synthesis_block(block, x, code, feature, flow, rgb)
         assert rgb is not None
         return rgb
+
+
+class PublishedDiscriminator(nn.Module):
+    """Our discriminator's weights, computed as published."""
+
+    def __init__(self, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1"]:
+        network = self.discriminator
+        x = conv_act(network.from_rgb, image)
+        for block in network.blocks:
+            x = residual_block(block, x)
+        x = conv_act(network.conv, torch.cat((x, minibatch_deviation(x)), dim=1))
+        hidden = network.hidden
+        x = functional.linear(x.flatten(1), hidden.weight * unscaled(hidden.weight))
+        return linear(network.to_logit, activate(x, hidden.bias))

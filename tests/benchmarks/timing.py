@@ -5,8 +5,29 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was compared in one run."""
+
+    section: str
+    name: str
+    seconds: dict[str, list[float]]
+    """Of each candidate in each round; the candidate `ours` is one of them."""
+    note: str = ""
+
+    def median_ms(self, candidate: str) -> float:
+        """Return the median over rounds in milliseconds."""
+        return 1000 * statistics.median(self.seconds[candidate])
+
+    def ratio(self, slower: str, faster: str = "ours") -> float:
+        """Return how many times as long `slower` takes as `faster`: the median of the rounds' ratios."""
+        pairs = zip(self.seconds[slower], self.seconds[faster], strict=True)
+        return statistics.median(a / b for a, b in pairs)
 
 
 def by_turns(
@@ -23,11 +44,6 @@ def by_turns(
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
-
-
-def ratio(seconds: dict[str, list[float]], slower: str, faster: str) -> float:
-    """Return how many times as long `slower` takes: the median over rounds."""
-    return statistics.median(a / b for a, b in zip(seconds[slower], seconds[faster], strict=True))
 
 
 def _wait(device: torch.device) -> None:

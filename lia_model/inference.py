@@ -1,0 +1,97 @@
+"""A generator made ready for inference: what is the same for every frame is computed once, here.
+
+Equalised learning rates are multiplied into the weights, the motion head's five linear layers become one, the
+motion dictionary is factorised, and everything lies in channels_last.
+Axes: B batch, N sources (1 or B), D latent width, K directions, S side of the image in pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lia_model.networks.encoder import MotionHead
+from lia_model.networks.generator import Generator
+from lia_model.networks.layers import EqualizedLinear, fold_scales
+from lia_model.networks.synthesis import SynthesisBlock
+
+
+class InferenceModel(nn.Module):
+    """Encode, weigh and paint with a frozen copy of a generator; what it computes stays the same.
+
+    Args:
+        generator: where the weights come from; it is left as it is.
+        dtype: of the convolutions. Codes, styles, motion weights, flow and colours are float32 at least: a
+            sampling grid in half precision would be a quarter of a pixel off at 256.
+    """
+
+    directions: Tensor
+    head_weight: Tensor
+    head_bias: Tensor
+
+    @torch.no_grad()
+    def __init__(self, generator: Generator, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.register_buffer("directions", generator.motion.directions().detach().clone())
+        weight, bias = fold_head(generator.motion_head)
+        self.register_buffer("head_weight", weight)
+        self.register_buffer("head_bias", bias)
+        self.encoder = copy.deepcopy(generator.encoder)
+        self.synthesis = copy.deepcopy(generator.synthesis)
+        self.dtype = dtype
+        for network in (self.encoder, self.synthesis):
+            fold_scales(network)
+            _convert_convolutions(network, dtype)
+        self.requires_grad_(False).eval()
+
+    def encode(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Tensor]]:
+        """Return latent codes, and the feature maps that `paint` warps."""
+        images = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        code, features = self.encoder(images)
+        return code.to(self.head_weight.dtype), features
+
+    def weigh(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
+        """Return how far a code stands along each direction."""
+        return functional.linear(code, self.head_weight, self.head_bias)
+
+    def paint(
+        self, code: Float[Tensor, "N D"], features: list[Tensor], weights: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Return a source, encoded once or once for each of `weights`, moved by them; not clamped."""
+        moved = code + weights @ self.directions.T
+        return self.synthesis(moved, [feature.expand(len(moved), -1, -1, -1) for feature in features])
+
+    def forward(
+        self,
+        driving: Float[Tensor, "B 3 S S"],
+        code: Float[Tensor, "N D"],
+        features: list[Tensor],
+        offset: Float[Tensor, "N K"],
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Return the source moved by the driving frames' weights plus `offset`, 0 for absolute motion."""
+        driving_code, _ = self.encode(driving)
+        return self.paint(code, features, self.weigh(driving_code) + offset)
+
+
+def fold_head(head: MotionHead) -> tuple[Float[Tensor, "K D"], Float[Tensor, " K"]]:
+    """Return the one linear map that the head's layers are together, multiplied out in float64."""
+    exact = copy.deepcopy(head).double()
+    first = next(head.parameters())
+    eye = torch.eye(first.shape[1], dtype=torch.float64, device=first.device)
+    bias = exact(torch.zeros_like(eye[:1]))
+    weight = (exact(eye) - bias).T
+    dtype = torch.promote_types(first.dtype, torch.float32)
+    return weight.to(dtype).contiguous(), bias[0].to(dtype)
+
+
+def _convert_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
+    """Convert what convolves and activates; linear layers and the sums of flow and colour stay exact."""
+    for layer in network.modules():
+        if isinstance(layer, EqualizedLinear | SynthesisBlock):
+            continue
+        for parameter in layer.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)

@@ -1,0 +1,84 @@
+"""File to file: a driving video in, an animated video out, against the model alone on the same frames."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lia_model.animation import AnimationRequest, animate_file
+from lia_model.animator import Animator
+from lia_model.data import to_bytes, to_float
+from lia_model.inference import InferenceModel
+from lia_model.networks.build import build_generator
+from lia_model.networks.generator import Generator
+from preprocessing.video import VideoWriter, decode, read_image
+from tests.benchmarks.model import DTYPES, published_network
+from tests.benchmarks.published_formulation import PublishedFormulation
+from tests.benchmarks.timing import Row, by_turns
+from tests.puppets import draw_identity, draw_motion, render, render_clip
+
+FPS = Fraction(25)
+
+
+def measure(
+    size_px: int, num_frames: int, precision: str, num_rounds: int, device: torch.device
+) -> Iterator[Row]:
+    """Time the animation of a puppet's photo by a puppet's video, both of the network's size."""
+    generator = build_generator(published_network(size_px), 0).eval().to(device)
+    generator.synthesis.calm(0.05, 2.0)
+    animator = Animator(generator, str(device), precision)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_inputs(folder, size_px, num_frames)
+        request = AnimationRequest(folder / "source.png", folder / "driving.mp4", folder / "ours.mp4")
+        frames = to_float(np.stack([frame.image for frame in decode(request.driving)])).to(device)
+        source = to_float(read_image(request.source)[None]).to(device)
+        model = InferenceModel(generator, DTYPES[precision]).to(device)
+        candidates = {
+            "ours": lambda: animate_file(animator, None, request),
+            "model alone": lambda: _model_alone(model, source, frames),
+            "published": lambda: _published(generator, request, precision, device),
+        }
+        seconds = by_turns(candidates, num_rounds, device)
+    per_frame = {name: [each / num_frames for each in times] for name, times in seconds.items()}
+    yield Row("end to end", f"{size_px} px, {num_frames} frames, {precision}", per_frame)
+
+
+def _write_inputs(folder: Path, size_px: int, num_frames: int) -> None:
+    rng = np.random.default_rng(0)
+    one, other = draw_identity(rng), draw_identity(rng)
+    Image.fromarray(render(one, draw_motion(rng, 1)[0], size_px)).save(folder / "source.png")
+    with VideoWriter(folder / "driving.mp4", FPS, (size_px, size_px)) as video:
+        for image in render_clip(other, draw_motion(rng, num_frames), size_px):
+            video.write(image)
+
+
+@torch.inference_mode()
+def _model_alone(model: InferenceModel, source: torch.Tensor, frames: torch.Tensor) -> None:
+    code, features = model.encode(source)
+    own = model.weigh(code)
+    offset = own - model.weigh(model.encode(frames[:1])[0])
+    for chunk in frames.split(16):
+        model(chunk, code, features, offset)
+
+
+@torch.no_grad()
+def _published(generator: Generator, request: AnimationRequest, precision: str, device: torch.device) -> None:
+    """Decode all, animate one frame after the other, encode all: nothing overlaps, nothing is kept."""
+    plain = PublishedFormulation(generator)
+    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    source = to_float(read_image(request.source)[None]).to(device)
+    frames = [to_float(frame.image[None]).to(device) for frame in decode(request.driving)]
+    with autocast:
+        start = plain.weights(plain.encode(frames[0])[0])
+        results = [plain(source, frame, start).float() for frame in frames]
+    size = (frames[0].shape[-1], frames[0].shape[-1])
+    with VideoWriter(request.output.with_name("published.mp4"), FPS, size) as video:
+        for result in results:
+            video.write(to_bytes(result)[0])
