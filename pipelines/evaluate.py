@@ -214,6 +214,7 @@ def make_report(
         "identity_disjoint": not any(row["by_time"] for row in rows),
         "lpips_backbone": "alexnet",
         "manifest_sha256": pairs.manifest_sha256,
+        "num_unknown_identities": pairs.num_unknown_identities,
         "summary": [
             {"model": model, "protocol": protocol, "metric": metric, **entry}
             for model, protocols in summary.items()

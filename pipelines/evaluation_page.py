@@ -18,7 +18,7 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--line:#3a4048;--soft:#a3acb8;--band:#21262c;--ink:#e6e8eb;--page:#15181c}}
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);margin:0}
-main{max-width:68rem;margin:0 auto;padding:2rem 1.25rem 4rem}
+main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 h1{font-size:1.9rem;margin:0 0 .25rem}h2{font-size:1.3rem;margin:2.75rem 0 .5rem}
 p{max-width:46rem;margin:.5rem 0}.soft{color:var(--soft)}.small{font-size:.875rem}
 code{font-size:.875em;overflow-wrap:anywhere}
@@ -29,9 +29,11 @@ caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{padding:.4rem .75rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:baseline;
 white-space:nowrap}
 th:first-child,td:first-child,td.text,th.text{text-align:left}
-td.wrap{white-space:normal;min-width:16rem}
+td.wrap{white-space:normal;overflow-wrap:anywhere;min-width:16rem;font-size:.875rem;font-weight:400}
+
 thead th{font-weight:600;background:var(--band)}.tall thead th{position:sticky;top:0}
-tbody th{font-weight:400}tr.ours{background:var(--band)}tr.ours th,tr.ours td{font-weight:600}
+.tall th,.tall td{font-size:.875rem;padding:.3rem .5rem}
+tbody th{font-weight:400}tr.ours{background:var(--band)}tr.ours th,tr.ours td:not(.wrap){font-weight:600}
 .interval{display:block;font-size:.8rem;font-weight:400;color:var(--soft)}
 figure{margin:1.25rem 0}figcaption{margin-bottom:.35rem}
 .strip{max-width:54rem;display:grid;grid-template-columns:auto 1fr;gap:.6rem}
@@ -73,30 +75,30 @@ PROTOCOL_METRICS = {
     "reconstruction": ("l1", "lpips", "psnr", "ssim", "akd", "mkr", "aed"),
     "cross_identity": ("csim", "motion", "mkr"),
 }
-NAMES = {"model": "this model", "copy_source": "copying the source frame"}
+NAMES = {"model": "this model", "copy_source": "copying the source"}
 
 
 class PublishedRow(NamedTuple):
-    """A number of the literature; None where none is given."""
+    """Numbers of the literature, written as they are printed there."""
 
     method: str
-    l1: float | None
-    lpips: float | None
-    psnr: float
-    ssim: float
+    l1: str
+    lpips: str
+    psnr: str
+    ssim: str
     source: str
     protocol: str
 
 
 _LIA_X = "LIA-X, Table 1"
-_VOX_483 = "VoxCelebHQ, 483 clips, 256 px, same identity, first frame drives all"
+_VOX_483 = "VoxCelebHQ, 483 clips, same identity, the first frame animated by all"
 PUBLISHED = (
-    PublishedRow("FOMM", 0.046, None, 22.40, 0.66, _LIA_X, _VOX_483),
-    PublishedRow("TPSMM", 0.043, 0.112, 23.24, 0.70, _LIA_X, _VOX_483),
-    PublishedRow("MCNet", 0.040, 0.176, 23.73, 0.72, _LIA_X, _VOX_483),
-    PublishedRow("LIA (512)", 0.052, 0.211, 22.14, 0.68, _LIA_X, _VOX_483),
-    PublishedRow("LIA-X (256)", 0.036, 0.095, 24.82, 0.73, _LIA_X, _VOX_483),
-    PublishedRow("LIA (256)", None, 0.128, 22.11, 0.786, "GHOST 2.0, Table 1", "VoxCeleb2, 256 px"),
+    PublishedRow("FOMM", ".046", "—", "22.40", ".66", _LIA_X, _VOX_483),
+    PublishedRow("TPSMM", ".043", ".112", "23.24", ".70", _LIA_X, _VOX_483),
+    PublishedRow("MCNet", ".040", ".176", "23.73", ".72", _LIA_X, _VOX_483),
+    PublishedRow("LIA (512)", ".052", ".211", "22.14", ".68", _LIA_X, _VOX_483),
+    PublishedRow("LIA-X (256)", ".036", ".095", "24.82", ".73", _LIA_X, _VOX_483),
+    PublishedRow("LIA (256)", "—", ".128", "22.11", ".786", "GHOST 2.0, Table 1", "VoxCeleb2"),
 )
 _TEXT_COLUMNS = ("by", "source", "protocol", "features")
 _PUBLISHED_METRICS = ("l1", "lpips", "psnr", "ssim")
@@ -134,7 +136,8 @@ def evaluation_page(report: Row, rows: Sequence[Row], manifest: Row, pictures: P
         "<h2>Pictures</h2>",
         *_pictures(report, rows, pictures),
         "<h2>Every clip</h2>",
-        _clip_table(report, rows),
+        "<p>“Saved” is the share of copying's L1 that the model saves.</p>",
+        *_clip_tables(report, rows),
         "<h2>Beside the literature</h2>",
         _published_table(report, protocol),
         "<h2>Not computed</h2>",
@@ -210,9 +213,14 @@ def _transfer(report: Row, rows: Sequence[Row]) -> list[str]:
         f"<p>{len(pairs)} pairs: the first frame of another person's clip is animated by {mode} motion. "
         "There is no true result, and a high CSIM alone proves nothing: a good model keeps the person and "
         "follows the motion. The identity network is not the ArcFace of most papers, nor do its numbers "
-        "compare with theirs.</p>",
+        f"compare with theirs.{_unknown_identities(report)}</p>",
         _summary_table(report, "cross_identity"),
     ]
+
+
+def _unknown_identities(report: Row) -> str:
+    num = report["num_unknown_identities"]
+    return f" {num} clips name no identity; each source video counts as another person." if num else ""
 
 
 def _reason(report: Row, what: str) -> str:
@@ -248,12 +256,13 @@ def _pictures(report: Row, rows: Sequence[Row], pictures: Path) -> list[str]:
     checkpoints = [one["name"] for one in report["models"] if one["weights_sha256"] is not None]
     labels = ["source", "driving", *("result" if name == "model" else name for name in checkpoints)]
     by_key = {(row["clip"], row["protocol"]): row for row in rows if row["model"] == "model"}
+    names = clip_names(rows)
     improvement = {one["clip"]: one["improvement"] for one in report["clips"]}
     figures = []
     for rank, key in _best_median_worst(improvement):
         row = by_key[key, "reconstruction"]
         remark = f"L1 {row['l1']:.4f}, {improvement[key]:+.1%} against copying"
-        figures.append(_figure(f"{rank}: {_clip_name(row)}", remark, row, labels, pictures))
+        figures.append(_figure(f"{rank}: {names[row['clip']]}", remark, row, labels, pictures))
     transfers = [row for row in rows if (row["protocol"], row["model"]) == ("cross_identity", "model")]
     ranked = {
         str(number): -row["motion"] for number, row in enumerate(transfers) if row["motion"] is not None
@@ -262,7 +271,7 @@ def _pictures(report: Row, rows: Sequence[Row], pictures: Path) -> list[str]:
     chosen = _best_median_worst(ranked) or [("Pair", str(number)) for number in range(min(3, len(transfers)))]
     for rank, number in chosen:
         row = transfers[int(number)]
-        title = f"{rank} transfer: {_clip_name(row)} animates {Path(row['source_url']).name}"
+        title = f"{rank} transfer: {names[row['clip']]} animates {Path(row['source_url']).name}"
         remark = ", ".join(
             f"{METRICS[name].label} {_number(name, row[name])}" for name in PROTOCOL_METRICS["cross_identity"]
         )
@@ -302,24 +311,32 @@ def _as_jpeg(picture: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _clip_table(report: Row, rows: Sequence[Row]) -> str:
+def _clip_tables(report: Row, rows: Sequence[Row]) -> list[str]:
+    names = clip_names(rows)
     improvement = {one["clip"]: one["improvement"] for one in report["clips"]}
-    present = {entry["metric"] for entry in report["summary"]}
-    metrics = [name for name in METRICS if name in present]
-    lines = []
+    lines: dict[str, list[tuple[str, list[str], bool]]] = {"reconstruction": [], "cross_identity": []}
     for row in rows:
-        is_better = row["protocol"] == "reconstruction" and row["model"] == "model"
-        source = "its own" if row["protocol"] == "reconstruction" else Path(row["source_url"]).name
-        cells = [
-            _cell(_name(row["model"]), "text"),
-            _cell(source, "text"),
-            _cell(str(row["num_frames"])),
-            *(_cell(_number(name, row[name])) for name in metrics),
-            _cell(f"{improvement[row['clip']]:+.1%}" if is_better else "—"),
-        ]
-        lines.append((_clip_name(row), cells, False))
-    head = ["driving clip", "by", "source", "frames", *map(_heading, metrics), "better than copying"]
-    return _table("A row for each pair and model", head, lines, tall=True)
+        protocol, is_ours = row["protocol"], row["model"] == "model"
+        cells = [_cell(_name(row["model"]), "text"), _cell(str(row["num_frames"]))]
+        cells += [_cell(_number(name, row[name])) for name in PROTOCOL_METRICS[protocol]]
+        if protocol == "reconstruction":
+            cells.append(_cell(f"{improvement[row['clip']]:+.1%}" if is_ours else "—"))
+        else:
+            cells.insert(1, _cell(Path(row["source_url"]).name, "text"))
+        lines[protocol].append((names[row["clip"]], cells, False))
+    heads = {
+        protocol: [*map(_heading, metrics)]
+        for protocol, metrics in PROTOCOL_METRICS.items()
+        if lines[protocol]
+    }
+    tables = []
+    if "reconstruction" in heads:
+        head = ["clip", "by", "frames", *heads["reconstruction"], "saved"]
+        tables.append(_table("Reconstruction", head, lines["reconstruction"], tall=True))
+    if "cross_identity" in heads:
+        head = ["driving clip", "by", "source", "frames", *heads["cross_identity"]]
+        tables.append(_table("Transfer", head, lines["cross_identity"], tall=True))
+    return tables
 
 
 def _published_table(report: Row, protocol: str) -> str:
@@ -327,7 +344,7 @@ def _published_table(report: Row, protocol: str) -> str:
         (
             row.method,
             [
-                *(_cell(_number(name, getattr(row, name))) for name in _PUBLISHED_METRICS),
+                *(_cell(getattr(row, name)) for name in _PUBLISHED_METRICS),
                 _cell(row.source, "text"),
                 _cell(row.protocol, "text wrap"),
             ],
@@ -339,13 +356,14 @@ def _published_table(report: Row, protocol: str) -> str:
         cells = [
             *(_cell(_number(name, entries[name]["mean"])) for name in _PUBLISHED_METRICS),
             _cell("this evaluation", "text"),
-            _cell(protocol, "text wrap"),
+            _cell(protocol if model == "model" else "as this model", "text wrap"),
         ]
         lines.append((_name(model), cells, model == "model"))
     head = ["method", *map(_heading, _PUBLISHED_METRICS), "source", "protocol"]
     note = (
         "<p><strong>Numbers of different protocols are not comparable.</strong> Clips, frames, crop and "
-        "image size all move them; the published rows are here for their order of magnitude.</p>"
+        "image size all move them; the published rows, at 256 px unless they say so, are here for their "
+        "order of magnitude.</p>"
     )
     return note + _table("Published and ours", head, lines)
 
@@ -440,5 +458,14 @@ def _name(model: str) -> str:
     return NAMES.get(model, model)
 
 
-def _clip_name(row: Row) -> str:
-    return Path(row["url"]).name + (" (by time)" if row["by_time"] else "")
+def clip_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return a short name for each driving clip: its file's, and its place where a file has several."""
+    keys: dict[str, set[str]] = {}
+    for row in rows:
+        keys.setdefault(row["url"], set()).add(row["clip"])
+    return {
+        row["clip"]: Path(row["url"]).name
+        + (f" {row['clip'].partition('-')[2]}" if len(keys[row["url"]]) > 1 else "")
+        + (" (by time)" if row["by_time"] else "")
+        for row in rows
+    }

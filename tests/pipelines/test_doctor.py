@@ -26,3 +26,12 @@ def test_this_machine_has_what_is_required(models: Path) -> None:
 
 def test_an_absent_package_is_required() -> None:
     assert doctor.is_required_missing([doctor._package("no-such-package-here")])
+
+
+def test_without_dlib_the_doctor_says_what_the_evaluation_leaves_out(monkeypatch) -> None:
+    assert doctor._dlib().state == "ok"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    finding = doctor._dlib()
+    assert finding.state == "absent"
+    assert "AKD" in finding.detail
+    assert not doctor.is_required_missing([finding])
