@@ -6,18 +6,19 @@ Axes: T frames, K directions, S side of the network's images.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, repeat, tee, zip_longest
+from itertools import chain, tee, zip_longest
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from lia_model.animator import Animator, is_relative, nearest_frame
 from lia_model.compositing import paste, side_by_side
+from lia_model.driving import Driving, Moved, open_driving, until
 from lia_model.framing import (
     FaceChoice,
     FaceCropper,
@@ -28,18 +29,12 @@ from lia_model.framing import (
     middle_square,
 )
 from lia_model.media import Footage, open_footage
-from lia_model.motion_template import MotionTemplate, is_motion_file, read_template
+from lia_model.motion_template import is_motion_file
 from preprocessing.boxes import Box, square_around
 from preprocessing.crop import cut
 from preprocessing.video import VideoWriter
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class StoppedError(Exception):
-    """The caller asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -103,83 +98,31 @@ def animate_file(
     """
     _check(request, cropper)
     footage = open_footage(request.source, request.convert)
-    driving = _open_driving(animator, request)
+    driving = open_driving(request.driving, animator, request.convert)
     _warn(request, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
     progress(0, led_by.num_frames)
     source = _find_source(footage, cropper, request.face, should_stop)
-    driving = _frame_driving(driving, cropper, should_stop)
-    scene = _plan(animator, source, driving, request, should_stop)
-    total = scene.num_frames
-    pictures = _compose(animator, scene, request)
+    driving = driving.framed(cropper, should_stop)
+    if is_relative(request.mode) and request.start == "best":
+        driving = driving.collected(animator, request.batch_size, should_stop)
+    motion = driving.motion(animator, request.batch_size, request.side_by_side, should_stop)
+    first = next(motion)
+    subjects = [
+        _aim(animator, source, number, driving, first.weights, request) for number in range(source.num_faces)
+    ]
+    moments = _moments(source, driving, chain([first], motion), should_stop)
+    pictures = _compose(animator, source, subjects, moments, request)
+    total = _num_frames(source, driving)
     done = 0
-    first = next(pictures)
-    size = (first.shape[1], first.shape[0])
+    sample = next(pictures)
+    size = (sample.shape[1], sample.shape[0])
     with VideoWriter(request.output, led_by.fps, size, led_by.sound) as video:
-        for picture in chain([first], pictures):
+        for picture in chain([sample], pictures):
             video.write(picture)
             done += 1
             progress(done, max(done, total))
     return AnimationResult(done, led_by.fps)
-
-
-def extract_motion(
-    animator: Animator,
-    cropper: FaceCropper | None,
-    driving: Path,
-    batch_size: int = 16,
-    convert: bool = True,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> MotionTemplate:
-    """Return the driving clip's motion, with which `animate_file` does what it does with the clip itself.
-
-    Args:
-        animator: the model.
-        cropper: finds the face; None takes the largest square in the middle.
-        driving: a video or an image.
-        batch_size: frames a forward pass.
-        convert: make an image upright 8-bit RGB where it is not; False refuses it.
-        should_stop: asked before each frame.
-
-    Raises:
-        NoFaceError: the whole clip shows no face.
-        UnreadableMediaError: the file cannot be used, or breaks off.
-        StoppedError: `should_stop` said so.
-    """
-    footage = open_footage(driving, convert)
-    clip = _frame_driving(_Driving.of_footage(footage), cropper, should_stop)
-    return _collect(animator, clip, batch_size, should_stop)
-
-
-@dataclass(frozen=True)
-class _Driving:
-    """Where the motion comes from: footage, a template, or footage whose weights are known already."""
-
-    name: str
-    num_frames: int
-    fps: Fraction
-    is_still: bool
-    footage: Footage | None = None
-    template: MotionTemplate | None = None
-    square: Box | None = None
-    """What of the footage is seen."""
-    framing: Framing | None = None
-    """How the face stands in the square; None without cropping."""
-
-    @classmethod
-    def of_footage(cls, footage: Footage) -> "_Driving":
-        return cls(footage.path.name, footage.num_frames, footage.fps, footage.is_still, footage=footage)
-
-    @property
-    def sound(self) -> Path | None:
-        return None if self.footage is None else self.footage.sound
-
-    def views(self, size_px: int, should_stop: Callable[[], bool]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """Yield the frames as the model sees them."""
-        assert self.footage is not None
-        assert self.square is not None
-        for image in _until(should_stop, self.footage.frames()):
-            yield cut(image, self.square, size_px)
 
 
 @dataclass(frozen=True)
@@ -195,6 +138,11 @@ class _Source:
     scale: float = 1.0
     """Side of a square over the face's, where the driving clip has no framing."""
 
+    @property
+    def num_faces(self) -> int:
+        """How many of them are animated."""
+        return len(self.squares or self.faces)
+
     def square(self, number: int, framing: Framing | None, start: int) -> Box:
         """Return the square of one of the faces; `start` is the driving frame that motion is counted from."""
         if self.squares:
@@ -203,27 +151,18 @@ class _Source:
         return square_around(face, self.scale) if framing is None else framing.around(face, start)
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """All that has been found out before the frames are made."""
+class _Subject(NamedTuple):
+    """One face of the source."""
 
-    source: _Source
-    driving: _Driving
-    squares: tuple[Box, ...]
-    """Of the source, one for each face."""
-    starts: tuple[Float32[np.ndarray, " K"] | None, ...]
-    """For each face, the weights that its motion is counted from; None for absolute motion."""
-    moments: Iterator["_Moment"]
-    num_frames: int
-    """As far as is known."""
+    square: Box
+    start: Float32[np.ndarray, " K"] | None
+    """Weights that its motion is counted from; None for absolute motion."""
 
 
 class _Moment(NamedTuple):
     """What makes one frame."""
 
-    weights: Float32[np.ndarray, " K"]
-    driving: UInt8[np.ndarray, "S S 3"] | None
-    """The driving frame as the model sees it, where it is shown."""
+    moved: Moved
     picture: UInt8[np.ndarray, "H W 3"] | None
     """The source's frame, where it is a video."""
 
@@ -245,15 +184,7 @@ def _check(request: AnimationRequest, cropper: FaceCropper | None) -> None:
         )
 
 
-def _open_driving(animator: Animator, request: AnimationRequest) -> _Driving:
-    if not is_motion_file(request.driving):
-        return _Driving.of_footage(open_footage(request.driving, request.convert))
-    template = read_template(request.driving, animator.fingerprint)
-    name, count = request.driving.name, len(template.weights)
-    return _Driving(name, count, template.fps, template.is_still, None, template, None, template.framing)
-
-
-def _warn(request: AnimationRequest, source: Footage, driving: _Driving) -> None:
+def _warn(request: AnimationRequest, source: Footage, driving: Driving) -> None:
     """Say what of the request has no effect."""
     if driving.is_still and request.mode == "relative":
         logger.warning(
@@ -283,156 +214,107 @@ def _find_source(
         if not faces:
             raise NoFaceError("source", footage.path)
         return _Source(footage, 1, faces=tuple(choose_faces(faces, choice)), scale=cropper.scale)
-    framings, num_frames = frame_clip(_until(should_stop, footage.frames()), cropper, choice)
+    framings, num_frames = frame_clip(until(should_stop, footage.frames()), cropper, choice)
     if not framings:
         raise NoFaceError("source", footage.path)
     return _Source(footage, num_frames, squares=tuple(framing.square for framing in framings))
 
 
-def _frame_driving(
-    driving: _Driving, cropper: FaceCropper | None, should_stop: Callable[[], bool]
-) -> _Driving:
-    """Return the driving clip with its square; a motion file has none, but brings its framing along."""
-    if driving.footage is None:
-        return driving
-    if cropper is None:
-        return replace(driving, square=middle_square(driving.footage.first_frame()))
-    framings, num_frames = frame_clip(_until(should_stop, driving.footage.frames()), cropper, "largest")
-    if not framings:
-        raise NoFaceError("driving", driving.footage.path)
-    return replace(driving, square=framings[0].square, framing=framings[0], num_frames=num_frames)
-
-
-def _collect(
-    animator: Animator, driving: _Driving, batch_size: int, should_stop: Callable[[], bool]
-) -> MotionTemplate:
-    """Read the whole clip for its weights alone: K numbers a frame."""
-    views = driving.views(animator.size_px, should_stop)
-    weights = np.stack(list(animator.motion_weights(views, batch_size)))
-    return MotionTemplate(weights, driving.fps, driving.is_still, animator.fingerprint, driving.framing)
-
-
-def _plan(
+def _aim(
     animator: Animator,
     source: _Source,
-    driving: _Driving,
+    number: int,
+    driving: Driving,
+    first: Float32[np.ndarray, " K"],
     request: AnimationRequest,
-    should_stop: Callable[[], bool],
-) -> _Scene:
-    """Decide the squares and where motion starts, and open the stream of moments."""
-    relative = is_relative(request.mode)
-    best = relative and request.start == "best"
-    if best and driving.template is None:
-        driving = replace(driving, template=_collect(animator, driving, request.batch_size, should_stop))
-    motion = _motion(animator, driving, request, should_stop)
-    first = next(motion)
-    numbers = range(len(source.squares or source.faces))
-    frames = [0 for _ in numbers]
-    starts = [first[0] if relative else None for _ in numbers]
-    if best and driving.template is not None:
-        image = source.footage.first_frame()
-        for number in numbers:
-            view = cut(image, source.square(number, driving.framing, 0), animator.size_px)
-            own = next(animator.motion_weights([view]))
-            frames[number] = nearest_frame(driving.template.weights, own)
-            starts[number] = driving.template.weights[frames[number]]
-            logger.info("motion starts at frame %d of %s", frames[number], driving.name)
-    squares = tuple(source.square(number, driving.framing, frames[number]) for number in numbers)
-    moments = _moments(source, driving, chain([first], motion), should_stop)
-    lengths = [source.num_frames] * (not source.footage.is_still)
-    lengths += [driving.num_frames] * (source.footage.is_still or not driving.is_still)
-    return _Scene(source, driving, squares, tuple(starts), moments, min(lengths))
+) -> _Subject:
+    """Decide one face's square and where its motion starts."""
+    square = source.square(number, driving.framing, 0)
+    if not is_relative(request.mode):
+        return _Subject(square, None)
+    if request.start == "first":
+        return _Subject(square, first)
+    assert driving.template is not None
+    motion = driving.template.weights
+    own = next(animator.motion_weights([cut(source.footage.first_frame(), square, animator.size_px)]))
+    frame = nearest_frame(motion, own)
+    logger.info("motion starts at frame %d of %s, counted from 0", frame, driving.name)
+    return _Subject(source.square(number, driving.framing, frame), motion[frame])
 
 
-def _motion(
-    animator: Animator, driving: _Driving, request: AnimationRequest, should_stop: Callable[[], bool]
-) -> Iterator[tuple[Float32[np.ndarray, " K"], UInt8[np.ndarray, "S S 3"] | None]]:
-    """Yield each driving frame's weights, and its picture where it is shown."""
-    if driving.template is not None:
-        weights = iter(driving.template.weights)
-        if not request.side_by_side:
-            return zip(_until(should_stop, weights), repeat(None), strict=False)
-        return zip(weights, driving.views(animator.size_px, should_stop), strict=False)
-    seen = driving.views(animator.size_px, should_stop)
-    if not request.side_by_side:
-        return zip(animator.motion_weights(seen, request.batch_size), repeat(None), strict=False)
-    seen, shown = tee(seen)
-    return zip(animator.motion_weights(seen, request.batch_size), shown, strict=False)
+def _num_frames(source: _Source, driving: Driving) -> int:
+    """Return how many frames there will be, as far as is known."""
+    if source.footage.is_still:
+        return driving.num_frames
+    return source.num_frames if driving.is_still else min(source.num_frames, driving.num_frames)
 
 
 def _moments(
-    source: _Source,
-    driving: _Driving,
-    motion: Iterator[tuple[Float32[np.ndarray, " K"], UInt8[np.ndarray, "S S 3"] | None]],
-    should_stop: Callable[[], bool],
+    source: _Source, driving: Driving, motion: Iterator[Moved], should_stop: Callable[[], bool]
 ) -> Iterator[_Moment]:
     """Pair the driving motion with the source's frames, where it is a video."""
     if source.footage.is_still:
-        for weights, view in motion:
-            yield _Moment(weights, view, None)
+        for moved in motion:
+            yield _Moment(moved, None)
         return
     pictures = source.footage.frames()
     if driving.is_still:
-        weights, view = next(motion)
-        for picture in _until(should_stop, pictures):
-            yield _Moment(weights, view, picture)
+        held = next(motion)
+        for picture in until(should_stop, pictures):
+            yield _Moment(held, picture)
         return
     for moved, picture in zip_longest(motion, pictures):
         if moved is None or picture is None:
             shorter = driving.name if moved is None else source.footage.path.name
             logger.warning("source and driving clip differ in length: the result ends with %s", shorter)
             return
-        weights, view = moved
-        yield _Moment(weights, view, picture)
+        yield _Moment(moved, picture)
 
 
 def _compose(
-    animator: Animator, scene: _Scene, request: AnimationRequest
+    animator: Animator,
+    source: _Source,
+    subjects: Sequence[_Subject],
+    moments: Iterator[_Moment],
+    request: AnimationRequest,
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Yield the finished pictures. What the streams hold between them is never more than a batch."""
-    still = scene.source.footage.first_frame() if scene.source.footage.is_still else None
-    moments, *streams = tee(scene.moments, 1 + len(scene.squares))
+    still = source.footage.first_frame() if source.footage.is_still else None
+    moments, *streams = tee(moments, 1 + len(subjects))
     results = [
-        _results(animator, stream, square, start, still, request.batch_size)
-        for stream, square, start in zip(streams, scene.squares, scene.starts, strict=True)
+        _synthesize(animator, subject, stream, still, request.batch_size)
+        for subject, stream in zip(subjects, streams, strict=True)
     ]
     for moment in moments:
+        images = [next(result) for result in results]
         picture = still if moment.picture is None else moment.picture
         assert picture is not None
-        images = [next(result) for result in results]
+        result = images[0]
         if request.paste_back:
-            shown = result = picture
-            for image, square in zip(images, scene.squares, strict=True):
-                result = paste(result, image, square)
-        else:
-            shown, result = cut(picture, scene.squares[0], animator.size_px), images[0]
+            result = picture
+            for subject, image in zip(subjects, images, strict=True):
+                result = paste(result, image, subject.square)
         if request.side_by_side:
-            assert moment.driving is not None
-            result = side_by_side([shown, moment.driving, result])
+            assert moment.moved.view is not None
+            seen = picture if request.paste_back else cut(picture, subjects[0].square, animator.size_px)
+            result = side_by_side([seen, moment.moved.view, result])
         yield result
 
 
-def _results(
+def _synthesize(
     animator: Animator,
+    subject: _Subject,
     moments: Iterator[_Moment],
-    square: Box,
-    start: Float32[np.ndarray, " K"] | None,
     still: UInt8[np.ndarray, "H W 3"] | None,
     batch_size: int,
 ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
     """Yield one face's animation."""
     if still is not None:
-        source = cut(still, square, animator.size_px)
-        return animator.synthesize(source, (moment.weights for moment in moments), start, batch_size)
+        portrait = cut(still, subject.square, animator.size_px)
+        motion = (moment.moved.weights for moment in moments)
+        return animator.synthesize(portrait, motion, subject.start, batch_size)
     moments, others = tee(moments)
-    views = (
-        cut(moment.picture, square, animator.size_px) for moment in moments if moment.picture is not None
-    )
-    return animator.synthesize(views, (moment.weights for moment in others), start, batch_size)
-
-
-def _until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
-    for item in items:
-        if should_stop():
-            raise StoppedError
-        yield item
+    motion = (moment.moved.weights for moment in moments)
+    pictures = (moment.picture for moment in others if moment.picture is not None)
+    portraits = (cut(picture, subject.square, animator.size_px) for picture in pictures)
+    return animator.synthesize(portraits, motion, subject.start, batch_size)

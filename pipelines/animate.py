@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lia_model.animation import AnimationRequest, AnimationResult, animate_file, extract_motion
+from lia_model.animation import AnimationRequest, AnimationResult, animate_file
 from lia_model.animator import Animator
+from lia_model.driving import extract_motion
 from lia_model.framing import FaceChoice, FaceCropper
 from lia_model.manipulation import ManipulationRequest, manipulate_file
 from lia_model.motion_template import MotionTemplate, write_template

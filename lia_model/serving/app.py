@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
-from lia_model.animation import FaceCropper
 from lia_model.animator import Animator
+from lia_model.framing import FaceCropper
 from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion

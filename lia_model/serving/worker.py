@@ -11,14 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lia_model.animation import (
-    AnimationRequest,
-    FaceCropper,
-    NoFaceError,
-    StoppedError,
-    animate_file,
-)
+from lia_model.animation import AnimationRequest, animate_file
 from lia_model.animator import Animator
+from lia_model.driving import StoppedError
+from lia_model.framing import FaceCropper, NoFaceError
 from lia_model.media import UnreadableMediaError
 from lia_model.serving.jobs import Job, JobStore
 from lia_model.serving.messages import Error

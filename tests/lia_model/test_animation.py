@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation import AnimationRequest, StoppedError, animate_file, extract_motion
+from lia_model.animation import AnimationRequest, animate_file
 from lia_model.animator import Animator
+from lia_model.driving import StoppedError, extract_motion
 from lia_model.framing import FaceCropper, NoFaceError
 from lia_model.media import UnreadableMediaError, first_picture
 from lia_model.motion_template import write_template

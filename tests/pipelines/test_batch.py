@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from lia_model.animation import FaceCropper
 from lia_model.animator import Animator
+from lia_model.framing import FaceCropper
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore

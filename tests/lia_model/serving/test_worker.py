@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation import FaceCropper
 from lia_model.animator import Animator
+from lia_model.framing import FaceCropper
 from lia_model.networks.build import build_generator
 from lia_model.serving.jobs import JobStore, Order, new_id
 from lia_model.serving.messages import JobStatus, ModelVersion
