@@ -15,16 +15,16 @@ from preprocessing.video import VideoWriter
 
 def png():
     buffer = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), 90, dtype=np.uint8)).save(buffer, "png")
+    Image.fromarray(np.full((40, 40, 3), 90, dtype=np.uint8)).save(buffer, "png")
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
 def mp4(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    with VideoWriter(path, Fraction(25), (16, 16)) as writer:
+    with VideoWriter(path, Fraction(25), (32, 32)) as writer:
         for _ in range(3):
-            writer.write(np.zeros((16, 16, 3), dtype=np.uint8))
+            writer.write(np.zeros((32, 32, 3), dtype=np.uint8))
     return path.read_bytes()
 
 
