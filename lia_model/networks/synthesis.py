@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lia_model.networks.layers import ConvAct, EqualizedLinear, ScaledLayer, num_channels, octaves
-from lia_model.ops.modulated_conv2d import modulated_conv2d
+from lia_model.ops.modulated_conv2d import energy, modulated_conv2d
 from lia_model.ops.upfirdn2d import upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 from lia_model.settings import NetworkSettings
@@ -22,6 +22,8 @@ from lia_model.settings import NetworkSettings
 
 class ModulatedConv2d(ScaledLayer):
     """Convolution whose style is a linear function of the latent code."""
+
+    energy: Tensor | None
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class ModulatedConv2d(ScaledLayer):
         self.scale = 1 / math.sqrt(num_in * kernel_px**2)
         self.demodulate = demodulate
         self.upsample = upsample
+        self.register_buffer("energy", None, persistent=False)
 
     def forward(
         self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"], bias: Float[Tensor, " O"] | None = None
@@ -49,13 +52,17 @@ class ModulatedConv2d(ScaledLayer):
             self.scaled_weight(),
             self.style(code),
             bias,
-            demodulate=self.demodulate,
+            demodulate=self.demodulate if self.energy is None else self.energy,
             upsample=self.upsample,
         )
 
     def fold(self) -> None:
-        """Also lay the weights out as a transposed convolution reads them: others it copies every time."""
+        """Also compute what demodulation needs of the weights, and lay them out as the convolution reads.
+
+        A transposed convolution copies weights of another layout every time.
+        """
         super().fold()
+        self.energy = energy(self.weight) if self.demodulate else None
         if self.upsample:
             swapped = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
             self.weight.data = swapped.transpose(0, 1)

@@ -27,7 +27,7 @@ def modulated_conv2d(
     style: Float[Tensor, "B I"],
     bias: Float[Tensor, " O"] | None = None,
     *,
-    demodulate: bool = True,
+    demodulate: bool | Float[Tensor, "O I"] = True,
     upsample: bool = False,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B O H2 W2"]:
@@ -40,17 +40,18 @@ def modulated_conv2d(
         weight: with its equalised learning-rate scale already in it.
         style: factor on each input channel.
         bias: with it, `bias_act` follows; None leaves the convolution bare.
-        demodulate: give each output channel of each sample a weight of unit norm.
+        demodulate: give each output channel of each sample a weight of unit norm; `energy(weight)` says so
+            too, and saves computing it again.
         upsample: transposed convolution of stride 2, then the FIR filter.
         impl: see `dispatch`.
     """
     exact = torch.promote_types(style.dtype, torch.float32)
-    style, factor = style.to(exact), None
+    style, scale = style.to(exact), None
+    if demodulate is not False:
+        scale = _demodulation(energy(weight) if demodulate is True else demodulate, style)
     if _in_half(x):
-        weight, style, factor = _within_half(weight.to(exact), style)
-    scale = factor
-    if demodulate:
-        scale = _demodulation(weight.to(exact), style, factor)
+        weight, style, factor = _within_half(weight, style)
+        scale = factor if scale is None else scale * factor
     y = x * style.to(x.dtype)[:, :, None, None]
     if upsample:
         y = functional.conv_transpose2d(y, weight.to(x.dtype).transpose(0, 1), stride=2)
@@ -62,13 +63,15 @@ def modulated_conv2d(
     return y if scale is None else y * scale.to(y.dtype)[:, :, None, None]
 
 
-def _demodulation(
-    weight: Float[Tensor, "O I k k"], style: Float[Tensor, "B I"], factor: Float[Tensor, "B O"] | None
-) -> Float[Tensor, "B O"]:
-    """Return 1 / norm of weight·style; where both were divided, `factor` is what takes that back."""
+def energy(weight: Float[Tensor, "O I k k"]) -> Float[Tensor, "O I"]:
+    """Return the sum of squares of each kernel, in float32 at least."""
+    return weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum(dim=(2, 3))
+
+
+def _demodulation(energies: Float[Tensor, "O I"], style: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
+    """Return 1 / norm of weight·style."""
     with torch.autocast(style.device.type, enabled=False):
-        norm = style.square() @ weight.square().sum(dim=(2, 3)).T
-        return (norm + (EPSILON if factor is None else EPSILON / factor.square())).rsqrt()
+        return (style.square() @ energies.to(style.dtype).T + EPSILON).rsqrt()
 
 
 def _in_half(x: Tensor) -> bool:
@@ -86,8 +89,9 @@ def _within_half(
 
     Returns:
         The weight, each output channel at most 1/√(fan-in); the style, each sample at most 1; and the factor
-        on the output that takes both back. Demodulation makes that factor needless.
+        on the output that takes both back.
     """
+    weight = weight.to(style.dtype)
     largest = weight.abs().amax(dim=(1, 2, 3)).clamp(min=EPSILON) * math.sqrt(weight[0].numel())
     loudest = style.abs().amax(dim=1).clamp(min=EPSILON)
     return weight / largest[:, None, None, None], style / loudest[:, None], loudest[:, None] * largest
