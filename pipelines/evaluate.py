@@ -177,7 +177,8 @@ def measure(final: Path, comparison: Comparison, environment: Environment) -> di
 
     reader = PairReader(environment.shards)
     pairs = read_list(comparison.pair_list) if comparison.pair_list else freeze(reader, settings)
-    write_list(pairs, environment.metrics / "evaluation_list.json")
+    pair_list = environment.metrics / "evaluation_list.json"
+    write_list(pairs, pair_list)
     candidates = [
         Candidate.load(MODEL, final, settings),
         Candidate(COPY_SOURCE, None),
@@ -186,6 +187,10 @@ def measure(final: Path, comparison: Comparison, environment: Environment) -> di
     instruments = Instruments.open(settings)
     scores = evaluate(candidates, reader, pairs, instruments, settings.batch_size, save_picture)
     report = make_report(scores, pairs, instruments, candidates, settings)
+    report["frozen"] = [
+        {"file": "evaluation_list.json", "sha256": hashlib.sha256(pair_list.read_bytes()).hexdigest()},
+        {"file": "manifest.json", "sha256": pairs.manifest_sha256},
+    ]
     write_results(report, [score.as_row() for score in scores], environment)
     return report
 
@@ -213,7 +218,6 @@ def make_report(
         "num_clips": len(rows),
         "identity_disjoint": not any(row["by_time"] for row in rows),
         "lpips_backbone": "alexnet",
-        "manifest_sha256": pairs.manifest_sha256,
         "num_unknown_identities": pairs.num_unknown_identities,
         "summary": [
             {"model": model, "protocol": protocol, "metric": metric, **entry}
@@ -277,8 +281,6 @@ def clip_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
 def write_results(report: dict[str, Any], rows: list[dict[str, Any]], environment: Environment) -> None:
     """Write the report, the tables of clips and the page to metrics/."""
     folder = environment.metrics
-    pair_list = folder / "evaluation_list.json"
-    report["list_sha256"] = hashlib.sha256(pair_list.read_bytes()).hexdigest()
     (folder / "evaluate.json").write_text(json.dumps(report, indent=1) + "\n")
     with (folder / "clips.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(report["clips"][0]))

@@ -163,7 +163,7 @@ def describe_protocol(report: Row, manifest: Row) -> str:
     num = report["num_clips"]
     return (
         f"{num} held-out clip{'s' if num != 1 else ''}, {frames} frames, {manifest['size_px']} px, "
-        f"{manifest['fps']} fps, {crop}, {split}; shards {report['manifest_sha256'][:12]}; "
+        f"{manifest['fps']} fps, {crop}, {split}; shards {_sha256(report, 'manifest.json')[:12]}; "
         f"LPIPS with AlexNet; {_face_models(report)}"
     )
 
@@ -401,8 +401,8 @@ def _meanings(report: Row) -> str:
 def _provenance(report: Row) -> str:
     items = [
         "<dt>Pairs and frames</dt><dd><code>evaluation_list.json</code>, sha256 "
-        f"<code>{report['list_sha256']}</code>; <code>lia evaluate --list FILE</code> repeats it</dd>",
-        f"<dt>Shards</dt><dd>manifest sha256 <code>{report['manifest_sha256']}</code></dd>",
+        f"<code>{_sha256(report, 'evaluation_list.json')}</code>; <code>lia evaluate --list FILE</code> repeats it</dd>",
+        f"<dt>Shards</dt><dd>manifest sha256 <code>{_sha256(report, 'manifest.json')}</code></dd>",
     ]
     for one in report["models"]:
         if one["weights_sha256"] is not None:
@@ -412,6 +412,10 @@ def _provenance(report: Row) -> str:
                 f"<dd>weights sha256 <code>{one['weights_sha256']}</code>{version}</dd>"
             )
     return f"<dl>{''.join(items)}</dl>"
+
+
+def _sha256(report: Row, file: str) -> str:
+    return next(one["sha256"] for one in report["frozen"] if one["file"] == file)
 
 
 def _table(

@@ -137,7 +137,7 @@ def test_page_and_pictures_are_written_for_every_pair(report, environment):
     assert names == {"test-0.png", "test-1.png", "test-0--test-1.png", "test-1--test-0.png"}
     page = (environment.metrics / "evaluation.html").read_text()
     assert page.count("<figure>") == 4
-    assert report["list_sha256"] in page
+    assert report["frozen"][0]["sha256"] in page
 
 
 def test_the_lines_for_a_terminal_say_where_the_page_is(report, environment):

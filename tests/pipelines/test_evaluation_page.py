@@ -66,8 +66,10 @@ def report(rows):
         "identity_disjoint": False,
         "num_clips": 3,
         "num_unknown_identities": 2,
-        "manifest_sha256": "1234567890abcdef" * 4,
-        "list_sha256": "fedcba" * 8,
+        "frozen": [
+            {"file": "evaluation_list.json", "sha256": "fedcba" * 8},
+            {"file": "manifest.json", "sha256": "1234567890abcdef" * 4},
+        ],
         "summary": [
             *(entry(model, name, 0.1) for model in models for name in ("l1", "lpips", "psnr", "ssim")),
             entry("model", "akd", 1.234),
