@@ -127,7 +127,7 @@ def contact_sheet(
     def write(x: float, y: float, text: str) -> None:
         draw.text((x, y), text, "black", font, anchor="mm")
 
-    decimals = max(0, math.ceil(-math.log10(deltas[1] - deltas[0])))
+    decimals = num_decimals(deltas)
     write(margin / 2, LABEL_PX / 2, "delta")
     for column, delta in enumerate(deltas):
         write(margin + cell * (column + 0.5), LABEL_PX / 2, f"{delta:+.{decimals}f}")
@@ -137,6 +137,16 @@ def contact_sheet(
         for column, image in enumerate(images):
             sheet.paste(Image.fromarray(image), (margin + cell * column, top))
     return np.asarray(sheet)
+
+
+def num_decimals(deltas: Float64[np.ndarray, " T"]) -> int:
+    """Return how many decimals tell the deltas apart: no more than are needed to write them out."""
+    step = deltas[1] - deltas[0]
+    enough = max(0, math.ceil(-math.log10(step))) + 1
+    exact = [
+        count for count in range(enough) if np.allclose(deltas, deltas.round(count), rtol=0, atol=step / 100)
+    ]
+    return min([*exact, enough])
 
 
 def _portrait(

@@ -11,6 +11,7 @@ from lia_model.manipulation import (
     contact_sheet,
     even_deltas,
     manipulate_file,
+    num_decimals,
     walk_along,
 )
 from preprocessing.detect import FaceDetector
@@ -84,6 +85,14 @@ def test_the_contact_sheet_has_a_row_for_each_direction_and_a_labelled_column_fo
         assert sheet[24 + 42 * row : 24 + 42 * row + 40, :48].min() < 100
     for column in range(4):
         assert sheet[:24, 48 + 42 * column : 48 + 42 * column + 40].min() < 100
+
+
+@pytest.mark.parametrize(
+    ("reach", "num_frames", "decimals"),
+    [(3, 7, 0), (3, 16, 1), (3, 9, 2), (3, 15, 2), (0.3, 4, 1), (0.03, 5, 3)],
+)
+def test_labels_have_the_decimals_that_deltas_need(reach, num_frames, decimals):
+    assert num_decimals(even_deltas(reach, num_frames)) == decimals
 
 
 def test_many_frames_leave_the_contact_sheet_readable(animator, portrait, tmp_path):
