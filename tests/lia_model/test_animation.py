@@ -295,6 +295,12 @@ def test_side_by_side_shows_source_driving_and_result(animator, portrait, drivin
     assert np.argmax(lit[8]) > np.argmax(lit[0])
 
 
+def test_a_source_videos_frames_meet_the_driving_frames_of_the_same_number(animator, driving, tmp_path):
+    wide = run(animator, None, driving, driving, tmp_path / "w.mp4", batch_size=4, side_by_side=True)
+    source, seen, _ = np.split(wide, 3, axis=2)
+    assert np.abs(source - seen).mean() < 2 < np.abs(source - seen[::-1]).mean()
+
+
 @pytest.mark.parametrize("is_video", [True, False])
 def test_pasting_back_changes_the_square_alone(animator, cropper, photo, face_clip, is_video, tmp_path):
     source = face_clip if is_video else photo
