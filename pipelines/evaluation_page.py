@@ -401,7 +401,8 @@ def _meanings(report: Row) -> str:
 def _provenance(report: Row) -> str:
     items = [
         "<dt>Pairs and frames</dt><dd><code>evaluation_list.json</code>, sha256 "
-        f"<code>{_sha256(report, 'evaluation_list.json')}</code>; <code>lia evaluate --list FILE</code> repeats it</dd>",
+        f"<code>{_sha256(report, 'evaluation_list.json')}</code>; "
+        "<code>lia evaluate --list FILE</code> repeats it</dd>",
         f"<dt>Shards</dt><dd>manifest sha256 <code>{_sha256(report, 'manifest.json')}</code></dd>",
     ]
     for one in report["models"]:
