@@ -24,6 +24,7 @@ def bias_act(
     scale: Float[Tensor, "B C"] | None = None,
     *,
     gain: float = GAIN,
+    overwrite: bool = False,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B C *HW"]:
     """Scale, add `bias` to every channel, then leaky ReLU of slope 0.2, times `gain`.
@@ -35,6 +36,7 @@ def bias_act(
         bias: added to each channel.
         scale: factor on each channel of each sample, not 0; None for 1.
         gain: √2 keeps the variance.
+        overwrite: the caller needs `x` no more. On a CPU fresh memory costs more than the arithmetic.
         impl: see `dispatch`.
     """
     if takes_fused("bias_act", x, impl):
@@ -42,7 +44,7 @@ def bias_act(
         from lia_model.ops.kernels.bias_act import bias_act as fused
 
         return fused(x, bias, scale, gain)
-    return _reference(x, bias, scale, gain)
+    return _reference(x, bias, scale, gain, out=x if overwrite and not torch.is_grad_enabled() else None)
 
 
 def conv_act(
@@ -63,12 +65,14 @@ def conv_act(
     return functional.leaky_relu_(y, NEGATIVE_SLOPE)
 
 
-def _reference(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tensor:
+def _reference(
+    x: Tensor, bias: Tensor, scale: Tensor | None, gain: float, out: Tensor | None = None
+) -> Tensor:
     """Leaky ReLU commutes with a positive factor, so the gain goes where it costs no pass over `x`."""
     ones = [1] * (x.ndim - 2)
     shift = (bias * gain).to(x.dtype).view(1, -1, *ones)
     if scale is None:
-        shifted = torch.add(shift, x, alpha=gain)
+        shifted = torch.add(shift, x, alpha=gain, out=out)
     else:
-        shifted = torch.addcmul(shift, x, (scale * gain).to(x.dtype).view(*scale.shape, *ones))
+        shifted = torch.addcmul(shift, x, (scale * gain).to(x.dtype).view(*scale.shape, *ones), out=out)
     return functional.leaky_relu_(shifted, NEGATIVE_SLOPE)

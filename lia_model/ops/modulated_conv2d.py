@@ -59,7 +59,7 @@ def modulated_conv2d(
     else:
         y = functional.conv2d(y, weight.to(x.dtype), padding=weight.shape[-1] // 2)
     if bias is not None:
-        return bias_act(y, bias, scale, impl=impl)
+        return bias_act(y, bias, scale, overwrite=True, impl=impl)
     return y if scale is None else y * scale.to(y.dtype)[:, :, None, None]
 
 

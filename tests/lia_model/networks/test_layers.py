@@ -1,6 +1,15 @@
 import torch
 
-from lia_model.networks.layers import EqualizedConv2d, EqualizedLinear, ResidualBlock, num_channels, octaves
+from lia_model.networks.build import build_discriminator
+from lia_model.networks.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    ResidualBlock,
+    ScaledLayer,
+    fold_scales,
+    num_channels,
+    octaves,
+)
 
 
 def test_width_one_is_the_published_channel_list():
@@ -25,3 +34,16 @@ def test_equalised_layers_keep_the_variance_of_their_input():
 
 def test_a_residual_block_halves_the_side():
     assert ResidualBlock(8, 12)(torch.randn(2, 8, 16, 16)).shape == (2, 12, 8, 8)
+
+
+def test_folded_scales_change_nothing_but_the_work(generator, network):
+    images = torch.rand(2, 3, network.size_px, network.size_px)
+    for net in (generator, build_discriminator(network, seed=0)):
+        with torch.no_grad():
+            wanted = net(images)
+            fold_scales(net)
+            torch.testing.assert_close(net(images), wanted, atol=1e-5, rtol=1e-4)
+        scales = [layer.scale for layer in net.modules() if isinstance(layer, ScaledLayer)]
+        assert set(scales) == {1.0}
+        fold_scales(net)
+        torch.testing.assert_close(net(images), wanted, atol=1e-5, rtol=1e-4)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lia_model.ops.modulated_conv2d import modulated_conv2d
+from lia_model.ops.modulated_conv2d import energy, modulated_conv2d
 from lia_model.ops.upfirdn2d import fir_kernel
 
 
@@ -32,3 +32,38 @@ def test_scaling_the_input_equals_scaling_each_samples_weights(kernel_px, upsamp
     style = torch.randn(3, 5, dtype=torch.float64)
     got = modulated_conv2d(x, weight, style, demodulate=demodulate, upsample=upsample)
     torch.testing.assert_close(got, published(x, weight, style, demodulate, upsample))
+
+
+def test_a_known_energy_saves_its_computation_and_changes_nothing():
+    x, weight, style = torch.randn(2, 5, 6, 6), torch.randn(4, 5, 3, 3), torch.randn(2, 5)
+    got = modulated_conv2d(x, weight, style, demodulate=energy(weight))
+    assert torch.equal(got, modulated_conv2d(x, weight, style))
+
+
+@pytest.mark.parametrize("loud", ["style", "weight"])
+@pytest.mark.parametrize("upsample", [False, True])
+def test_half_precision_does_not_overflow_where_plain_modulation_would(loud, upsample):
+    x, weight, style = torch.randn(2, 64, 6, 6) * 30, torch.randn(4, 64, 3, 3), torch.randn(2, 64)
+    if loud == "style":
+        style = style * 2000
+    else:
+        weight = weight * 200
+    plain = functional.conv2d(x.half() * style.half()[:, :, None, None], weight.half(), padding=1)
+    assert not plain.isfinite().all()
+    wanted = modulated_conv2d(x, weight, style, upsample=upsample)
+    got = modulated_conv2d(x.half(), weight.half(), style.half(), upsample=upsample)
+    assert got.dtype == torch.float16
+    torch.testing.assert_close(got.float(), wanted, atol=5e-3 * wanted.abs().max().item(), rtol=0)
+
+
+def test_half_precision_without_demodulation_takes_the_factors_back():
+    x, weight, style = torch.randn(2, 6, 5, 5), torch.randn(4, 6, 1, 1) * 0.01, torch.randn(2, 6) * 300
+    wanted = modulated_conv2d(x, weight, style, demodulate=False)
+    with torch.autocast("cpu", dtype=torch.float16):
+        got = modulated_conv2d(x, weight, style, demodulate=False)
+    torch.testing.assert_close(got.float(), wanted, atol=5e-3 * wanted.abs().max().item(), rtol=0)
+
+
+def test_a_style_of_zeros_gives_zeros_in_half_precision():
+    x, weight = torch.randn(1, 3, 4, 4).half(), torch.randn(2, 3, 3, 3).half()
+    assert not modulated_conv2d(x, weight, torch.zeros(1, 3).half()).any()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -39,3 +40,35 @@ def test_half_precision_features_are_sampled_on_an_exact_grid():
     exact, _ = flow_warp(flow, feature.float(), feature.float(), identity_grid(64))
     half, _ = flow_warp(flow, feature, feature, identity_grid(64))
     assert (half.float() - exact).abs().max() < 0.05
+
+
+def in_channels_last(*tensors):
+    return [x.contiguous(memory_format=torch.channels_last).requires_grad_() for x in tensors]
+
+
+def derived(flow, feature, x):
+    outputs = flow_warp(flow, feature, x, identity_grid(x.shape[-1]))
+    total = outputs[0].square().sum() + outputs[1].sum()
+    return *outputs, *torch.autograd.grad(total, (flow, feature, x))
+
+
+@pytest.mark.parametrize("strength", [0.2, 3.0], ids=["inside", "across_the_border"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_channels_last_changes_nothing_but_the_layout(strength, batch):
+    flow = strength * torch.randn(batch, 3, 9, 9, dtype=torch.float64)
+    feature, x = torch.randn(2, batch, 5, 9, 9, dtype=torch.float64)
+    wanted = derived(*(value.clone().requires_grad_() for value in (flow, feature, x)))
+    got = derived(*in_channels_last(flow, feature, x))
+    for mine, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in got[:2])
+
+
+def test_one_feature_may_serve_a_whole_batch():
+    flow, x = torch.randn(3, 3, 8, 8), torch.randn(3, 4, 8, 8)
+    feature = torch.randn(1, 4, 8, 8)
+    wanted = flow_warp(flow, feature.repeat(3, 1, 1, 1), x, identity_grid(8))
+    with torch.no_grad():
+        flow, feature, x = in_channels_last(flow, feature, x)
+        got = flow_warp(flow, feature.expand(3, -1, -1, -1), x, identity_grid(8))
+    torch.testing.assert_close(got, wanted)

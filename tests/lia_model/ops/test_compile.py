@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+
+def python(*arguments, **variables):
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | variables,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_ops_and_networks_compile_without_a_graph_break_and_compute_the_same():
+    interpret = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    python("-m", "tests.lia_model.ops.compiled", **interpret)
+
+
+def test_importing_and_running_networks_on_the_cpu_needs_neither_triton_nor_the_compiler():
+    python(
+        "-c",
+        "import sys, torch; sys.modules['triton'] = None\n"
+        "from lia_model.networks.build import build_discriminator\n"
+        "from lia_model.settings import NetworkSettings\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)\n"
+        "build_discriminator(network)(torch.rand(1, 3, 32, 32)).sum().backward()\n",
+    )
