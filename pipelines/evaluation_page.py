@@ -235,7 +235,7 @@ def _set_distances(report: Row) -> list[str]:
             _name(one["model"]),
             [
                 _cell(one["metric"].upper()),
-                _cell(one["protocol"].replace("_", "-")),
+                _cell(one["protocol"].replace("_", "-"), "text"),
                 _cell(f"{one['value']:.2f}"),
                 _cell(f"{one['num_samples']} × {one['num_features']}"),
                 _cell(f"{one['features_file']}, sha256 {one['features_sha256'][:12]}", "text"),
