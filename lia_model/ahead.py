@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -20,7 +20,7 @@ class _End:
         self.error: Final = error
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield `items`, made by a thread that is at most `depth` items ahead.
 
     An exception of `items` is raised here, after the items before it. Closing the stream early ends the

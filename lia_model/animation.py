@@ -7,6 +7,7 @@ Axes: T frames, K directions, S side of the network's images.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, tee, zip_longest
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from lia_model.ahead import ahead
 from lia_model.animator import Animator, is_relative, nearest_frame
 from lia_model.compositing import paste, side_by_side
 from lia_model.driving import Driving, Moved, open_driving, until
@@ -112,16 +114,19 @@ def animate_file(
         _aim(animator, source, number, driving, first.weights, request) for number in range(source.num_faces)
     ]
     moments = _moments(source, driving, chain([first], motion), should_stop)
-    pictures = _compose(animator, source, subjects, moments, request)
     total = _num_frames(source, driving)
     done = 0
-    sample = next(pictures)
-    size = (sample.shape[1], sample.shape[0])
-    with VideoWriter(request.output, led_by.fps, size, led_by.sound) as video:
-        for picture in chain([sample], pictures):
-            video.write(picture)
-            done += 1
-            progress(done, max(done, total))
+    # The model computes in a thread of its own while this one encodes; a third one decodes.
+    with closing(
+        ahead(_compose(animator, source, subjects, moments, request), request.batch_size)
+    ) as pictures:
+        sample = next(pictures)
+        size = (sample.shape[1], sample.shape[0])
+        with VideoWriter(request.output, led_by.fps, size, led_by.sound) as video:
+            for picture in chain([sample], pictures):
+                video.write(picture)
+                done += 1
+                progress(done, max(done, total))
     return AnimationResult(done, led_by.fps)
 
 

@@ -8,11 +8,13 @@ Axes: B batch, K directions, H W pixels, S side of the network's images.
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -23,11 +25,16 @@ from torch.nn import functional
 from lia_model import registry
 from lia_model.checkpoint import load_generator
 from lia_model.data import to_bytes, to_float
+from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.settings import Precision
 
 Mode = Literal["relative", "absolute"]
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Compilation = Literal["off", "inductor", "cuda-graphs"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
+
+logger = logging.getLogger(__name__)
 
 
 class Portrait(NamedTuple):
@@ -41,24 +48,57 @@ class Portrait(NamedTuple):
 class Animator:
     """Animate a portrait with the motion of a driving video."""
 
-    def __init__(self, generator: Generator, device: str = "cpu", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        compilation: Compilation = "off",
+    ) -> None:
         self.device = resolve_device(device)
         self.generator = generator.to(self.device).eval()
         self.precision = resolve_precision(precision, self.device)
+        require_compilation(compilation, self.device)
+        self.compilation: Compilation = compilation
+        self.model = InferenceModel(self.generator, DTYPES[self.precision])
+        self._encode_batch, self._paint_batch = self.model.encode, self.model.paint
+        if compilation != "off":
+            mode = COMPILE_MODES[compilation]
+            self._encode_batch = torch.compile(self.model.encode, mode=mode)
+            self._paint_batch = torch.compile(self.model.paint, mode=mode)
 
     @classmethod
-    def load(cls, uri: str | Path, device: str = "cpu", precision: Precision = "auto") -> Animator:
+    def load(
+        cls,
+        uri: str | Path,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        compilation: Compilation = "off",
+    ) -> Animator:
         """Load a model.
 
         Args:
             uri: a checkpoint directory, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
             device: torch's name of it; `auto` is a GPU where there is one, else the CPU.
             precision: `auto` is bf16 where the machine computes it natively, else fp32.
+            compilation: `inductor` compiles the networks, `cuda-graphs` records them as well, on CUDA alone;
+                the first batch of each size then takes minutes, see `warm_up`.
 
         Raises:
             ValueError: the model does not exist, or is not one of ours.
         """
-        return cls(load_generator(registry.resolve(uri).directory), device, precision)
+        generator = load_generator(registry.resolve(uri).directory)
+        return cls(generator, device, precision, compilation)
+
+    def warm_up(self, batch_size: int) -> float:
+        """Animate one batch of black pictures, so that compilation is behind; log and return the seconds."""
+        start = time.perf_counter()
+        black = np.zeros((self.size_px, self.size_px, 3), np.uint8)
+        for _ in self.animate(black, [black] * batch_size, "absolute", batch_size):
+            pass
+        seconds = time.perf_counter() - start
+        logger.info("warmed up with a batch of %d in %.1f s", batch_size, seconds)
+        return seconds
 
     @property
     def size_px(self) -> int:
@@ -130,14 +170,15 @@ class Animator:
 
     @torch.inference_mode()
     def _encode(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Portrait:
-        with self._autocast():
-            code, features = self.generator.encoder(self._prepare(images))
-            return Portrait(code, features, self.generator.motion_head(code))
+        code, features = self._encode_batch(self._prepare(images))
+        # A recorded graph writes its results to the same memory each time.
+        code, features = self._kept(code), [self._kept(feature) for feature in features]
+        return Portrait(code, features, self.model.weigh(code))
 
     @torch.inference_mode()
     def _weigh(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float32[np.ndarray, "B K"]:
-        with self._autocast():
-            return self.generator.motion_weights(self._prepare(images)).float().cpu().numpy()
+        code, _ = self._encode_batch(self._prepare(images))
+        return self.model.weigh(code).float().cpu().numpy()
 
     @torch.inference_mode()
     def _move(
@@ -146,33 +187,49 @@ class Animator:
         weights: Float32[np.ndarray, "B K"],
         start: Float32[np.ndarray, " K"] | None,
     ) -> UInt8[np.ndarray, "B S S 3"]:
-        count = len(weights)
-        with self._autocast():
-            walk = torch.from_numpy(weights).to(self.device)
-            if start is not None:
-                walk = walk - torch.from_numpy(start).to(self.device) + portrait.weights.float()
-            image = self.generator.synthesis(
-                self.generator.move(portrait.code.expand(count, -1), walk),
-                [feature.expand(count, -1, -1, -1) for feature in portrait.features],
-            )
-            return to_bytes(image)
+        walk = torch.from_numpy(weights).to(self.device)
+        if start is not None:
+            walk = walk - torch.from_numpy(start).to(self.device) + portrait.weights.float()
+        return to_bytes(self._paint_batch(portrait.code, portrait.features, walk))
+
+    def _kept(self, tensor: Tensor) -> Tensor:
+        return tensor.clone() if self.compilation == "cuda-graphs" else tensor
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
-        size = (self.size_px, self.size_px)
-        prepared = []
+        """Move bytes to the device and make them floats there, which is a quarter of the traffic."""
         for image in images:
             require_picture(image)
-            tensor = to_float(image[None]).to(self.device)
-            if tensor.shape[-2:] != size:
-                tensor = functional.interpolate(
-                    tensor, size=size, mode="bilinear", align_corners=False, antialias=True
+        if {image.shape for image in images} == {(self.size_px, self.size_px, 3)}:
+            return to_float(torch.from_numpy(np.stack(images)).to(self.device))
+        size = (self.size_px, self.size_px)
+        return torch.cat(
+            [
+                functional.interpolate(
+                    to_float(torch.from_numpy(image[None].copy()).to(self.device)),
+                    size=size,
+                    mode="bilinear",
+                    align_corners=False,
+                    antialias=True,
                 )
-            prepared.append(tensor)
-        return torch.cat(prepared)
+                for image in images
+            ]
+        )
 
-    def _autocast(self) -> torch.autocast:
-        dtype = AUTOCAST.get(self.precision)
-        return torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+def require_compilation(compilation: str, device: torch.device) -> None:
+    """Check that the networks can be compiled so on `device`.
+
+    Raises:
+        ValueError: it is unknown, or recorded graphs are asked for without CUDA.
+    """
+    if compilation not in get_args(Compilation):
+        raise ValueError(
+            f"compilation is {compilation!r}; it is one of {', '.join(get_args(Compilation))}: choose one"
+        )
+    if compilation == "cuda-graphs" and device.type != "cuda":
+        raise ValueError(
+            f"compilation is 'cuda-graphs' on {device}, which needs CUDA: use 'inductor' or 'off'"
+        )
 
 
 def split_first(

@@ -25,9 +25,10 @@ from lia_model.settings import AugmentationSettings
 Split = str
 
 
-def to_float(images: UInt8[np.ndarray, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
-    """Return RGB bytes as floats in [-1, 1]: v / 127.5 - 1."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+def to_float(images: UInt8[np.ndarray, "T H W 3"] | UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
+    """Return RGB bytes as floats in [-1, 1]: v / 127.5 - 1, on the device they are on, in channels_last."""
+    tensor = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_bytes(images: Float[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "T H W 3"]:

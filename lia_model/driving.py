@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from lia_model.ahead import ahead
 from lia_model.animator import Animator
 from lia_model.framing import FaceCropper, Framing, NoFaceError, frame_clip, middle_square
 from lia_model.media import Footage, open_footage
@@ -80,7 +81,7 @@ class Driving:
         """Return it with all its weights, K numbers a frame, read beforehand if they are not known."""
         if self.template is not None:
             return self
-        views = self._views(animator.size_px, should_stop)
+        views = ahead(self._views(animator.size_px, should_stop), 2 * batch_size)
         weights = np.stack(list(animator.motion_weights(views, batch_size)))
         template = MotionTemplate(weights, self.fps, self.is_still, animator.fingerprint, self.framing)
         return replace(self, template=template)
@@ -91,7 +92,8 @@ class Driving:
         """Yield the frames' weights, with their pictures where these are to be shown."""
         views = shown = None
         if self.template is None:
-            views = self._views(animator.size_px, should_stop)
+            # Decoding goes on while the model computes.
+            views = ahead(self._views(animator.size_px, should_stop), 2 * batch_size)
             if with_views:
                 views, shown = tee(views)
             weights = animator.motion_weights(views, batch_size)
