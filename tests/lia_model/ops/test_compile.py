@@ -22,6 +22,11 @@ def test_ops_and_networks_compile_without_a_graph_break_and_compute_the_same():
     python("-m", "tests.lia_model.ops.compiled", **interpret)
 
 
+def test_kernels_compile_for_a_gpu_that_is_not_here(tmp_path):
+    hopper = "90"
+    python("-m", "tests.lia_model.ops.compiled_for_gpu", hopper, TRITON_CACHE_DIR=str(tmp_path))
+
+
 def test_importing_and_running_networks_on_the_cpu_needs_neither_triton_nor_the_compiler():
     python(
         "-c",
