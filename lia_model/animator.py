@@ -27,10 +27,9 @@ from lia_model.checkpoint import load_generator
 from lia_model.data import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
-from lia_model.settings import Precision
+from lia_model.settings import Compilation, Precision
 
 Mode = Literal["relative", "absolute"]
-Compilation = Literal["off", "inductor", "cuda-graphs"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
 
@@ -53,7 +52,7 @@ class Animator:
         generator: Generator,
         device: str = "cpu",
         precision: Precision = "auto",
-        compilation: Compilation = "off",
+        compilation: Compilation = "none",
     ) -> None:
         self.device = resolve_device(device)
         self.generator = generator.to(self.device).eval()
@@ -61,8 +60,9 @@ class Animator:
         require_compilation(compilation, self.device)
         self.compilation: Compilation = compilation
         self.model = InferenceModel(self.generator, DTYPES[self.precision])
+        # Sources are encoded as they come; what runs for every driving frame may be compiled.
         self._encode_batch, self._paint_batch = self.model.encode, self.model.paint
-        if compilation != "off":
+        if compilation != "none":
             mode = COMPILE_MODES[compilation]
             self._encode_batch = torch.compile(self.model.encode, mode=mode)
             self._paint_batch = torch.compile(self.model.paint, mode=mode)
@@ -73,7 +73,7 @@ class Animator:
         uri: str | Path,
         device: str = "cpu",
         precision: Precision = "auto",
-        compilation: Compilation = "off",
+        compilation: Compilation = "none",
     ) -> Animator:
         """Load a model.
 
@@ -139,7 +139,7 @@ class Animator:
         """Yield how far each driving frame stands along each direction."""
         frames = iter(driving)
         while chunk := list(islice(frames, batch_size)):
-            yield from self._weigh(chunk)
+            yield from self._weigh(self._full(chunk, batch_size))[: len(chunk)]
 
     def synthesize(
         self,
@@ -160,7 +160,7 @@ class Animator:
             portrait = self._encode([source])
             weights = iter(motion)
             while chunk := list(islice(weights, batch_size)):
-                yield from self._move(portrait, np.stack(chunk), start)
+                yield from self._move(portrait, np.stack(self._full(chunk, batch_size)), start)[: len(chunk)]
             return
         pairs = zip(motion, source, strict=False)
         while some := list(islice(pairs, batch_size)):
@@ -168,11 +168,14 @@ class Animator:
                 self._encode([image for _, image in some]), np.stack([weights for weights, _ in some]), start
             )
 
+    def _full(self, chunk: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
+        """Repeat the last item where compiled code would be compiled again for a smaller batch."""
+        missing = 0 if self.compilation == "none" else batch_size - len(chunk)
+        return chunk + chunk[-1:] * missing
+
     @torch.inference_mode()
     def _encode(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Portrait:
-        code, features = self._encode_batch(self._prepare(images))
-        # A recorded graph writes its results to the same memory each time.
-        code, features = self._kept(code), [self._kept(feature) for feature in features]
+        code, features = self.model.encode(self._prepare(images))
         return Portrait(code, features, self.model.weigh(code))
 
     @torch.inference_mode()
@@ -191,9 +194,6 @@ class Animator:
         if start is not None:
             walk = walk - torch.from_numpy(start).to(self.device) + portrait.weights.float()
         return to_bytes(self._paint_batch(portrait.code, portrait.features, walk))
-
-    def _kept(self, tensor: Tensor) -> Tensor:
-        return tensor.clone() if self.compilation == "cuda-graphs" else tensor
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
         """Move bytes to the device and make them floats there, which is a quarter of the traffic."""
@@ -228,7 +228,7 @@ def require_compilation(compilation: str, device: torch.device) -> None:
         )
     if compilation == "cuda-graphs" and device.type != "cuda":
         raise ValueError(
-            f"compilation is 'cuda-graphs' on {device}, which needs CUDA: use 'inductor' or 'off'"
+            f"compilation is 'cuda-graphs' on {device}, which needs CUDA: use 'inductor' or 'none'"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Compilation = Literal["none", "inductor", "cuda-graphs"]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -206,6 +207,8 @@ class FaceMetricSettings(Settings):
 
     detector: Path
     """Directory with the face detector's ONNX file."""
+    compilation: Compilation
+    """inductor compiles the networks at start, cuda-graphs also records them (CUDA); minutes of warm-up."""
     models: Path
     """Directory with dlib's landmark and identity networks."""
     min_score: Unit
@@ -265,3 +268,5 @@ class ServeSettings(Settings):
     """Jobs waiting; above it a submission is answered 429."""
     detector: Path
     """Directory with the face detector's ONNX file."""
+    compilation: Compilation
+    """inductor compiles the networks at start, cuda-graphs also records them (CUDA); minutes of warm-up."""

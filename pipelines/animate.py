@@ -9,7 +9,7 @@ from lia_model.driving import extract_motion
 from lia_model.framing import FaceChoice, FaceCropper
 from lia_model.manipulation import ManipulationRequest, manipulate_file
 from lia_model.motion_template import MotionTemplate, write_template
-from lia_model.settings import Precision
+from lia_model.settings import Compilation, Precision
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.detect import FaceDetector
@@ -25,6 +25,8 @@ class Means:
     """torch's name of it, or auto."""
     precision: Precision
     """Arithmetic of the generator."""
+    compilation: Compilation
+    """How the networks are compiled before the first frame."""
     crop: bool
     """Whether faces are found and cropped first, by the rule of the training clips."""
 
@@ -39,7 +41,10 @@ def run_animate(
             model does not exist.
     """
     _require_files(request.source, request.driving)
-    return animate_file(_animator(means), _cropper(params, environment, means), request)
+    animator = _animator(means)
+    if means.compilation != "none":
+        animator.warm_up(request.batch_size)
+    return animate_file(animator, _cropper(params, environment, means), request)
 
 
 def run_extract(
@@ -90,7 +95,7 @@ def _require_files(*paths: Path) -> None:
 
 
 def _animator(means: Means) -> Animator:
-    return Animator.load(means.model, device=means.device, precision=means.precision)
+    return Animator.load(means.model, means.device, means.precision, means.compilation)
 
 
 def _cropper(params: Params, environment: Environment, means: Means) -> FaceCropper | None:

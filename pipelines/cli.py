@@ -245,6 +245,10 @@ def animate(
     crop: Crop = True,
     convert: Convert = False,
     precision: Arithmetic = "auto",
+    compilation: Annotated[
+        Literal["none", "inductor", "cuda-graphs"],
+        typer.Option(help="Compile the networks first: minutes, then faster frames; cuda-graphs needs CUDA."),
+    ] = "none",
     device: Device = "auto",
 ) -> None:
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
@@ -266,7 +270,8 @@ def animate(
         side_by_side=side_by_side,
         convert=convert,
     )
-    result = run_animate(params, environment, request, Means(model, device, precision, crop))
+    means = Means(model, device, precision, compilation, crop)
+    result = run_animate(params, environment, request, means)
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 
 
@@ -286,7 +291,7 @@ def motion_extract(
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
-    means = Means(model, device, precision, crop)
+    means = Means(model, device, precision, "none", crop)
     template = run_extract(params, environment, driving, output, means, convert)
     typer.echo(f"{output}: {len(template.weights)} frames at {float(template.fps):.3f} fps")
 
@@ -311,7 +316,8 @@ def manipulate(
 
     params = read_params(environment.root / "params.yaml")
     request = ManipulationRequest(source, output, reach, frames, params.serve.batch_size, convert)
-    count = run_manipulate(params, environment, request, Means(model, device, precision, crop))
+    means = Means(model, device, precision, "none", crop)
+    count = run_manipulate(params, environment, request, means)
     typer.echo(f"{output / CONTACT_SHEET}: {count} directions, a strip and a video of each beside it")
 
 

@@ -90,6 +90,7 @@ def make_config(params: Params, environment: Environment, model: str) -> Serving
         max_num_queued=params.serve.max_num_queued,
         batch_size=params.serve.batch_size,
         num_threads=params.serve.num_threads,
+        compilation=params.serve.compilation,
         detector=detector,
         min_score=detect.min_score,
         pad_px=detect.pad_px,

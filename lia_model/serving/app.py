@@ -19,6 +19,7 @@ from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.worker import Worker
+from lia_model.settings import Compilation
 from preprocessing.detect import FaceDetector
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class ServingConfig(BaseModel):
     """Driving frames a forward pass."""
     num_threads: int
     """CPU threads of the replica that animates."""
+    compilation: Compilation
+    """How the networks are compiled at start."""
     detector: Path
     """Folder of the face detector."""
     min_score: float
@@ -72,7 +75,9 @@ class AnimationWorker:
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, then begin."""
         torch.set_num_threads(config.num_threads)
-        animator = Animator.load(config.checkpoint, device="auto")
+        animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
+        if config.compilation != "none":
+            animator.warm_up(config.batch_size)
         detector = FaceDetector(config.detector, config.min_score, config.pad_px)
         cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
         self._worker = Worker(JobStore(config.jobs), animator, cropper, config.batch_size)

@@ -170,3 +170,8 @@ def test_the_core_imports_with_torch_alone():
         f"import lia_model.{module}" for module in core
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_recorded_graphs_need_cuda(generator):
+    with pytest.raises(ValueError, match="needs CUDA: use 'inductor' or 'none'"):
+        Animator(generator, precision="fp32", compilation="cuda-graphs")

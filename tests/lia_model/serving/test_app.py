@@ -36,6 +36,7 @@ def config(tmp_path, models):
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     save_generator(tmp_path / "checkpoint", build_generator(settings, seed=0))
     return ServingConfig(
+        compilation="none",
         checkpoint=tmp_path / "checkpoint",
         model=ModelVersion(name="lia", version="7"),
         home=tmp_path / "serving",
