@@ -207,8 +207,6 @@ class FaceMetricSettings(Settings):
 
     detector: Path
     """Directory with the face detector's ONNX file."""
-    compilation: Compilation
-    """inductor compiles the networks at start, cuda-graphs also records them (CUDA); minutes of warm-up."""
     models: Path
     """Directory with dlib's landmark and identity networks."""
     min_score: Unit
