@@ -54,14 +54,17 @@ def flow_warp(
     # The mask's tanh goes unused: a slice of channels is not dense, and took five times as long.
     where = grid.to(exact) + torch.tanh(flow.to(exact))[:, :2].permute(0, 2, 3, 1)
     mask = torch.sigmoid(flow[:, 2:3])
+    channels_last = x.stride(1) == 1 and x.shape[1] > 1
     # grid_sample walks memory channel by channel, several times slower where channels lie side by side.
-    if x.device.type == "cpu" and x.stride(1) == feature.stride(1) == 1:
+    if x.device.type == "cpu" and channels_last and feature.stride(1) == 1:
         warped = _gather(feature, where, mask).to(x.dtype)
         return warped, torch.addcmul(warped, x, (1 - mask).to(x.dtype))
     sampled = functional.grid_sample(
         feature.to(exact), where, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     warped = sampled.to(x.dtype) * mask.to(x.dtype)
+    if channels_last:
+        warped = warped.contiguous(memory_format=torch.channels_last)
     return warped, warped + x * (1 - mask).to(x.dtype)
 
 

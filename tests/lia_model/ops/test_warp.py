@@ -72,3 +72,10 @@ def test_one_feature_may_serve_a_whole_batch():
         flow, feature, x = in_channels_last(flow, feature, x)
         got = flow_warp(flow, feature.expand(3, -1, -1, -1), x, identity_grid(8))
     torch.testing.assert_close(got, wanted)
+
+
+def test_the_layout_is_that_of_what_is_blended_over():
+    flow, feature, x = torch.zeros(1, 3, 8, 8), torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
+    (x,) = in_channels_last(x)
+    for y in flow_warp(flow, feature, x, identity_grid(8)):
+        assert y.is_contiguous(memory_format=torch.channels_last)
