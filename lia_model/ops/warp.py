@@ -79,7 +79,8 @@ def _gather(
     corners = torch.stack((first, first + 1), dim=-1)
     shares = torch.stack((1 - part, part), dim=-1)
     shares = shares.masked_fill((corners < 0) | (corners > side - 1), 0)
-    corners = corners.clamp(0, side - 1).int()
+    # Clamped as integers: what is not a number would otherwise point outside.
+    corners = corners.int().clamp(0, side - 1)
     share_x, share_y = shares.unbind(-2)
     column, row = corners.unbind(-2)
     row = row * side

@@ -79,3 +79,12 @@ def test_the_layout_is_that_of_what_is_blended_over():
     (x,) = in_channels_last(x)
     for y in flow_warp(flow, feature, x, identity_grid(8)):
         assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_flow_that_is_not_a_number_gives_what_is_not_a_number():
+    flow, feature, x = in_channels_last(torch.zeros(1, 3, 8, 8), *torch.randn(2, 1, 4, 8, 8))
+    with torch.no_grad():
+        flow[0, 0, 2, 3] = torch.nan
+        warped, _ = flow_warp(flow, feature, x, identity_grid(8))
+    assert warped[0, :, 2, 3].isnan().all()
+    assert warped.isnan().sum() == 4
