@@ -346,6 +346,18 @@ def export_checkpoint(
     typer.echo(run_export(directory, output))
 
 
+@app.command("export-onnx")
+def export_onnx(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for encoder.onnx and painter.onnx.")],
+    model: Model = DEFAULT_MODEL,
+) -> None:
+    """Write a model as ONNX graphs for other runtimes, checked against the module."""
+    _environment()
+    from pipelines.interchange import run_export_onnx
+
+    typer.echo(run_export_onnx(model, output))
+
+
 @app.command()
 def serve(
     host: Annotated[

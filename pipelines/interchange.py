@@ -1,4 +1,4 @@
-"""`lia import-checkpoint` and `lia export-checkpoint`: published LIA checkpoints in and out."""
+"""`lia import-checkpoint`, `export-checkpoint` and `export-onnx`: other systems' formats in and out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 from lia_model import registry
-from lia_model.checkpoint import read_config
+from lia_model.checkpoint import load_generator, read_config
+from lia_model.onnx_export import ENCODER, PAINTER, export_onnx
 from lia_model.published import ImportReport, export_checkpoint, import_checkpoint
 from pipelines.environment import Environment
 
@@ -58,6 +59,17 @@ def run_export(directory: Path, output: Path) -> str:
     """
     export_checkpoint(directory, output)
     return f"{output}: {read_config(directory).network.size_px} px, in the published format"
+
+
+def run_export_onnx(model: str, output: Path) -> str:
+    """Write a model as ONNX graphs.
+
+    Raises:
+        ValueError: there is no such model, or the packages for it are not installed.
+    """
+    generator = load_generator(registry.resolve(model).directory)
+    export_onnx(generator, output)
+    return f"{output}: {ENCODER} and {PAINTER}, {generator.settings.size_px} px, checked against the module"
 
 
 def _digest(file: Path) -> str:
