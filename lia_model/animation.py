@@ -63,6 +63,8 @@ class AnimationRequest:
     """Show source, driving clip as the model sees it, and result next to each other."""
     convert: bool = True
     """Make images upright 8-bit RGB where they are not; False refuses them."""
+    hardware: bool = False
+    """Decode and encode video on the GPU."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def animate_file(
         StoppedError: `should_stop` said so; nothing was written.
     """
     _check(request, cropper)
-    footage = open_footage(request.source, request.convert)
-    driving = open_driving(request.driving, animator, request.convert)
+    footage = open_footage(request.source, request.convert, request.hardware)
+    driving = open_driving(request.driving, animator, request.convert, request.hardware)
     _warn(request, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
     progress(0, led_by.num_frames)
@@ -122,7 +124,7 @@ def animate_file(
     ) as pictures:
         sample = next(pictures)
         size = (sample.shape[1], sample.shape[0])
-        with VideoWriter(request.output, led_by.fps, size, led_by.sound) as video:
+        with VideoWriter(request.output, led_by.fps, size, led_by.sound, request.hardware) as video:
             for picture in chain([sample], pictures):
                 video.write(picture)
                 done += 1

@@ -110,7 +110,7 @@ class Driving:
             yield cut(image, self.square, size_px)
 
 
-def open_driving(path: Path, animator: Animator, convert: bool) -> Driving:
+def open_driving(path: Path, animator: Animator, convert: bool, hardware: bool = False) -> Driving:
     """Open what gives the motion.
 
     Raises:
@@ -120,7 +120,7 @@ def open_driving(path: Path, animator: Animator, convert: bool) -> Driving:
         template = read_template(path, animator.fingerprint)
         count, framing = len(template.weights), template.framing
         return Driving(path.name, count, template.fps, template.is_still, None, template, None, framing)
-    footage = open_footage(path, convert)
+    footage = open_footage(path, convert, hardware)
     return Driving(
         path.name, footage.num_frames, footage.fps, footage.is_still, footage, None, square=None, framing=None
     )

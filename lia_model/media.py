@@ -70,6 +70,8 @@ class Footage:
     """As the header says; only decoding tells."""
     convert: bool
     """Whether an image that is not upright 8-bit RGB is made so, or refused."""
+    hardware: bool = False
+    """Whether a video is decoded on the GPU."""
 
     @property
     def sound(self) -> Path | None:
@@ -86,7 +88,7 @@ class Footage:
             yield _read_image(self.path, self.convert)
             return
         try:
-            for frame in decode(self.path):
+            for frame in decode(self.path, hardware=self.hardware):
                 yield frame.image
         except UnreadableVideo as error:
             raise UnreadableMediaError(str(error)) from error
@@ -96,12 +98,13 @@ class Footage:
         return next(self.frames())
 
 
-def open_footage(path: Path, convert: bool = True) -> Footage:
+def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Footage:
     """Open the file and decode its first picture.
 
     Args:
         path: an image or a video, whatever its name.
         convert: make an image upright 8-bit RGB where it is not; False refuses it.
+        hardware: decode a video on the GPU.
 
     Raises:
         UnreadableMediaError: it holds no picture that can be decoded, one with a side under 32 px, or
@@ -117,7 +120,7 @@ def open_footage(path: Path, convert: bool = True) -> Footage:
         except UnreadableVideo as error:
             raise UnreadableMediaError(str(error)) from error
         height, width = info.height_px, info.width_px
-        footage = Footage(path, False, info.fps, info.num_frames, convert)
+        footage = Footage(path, False, info.fps, info.num_frames, convert, hardware)
     else:
         is_empty = path.stat().st_size == 0
         what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"

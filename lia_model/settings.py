@@ -268,3 +268,5 @@ class ServeSettings(Settings):
     """Directory with the face detector's ONNX file."""
     compilation: Compilation
     """inductor compiles the networks at start, cuda-graphs also records them (CUDA); minutes of warm-up."""
+    hardware_video: bool
+    """Decode and encode video on an NVIDIA GPU."""

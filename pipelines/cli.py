@@ -249,6 +249,9 @@ def animate(
         Literal["none", "inductor", "cuda-graphs"],
         typer.Option(help="Compile the networks first: minutes, then faster frames; cuda-graphs needs CUDA."),
     ] = "none",
+    hardware_video: Annotated[
+        bool, typer.Option("--hardware-video", help="Decode and encode video on an NVIDIA GPU.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
@@ -269,6 +272,7 @@ def animate(
         paste_back=paste_back,
         side_by_side=side_by_side,
         convert=convert,
+        hardware=hardware_video,
     )
     means = Means(model, device, precision, compilation, crop)
     result = run_animate(params, environment, request, means)

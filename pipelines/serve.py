@@ -91,6 +91,7 @@ def make_config(params: Params, environment: Environment, model: str) -> Serving
         batch_size=params.serve.batch_size,
         num_threads=params.serve.num_threads,
         compilation=params.serve.compilation,
+        hardware_video=params.serve.hardware_video,
         detector=detector,
         min_score=detect.min_score,
         pad_px=detect.pad_px,

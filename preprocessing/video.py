@@ -14,6 +14,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.codec import Codec, CodecContext
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
@@ -25,6 +27,8 @@ from PIL import ImageOps
 logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
+X264 = ("libx264", {"crf": "18", "preset": "medium"})
+NVENC = ("h264_nvenc", {"rc": "vbr", "cq": "19", "preset": "p5"})
 COPIED_AUDIO = ("aac", "mp3", "ac3", "opus")
 _EXIF_ORIENTATION = 0x0112
 _PNG_DEPTH_AT = 24
@@ -34,6 +38,16 @@ _DEEP_MODES = ("I",)
 
 class UnreadableVideo(ValueError):
     """The file holds no video that can be decoded."""
+
+
+class NoVideoHardware(ValueError):
+    """The GPU was asked for, and there is none that does it."""
+
+    def __init__(self, task: str, error: Exception) -> None:
+        super().__init__(
+            f"hardware {task} of video was asked for, but no NVIDIA GPU here does it ({error}); "
+            "leave it to the CPU, or install the driver's video libraries"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,24 +124,26 @@ def decoded_duration_s(path: Path) -> float:
     return end_s
 
 
-def decode(path: Path, fps: Fraction | int | None = None) -> Iterator[Frame]:
+def decode(path: Path, fps: Fraction | int | None = None, hardware: bool = False) -> Iterator[Frame]:
     """Yield the upright frames, one at a time.
 
     Args:
         path: any video file.
         fps: constant rate to resample to by presentation time: output frame n shows what is on screen in the
             middle of its own interval, (n + 1/2) / fps. None yields every frame as stored, with its own time.
+        hardware: decode on the GPU (NVDEC).
 
     Raises:
         UnreadableVideo: the file is not a video, or breaks off.
+        NoVideoHardware: no GPU here decodes it.
     """
     if fps is None:
-        for shown in _frames(path):
+        for shown in _frames(path, hardware=hardware):
             yield Frame(_upright_rgb(shown.frame), float(shown.start))
         return
     count = 0
     last: VideoFrame | None = None
-    for shown in _frames(path):
+    for shown in _frames(path, hardware=hardware):
         image: Image | None = None
         while (count + Fraction(1, 2)) / fps < shown.end:
             image = _upright_rgb(shown.frame) if image is None else image
@@ -212,10 +228,16 @@ class VideoWriter:
         audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to
             AAC where not; sound beyond the video's end is left out. None, or a file without sound, gives a
             silent video.
+        hardware: encode on the GPU (NVENC), for which NoVideoHardware is raised where there is none.
     """
 
     def __init__(
-        self, path: Path, fps: Fraction, size: tuple[int, int], audio_from: Path | None = None
+        self,
+        path: Path,
+        fps: Fraction,
+        size: tuple[int, int],
+        audio_from: Path | None = None,
+        hardware: bool = False,
     ) -> None:
         """Set up; nothing is written before the context is entered."""
         self._path = path
@@ -223,13 +245,17 @@ class VideoWriter:
         self._fps = Fraction(fps)
         self._size = size
         self._audio_from = audio_from
+        self._hardware = hardware
         self._count = 0
 
     def __enter__(self) -> "VideoWriter":
         """Open the temporary file."""
+        if self._hardware:
+            _require_encoder()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._output = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
-        stream = self._output.add_stream("libx264", rate=self._fps, options={"crf": "18", "preset": "medium"})
+        codec, options = NVENC if self._hardware else X264
+        stream = self._output.add_stream(codec, rate=self._fps, options=options)
         stream.width, stream.height = (side + side % 2 for side in self._size)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / self._fps
@@ -345,9 +371,9 @@ class _Shown(NamedTuple):
     end: Fraction
 
 
-def _frames(path: Path, stop_at_error: bool = False) -> Iterator[_Shown]:
+def _frames(path: Path, stop_at_error: bool = False, hardware: bool = False) -> Iterator[_Shown]:
     """Yield decoded frames with their intervals; a frame lasts until the next one starts."""
-    with _open(path) as container:
+    with _open(path, hardware) as container:
         stream = _video_stream(container, path)
         time_base = stream.time_base or Fraction(1, 1000)
         usual = 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
@@ -375,12 +401,32 @@ def _frames(path: Path, stop_at_error: bool = False) -> Iterator[_Shown]:
         yield _Shown(waiting[0], waiting[1], waiting[1] + lasts)
 
 
-def _open(path: Path) -> InputContainer:
+def _open(path: Path, hardware: bool = False) -> InputContainer:
     try:
-        return av.open(str(path))
+        return av.open(str(path), hwaccel=_decoder() if hardware else None)
     except (FFmpegError, OSError) as error:
         reason = "there is no such file" if not path.is_file() else "it is not a video"
         raise _unreadable(path, reason) from error
+
+
+def _decoder() -> HWAccel:
+    try:
+        accelerator = HWAccel(device_type="cuda", allow_software_fallback=False)
+        accelerator.create(Codec("h264", "r"))
+    except (FFmpegError, RuntimeError, ValueError) as error:
+        raise NoVideoHardware("decoding", error) from error
+    return accelerator
+
+
+def _require_encoder() -> None:
+    """Encode one black frame to nowhere: whether NVENC works shows only then."""
+    try:
+        encoder = CodecContext.create(NVENC[0], "w")
+        encoder.width = encoder.height = 256
+        encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
+        encoder.open()
+    except (FFmpegError, ValueError) as error:
+        raise NoVideoHardware("encoding", error) from error
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -52,6 +52,8 @@ class ServingConfig(BaseModel):
     """CPU threads of the replica that animates."""
     compilation: Compilation
     """How the networks are compiled at start."""
+    hardware_video: bool
+    """Decode and encode video on an NVIDIA GPU."""
     detector: Path
     """Folder of the face detector."""
     min_score: float
@@ -80,7 +82,9 @@ class AnimationWorker:
             animator.warm_up(config.batch_size)
         detector = FaceDetector(config.detector, config.min_score, config.pad_px)
         cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
-        self._worker = Worker(JobStore(config.jobs), animator, cropper, config.batch_size)
+        self._worker = Worker(
+            JobStore(config.jobs), animator, cropper, config.batch_size, config.hardware_video
+        )
         self._worker.start()
 
     def check_health(self) -> None:

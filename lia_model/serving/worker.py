@@ -31,12 +31,20 @@ RENEWALS_A_LEASE = 4
 class Worker:
     """Animates the jobs of one store with one model, in its own thread."""
 
-    def __init__(self, jobs: JobStore, animator: Animator, cropper: FaceCropper, batch_size: int) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        animator: Animator,
+        cropper: FaceCropper,
+        batch_size: int,
+        hardware_video: bool = False,
+    ) -> None:
         """Hand in the parts; `start` begins the work."""
         self._jobs = jobs
         self._animator = animator
         self._cropper = cropper
         self._batch_size = batch_size
+        self._hardware_video = hardware_video
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="animations", daemon=True)
 
@@ -86,7 +94,12 @@ class Worker:
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
         request = AnimationRequest(
-            job.order.source, job.order.driving, produced, job.order.mode, self._batch_size
+            job.order.source,
+            job.order.driving,
+            produced,
+            job.order.mode,
+            self._batch_size,
+            hardware=self._hardware_video,
         )
         noted_s = -REPORT_S
 

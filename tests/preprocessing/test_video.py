@@ -1,5 +1,6 @@
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from preprocessing.video import (
+    NoVideoHardware,
     UnreadableVideo,
     VideoWriter,
     decode,
@@ -245,3 +247,16 @@ def test_plain_images_are_taken_as_they_are(tmp_path, mode):
     exif[0x0112] = 1
     Image.new(mode, (50, 40), 1).save(tmp_path / "i.png", exif=exif)
     assert read_image(tmp_path / "i.png", convert=False).shape == (40, 50, 3)
+
+
+def test_a_machine_without_an_nvidia_gpu_says_so(tmp_path, samples):
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has one")
+    with pytest.raises(NoVideoHardware, match="hardware decoding of video was asked for, but no NVIDIA GPU"):
+        next(decode(samples / "single_face.mp4", hardware=True))
+    with (
+        pytest.raises(NoVideoHardware, match="hardware encoding of video was asked for"),
+        VideoWriter(tmp_path / "out.mp4", Fraction(25), (64, 64), hardware=True),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
