@@ -38,6 +38,9 @@ from preprocessing.video import VideoWriter
 
 logger = logging.getLogger(__name__)
 
+NUM_PICTURES_AHEAD = 4
+"""Finished pictures that wait for the encoder; whole photographs are large."""
+
 
 @dataclass(frozen=True)
 class AnimationRequest:
@@ -120,7 +123,7 @@ def animate_file(
     done = 0
     # The model computes in a thread of its own while this one encodes; a third one decodes.
     with closing(
-        ahead(_compose(animator, source, subjects, moments, request), request.batch_size)
+        ahead(_compose(animator, source, subjects, moments, request), NUM_PICTURES_AHEAD)
     ) as pictures:
         sample = next(pictures)
         size = (sample.shape[1], sample.shape[0])

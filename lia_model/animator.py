@@ -31,6 +31,8 @@ from lia_model.settings import Compilation, Precision
 
 Mode = Literal["relative", "absolute"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# On a CPU a large batch only means large buffers, whose memory the system must give and take each time.
+CPU_BATCH_PIXELS = 2 * 256**2
 COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
 
 logger = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ class Animator:
             driving: frames of the video that gives the motion, likewise cropped.
             mode: `relative` adds the motion since the first driving frame to the source's own pose;
                 `absolute` takes the driving pose itself.
-            batch_size: driving frames a forward pass.
+            batch_size: driving frames a forward pass; a CPU takes fewer of large ones.
         """
         motion = self.motion_weights(driving, batch_size)
         start = None
@@ -137,6 +139,7 @@ class Animator:
         self, driving: Iterable[UInt8[np.ndarray, "H W 3"]], batch_size: int = 16
     ) -> Iterator[Float32[np.ndarray, " K"]]:
         """Yield how far each driving frame stands along each direction."""
+        batch_size = self._usable_batch(batch_size)
         frames = iter(driving)
         while chunk := list(islice(frames, batch_size)):
             yield from self._weigh(self._full(chunk, batch_size))[: len(chunk)]
@@ -156,6 +159,7 @@ class Animator:
             start: weights that the motion is counted from, for relative motion; None for absolute.
             batch_size: frames a forward pass.
         """
+        batch_size = self._usable_batch(batch_size)
         if isinstance(source, np.ndarray) and source.ndim == 3:
             portrait = self._encode([source])
             weights = iter(motion)
@@ -167,6 +171,11 @@ class Animator:
             yield from self._move(
                 self._encode([image for _, image in some]), np.stack([weights for weights, _ in some]), start
             )
+
+    def _usable_batch(self, batch_size: int) -> int:
+        if self.device.type != "cpu":
+            return batch_size
+        return min(batch_size, max(1, CPU_BATCH_PIXELS // self.size_px**2))
 
     def _full(self, chunk: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
         """Repeat the last item where compiled code would be compiled again for a smaller batch."""

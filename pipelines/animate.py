@@ -12,6 +12,7 @@ from lia_model.motion_template import MotionTemplate, write_template
 from lia_model.settings import Compilation, Precision
 from pipelines.environment import Environment
 from pipelines.params import Params
+from pipelines.progress import progress
 from preprocessing.detect import FaceDetector
 
 
@@ -44,7 +45,9 @@ def run_animate(
     animator = _animator(means)
     if means.compilation != "none":
         animator.warm_up(request.batch_size)
-    return animate_file(animator, _cropper(params, environment, means), request)
+    cropper = _cropper(params, environment, means)
+    with progress("frames") as tell:
+        return animate_file(animator, cropper, request, tell)
 
 
 def run_extract(
