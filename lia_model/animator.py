@@ -31,8 +31,8 @@ from lia_model.settings import Compilation, Precision
 
 Mode = Literal["relative", "absolute"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# On a CPU a large batch only means large buffers, whose memory the system must give and take each time.
-CPU_BATCH_PIXELS = 2 * 256**2
+# A CPU gains nothing by larger batches, which take memory.
+CPU_BATCH_PIXELS = 4 * 256**2
 COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lia_model.allocator import keep_freed_memory
 from lia_model.animation import AnimationRequest, AnimationResult, animate_file
 from lia_model.animator import Animator
 from lia_model.driving import extract_motion
@@ -98,6 +99,7 @@ def _require_files(*paths: Path) -> None:
 
 
 def _animator(means: Means) -> Animator:
+    keep_freed_memory()
     return Animator.load(means.model, means.device, means.precision, means.compilation)
 
 

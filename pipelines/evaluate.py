@@ -80,6 +80,7 @@ def run_evaluate(
         ValueError: there is no checkpoint, no held-out clip, no file with LPIPS's weights, no such baseline,
             or the shards do not hold the list.
     """
+    keep_freed_memory()
     settings = absolute(params.evaluate, environment.root)
     provenance = read_config(environment.checkpoints / "final").provenance
     reader = PairReader(environment.shards)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
+from lia_model.allocator import keep_freed_memory
 from lia_model.animator import Animator
 from lia_model.framing import FaceCropper
 from lia_model.serving.api import ApiLimits, build_api
@@ -76,6 +77,7 @@ class AnimationWorker:
 
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, then begin."""
+        keep_freed_memory()
         torch.set_num_threads(config.num_threads)
         animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
         if config.compilation != "none":

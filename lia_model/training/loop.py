@@ -20,6 +20,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoint import save_generator
 from lia_model.data import PairLoader, ShardedClips, to_bytes
 from lia_model.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
@@ -195,6 +196,7 @@ def train_directory(directory: Path) -> Path:
     """Train on `directory` in this process, resuming; return the released generator's checkpoint."""
     settings = TrainSettings.model_validate_json((directory / "train.json").read_text())
     device = torch.device("cuda" if settings.use_gpu else "cpu")
+    keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
     clips = ShardedClips(directory / "shards", "train")
     state = new_state(settings, clips.size_px, device)

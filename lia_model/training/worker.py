@@ -23,6 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoint import save_generator
 from lia_model.data import ShardedClips
 from lia_model.registry import Run
@@ -88,6 +89,7 @@ def fit(work: Fit) -> Path:
 def _train_worker(config: dict[str, Any]) -> None:
     work: Fit = config["work"]
     settings = work.settings
+    keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
     context = ray.train.get_context()
     clips = ShardedClips(work.shards, "train")
