@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each candidate")
     parser.add_argument("--quick", action="store_true", help="256 px and batch 1 alone, nothing compiled")
+    parser.add_argument(
+        "--no-compiled", action="store_true", help="leave out torch.compile, which takes minutes"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     options = parser.parse_args()
@@ -43,13 +46,14 @@ def main() -> None:
     machine = describe_machine(device)
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
     print(f"\n{'':<58}{'ours ms':>10}  {'others, times ours':<40}", flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    stem = options.output / f"{device.type}-{datetime.now(UTC):%Y-%m-%d-%H%M}"
     rows = []
     for row in measure(options, device):
         rows.append(row)
         print(as_line(row), flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
-    stem = options.output / f"{device.type}-{datetime.now(UTC):%Y-%m-%d-%H%M}"
-    write(stem, machine, rows)
+        # After each: a run that is cut short leaves what it has measured.
+        write(stem, machine, rows)
     print(f"\nwritten: {stem}.json, {stem}.png")
 
 
@@ -83,8 +87,9 @@ def model_cases(options: argparse.Namespace, precisions: list[str], on_gpu: bool
     else:
         shapes = [(256, 1), (256, 4), (256, 16), (512, 1), (512, 4), (512, 16)]
         shapes = shapes if on_gpu else shapes[:-1]
+    with_compiled = not (options.quick or options.no_compiled)
     return [
-        model.Case(size_px, batch_size, precision, options.rounds, not options.quick and batch_size == 1)
+        model.Case(size_px, batch_size, precision, options.rounds, with_compiled and batch_size == 1)
         for precision in precisions
         for size_px, batch_size in shapes
     ]

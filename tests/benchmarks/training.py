@@ -55,14 +55,9 @@ def _ours(
 ) -> Callable[[], object]:
     device = source.device
     generator, discriminator, optimizers = _networks(device)
-    players = Players(
-        generator.to(memory_format=torch.channels_last),
-        discriminator.to(memory_format=torch.channels_last),
-        *optimizers,
-    )
+    players = Players(generator, discriminator, *optimizers)
     dtype = DTYPES[precision]
     autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-    source, driving = (x.contiguous(memory_format=torch.channels_last) for x in (source, driving))
     return lambda: training_step(
         players, source, driving, step=0, losses=LOSSES, perceptual=perceptual, autocast=autocast
     )
