@@ -19,6 +19,7 @@ import numpy as np
 from prefect import flow, get_run_logger, task
 
 from lia_model import registry
+from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoint import read_config
 from lia_model.data import read_manifest
 from lia_model.evaluation.pairs import (
