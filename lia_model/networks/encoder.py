@@ -15,6 +15,7 @@ from lia_model.networks.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     ResidualBlock,
+    laid_out,
     num_channels,
     octaves,
 )
@@ -46,7 +47,7 @@ class Encoder(nn.Module):
                 f"got images of {image.shape[-1]}x{image.shape[-2]} px; this network takes "
                 f"{self.size_px}x{self.size_px} px alone: resize them, or use Animator, which does"
             )
-        features = [self.from_rgb(image)]
+        features = [self.from_rgb(laid_out(image))]
         for block in self.blocks:
             features.append(block(features[-1]))
         code = self.to_code(features.pop()).flatten(1)

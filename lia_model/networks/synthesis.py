@@ -13,7 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lia_model.networks.layers import ConvAct, EqualizedLinear, ScaledLayer, num_channels, octaves
+from lia_model.networks.layers import (
+    ConvAct,
+    EqualizedLinear,
+    ScaledLayer,
+    laid_out,
+    num_channels,
+    octaves,
+)
 from lia_model.ops.modulated_conv2d import energy, modulated_conv2d
 from lia_model.ops.upfirdn2d import upsample
 from lia_model.ops.warp import flow_warp, identity_grid
@@ -146,7 +153,7 @@ class Synthesis(nn.Module):
 
     def forward(self, code: Float[Tensor, "B D"], features: list[Tensor]) -> Float[Tensor, "B 3 S S"]:
         """Return the image in [-1, 1], not clamped; `features` are the encoder's, sides 8, 16, … S."""
-        x = self.conv(self.constant.expand(code.shape[0], -1, -1, -1), code)
+        x = self.conv(laid_out(self.constant.expand(code.shape[0], -1, -1, -1)), code)
         flow = rgb = None
         for block, feature in zip(self.blocks, features, strict=True):
             x, flow, rgb = block(x, code, feature, flow, rgb)
