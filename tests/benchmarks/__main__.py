@@ -171,7 +171,7 @@ def write(stem: Path, machine: dict[str, str], rows: list[Row]) -> None:
 
 
 def draw(path: Path, machine: dict[str, str], rows: list[Row]) -> None:
-    """Draw milliseconds a frame as bars, on a logarithmic axis."""
+    """Draw milliseconds a frame as bars."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -180,7 +180,7 @@ def draw(path: Path, machine: dict[str, str], rows: list[Row]) -> None:
     if not rows:
         return
     figure = Figure(figsize=(9, 1.2 + 0.75 * len(rows)), layout="constrained")
-    axes = figure.add_subplot(xscale="log", xlabel="milliseconds a frame (median; less is better)")
+    axes = figure.add_subplot(xlabel="milliseconds a frame (median; less is better)")
     colors = {
         "floor": "#bbbbbb",
         "model alone": "#bbbbbb",
