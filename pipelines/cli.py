@@ -58,7 +58,8 @@ Convert = Annotated[
     bool, typer.Option("--convert", help="Convert images with alpha, 16 bits, CMYK or EXIF rotation.")
 ]
 Arithmetic = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision", help="Arithmetic of the networks.")
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Arithmetic of the networks; auto is bf16 where native, else fp32."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU if there is one.")]
 

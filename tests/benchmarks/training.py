@@ -11,26 +11,15 @@ from torch.optim import Optimizer
 from lia_model.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.perceptual import PerceptualLoss, build_features
-from lia_model.settings import LossSettings, OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Players, training_step
 from tests.benchmarks.model import DTYPES, published_network
 from tests.benchmarks.published_formulation import PublishedDiscriminator, PublishedFormulation
 from tests.benchmarks.timing import Row, by_turns
+from tests.published_losses import LOSSES
 
 SIZE_PX = 256
-LOSSES = LossSettings.model_validate(
-    {
-        "l1_weight": 1.0,
-        "perceptual": {"backbone": "vgg16", "weights": "none", "weight": 10.0, "every_steps": 1},
-        "adversarial": {
-            "weight": 1.0,
-            "start_step": 0,
-            "every_steps": 1,
-            "r1": {"weight": 0.0, "every_turns": 16},
-        },
-    }
-)
 
 
 def measure(

@@ -1,6 +1,5 @@
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -249,9 +248,9 @@ def test_plain_images_are_taken_as_they_are(tmp_path, mode):
     assert read_image(tmp_path / "i.png", convert=False).shape == (40, 50, 3)
 
 
-def test_a_machine_without_an_nvidia_gpu_says_so(tmp_path, samples):
-    if Path("/dev/nvidia0").exists():
-        pytest.skip("this machine has one")
+def test_a_machine_without_an_nvidia_gpu_says_so(tmp_path, samples, monkeypatch):
+    # The driver shows none, also where there is one.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(NoVideoHardware, match="hardware decoding of video was asked for, but no NVIDIA GPU"):
         next(decode(samples / "single_face.mp4", hardware=True))
     with (

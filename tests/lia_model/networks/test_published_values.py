@@ -5,29 +5,16 @@ import pytest
 import torch
 
 from lia_model.perceptual import downscale
-from lia_model.settings import LossSettings, OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Players, training_step
 from tests.lia_model.networks import published_recipe as recipe
+from tests.published_losses import LOSSES
 
 VALUE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 5e-7}
 IMAGE_TOLERANCE = {torch.float32: 2e-2, torch.float64: 1e-6}
 IMAGE_MEAN_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-6}
 NO_AUTOCAST = torch.autocast("cpu", torch.bfloat16, enabled=False)
-# The table was made without the perceptual term.
-PUBLISHED_LOSSES = LossSettings.model_validate(
-    {
-        "l1_weight": 1.0,
-        "perceptual": {"backbone": "vgg19", "weights": "none", "weight": 10.0, "every_steps": 1},
-        "adversarial": {
-            "weight": 1.0,
-            "start_step": 0,
-            "every_steps": 1,
-            "r1": {"weight": 0.0, "every_turns": 16},
-        },
-    }
-)
-
 small_and_published = pytest.mark.parametrize("size_px", [64, pytest.param(256, marks=pytest.mark.slow)])
 both_precisions = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fp32", "float64"])
 
@@ -111,9 +98,10 @@ def test_training_takes_the_published_steps(dtype, num_steps, loss_tolerance, no
     players = Players(generator, discriminator, *build_optimizers(generator, discriminator, rates))
     images = [recipe.image(tag, 4, 64, dtype) for tag in ("source", "driving")]
     steps = []
+    # The table was made without the perceptual term.
     for step in range(num_steps):
         values = training_step(
-            players, *images, step=step, losses=PUBLISHED_LOSSES, perceptual=None, autocast=NO_AUTOCAST
+            players, *images, step=step, losses=LOSSES, perceptual=None, autocast=NO_AUTOCAST
         )
         # An update leaves its gradients where they were.
         norms = gradient_norm(generator), gradient_norm(discriminator)
