@@ -52,7 +52,7 @@ class _Painter(nn.Module):
         return self.synthesis(code + weights @ self.directions.T, list(features))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def export_onnx(generator: Generator, directory: Path) -> None:
     """Write both graphs to `directory`, if they compute what the generator computes.
 
@@ -67,7 +67,7 @@ def export_onnx(generator: Generator, directory: Path) -> None:
     size_px = generator.settings.size_px
     images = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0)) * 2 - 1
     encoder, painter = _Encoder(generator).eval(), _Painter(generator).eval()
-    code, weights, *features = encoder(images)
+    code, weights, *features = (output.contiguous() for output in encoder(images))
     names = [f"feature_{feature.shape[-1]}" for feature in features]
 
     def write(folder: Path) -> None:
@@ -96,7 +96,9 @@ def _export(
     batch = torch.export.Dim("batch", min=1, max=1024)
     free = tuple({0: batch} for _ in inputs)
     shapes = (free[0], free[1], free[2:]) if len(inputs) > 1 else free
-    with warnings.catch_warnings():
+    # With gradients on, the networks keep the plain layout: ONNX has none of the gathering that channels_last
+    # is sampled by.
+    with torch.enable_grad(), warnings.catch_warnings():
         # The exporter's own libraries warn about each other.
         warnings.simplefilter("ignore")
         torch.onnx.export(
