@@ -44,7 +44,9 @@ def bias_act(
         from lia_model.ops.kernels.bias_act import bias_act as fused
 
         return fused(x, bias, scale, gain)
-    return _reference(x, bias, scale, gain, out=x if overwrite and not torch.is_grad_enabled() else None)
+    # The compiler plans its own memory, and refuses an output that is not contiguous.
+    in_place = overwrite and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return _reference(x, bias, scale, gain, out=x if in_place else None)
 
 
 def conv_act(
