@@ -17,7 +17,7 @@ from torch.nn import functional
 from lia_model.networks.encoder import MotionHead
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import EqualizedLinear, fold_scales
-from lia_model.networks.synthesis import SynthesisBlock
+from lia_model.networks.synthesis import ModulatedProjection, SynthesisBlock
 
 
 class InferenceModel(nn.Module):
@@ -89,9 +89,9 @@ def fold_head(head: MotionHead) -> tuple[Float[Tensor, "K D"], Float[Tensor, " K
 
 
 def _convert_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
-    """Convert what convolves and activates; linear layers and the sums of flow and colour stay exact."""
+    """Convert what convolves and activates; linear layers, flow and the sums of colour stay exact."""
     for layer in network.modules():
-        if isinstance(layer, EqualizedLinear | SynthesisBlock):
+        if isinstance(layer, EqualizedLinear | ModulatedProjection | SynthesisBlock):
             continue
         for parameter in layer.parameters(recurse=False):
             parameter.data = parameter.data.to(dtype)

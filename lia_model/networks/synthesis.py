@@ -21,7 +21,7 @@ from lia_model.networks.layers import (
     num_channels,
     octaves,
 )
-from lia_model.ops.modulated_conv2d import energy, modulated_conv2d
+from lia_model.ops.modulated_conv2d import energy, modulated_conv2d, modulated_projection
 from lia_model.ops.upfirdn2d import upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 from lia_model.settings import NetworkSettings
@@ -39,14 +39,12 @@ class ModulatedConv2d(ScaledLayer):
         kernel_px: int,
         latent_dim: int,
         *,
-        demodulate: bool = True,
         upsample: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel_px, kernel_px))
         self.style = EqualizedLinear(latent_dim, num_in, bias=1.0)
         self.scale = 1 / math.sqrt(num_in * kernel_px**2)
-        self.demodulate = demodulate
         self.upsample = upsample
         self.register_buffer("energy", None, persistent=False)
 
@@ -59,7 +57,7 @@ class ModulatedConv2d(ScaledLayer):
             self.scaled_weight(),
             self.style(code),
             bias,
-            demodulate=self.demodulate if self.energy is None else self.energy,
+            demodulate=True if self.energy is None else self.energy,
             upsample=self.upsample,
         )
 
@@ -69,10 +67,24 @@ class ModulatedConv2d(ScaledLayer):
         A transposed convolution copies weights of another layout every time.
         """
         super().fold()
-        self.energy = energy(self.weight) if self.demodulate else None
+        self.energy = energy(self.weight)
         if self.upsample:
             swapped = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
             self.weight.data = swapped.transpose(0, 1)
+
+
+class ModulatedProjection(ScaledLayer):
+    """Modulated 1×1 convolution without demodulation; its result is float32 at least."""
+
+    def __init__(self, num_in: int, num_out: int, latent_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in, 1, 1))
+        self.style = EqualizedLinear(latent_dim, num_in, bias=1.0)
+        self.scale = 1 / math.sqrt(num_in)
+
+    def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R R"]:
+        """Project every pixel under the style of `code`."""
+        return modulated_projection(x, self.scaled_weight(), self.style(code))
 
 
 class StyledConv(nn.Module):
@@ -97,7 +109,7 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.up = StyledConv(num_in, num_out, latent_dim, upsample=True)
         self.conv = StyledConv(num_out, num_out, latent_dim)
-        self.to_flow = ModulatedConv2d(num_out, 3, 1, latent_dim, demodulate=False)
+        self.to_flow = ModulatedProjection(num_out, 3, latent_dim)
         self.flow_bias = nn.Parameter(torch.zeros(3))
         self.to_rgb = ConvAct(num_out, 3, 1)
         self.rgb_bias = nn.Parameter(torch.zeros(3))

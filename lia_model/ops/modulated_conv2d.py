@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lia_model.ops.bias_act import bias_act
-from lia_model.ops.dispatch import Impl
+from lia_model.ops.bias_act import GAIN, bias_act, conv_act
+from lia_model.ops.dispatch import Impl, takes_fused
 from lia_model.ops.upfirdn2d import blur
 
 EPSILON = 1e-8
@@ -52,15 +52,59 @@ def modulated_conv2d(
     if _in_half(x):
         weight, style, factor = _within_half(weight, style)
         scale = factor if scale is None else scale * factor
+    elif _has_fewer_weights(x, weight) and not takes_fused("bias_act", x, impl):
+        return _convolve_one(x, weight, style, bias, scale, upsample)
     y = x * style.to(x.dtype)[:, :, None, None]
-    if upsample:
-        y = functional.conv_transpose2d(y, weight.to(x.dtype).transpose(0, 1), stride=2)
-        y = blur(y, (1, 1), gain=4.0, impl=impl)
-    else:
-        y = functional.conv2d(y, weight.to(x.dtype), padding=weight.shape[-1] // 2)
+    y = _convolve(y, weight.to(x.dtype), upsample, impl)
     if bias is not None:
         return bias_act(y, bias, scale, overwrite=True, impl=impl)
     return y if scale is None else y * scale.to(y.dtype)[:, :, None, None]
+
+
+def _convolve(y: Tensor, weight: Tensor, upsample: bool, impl: Impl) -> Tensor:
+    if upsample:
+        y = functional.conv_transpose2d(y, weight.transpose(0, 1), stride=2)
+        return blur(y, (1, 1), gain=4.0, impl=impl)
+    return functional.conv2d(y, weight, padding=weight.shape[-1] // 2)
+
+
+def _has_fewer_weights(x: Tensor, weight: Tensor) -> bool:
+    """Tell whether `x` is a single image of more numbers than `weight`, in inference."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return x.shape[0] == 1 and x.numel() > weight.numel()
+
+
+def _convolve_one(
+    x: Tensor, weight: Tensor, style: Tensor, bias: Tensor | None, scale: Tensor | None, upsample: bool
+) -> Tensor:
+    """Convolve a single image: its weights are scaled, and no pass over the image is left but activation."""
+    each = weight * style[0, :, None, None]
+    if scale is not None:
+        each = each * scale[0, :, None, None, None]
+    if bias is None:
+        return _convolve(x, each.to(x.dtype), upsample, "reference")
+    each, bias = (each * GAIN).to(x.dtype), bias * GAIN
+    if not upsample:
+        return conv_act(x, each, bias.to(x.dtype), padding_px=weight.shape[-1] // 2, impl="reference")
+    y = _convolve(x, each, upsample, "reference")
+    return bias_act(y, bias, gain=1.0, overwrite=True, impl="reference")
+
+
+def modulated_projection(
+    x: Float[Tensor, "B I H W"], weight: Float[Tensor, "O I 1 1"], style: Float[Tensor, "B I"]
+) -> Float[Tensor, "B O H W"]:
+    """Return the modulated 1×1 convolution without demodulation, in float32 at least, channels_last.
+
+    Its few weights are scaled by the style, rather than `x`, which is large. Where `x` is float16, whose range
+    is small, it computes in float32.
+    """
+    exact = torch.promote_types(style.dtype, torch.float32)
+    each = weight.flatten(1).to(exact) * style.to(exact)[:, None]
+    rows = x.flatten(2).transpose(1, 2).to(exact if _in_half(x) else x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        rows = rows @ each.to(rows.dtype).transpose(1, 2)
+    return rows.to(exact).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def energy(weight: Float[Tensor, "O I k k"]) -> Float[Tensor, "O I"]:

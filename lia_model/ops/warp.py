@@ -73,26 +73,34 @@ def _gather(
 ) -> Float[Tensor, "B C R R"]:
     """Sample as grid_sample does, times `mask`: each pixel is a weighted sum of four rows of C channels."""
     batch, channels, side, _ = feature.shape
+    last = side - 1
     pixel = ((where + 1) * side - 1) / 2
     first = pixel.floor()
     part = pixel - first
-    corners = torch.stack((first, first + 1), dim=-1)
-    shares = torch.stack((1 - part, part), dim=-1)
-    shares = shares.masked_fill((corners < 0) | (corners > side - 1), 0)
+    column, row = first.int().unbind(-1)
+    right, below = part.unbind(-1)
+    masked = mask[:, 0]
+    shares_x = ((1 - right) * _inside(column, last), right * _inside(column + 1, last))
+    shares_y = ((1 - below) * masked * _inside(row, last), below * masked * _inside(row + 1, last))
     # Clamped as integers: what is not a number would otherwise point outside.
-    corners = corners.int().clamp(0, side - 1)
-    share_x, share_y = shares.unbind(-2)
-    column, row = corners.unbind(-2)
-    row = row * side
+    columns = (column.clamp(0, last), (column + 1).clamp(0, last))
+    rows = (row.clamp(0, last) * side, (row + 1).clamp(0, last) * side)
     if feature.stride(0) == 0:
         feature = feature[:1]
     elif batch > 1:
-        row = row + (torch.arange(batch, dtype=torch.int32, device=row.device) * side**2).view(-1, 1, 1, 1)
-    share_y = share_y * mask.permute(0, 2, 3, 1)
-    rows = functional.embedding_bag(
-        (row[..., :, None] + column[..., None, :]).view(-1, 4),
+        image = (torch.arange(batch, dtype=torch.int32, device=row.device) * side**2).view(-1, 1, 1)
+        rows = (rows[0] + image, rows[1] + image)
+    # Whole planes, woven together once: a loop over four neighbours in memory is not vectorised.
+    corners = torch.stack([y + x for y in rows for x in columns], dim=-1)
+    shares = torch.stack([y * x for y in shares_y for x in shares_x], dim=-1)
+    sampled = functional.embedding_bag(
+        corners.view(-1, 4),
         feature.permute(0, 2, 3, 1).reshape(-1, channels),
-        per_sample_weights=(share_y[..., :, None] * share_x[..., None, :]).view(-1, 4).to(feature.dtype),
+        per_sample_weights=shares.view(-1, 4).to(feature.dtype),
         mode="sum",
     )
-    return rows.view(batch, side, side, channels).permute(0, 3, 1, 2)
+    return sampled.view(batch, side, side, channels).permute(0, 3, 1, 2)
+
+
+def _inside(index: Tensor, last: int) -> Tensor:
+    return (index >= 0) & (index <= last)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from lia_model.animation import AnimationRequest, animate_file
 from lia_model.animator import Animator
 from lia_model.data import to_bytes, to_float
 from lia_model.inference import InferenceModel
-from lia_model.networks.build import build_generator
-from lia_model.networks.generator import Generator
 from preprocessing.video import VideoWriter, decode, read_image
-from tests.benchmarks.model import DTYPES, published_network
+from tests.benchmarks.apart import Apart
+from tests.benchmarks.model import DTYPES, calmed_generator
 from tests.benchmarks.published_formulation import PublishedFormulation
 from tests.benchmarks.timing import Row, by_turns
 from tests.puppets import draw_identity, draw_motion, render, render_clip
@@ -30,20 +30,21 @@ def measure(
     size_px: int, num_frames: int, precision: str, num_rounds: int, device: torch.device
 ) -> Iterator[Row]:
     """Time the animation of a puppet's photo by a puppet's video, both of the network's size."""
-    generator = build_generator(published_network(size_px), 0).eval().to(device)
-    generator.synthesis.calm(0.05, 2.0)
+    generator = calmed_generator(size_px).to(device)
     animator = Animator(generator, str(device), precision)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         _write_inputs(folder, size_px, num_frames)
         request = AnimationRequest(folder / "source.png", folder / "driving.mp4", folder / "ours.mp4")
         frames = to_float(np.stack([frame.image for frame in decode(request.driving)])).to(device)
         source = to_float(read_image(request.source)[None]).to(device)
         model = InferenceModel(generator, DTYPES[precision]).to(device)
+        published = Apart(build_published, request, size_px, str(device))
+        stack.callback(published.close)
         candidates = {
             "ours": lambda: animate_file(animator, None, request),
             "model alone": lambda: _model_alone(model, source, frames),
-            "published": lambda: _published(generator, request, precision, device),
+            "published": published,
         }
         seconds = by_turns(candidates, num_rounds, device)
     per_frame = {name: [each / num_frames for each in times] for name, times in seconds.items()}
@@ -68,17 +69,18 @@ def _model_alone(model: InferenceModel, source: torch.Tensor, frames: torch.Tens
         model(chunk, code, features, offset)
 
 
-@torch.no_grad()
-def _published(generator: Generator, request: AnimationRequest, precision: str, device: torch.device) -> None:
-    """Decode all, animate one frame after the other, encode all: nothing overlaps, nothing is kept."""
-    plain = PublishedFormulation(generator)
-    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
-    source = to_float(read_image(request.source)[None]).to(device)
-    frames = [to_float(frame.image[None]).to(device) for frame in decode(request.driving)]
-    with autocast:
+def build_published(request: AnimationRequest, size_px: int, device: str) -> Callable[[], object]:
+    """Return a function that decodes all, animates frame by frame in fp32, and encodes all."""
+    plain = PublishedFormulation(calmed_generator(size_px).to(device))
+
+    @torch.no_grad()
+    def run() -> None:
+        source = to_float(read_image(request.source)[None]).to(device)
+        frames = [to_float(frame.image[None]).to(device) for frame in decode(request.driving)]
         start = plain.weights(plain.encode(frames[0])[0])
-        results = [plain(source, frame, start).float() for frame in frames]
-    size = (frames[0].shape[-1], frames[0].shape[-1])
-    with VideoWriter(request.output.with_name("published.mp4"), FPS, size) as video:
-        for result in results:
-            video.write(to_bytes(result)[0])
+        results = [plain(source, frame, start) for frame in frames]
+        with VideoWriter(request.output.with_name("published.mp4"), FPS, (size_px, size_px)) as video:
+            for result in results:
+                video.write(to_bytes(result)[0])
+
+    return run

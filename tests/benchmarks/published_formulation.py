@@ -20,7 +20,7 @@ from torch.nn import functional
 from lia_model.networks.discriminator import Discriminator, minibatch_deviation
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import ConvAct, EqualizedLinear, ResidualBlock
-from lia_model.networks.synthesis import ModulatedConv2d, StyledConv, SynthesisBlock
+from lia_model.networks.synthesis import ModulatedConv2d, ModulatedProjection, StyledConv, SynthesisBlock
 from lia_model.ops.upfirdn2d import fir_kernel
 
 SLOPE = 0.2
@@ -67,16 +67,17 @@ def residual_block(block: ResidualBlock, x: Tensor) -> Tensor:
     return (main + side) / math.sqrt(2)
 
 
-def modulated_conv(layer: ModulatedConv2d, x: Tensor, code: Tensor) -> Tensor:
+def modulated_conv(layer: ModulatedConv2d | ModulatedProjection, x: Tensor, code: Tensor) -> Tensor:
     """Give every sample its own weights and convolve all samples as groups of one image."""
     batch, num_in, height, width = x.shape
     num_out, _, size, _ = layer.weight.shape
     style = linear(layer.style, code).view(batch, 1, num_in, 1, 1)
     weight = unscaled(layer.weight) * layer.weight[None] * style
-    if layer.demodulate:
+    is_projection = isinstance(layer, ModulatedProjection)
+    if not is_projection:
         weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + EPSILON).rsqrt()
     image = x.reshape(1, batch * num_in, height, width)
-    if layer.upsample:
+    if not is_projection and layer.upsample:
         weight = weight.transpose(1, 2).reshape(batch * num_in, num_out, size, size)
         y = functional.conv_transpose2d(image, weight, stride=2, groups=batch)
         return filtered(y.view(batch, num_out, *y.shape[-2:]), 1, 1, gain=4.0)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
+WARM_UP_RUNS = 6
+WARM_UP_S = 10.0
+
 
 @dataclass(frozen=True)
 class Row:
@@ -33,17 +36,31 @@ class Row:
 def by_turns(
     candidates: dict[str, Callable[[], object]], num_rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Return the seconds of each candidate in each round, after one round that is not counted."""
+    """Return the seconds of each candidate in each round, after runs that are not counted."""
+    for run in candidates.values():
+        _warm_up(run, device)
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(num_rounds + 1):
+    for _ in range(num_rounds):
         for name, run in candidates.items():
-            _wait(device)
-            start = time.perf_counter()
-            run()
-            _wait(device)
-            if number:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_time(run, device))
     return seconds
+
+
+def _warm_up(run: Callable[[], object], device: torch.device) -> None:
+    """Run until memory has settled, which takes a few runs; once where a run takes long."""
+    spent = 0.0
+    for _ in range(WARM_UP_RUNS):
+        spent += _time(run, device)
+        if spent > WARM_UP_S:
+            return
+
+
+def _time(run: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lia_model.ops.modulated_conv2d import energy, modulated_conv2d
+from lia_model.ops.modulated_conv2d import energy, modulated_conv2d, modulated_projection
 from lia_model.ops.upfirdn2d import fir_kernel
 
 
@@ -32,6 +32,37 @@ def test_scaling_the_input_equals_scaling_each_samples_weights(kernel_px, upsamp
     style = torch.randn(3, 5, dtype=torch.float64)
     got = modulated_conv2d(x, weight, style, demodulate=demodulate, upsample=upsample)
     torch.testing.assert_close(got, published(x, weight, style, demodulate, upsample))
+
+
+@pytest.mark.parametrize("upsample", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_a_single_image_without_gradient_gives_what_it_gives_in_a_batch(upsample, with_bias, demodulate):
+    x = torch.randn(2, 5, 12, 12, dtype=torch.float64)
+    weight = torch.randn(4, 5, 3, 3, dtype=torch.float64)
+    style = torch.randn(2, 5, dtype=torch.float64)
+    bias = torch.randn(4, dtype=torch.float64) if with_bias else None
+    with torch.no_grad():
+        both = modulated_conv2d(x, weight, style, bias, demodulate=demodulate, upsample=upsample)
+        one = modulated_conv2d(x[:1], weight, style[:1], bias, demodulate=demodulate, upsample=upsample)
+    assert x[0].numel() > weight.numel()
+    torch.testing.assert_close(one, both[:1])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_projection_is_the_modulated_convolution_of_one_pixel(memory_format):
+    x = torch.randn(2, 6, 5, 7, dtype=torch.float64).contiguous(memory_format=memory_format)
+    weight, style = torch.randn(3, 6, 1, 1, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
+    got = modulated_projection(x, weight, style)
+    torch.testing.assert_close(got, published(x, weight, style, demodulate=False, upsample=False))
+
+
+def test_a_projection_of_loud_half_precision_is_finite_and_float32():
+    x, weight, style = torch.randn(2, 6, 5, 5), torch.randn(3, 6, 1, 1), torch.randn(2, 6) * 1e5
+    got = modulated_projection(x.half(), weight, style)
+    assert got.dtype == torch.float32
+    wanted = modulated_projection(x, weight, style)
+    torch.testing.assert_close(got, wanted, atol=5e-3 * wanted.abs().max().item(), rtol=0)
 
 
 def test_a_known_energy_saves_its_computation_and_changes_nothing():
