@@ -96,8 +96,8 @@ def modulated_projection(
 ) -> Float[Tensor, "B O H W"]:
     """Return the modulated 1×1 convolution without demodulation, in float32 at least, channels_last.
 
-    Its few weights are scaled by the style, rather than `x`, which is large. Where `x` is float16, whose range
-    is small, it computes in float32.
+    Its few weights are scaled by the style, rather than `x`, which is large. Where `x` is float16, whose
+    range is small, it computes in float32.
     """
     exact = torch.promote_types(style.dtype, torch.float32)
     each = weight.flatten(1).to(exact) * style.to(exact)[:, None]
