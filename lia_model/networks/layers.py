@@ -29,8 +29,19 @@ def octaves(size_px: int) -> list[int]:
 
 
 def laid_out(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """Return `x` in channels_last where no gradient is recorded: faster then, and its sums round less."""
-    return x if torch.is_grad_enabled() else x.contiguous(memory_format=torch.channels_last)
+    """Return `x` in the layout in which sums round least where no gradient is recorded.
+
+    That is channels_last, but not on a CPU with AVX512, where it makes a latent code's error six times as
+    large: a pixel of the published values was 2.1e-2 off with it and 0.8e-2 without. `InferenceModel`, which
+    is to be fast, takes channels_last everywhere.
+    """
+    if torch.is_grad_enabled():
+        return x
+    # The compiler cannot ask for the processor; what it makes rounds in its own way.
+    on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_cpu and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class ScaledLayer(nn.Module):
