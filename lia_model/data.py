@@ -11,12 +11,13 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from lia_model.augmentation import apply_change, draw_change
@@ -147,13 +148,20 @@ class PairSampler:
 
     def _pair(self, number: int) -> tuple[int, int, int]:
         epoch, position = divmod(number, len(self.num_frames))
-        order = np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(
-            len(self.num_frames)
-        )
-        clip = int(order[position])
+        clip = int(visiting_order(self.seed, epoch, len(self.num_frames))[position])
         draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[1, 0, 0, 0]))
         source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)
         return clip, int(source), int(driving)
+
+
+# A batch may reach from one epoch into the next; drawing an order anew for each pair would cost a million
+# clips a pair.
+@lru_cache(maxsize=2)
+def visiting_order(seed: int, epoch: int, num_clips: int) -> Int64[np.ndarray, " N"]:
+    """Return the order in which an epoch visits the clips."""
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_clips)
+    order.flags.writeable = False
+    return order
 
 
 class PairLoader:
@@ -176,9 +184,12 @@ class PairLoader:
     def batch(self, step: int) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
         """Decode the batch of `step`."""
         pairs = self._sampler.pairs(step)
-        source = np.stack([self._clips.frame(clip, frame) for clip, frame, _ in pairs])
-        driving = np.stack([self._clips.frame(clip, frame) for clip, _, frame in pairs])
-        images = torch.stack((to_float(source), to_float(driving)), dim=1)
+        size_px = self._clips.size_px
+        frames = np.empty((len(pairs), 2, size_px, size_px, 3), np.uint8)
+        for place, (clip, source, driving) in enumerate(pairs):
+            frames[place, 0] = self._clips.frame(clip, source)
+            frames[place, 1] = self._clips.frame(clip, driving)
+        images = to_float(frames.reshape(-1, size_px, size_px, 3)).unflatten(0, (-1, 2))
         if self._augmentation is not None:
             numbers = self._sampler.numbers(step)
             for images_of_pair, number in zip(images, numbers, strict=True):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes, to_float
+from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes, to_float, visiting_order
 from tests.lia_model.shards_on_disk import write_shards
 
 
@@ -52,6 +52,16 @@ def test_pairs_are_two_different_frames_of_one_clip():
     for clip, source, driving in sampler.pairs(0):
         assert source != driving
         assert max(source, driving) < (2, 3, 9)[clip]
+
+
+def test_the_order_of_an_epoch_is_drawn_once_however_many_pairs_need_it():
+    visiting_order.cache_clear()
+    sampler = PairSampler((5,) * 1000, seed=3, rank=0, num_ranks=1, batch_size=100)
+    pairs = [pair for step in range(20) for pair in sampler.pairs(step)]
+    assert visiting_order.cache_info().misses == 2
+    assert sorted(clip for clip, _, _ in pairs[:1000]) == list(range(1000))
+    with pytest.raises(ValueError, match="read-only"):
+        visiting_order(3, 0, 1000)[0] = 1
 
 
 def test_every_epoch_sees_every_clip_once_whatever_the_number_of_ranks():

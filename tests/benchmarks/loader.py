@@ -1,0 +1,66 @@
+"""The loader of training pairs against the bare decoding of the same frames, on one thread."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lia_model.data import PairLoader, PairSampler, ShardedClips, decode_jpeg, visiting_order
+from tests.benchmarks.timing import Row, by_turns
+from tests.lia_model.shards_on_disk import write_shards
+from tests.puppets import draw_identity, draw_motion, render_clip
+
+SIZE_PX, NUM_CLIPS, NUM_FRAMES, BATCH_SIZE, NUM_STEPS = 256, 24, 12, 8, 8
+MANY_CLIPS = 100_000
+
+
+def measure(num_rounds: int) -> Iterator[Row]:
+    """Time batches of pairs at 256 px, and tell how well the order is shuffled."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            yield _pairs(Path(name) / "shards", num_rounds)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pairs(shards: Path, num_rounds: int) -> Row:
+    rng = np.random.default_rng(0)
+    clips = [render_clip(draw_identity(rng), draw_motion(rng, NUM_FRAMES), SIZE_PX) for _ in range(NUM_CLIPS)]
+    write_shards(shards, {"train": clips}, SIZE_PX)
+    stored = ShardedClips(shards, "train")
+    loader = PairLoader(stored, seed=0, rank=0, num_ranks=1, batch_size=BATCH_SIZE)
+    sampler = PairSampler((NUM_FRAMES,) * NUM_CLIPS, 0, 0, 1, BATCH_SIZE)
+    wanted = [
+        (clip, frame) for step in range(NUM_STEPS) for clip, *both in sampler.pairs(step) for frame in both
+    ]
+    files = [stored.frame_bytes(clip, frame) for clip, frame in wanted]
+    seconds = by_turns(
+        {
+            "ours": lambda: [loader.batch(step) for step in range(NUM_STEPS)],
+            "bare decoding": lambda: [decode_jpeg(data) for data in files],
+            "bare reading": lambda: [stored.frame_bytes(clip, frame) for clip, frame in wanted],
+        },
+        num_rounds,
+        torch.device("cpu"),
+    )
+    per_pair = {name: [each / len(wanted) * 2 for each in times] for name, times in seconds.items()}
+    row = Row("loader", f"{SIZE_PX} px, a pair, one thread", per_pair)
+    facts = [
+        f"{1000 / row.median_ms('ours'):.0f} pairs/s a core",
+        f"{100 * row.ratio('bare decoding'):.0f} % of the bare decode rate",
+        f"{np.mean([len(data) for data in files]) / 1000:.0f} kB a frame",
+        f"order of {MANY_CLIPS} clips: correlation of neighbours {_neighbour_correlation():+.4f}",
+    ]
+    return Row(row.section, row.name, row.seconds, "; ".join(facts))
+
+
+def _neighbour_correlation() -> float:
+    """Return the correlation between the numbers of clips visited one after the other; 0 is shuffled well."""
+    order = visiting_order(0, 0, MANY_CLIPS)
+    return float(np.corrcoef(order[:-1], order[1:])[0, 1])
