@@ -30,6 +30,8 @@ app = typer.Typer(
 
 motion = typer.Typer(help="Motion files: a driving clip's motion without the clip.", no_args_is_help=True)
 app.add_typer(motion, name="motion")
+sources = typer.Typer(help="The list of sources, data/sources.csv.", no_args_is_help=True)
+app.add_typer(sources, name="sources")
 
 _OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
 
@@ -299,6 +301,23 @@ def motion_extract(
     means = Means(model, device, precision, "none", crop)
     template = run_extract(params, environment, driving, output, means, convert)
     typer.echo(f"{output}: {len(template.weights)} frames at {float(template.fps):.3f} fps")
+
+
+@sources.command("import")
+def sources_import(
+    file: Annotated[Path, typer.Argument(help="The published list.")],
+    format_name: Annotated[Literal["fomm-csv"], typer.Option("--format", help="How it is written.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The list to write; replaced.")],
+    fix_split: Annotated[
+        bool, typer.Option("--fix-split", help="Move people and videos of both splits to test.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a published list of sources into ours; say what was repeated, cut off or in both splits."""
+    from pipelines import sources as module
+
+    report = module.import_list(file, format_name, output, fix_split)
+    typer.echo(report.model_dump_json(indent=1) if as_json else module.as_lines(report))
 
 
 @app.command()

@@ -1,0 +1,84 @@
+"""`lia sources import`: a published list of sources into our own, with a report of what was wrong with it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from preprocessing.importers.fomm import read_fomm
+from preprocessing.importers.imported import put_in_order, write_list
+from preprocessing.sources import read_sources
+
+Format = Literal["fomm-csv"]
+READERS = {"fomm-csv": read_fomm}
+
+
+class Report(BaseModel):
+    """What came of an import."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    output: Path
+    """The list that was written."""
+    num_rows: int
+    """Its rows."""
+    splits: dict[str, int]
+    """Of them, how many in each split."""
+    duplicates: list[int]
+    """Lines left out, since an earlier one says the same."""
+    clamped: list[int]
+    """Lines whose box was cut off at the frame's edge."""
+    fixed_leaks: list[str]
+    """People and videos that were in both splits and are in test now."""
+
+
+def import_list(file: Path, format_name: Format, output: Path, fix_split: bool) -> Report:
+    """Convert a published list; nothing is written where something is wrong.
+
+    Raises:
+        ValueError: the file is missing or bad, or its splits share people or videos and `fix_split` is off.
+    """
+    if not file.is_file():
+        raise ValueError(f"got no file at {file}; a published list of sources is needed; give its path")
+    imported = put_in_order(READERS[format_name](file), fix_split)
+    if imported.leaks and not fix_split:
+        raise ValueError(
+            f"got {len(imported.leaks)} people or videos in both train and test, such as "
+            f"{imported.leaks[0]}; splits must share none; --fix-split moves them to test"
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    candidate = output.with_name(f".{output.name}.imported")
+    try:
+        write_list(candidate, imported.rows)
+        # Our own reader is the judge, before anything that was there is replaced.
+        rows = read_sources(candidate)
+        candidate.replace(output)
+    finally:
+        candidate.unlink(missing_ok=True)
+    splits = {split: sum(row.split == split for row in rows) for split in ("train", "test")}
+    return Report(
+        output=output,
+        num_rows=len(rows),
+        splits=splits,
+        duplicates=imported.duplicates,
+        clamped=imported.clamped,
+        fixed_leaks=imported.leaks,
+    )
+
+
+def as_lines(report: Report) -> str:
+    """Lay the report out for a terminal."""
+    counts = ", ".join(f"{count} {split}" for split, count in report.splits.items())
+    lines = [
+        f"{report.output}: {report.num_rows} rows, {counts}",
+        f"duplicates left out: {_lines(report.duplicates)}",
+        f"boxes cut off at the frame's edge: {_lines(report.clamped)}",
+        f"in both splits, now in test: {', '.join(report.fixed_leaks) or 'none'}",
+    ]
+    return "\n".join(lines)
+
+
+def _lines(numbers: list[int]) -> str:
+    if not numbers:
+        return "none"
+    return f"{len(numbers)} (lines {', '.join(str(number) for number in numbers)})"
