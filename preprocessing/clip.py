@@ -1,44 +1,53 @@
 """One source's life from raw video to prepared clips: the room's table of contents, to be read first.
 
-`process_source` is the table of contents. `process_isolated` runs it in a process of its own (`python -m
-preprocessing.clip`), so that a video that crashes its decoder costs one source.
+`process_source` is the table of contents. It runs in a worker process (`python -m preprocessing.clip`), so that a
+video that crashes its decoder costs one source. What it found stays: sightings in data/tracks, cut clips in
+data/clips. So other thresholds need no decoding, other crops no detecting, and a killed run resumes.
 """
 
+import errno
 import hashlib
 import io
 import logging
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from PIL import Image as PillowImage
 from pydantic import BaseModel, ConfigDict
 
-from preprocessing import isolation
+from preprocessing.analysis import Detector, FixedBox, Recognizer, analyse
 from preprocessing.boxes import Box, scale_box, union
-from preprocessing.crop import Image, crop_box, cut
-from preprocessing.detect import Face, FaceDetector, models_sha256, require_models
-from preprocessing.ledger import ClipRow, count_clips
+from preprocessing.crop import RULES_BY_FACE, crop_box, cut, known_box
+from preprocessing.detect import RECOGNITION_DISTANCE, FaceDetector, models_sha256, require_models
+from preprocessing.duplicates import clip_hash
+from preprocessing.detections import Detections, read_detections, write_detections
+from preprocessing.identity import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
+from preprocessing.ledger import ClipRow
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
-from preprocessing.quality import judge
+from preprocessing.people import Person, number_people
+from preprocessing.quality import Scores, judge, score
 from preprocessing.sample import Clip, PreparedClip
-from preprocessing.scenes import CutDetector
 from preprocessing.settings import ShardsSettings
-from preprocessing.sources import Source, Split
-from preprocessing.track import Detections, Tube, associate, divide
-from preprocessing.video import Frame, UnreadableVideo, decode
+from preprocessing.sources import Source
+from preprocessing.track import Track, Tracker, Tube, associate, divide, part_of
+from preprocessing.video import Frame, Image, UnreadableVideo, decode
+from preprocessing.worker import serve
 
 logger = logging.getLogger(__name__)
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when this code gives other clips for the same settings: finished work is then not reused."""
 TRAIN_SHARE = 0.75
 """Where a source with split `by_time` is divided."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FOLLOW_IOU = 0.3
+FOLLOW_NUM_FRAMES = 25
+"""How faces are followed while it is chosen whom to embed; apart from the settings, so that these may change."""
 
 
 class Job(BaseModel):
@@ -48,29 +57,48 @@ class Job(BaseModel):
 
     source: Source
     """The row of the list."""
-    split: Split
-    """Its assigned split; never auto."""
     video: Path
     """The raw file."""
     video_sha256: str
     """Its hash."""
-    models: Path
-    """Folder of the face detector."""
+    root: Path
+    """Folder that the settings' paths are relative to."""
     settings: ShardsSettings
     """All rules."""
     tracks: Path
-    """Folder in which detections are kept, so that other thresholds and crops need no new detection."""
-    work: Path
-    """Folder in which prepared clips wait for the shards."""
+    """Folder in which sightings are kept."""
+    clips: Path
+    """Folder in which cut clips are kept."""
 
     @property
     def folder(self) -> Path:
-        """Return where this job's prepared clips lie."""
-        return self.work / self.source.row_key
+        """Return where this job's clips lie."""
+        return self.clips / self.source.row_key
+
+    @property
+    def models(self) -> Path:
+        """Return the folder of the face detector."""
+        return self.root / self.settings.detect.models
+
+    @property
+    def finds_faces(self) -> bool:
+        """Return whether the crop follows faces."""
+        return self.settings.crop.rule in RULES_BY_FACE
+
+
+class CutRecord(BaseModel):
+    """What lies in a clip's file of frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    fingerprint: str
+    """Hash of everything the frames depend on."""
+    frame_bytes: list[int]
+    """Length of each."""
 
 
 class Result(BaseModel):
-    """What came of one source."""
+    """What came of one source; splits and people across sources are decided when all are known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -80,6 +108,10 @@ class Result(BaseModel):
     """An outcome for every candidate, or one for the source."""
     prepared: list[PreparedClip]
     """The kept clips."""
+    people: list[Person]
+    """Who was seen, numbered as in the rows; nobody where faces are not told apart."""
+    stops: bool = False
+    """Whether it failed in a way that every other source would too: the disk is full."""
 
 
 @dataclass(frozen=True)
@@ -88,73 +120,73 @@ class _Candidate:
 
     tube: Tube
     key: str
-    split: Literal["train", "test"]
+    track: int
+    person: int | None
+    split: str | None
+    """Where a source that is divided by time puts it; None where that is decided later."""
     follows: str | None
-    square: Box | Filtered
-
-
-def process_sources(work: list[Job], num_parallel: int, say: Callable[..., None]) -> list[Result]:
-    """Return the results in the jobs' order; `say` gets a format and its arguments, once a source."""
-    with ThreadPoolExecutor(num_parallel) as pool:
-        futures = {pool.submit(process_isolated, job): job for job in work}
-        for num_done, future in enumerate(as_completed(futures), 1):
-            words = ", ".join(
-                f"{count} {word}" for word, count in count_clips(future.result().rows).items() if count
-            )
-            say("%d/%d %s: %s", num_done, len(work), futures[future].source.url, words)
-        return [future.result() for future in futures]
-
-
-def process_isolated(job: Job) -> Result:
-    """Process the source in a process of its own, or return the finished result of an earlier run."""
-    finished = job.folder / "result.json"
-    fingerprint = _fingerprint(job)
-    if finished.is_file():
-        result = Result.model_validate_json(finished.read_text())
-        if result.fingerprint == fingerprint:
-            return result
-    try:
-        answer = isolation.run_isolated(__name__, job.model_dump_json(), timeout_s=None)
-    except isolation.ChildFailed as error:
-        row = _source_row(job, Failed(f"processing {error}", retryable=True))
-        return Result(fingerprint=fingerprint, rows=[row], prepared=[])
-    return Result.model_validate_json(answer)
+    box: Box | Filtered
+    scores: Scores
+    outcome: Outcome
 
 
 def process_source(job: Job) -> Result:
-    """Turn one source into prepared clips in `job.folder` and rows for the ledger; a bad source is a row."""
-    require_models(job.models)
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
+    """Turn one source into clips in `job.folder` and rows for the ledger; a bad source is a row."""
     try:
-        detections = _detections(job)
-        candidates = _candidates(job, detections)
-        outcomes = {candidate.key: _judge(job, candidate) for candidate in candidates}
-        kept = [candidate for candidate in candidates if outcomes[candidate.key] == Kept()]
-        prepared = _cut_all(job, detections, kept)
-        rows = [_clip_row(job, candidate, outcomes[candidate.key]) for candidate in candidates]
-        rows = rows or [_source_row(job, Filtered("no_face"))]
+        detections = _stored_detections(job) or _detect(job)
+        candidates, people = _candidates(job, detections)
+        _cut(job, [candidate for candidate in candidates if not is_cut(job, candidate)])
+        return _finish(job, detections, candidates, people)
     except UnreadableVideo as error:
-        rows, prepared = [_source_row(job, Failed(str(error), retryable=False))], []
+        return failed(job, Failed(str(error), retryable=False))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return failed(job, Failed(str(error), retryable=True), stops=True)
         # The clip's boundary, the one place where anything is caught: one bad video must not end the run.
         logger.warning("%s failed", job.source.url, exc_info=True)
-        rows, prepared = [_source_row(job, Failed(f"{type(error).__name__}: {error}", retryable=True))], []
-    result = Result(fingerprint=_fingerprint(job), rows=rows, prepared=prepared)
-    if not any(row.retryable for row in rows):
-        (job.folder / "result.json").write_text(result.model_dump_json())
-    return result
+        return failed(job, Failed(f"{type(error).__name__}: {error}", retryable=True))
 
 
-def _fingerprint(job: Job) -> str:
+def process_stored(job: Job) -> Result | None:
+    """Return the result where it needs nothing but what is stored, so no worker; None where pixels are needed."""
+    finished = job.folder / "result.json"
+    if finished.is_file():
+        result = Result.model_validate_json(finished.read_text())
+        if result.fingerprint == fingerprint(job):
+            return result
+    detections = _stored_detections(job)
+    if detections is None:
+        return None
+    candidates, people = _candidates(job, detections)
+    if not all(is_cut(job, candidate) for candidate in candidates):
+        return None
+    return _finish(job, detections, candidates, people)
+
+
+def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
+    """Return the result of a source that could not be processed, and remove its clips."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    rows = [_source_row(job, failure)]
+    return Result(fingerprint=fingerprint(job), rows=rows, prepared=[], people=[], stops=stops)
+
+
+def fingerprint(job: Job) -> str:
+    """Return the hash of everything a source's result depends on."""
     rules = job.settings.model_dump_json(
-        exclude={"num_parallel": True, "shard_bytes": True, "detect": {"models"}}
+        exclude={
+            "num_parallel": True,
+            "shard_bytes": True,
+            "test_fraction": True,
+            "seed": True,
+            "detect": {"models"},
+            "identity": {"models", "across_sources"},
+            "quality": {"max_duplicate_distance"},
+        }
     )
-    parts = (str(RECIPE_VERSION), job.source.model_dump_json(), job.split, job.video_sha256, rules)
-    return hashlib.sha256("\n".join((*parts, models_sha256(job.models))).encode()).hexdigest()
+    return _hash(RECIPE_VERSION, job.source.model_dump_json(), job.video_sha256, rules, _networks(job))
 
 
-def _part_frames(job: Job) -> Iterator[tuple[int, Frame]]:
+def part_frames(job: Job) -> Iterator[tuple[int, Frame]]:
     """Yield the source's frames at the clips' rate within start_s and end_s, with their numbers."""
     start_s, end_s = job.source.start_s or 0.0, job.source.end_s
     for number, frame in enumerate(decode(job.video, job.settings.fps)):
@@ -164,141 +196,205 @@ def _part_frames(job: Job) -> Iterator[tuple[int, Frame]]:
             yield number, frame
 
 
-def _detections(job: Job) -> Detections:
-    """Return the faces of the source, from an earlier run where nothing that they depend on has changed."""
-    path = job.tracks / f"{job.source.row_key}.npz"
+def is_cut(job: Job, candidate: _Candidate) -> bool:
+    """Return whether the candidate needs no cutting any more, or never did."""
+    return candidate.outcome != Kept() or _sizes(job, candidate) is not None
+
+
+def _detections_fingerprint(job: Job) -> str:
     settings = job.settings
-    parts = (RECIPE_VERSION, job.video_sha256, models_sha256(job.models), settings.fps)
     rules = settings.detect.model_dump_json(exclude={"models"})
-    fingerprint = hashlib.sha256(f"{parts} {rules}".encode()).hexdigest()
-    stored = _read_detections(path, fingerprint)
-    if stored is not None:
-        return stored
-    detector = FaceDetector(job.models, settings.detect.min_score, settings.detect.pad_px)
-    detections = detect_faces(_part_frames(job), detector, settings.detect.every_num_frames)
-    _write_detections(path, fingerprint, detections)
+    if not job.finds_faces:
+        rules = f"{settings.crop.rule} {settings.detect.every_num_frames} {job.source.bbox} {job.source.bbox_size}"
+    return _hash(RECIPE_VERSION, job.video_sha256, settings.fps, rules, _networks(job))
+
+
+def _networks(job: Job) -> list[str]:
+    if not job.finds_faces:
+        return []
+    dlib = job.settings.identity.models
+    return [models_sha256(job.models), *([] if dlib is None else [_file_sha256(job.root / dlib / EMBEDDING_FILE)])]
+
+
+def _stored_detections(job: Job) -> Detections | None:
+    return read_detections(job.tracks / f"{job.source.row_key}.npz", _detections_fingerprint(job))
+
+
+def _detect(job: Job) -> Detections:
+    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, _max_distance(job))
+    detector, recognizer = _eyes(job)
+    detections = analyse(part_frames(job), detector, recognizer, job.settings.detect, tracker)
+    write_detections(job.tracks / f"{job.source.row_key}.npz", _detections_fingerprint(job), detections)
     return detections
 
 
-def detect_faces(
-    frames: Iterator[tuple[int, Frame]], detector: FaceDetector, every_num_frames: int
-) -> Detections:
-    """Find the faces in every k-th frame, in the last one, and on both sides of a scene cut.
-
-    Raises:
-        UnreadableVideo: there are no frames.
-    """
-    analysed: dict[int, list[Face]] = {}
-    cuts: list[int] = []
-    scenes = CutDetector()
-    first: int | None = None
-    last: tuple[int, Image] | None = None
-    for number, frame in frames:
-        first = number if first is None else first
-        if scenes.is_cut(frame.image):
-            cuts.append(number)
-            if last is not None and last[0] not in analysed:
-                analysed[last[0]] = detector.detect(last[1])
-        if (number - first) % every_num_frames == 0 or number in cuts[-1:]:
-            analysed[number] = detector.detect(frame.image)
-        last = number, frame.image
-    if first is None or last is None:
-        raise UnreadableVideo("got no frame between start_s and end_s; times inside the video are needed")
-    if last[0] not in analysed:
-        analysed[last[0]] = detector.detect(last[1])
-    height, width = last[1].shape[:2]
-    return Detections(
-        first_frame=first,
-        num_frames=last[0] - first + 1,
-        frame_size=(width, height),
-        frames=sorted(analysed),
-        faces=[analysed[number] for number in sorted(analysed)],
-        cuts=cuts,
-    )
+def _eyes(job: Job) -> tuple[Detector, Recognizer | None]:
+    """Return what finds faces and what tells them apart."""
+    source, settings = job.source, job.settings
+    if not job.finds_faces:
+        return FixedBox(lambda size: known_box(settings.crop, source.bbox, source.bbox_size, size)), None
+    detector = _face_detector(job.models, settings.detect.min_score, settings.detect.pad_px)
+    if settings.identity.models is None:
+        return detector, None
+    if detector.can_recognize:
+        return detector, detector.embed
+    reader = _face_reader(job.root / settings.identity.models)
+    return detector, lambda image, face: reader.read(image, face.box).embedding.astype("float32")
 
 
-def _candidates(job: Job, detections: Detections) -> list[_Candidate]:
-    """Return every tube with its square; a by_time tube is divided in two that share their square."""
+# A worker does many sources one after the other; loading the networks takes as long as some clips do.
+@lru_cache(maxsize=1)
+def _face_detector(models: Path, min_score: float, pad_px: int) -> FaceDetector:
+    return FaceDetector(models, min_score, pad_px)
+
+
+@lru_cache(maxsize=1)
+def _face_reader(models: Path) -> FaceReader:
+    return FaceReader(models)
+
+
+def _max_distance(job: Job) -> float:
+    if job.settings.identity.max_distance is not None:
+        return job.settings.identity.max_distance
+    has_recognition = job.finds_faces and len(list(job.models.glob("*.onnx"))) > 1
+    return RECOGNITION_DISTANCE if has_recognition else SAME_PERSON_DISTANCE
+
+
+def _candidates(job: Job, detections: Detections) -> tuple[list[_Candidate], list[Person]]:
+    """Return every tube with its box, scores and outcome; a by_time tube is divided in two that share their box."""
     settings, source = job.settings, job.source
     boundary = detections.first_frame + round(TRAIN_SHARE * detections.num_frames)
+    tracks = associate(_only_wanted(job, detections), settings.track, _max_distance(job))
+    numbers, people = number_people(tracks, _max_distance(job))
     candidates = []
-    for number, track in enumerate(associate(_only_wanted(detections, source), settings.track)):
+    for number, track in enumerate(tracks):
         for tube in divide(track, settings.track):
-            square = crop_box(tube.boxes, settings.crop, detections.frame_size)
+            box = crop_box(tube.boxes, settings.crop, detections.frame_size)
             follows = None
-            for part in _divide_at(tube, boundary) if job.split == "by_time" else [tube]:
-                key = f"{source.row_key}-{number:03d}-{part.first_frame:06d}"
-                if job.split == "by_time":
-                    split = "train" if part.first_frame < boundary else "test"
-                else:
-                    split = "test" if job.split == "test" else "train"
-                candidates.append(_Candidate(part, key, split, follows, square))
-                is_kept = judge(len(part.boxes), part.mean_score, settings.quality) == Kept()
-                follows = key if is_kept else None
-    return candidates
+            is_divided = source.split == "by_time"
+            for part in _divide_at(track, tube, boundary) if is_divided else [tube]:
+                scores = score(part, box if isinstance(box, Box) else union(part.boxes), detections)
+                outcome = box if isinstance(box, Filtered) else judge(len(part.boxes), scores, settings.quality)
+                candidate = _Candidate(
+                    tube=part,
+                    key=f"{source.row_key}-{number:03d}-{part.first_frame:06d}",
+                    track=number,
+                    person=numbers[number],
+                    split=("train" if part.first_frame < boundary else "test") if is_divided else None,
+                    follows=follows,
+                    box=box,
+                    scores=scores,
+                    outcome=outcome,
+                )
+                candidates.append(candidate)
+                follows = candidate.key if outcome == Kept() else None
+    return candidates, people
 
 
-def _divide_at(tube: Tube, boundary: int) -> list[Tube]:
+def _divide_at(track: Track, tube: Tube, boundary: int) -> list[Tube]:
     length = boundary - tube.first_frame
     if not 0 < length < len(tube.boxes):
         return [tube]
     return [
-        Tube(tube.first_frame, tube.boxes[:length], tube.mean_score),
-        Tube(boundary, tube.boxes[length:], tube.mean_score),
+        part_of(track, tube.first_frame, tube.boxes[:length]),
+        part_of(track, boundary, tube.boxes[length:]),
     ]
 
 
-def _only_wanted(detections: Detections, source: Source) -> Detections:
+def _only_wanted(job: Job, detections: Detections) -> Detections:
     """Leave out faces whose middle is outside the source's bbox, where it has one."""
-    if source.bbox is None or source.bbox_size is None:
+    source = job.source
+    if source.bbox is None or source.bbox_size is None or not job.finds_faces:
         return detections
     wanted = scale_box(Box(*source.bbox), source.bbox_size, detections.frame_size)
     faces = [[face for face in found if wanted.contains(*face.box.centre)] for found in detections.faces]
-    return Detections(**{**vars(detections), "faces": faces})
+    return replace(detections, faces=faces)
 
 
-def _judge(job: Job, candidate: _Candidate) -> Outcome:
-    if isinstance(candidate.square, Filtered):
-        return candidate.square
-    return judge(len(candidate.tube.boxes), candidate.tube.mean_score, job.settings.quality)
-
-
-def _cut_all(job: Job, detections: Detections, kept: list[_Candidate]) -> list[PreparedClip]:
-    """Decode once more and append each kept clip's squares to its file; one frame is in memory at a time."""
+def _cut(job: Job, candidates: list[_Candidate]) -> None:
+    """Decode the video and append each candidate's squares to its file; one frame is in memory at a time."""
+    if not candidates:
+        return
     settings = job.settings
-    sizes: dict[str, list[int]] = {candidate.key: [] for candidate in kept}
+    job.folder.mkdir(parents=True, exist_ok=True)
+    sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
+    # Another process may be at the same clip for a moment, when a run was killed and started again.
+    partials = {key: job.folder / f".{key}.{os.getpid()}.partial" for key in sizes}
     with ExitStack() as stack:
-        files = {key: stack.enter_context((job.folder / f"{key}.jpgs").open("wb")) for key in sizes}
-        for number, frame in _part_frames(job) if kept else ():
-            for candidate in kept:
+        files = {key: stack.enter_context(path.open("wb")) for key, path in partials.items()}
+        end = max(candidate.tube.first_frame + len(candidate.tube.boxes) for candidate in candidates)
+        for number, frame in part_frames(job):
+            if number >= end:
+                break
+            for candidate in candidates:
                 if 0 <= number - candidate.tube.first_frame < len(candidate.tube.boxes):
-                    assert isinstance(candidate.square, Box)
-                    square = cut(frame.image, candidate.square, settings.crop.size_px)
+                    assert isinstance(candidate.box, Box)
+                    square = cut(frame.image, candidate.box, settings.crop.size_px)
                     data = _jpeg(square, settings.jpeg_quality)
                     files[candidate.key].write(data)
                     sizes[candidate.key].append(len(data))
-    return [
+    for candidate in candidates:
+        partials[candidate.key].replace(_frames_file(job, candidate))
+        record = CutRecord(fingerprint=_cut_fingerprint(job, candidate), frame_bytes=sizes[candidate.key])
+        _write_text(job.folder / f"{candidate.key}.json", record.model_dump_json())
+
+
+def _frames_file(job: Job, candidate: _Candidate) -> Path:
+    return job.folder / f"{candidate.key}.jpgs"
+
+
+def _sizes(job: Job, candidate: _Candidate) -> list[int] | None:
+    """Return the lengths of a clip's stored frames, None where they are not stored or were cut otherwise."""
+    path = job.folder / f"{candidate.key}.json"
+    if not path.is_file():
+        return None
+    record = CutRecord.model_validate_json(path.read_text())
+    file = _frames_file(job, candidate)
+    is_whole = file.is_file() and file.stat().st_size == sum(record.frame_bytes)
+    return record.frame_bytes if is_whole and record.fingerprint == _cut_fingerprint(job, candidate) else None
+
+
+def _cut_fingerprint(job: Job, candidate: _Candidate) -> str:
+    settings = job.settings
+    span = (candidate.tube.first_frame, len(candidate.tube.boxes))
+    how = (settings.fps, settings.crop.size_px, settings.jpeg_quality)
+    return _hash(RECIPE_VERSION, job.video_sha256, span, candidate.box, how)
+
+
+def _finish(job: Job, detections: Detections, candidates: list[_Candidate], people: list[Person]) -> Result:
+    """Write down the result, and remove what belongs to no kept clip."""
+    kept = [candidate for candidate in candidates if candidate.outcome == Kept()]
+    rows = [_clip_row(job, candidate) for candidate in candidates] or [_source_row(job, Filtered("no_face"))]
+    prepared = [
         PreparedClip(
             clip=_clip(job, detections, candidate),
-            file=job.folder / f"{candidate.key}.jpgs",
-            frame_bytes=sizes[candidate.key],
+            file=_frames_file(job, candidate),
+            frame_bytes=_sizes(job, candidate) or [],
         )
         for candidate in kept
     ]
+    result = Result(fingerprint=fingerprint(job), rows=rows, prepared=prepared, people=people)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    names = {f"{candidate.key}{ending}" for candidate in kept for ending in (".jpgs", ".json")}
+    for path in job.folder.iterdir():
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+    _write_text(job.folder / "result.json", result.model_dump_json())
+    return result
 
 
 def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:
-    assert isinstance(candidate.square, Box)
+    assert isinstance(candidate.box, Box)
     start, tube, settings = candidate.tube.first_frame, candidate.tube, job.settings
-    left, top, right, bottom = (int(side) for side in candidate.square)
+    left, top, right, bottom = (int(side) for side in candidate.box)
     return Clip(
         key=candidate.key,
         source_key=job.source.key,
         url=job.source.url,
         licence=job.source.licence,
         identity=job.source.identity,
-        split=candidate.split,
-        by_time=job.split == "by_time",
+        split="test" if candidate.split == "test" else "train",
+        by_time=job.source.split == "by_time",
         follows=candidate.follows,
         start_s=start / settings.fps,
         end_s=(start + len(tube.boxes)) / settings.fps,
@@ -308,7 +404,7 @@ def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:
         crop_rule=settings.crop.rule,
         crop_box=(left, top, right, bottom),
         frame_size_px=detections.frame_size,
-        mean_score=tube.mean_score,
+        mean_score=candidate.scores.mean_score,
     )
 
 
@@ -319,18 +415,21 @@ def _jpeg(image: Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _clip_row(job: Job, candidate: _Candidate, outcome: Outcome) -> ClipRow:
+def _clip_row(job: Job, candidate: _Candidate) -> ClipRow:
     tube, fps = candidate.tube, job.settings.fps
     around = union(tube.boxes)
-    return _row(job, candidate.key, outcome).model_copy(
-        update={
-            "split": candidate.split,
-            "num_frames": len(tube.boxes),
-            "start_s": tube.first_frame / fps,
-            "end_s": (tube.first_frame + len(tube.boxes)) / fps,
-            "face_px": max(around.width, around.height),
-            "mean_score": tube.mean_score,
-        }
+    facts = {
+        "split": candidate.split,
+        "track": candidate.track,
+        "person": candidate.person,
+        "num_frames": len(tube.boxes),
+        "start_s": tube.first_frame / fps,
+        "end_s": (tube.first_frame + len(tube.boxes)) / fps,
+        "face_px": max(around.width, around.height),
+        "perceptual_hash": clip_hash(tube),
+    }
+    return _row(job, candidate.key, candidate.outcome).model_copy(
+        update=facts | candidate.scores.model_dump()
     )
 
 
@@ -341,6 +440,7 @@ def _source_row(job: Job, outcome: Outcome) -> ClipRow:
 def _row(job: Job, key: str, outcome: Outcome) -> ClipRow:
     return ClipRow(
         key=key,
+        row_key=job.source.row_key,
         source_key=job.source.key,
         url=job.source.url,
         identity=job.source.identity,
@@ -351,40 +451,25 @@ def _row(job: Job, key: str, outcome: Outcome) -> ClipRow:
     )
 
 
-def _write_detections(path: Path, fingerprint: str, detections: Detections) -> None:
-    rows = [
-        (frame, *face.box, *face.points.ravel(), face.score)
-        for frame, faces in zip(detections.frames, detections.faces, strict=True)
-        for face in faces
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez(
-            file,
-            fingerprint=np.array(fingerprint),
-            span=np.array([detections.first_frame, detections.num_frames, *detections.frame_size]),
-            frames=np.array(detections.frames),
-            cuts=np.array(detections.cuts, dtype=np.int64),
-            faces=np.array(rows, dtype=np.float64).reshape(-1, 16),
-        )
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text)
     partial.replace(path)
 
 
-def _read_detections(path: Path, fingerprint: str) -> Detections | None:
-    """Return the stored detections, or None where there are none of this fingerprint."""
-    if not path.is_file():
-        return None
-    with np.load(path) as stored:
-        if str(stored["fingerprint"]) != fingerprint:
-            return None
-        faces: dict[int, list[Face]] = {int(frame): [] for frame in stored["frames"]}
-        for row in stored["faces"]:
-            faces[int(row[0])].append(Face(Box(*row[1:5].tolist()), row[5:15].reshape(5, 2), float(row[15])))
-        first, count, width, height = (int(value) for value in stored["span"])
-        cuts = [int(cut_frame) for cut_frame in stored["cuts"]]
-    return Detections(first, count, (width, height), list(faces), list(faces.values()), cuts)
+def _hash(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _answer(text: str) -> str:
+    return process_source(Job.model_validate_json(text)).model_dump_json()
 
 
 if __name__ == "__main__":
-    isolation.answer(lambda text: process_source(Job.model_validate_json(text)).model_dump_json())
+    serve(_answer)

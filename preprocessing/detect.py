@@ -20,6 +20,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import onnxruntime
     from insightface.app import FaceAnalysis
+    from insightface.utils.face_align import norm_crop
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ def models_sha256(models: Path) -> str:
     return digest.hexdigest()
 
 
+RECOGNITION_DISTANCE = 1.1
+"""Two embeddings of an ArcFace network nearer than this are one person: a cosine of 0.4."""
+
+
 class FaceDetector:
     """SCRFD with a padded frame: a face that fills the frame is missed without the border.
 
@@ -80,7 +85,7 @@ class FaceDetector:
         try:
             analysis = FaceAnalysis(
                 name=str(models),
-                allowed_modules=["detection"],
+                allowed_modules=["detection", "recognition"],
                 providers=["CPUExecutionProvider"],
                 sess_options=options,
             )
@@ -91,6 +96,12 @@ class FaceDetector:
             ) from error
         analysis.prepare(ctx_id=-1, det_thresh=min_score, det_size=INPUT_SIZE)
         self._model: Any = analysis.det_model
+        self._recognition: Any = analysis.models.get("recognition")
+
+    @property
+    def can_recognize(self) -> bool:
+        """Return whether the folder holds a recognition network too, so that `embed` works."""
+        return self._recognition is not None
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Return the faces of a uint8 RGB [H, W, 3] image, surest first; empty where there is none."""
@@ -106,3 +117,15 @@ class FaceDetector:
             for row, found in zip(rows, points, strict=True)
         ]
         return sorted(faces, key=lambda face: -face.score)
+
+    def embed(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.float32]:
+        """Return whose face it is as the folder's recognition network has it, of length 1: [E].
+
+        Args:
+            image: RGB, uint8 [H, W, 3].
+            face: as `detect` found it in this image.
+        """
+        size = self._recognition.input_size[0]
+        aligned = norm_crop(image[:, :, ::-1], landmark=face.points.astype(np.float32), image_size=size)
+        embedding = self._recognition.get_feat(aligned).ravel().astype(np.float32)
+        return embedding / np.linalg.norm(embedding)

@@ -55,17 +55,17 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
 
 def answer(handle: Callable[[str], str]) -> None:
     """Be the child: hand the request on standard input to `handle` and write its result for the parent."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     target = Path(sys.argv[1])
     partial = target.with_suffix(".partial")
     partial.write_text(handle(sys.stdin.read()))
     partial.replace(target)
 
 
-def _end_with_parent(parent: int) -> None:
-    """End this process group once the parent is gone: a killed parent cannot do it."""
+def end_with_parent(parent: int) -> None:
+    """End this process group once `parent`, a process id, is gone: a killed parent cannot do it."""
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(0.2)
     os.killpg(os.getpid(), signal.SIGKILL)
 
 

@@ -66,6 +66,8 @@ class ClipRow(BaseModel):
 
     key: str
     """The clip's key, or the row key of a source without clips."""
+    row_key: str
+    """The part of the source that it comes from."""
     source_key: str
     """sha1 of the source's address."""
     url: str
@@ -92,6 +94,28 @@ class ClipRow(BaseModel):
     """Longer side of the union of the face's boxes."""
     mean_score: float | None = None
     """Mean confidence of the detected faces."""
+    track: int | None = None
+    """Number of its track in the source."""
+    person: int | None = None
+    """Number of its person in the source; None where faces are not told apart."""
+    sharpness: float | None = None
+    """Median variance of the Laplacian."""
+    brightness: float | None = None
+    """Median mean luma of the face, 0 to 255."""
+    yaw_deg: float | None = None
+    """Median angle to the left or right, without its sign."""
+    pitch_deg: float | None = None
+    """Median angle up or down."""
+    roll_deg: float | None = None
+    """Median tilt, without its sign."""
+    other_face: float | None = None
+    """Largest share of the crop that another face covers."""
+    motion: float | None = None
+    """Mean change of the face between analysed frames, of 255."""
+    perceptual_hash: str | None = None
+    """1024 bits in hex, for duplicates."""
+    duplicate_of: str | None = None
+    """Key of the clip that shows the same."""
 
     @property
     def label(self) -> str:
@@ -117,11 +141,15 @@ SOURCES_SCHEMA = pa.schema(
 )
 CLIPS_SCHEMA = pa.schema(
     {
-        **dict.fromkeys(("key", "source_key", "url", "outcome", "reason", "error"), _TEXT),
+        **dict.fromkeys(("key", "row_key", "source_key", "url", "outcome", "reason", "error"), _TEXT),
         "retryable": pa.bool_(),
         **dict.fromkeys(("split", "identity"), _TEXT),
         "num_frames": _WHOLE,
         **dict.fromkeys(("start_s", "end_s", "face_px", "mean_score"), _REAL),
+        **dict.fromkeys(("track", "person"), _WHOLE),
+        **dict.fromkeys(("sharpness", "brightness", "yaw_deg", "pitch_deg", "roll_deg"), _REAL),
+        **dict.fromkeys(("other_face", "motion"), _REAL),
+        **dict.fromkeys(("perceptual_hash", "duplicate_of"), _TEXT),
     }
 )
 

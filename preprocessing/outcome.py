@@ -29,7 +29,19 @@ class Failed:
 
 Outcome = Kept | Filtered | Failed
 
-REASONS = ("no_face", "too_short", "too_small", "leaves_frame", "low_confidence")
+REASONS = (
+    "no_face",
+    "too_small",
+    "leaves_frame",
+    "too_short",
+    "low_confidence",
+    "dark",
+    "blurry",
+    "extreme_pose",
+    "multiple_faces",
+    "static",
+    "duplicate",
+)
 
 
 def label(outcome: Outcome) -> str:

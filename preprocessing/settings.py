@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -47,10 +48,24 @@ class DetectSettings(Settings):
     """Folder of insightface-compatible ONNX files with a face detector, relative to the project."""
     every_num_frames: PositiveInt
     """Analyse each k-th frame; boxes between are interpolated."""
+    recheck_iou: Fraction01
+    """Look between two analysed frames too where a face's boxes overlap by less than this."""
     min_score: Fraction01
     """Least confidence of a face."""
     pad_px: Annotated[int, Field(ge=0)]
     """Border added around the frame, since the detector misses faces that fill it."""
+
+
+class IdentitySettings(Settings):
+    """How faces are told apart."""
+
+    models: Path | None
+    """Folder of dlib's networks, relative to the project; a recognition model beside the detector goes first.
+    None tells nobody apart: the list's identity column is believed."""
+    max_distance: Annotated[float, Field(gt=0)] | None
+    """Greatest distance of two embeddings of one person; None takes the network's own."""
+    across_sources: bool
+    """Whether people are looked for in all sources together, so that nobody is in two splits."""
 
 
 class TrackSettings(Settings):
@@ -69,12 +84,14 @@ class TrackSettings(Settings):
 class CropSettings(Settings):
     """Which square is cut out."""
 
-    rule: Literal["fomm_square"]
-    """`fomm_square`: one square for the clip, around the union of its boxes."""
+    rule: Literal["fomm_square", "fomm_stretch", "csv_squared", "body", "none"]
+    """`fomm_square`: one square for the clip, `scale` times the longer side of the union of its face's boxes.
+    No faces are looked for with the others: `fomm_stretch` stretches the list's bbox to a square, bit for bit
+    as the published preparation does; `csv_squared` and `body` widen it to one; `none` takes the middle of the frame."""
     size_px: Annotated[int, Field(ge=8)]
     """Side of the stored frames."""
     scale: Annotated[float, Field(ge=1)]
-    """Side of the square over the longer side of the union of boxes."""
+    """Side of the square over the longer side of the union of boxes, for `fomm_square`."""
     outside: Literal["drop", "pad"]
     """What happens to a clip whose square leaves the frame."""
     min_size_px: PositiveInt
@@ -88,6 +105,19 @@ class QualitySettings(Settings):
     """Shortest clip."""
     min_mean_score: Fraction01
     """Least mean confidence of a clip's faces."""
+    min_sharpness: NonNegative | None
+    """Least median variance of the Laplacian of the face, which is `blurry` below."""
+    min_brightness: NonNegative | None
+    """Least median luma of the face, 0 to 255, which is `dark` below."""
+    max_yaw_deg: NonNegative | None
+    """Greatest median angle to the left or right, which is an `extreme_pose` above."""
+    max_other_face: Fraction01 | None
+    """Largest share of the crop that another face may cover; `multiple_faces` above."""
+    min_motion: NonNegative | None
+    """Least mean change of the face between analysed frames, of 255; a photograph is `static` below."""
+    max_duplicate_distance: Fraction01 | None
+    """Clips of two videos whose perceptual hashes differ in at most this share of bits are one clip twice: the
+    `duplicate` is left out."""
 
 
 class ShardsSettings(Settings):
@@ -107,6 +137,8 @@ class ShardsSettings(Settings):
     """Sources processed at the same time."""
     detect: DetectSettings
     """How faces are found."""
+    identity: IdentitySettings
+    """How people are told apart."""
     track: TrackSettings
     """How faces become tubes."""
     crop: CropSettings

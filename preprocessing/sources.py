@@ -8,7 +8,7 @@ ledger.
 import csv
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
@@ -135,16 +135,36 @@ def read_sources(path: Path) -> list[Source]:
     return sources
 
 
-def assign_splits(sources: Sequence[Source], test_fraction: float, seed: int) -> dict[str, Split]:
+def assign_splits(
+    sources: Sequence[Source],
+    test_fraction: float,
+    seed: int,
+    people: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Split]:
     """Return train, test or by_time for every row key.
 
-    Rows that share a video or an identity form a group and go to one split: the one a row of the group asks
+    Rows that share a video or a person form a group and go to one split: the one a row of the group asks
     for, else by a hash of the group's name, so that adding sources never moves others. by_time rows keep
     their split.
+
+    Args:
+        sources: the rows.
+        test_fraction: share of the groups without a wish that go to test.
+        seed: which these are.
+        people: names of those who were found in each row's video, beside its own identity, by row key.
+
+    Raises:
+        ValueError: rows of one group ask for different splits.
     """
     splits: dict[str, Split] = {}
-    for group in _groups(sources):
+    for group in _groups(sources, people or {}):
         wanted = {source.split for source in group} & {"train", "test"}
+        if len(wanted) > 1:
+            urls = ", ".join(sorted({f"{source.url} ({source.split})" for source in group}))
+            raise ValueError(
+                f"got one person or video in both train and test: {urls}; splits must share none; correct split or "
+                "identity in data/sources.csv"
+            )
         name = min(source.identity or source.key for source in group)
         digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
         is_test = int.from_bytes(digest[:8], "big") / 2**64 < test_fraction
@@ -154,8 +174,8 @@ def assign_splits(sources: Sequence[Source], test_fraction: float, seed: int) ->
     return splits
 
 
-def _groups(sources: Iterable[Source]) -> list[list[Source]]:
-    """Return the rows grouped so that no two groups share a video or an identity."""
+def _groups(sources: Iterable[Source], people: Mapping[str, Collection[str]]) -> list[list[Source]]:
+    """Return the rows grouped so that no two groups share a video or a person."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -166,8 +186,11 @@ def _groups(sources: Iterable[Source]) -> list[list[Source]]:
     listed = list(sources)
     for source in listed:
         video = root(f"video {source.key}")
-        if source.identity is not None:
-            parent[video] = root(f"identity {source.identity}")
+        names = () if source.identity is None else (source.identity,)
+        for name in (*names, *people.get(source.row_key, ())):
+            # A source divided by time shows its person on both sides by wish; nobody else must follow it.
+            if source.split != "by_time" or name in names:
+                parent[root(video)] = root(f"identity {name}")
     groups: dict[str, list[Source]] = {}
     for source in listed:
         groups.setdefault(root(f"video {source.key}"), []).append(source)
@@ -177,7 +200,7 @@ def _groups(sources: Iterable[Source]) -> list[list[Source]]:
 def _leaks(sources: Sequence[Source], lines: dict[str, int]) -> list[str]:
     """Name the groups that were asked into more than one split."""
     problems = []
-    for group in _groups(sources):
+    for group in _groups(sources, {}):
         wanted = sorted({source.split for source in group} - {"auto", "by_time"})
         if len(wanted) > 1:
             rows = ", ".join(str(lines[source.row_key]) for source in group)

@@ -1,0 +1,86 @@
+"""Coarse units of work: sources in groups, and the processes that do them, on this machine or inside a task.
+
+The orchestrator sees about `num_units` units, whatever the number of sources; a unit is retried as a whole, and
+what it has finished before is found again.
+"""
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+
+from preprocessing.clip import Job, Result, failed, process_source, process_stored
+from preprocessing.isolation import ChildFailed
+from preprocessing.outcome import Failed
+from preprocessing.worker import Worker
+
+Unit = list[Job]
+
+
+class DiskFull(RuntimeError):
+    """Nothing can be written any more, so the run cannot go on; a rerun resumes."""
+
+
+def group_into_units(jobs: Sequence[Job], num_units: int) -> list[Unit]:
+    """Return at most `num_units` groups of nearly the same number of sources, parts of one video together."""
+    videos: dict[str, Unit] = {}
+    for job in sorted(jobs, key=lambda job: job.source.row_key):
+        videos.setdefault(job.source.key, []).append(job)
+    units: list[Unit] = [[] for _ in range(min(num_units, len(videos)))]
+    for number, unit in enumerate(videos.values()):
+        units[number % len(units)] += unit
+    return units
+
+
+def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
+    """Yield each source's result; a source that crashes its worker is a failure, and costs itself alone.
+
+    Raises:
+        DiskFull: nothing can be written any more.
+    """
+    for job in unit:
+        result = process_stored(job)
+        if result is None:
+            try:
+                result = Result.model_validate_json(worker.ask(job.model_dump_json()))
+            except ChildFailed as error:
+                result = failed(job, Failed(f"processing {error}", retryable=True))
+        if result.stops:
+            raise DiskFull(
+                f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and rerun, "
+                "finished sources are kept"
+            )
+        yield result
+
+
+def process_here(units: Sequence[Unit], num_parallel: int, tell: Callable[[Result], None]) -> list[Result]:
+    """Process units side by side on this machine; `tell` gets each source's result as it comes.
+
+    Raises:
+        DiskFull: nothing can be written any more.
+    """
+    with ExitStack() as stack:
+        workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for _ in range(num_parallel):
+            workers.put(stack.enter_context(Worker(process_source.__module__)))
+
+        def one(unit: Unit) -> list[Result]:
+            worker = workers.get()
+            results = []
+            try:
+                for result in process_unit(unit, worker):
+                    tell(result)
+                    results.append(result)
+            finally:
+                workers.put(worker)
+            return results
+
+        pool = stack.enter_context(ThreadPoolExecutor(num_parallel))
+        futures = [pool.submit(one, unit) for unit in units]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [result for future in futures for result in future.result()]
