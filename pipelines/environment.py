@@ -66,8 +66,13 @@ class Environment(BaseModel):
 
     @property
     def tracks(self) -> Path:
-        """Face tracks, one file a source."""
+        """Faces seen in each source, one file a source."""
         return self.root / "data" / "tracks"
+
+    @property
+    def clips(self) -> Path:
+        """Cut clips, one folder a source, from which shards are packed."""
+        return self.root / "data" / "clips"
 
     @property
     def shards(self) -> Path:

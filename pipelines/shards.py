@@ -2,34 +2,43 @@
 
 import json
 import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
 
 from prefect import State, flow, get_run_logger, task
 from prefect.states import Completed, Failed
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.clip import Job, Result, process_sources
-from preprocessing.detect import LICENCE_NOTE, require_models
+from preprocessing.assignment import Assigned, assign
+from preprocessing.clip import Job, Result, max_distance, require_eyes
+from preprocessing.detect import LICENCE_NOTE
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.report import write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards import NothingKept, read_frames, require_training_clips, write_shards
-from preprocessing.sources import assign_splits
+from preprocessing.units import DiskFull, group_into_units, process_here
+
+UNITS_PER_WORKER = 8
+"""Few enough to cost nothing, many enough that workers end at about the same time."""
 
 
 def run_shards(params: Params, environment: Environment) -> int:
-    """Make the shards from what is downloaded; what a run that broke off has finished is not done again.
+    """Make the shards from what is downloaded; what is done already is not done again.
 
     Raises:
-        ValueError: there is no ledger or no face detector.
+        ValueError: there is no ledger, no face detector, or one person in two splits.
         NothingKept: no clip is left for training; the ledger says why.
+        DiskFull: nothing can be written any more.
     """
-    require_models(environment.root / params.shards.detect.models)
+    require_eyes(params.shards, environment.root)
     sources = read_source_rows(environment.ledger / "sources.parquet")
     state = shards_flow(sources, params.shards, environment, return_state=True)
-    if state.is_failed() and isinstance(state.data, NothingKept):
+    if state.is_failed() and isinstance(state.data, NothingKept | DiskFull | ValueError):
         raise state.data
     state.result()
     return 0
@@ -45,47 +54,63 @@ def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment:
     """Process every source, write the ledger, then the shards and their contact sheet."""
     logger = get_run_logger()
     logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
-    results = process_all(jobs(sources, settings, environment), settings.num_parallel)
-    rows = [row for result in results for row in result.rows]
-    prepared = [clip for result in results for clip in result.prepared]
-    write_clips(environment.ledger / "clips.parquet", rows)
-    _write_counts(rows, prepared, environment)
-    logger.info("clips: %s", ", ".join(f"{count} {word}" for word, count in count_clips(rows).items()))
+    verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     try:
+        results = process_all(jobs(verified, settings, environment), settings.num_parallel)
+        distance = max_distance(settings, environment.root)
+        assigned = assign([row.source for row in verified], results, settings, distance)
+        rows, prepared = assigned.rows, assigned.prepared
+        write_clips(environment.ledger / "clips.parquet", rows)
+        _write_counts(rows, prepared, environment)
+        logger.info("clips: %s", ", ".join(f"{count} {word}" for word, count in count_clips(rows).items()))
         require_training_clips(rows, sources)
-    except NothingKept as error:
+    except (NothingKept, DiskFull, ValueError) as error:
         # Returned rather than raised: Prefect would print its traceback above our one line.
         return Failed(message=str(error), data=error)
-    if any(clip.clip.by_time for clip in prepared):
-        logger.warning("train and test are not identity-disjoint: a source has split by_time")
+    _warn(assigned)
     write_all(prepared, rows, sources, settings, environment)
-    shutil.rmtree(environment.runs / "shards", ignore_errors=True)
+    _forget_delisted({row.source.row_key for row in sources}, environment)
     return Completed(message=f"{len(prepared)} clips")
 
 
-def jobs(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> list[Job]:
+def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: Environment) -> list[Job]:
     """Return the work: one job for each part of each verified video."""
-    splits = assign_splits([row.source for row in sources], settings.test_fraction, settings.seed)
     return [
         Job(
             source=row.source,
-            split=splits[row.source.row_key],
             video=environment.raw / str(row.download.file),
             video_sha256=str(row.download.sha256),
-            models=environment.root / settings.detect.models,
+            root=environment.root,
             settings=settings,
             tracks=environment.tracks,
-            work=environment.runs / "shards",
+            clips=environment.clips,
         )
-        for row in sources
-        if row.download.status == DownloadStatus.VERIFIED
+        for row in verified
     ]
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
 def process_all(work: list[Job], num_parallel: int) -> list[Result]:
-    """Process the sources side by side, each in a process of its own."""
-    return process_sources(work, num_parallel, get_run_logger().info)
+    """Process the sources in units, side by side; results come in the order of `work`."""
+    units = group_into_units(work, UNITS_PER_WORKER * num_parallel)
+    results = process_here(units, num_parallel, _teller(len(work)))
+    found = {result.row_key: result for result in results}
+    return [found[job.source.row_key] for job in work]
+
+
+def _teller(total: int) -> Callable[[Result], None]:
+    """Return a function that logs each source as it is done, with the rate and the time left."""
+    log, started, done = get_run_logger().info, time.monotonic(), 0
+
+    def tell(result: Result) -> None:
+        nonlocal done
+        done += 1
+        rate = done / max(time.monotonic() - started, 1e-3)
+        left = timedelta(seconds=round((total - done) / rate))
+        outcomes = ", ".join(f"{count} {word}" for word, count in count_clips(result.rows).items())
+        log("%d/%d %s: %s (%.2f sources/s, %s left)", done, total, result.rows[0].url, outcomes, rate, left)
+
+    return tell
 
 
 @task(name="write shards", persist_result=False)
@@ -113,3 +138,25 @@ def _write_counts(rows: list[ClipRow], prepared: list[PreparedClip], environment
     counts = {"clips": count_clips(rows), "frames": frames}
     environment.metrics.mkdir(parents=True, exist_ok=True)
     (environment.metrics / "shards.json").write_text(json.dumps(counts, indent=1) + "\n")
+
+
+def _warn(assigned: Assigned) -> None:
+    logger = get_run_logger()
+    if any(clip.clip.by_time for clip in assigned.prepared):
+        logger.warning("train and test are not identity-disjoint: a source has split by_time")
+    for one, other in assigned.lookalikes:
+        logger.warning("identities %s and %s in data/sources.csv seem to be one person", one, other)
+
+
+def _forget_delisted(row_keys: set[str], environment: Environment) -> None:
+    """Remove what is stored of sources that are not in the ledger any more."""
+    for path in _children(environment.tracks):
+        if path.stem not in row_keys:
+            path.unlink()
+    for path in _children(environment.clips):
+        if path.name not in row_keys:
+            shutil.rmtree(path)
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

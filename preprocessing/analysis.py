@@ -6,10 +6,9 @@ between detections follow every face. No more than k frames are in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from preprocessing.appearance import measure
 from preprocessing.boxes import Box, iou
@@ -26,6 +25,7 @@ CLOSEST_NUM_FRAMES = 2
 """Analysed frames at most this far apart are not looked between."""
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces, or whatever boxes the crop is made around, in a uint8 RGB [H, W, 3] image."""
 
@@ -73,9 +73,7 @@ class _Analysis:
         self.num_calls += 1
         return self.detector.detect(image)
 
-    def between(
-        self, images: Sequence[Image], low: int, high: int, found: dict[int, list[Face]]
-    ) -> None:
+    def between(self, images: Sequence[Image], low: int, high: int, found: dict[int, list[Face]]) -> None:
         """Look between two analysed frames of `images` while what they show disagrees; adds to `found`."""
         if high - low <= CLOSEST_NUM_FRAMES or agree(found[low], found[high], self.settings.recheck_iou):
             return
@@ -162,14 +160,17 @@ def agree(first: Sequence[Face], second: Sequence[Face], least_iou: float) -> bo
 def lies_between(
     low: Sequence[Face], middle: Sequence[Face], high: Sequence[Face], share: float, least_iou: float
 ) -> bool:
-    """Tell whether the faces in the middle are where straight lines between both ends have them."""
+    """Tell whether both ends show the same faces, and the middle has them where straight lines do."""
+    pairs = _pairs(low, high)
+    if not len(pairs) == len(low) == len(high):
+        return False
     expected = [
         Face(
             Box(*(a + share * (b - a) for a, b in zip(one.box, other.box, strict=True))),
             one.points,
             one.score,
         )
-        for one, other in _pairs(low, high)
+        for one, other in pairs
     ]
     return agree(expected, middle, least_iou)
 
@@ -190,11 +191,7 @@ def _finish(state: _Analysis, waiting: list[tuple[int, Image]], at_start: list[F
 def _pairs(first: Sequence[Face], second: Sequence[Face]) -> list[tuple[Face, Face]]:
     """Return the faces that are the same in both frames, by overlap, the surest pair first."""
     ranked = sorted(
-        (
-            (iou(one.box, other.box), a, b)
-            for a, one in enumerate(first)
-            for b, other in enumerate(second)
-        ),
+        ((iou(one.box, other.box), a, b) for a, one in enumerate(first) for b, other in enumerate(second)),
         key=lambda found: (-found[0], found[1], found[2]),
     )
     pairs, used_first, used_second = [], set(), set()

@@ -86,8 +86,8 @@ def check_splits(prepared: Sequence[PreparedClip]) -> None:
     leaks = sorted(name for name, splits in seen.items() if len(splits) > 1)
     if leaks:
         raise ValueError(
-            f"got {len(leaks)} in both train and test: {', '.join(leaks)}; splits must share neither people nor "
-            "videos; correct split or identity in data/sources.csv"
+            f"got {len(leaks)} in both train and test: {', '.join(leaks)}; splits must share neither people "
+            "nor videos; correct split or identity in data/sources.csv"
         )
 
 
@@ -146,5 +146,7 @@ def _duplicates(results: Sequence[Result], max_distance: float | None) -> dict[s
         return {}
     kept = [row for result in results for row in result.rows if row.outcome == "kept"]
     return find_duplicates(
-        {row.key: str(row.perceptual_hash) for row in kept}, {row.key: row.source_key for row in kept}, max_distance
+        {row.key: str(row.perceptual_hash) for row in kept},
+        {row.key: row.source_key for row in kept},
+        max_distance,
     )

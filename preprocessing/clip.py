@@ -1,8 +1,8 @@
 """One source's life from raw video to prepared clips: the room's table of contents, to be read first.
 
-`process_source` is the table of contents. It runs in a worker process (`python -m preprocessing.clip`), so that a
-video that crashes its decoder costs one source. What it found stays: sightings in data/tracks, cut clips in
-data/clips. So other thresholds need no decoding, other crops no detecting, and a killed run resumes.
+`process_source` runs in a worker process (`python -m preprocessing.clip`), so that a video that crashes its
+decoder costs one source. What it found stays: sightings in data/tracks, cut clips in data/clips. So other
+thresholds need no decoding, other crops no detecting, and a killed run resumes.
 """
 
 import errno
@@ -24,8 +24,8 @@ from preprocessing.analysis import Detector, FixedBox, Recognizer, analyse
 from preprocessing.boxes import Box, scale_box, union
 from preprocessing.crop import RULES_BY_FACE, crop_box, cut, known_box
 from preprocessing.detect import RECOGNITION_DISTANCE, FaceDetector, models_sha256, require_models
-from preprocessing.duplicates import clip_hash
 from preprocessing.detections import Detections, read_detections, write_detections
+from preprocessing.duplicates import clip_hash
 from preprocessing.identity import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
 from preprocessing.ledger import ClipRow
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
@@ -47,7 +47,7 @@ TRAIN_SHARE = 0.75
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FOLLOW_IOU = 0.3
 FOLLOW_NUM_FRAMES = 25
-"""How faces are followed while it is chosen whom to embed; apart from the settings, so that these may change."""
+"""How faces are followed while choosing whom to embed; apart from the settings, so that these may change."""
 
 
 class Job(BaseModel):
@@ -102,6 +102,8 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    row_key: str
+    """Which one."""
     fingerprint: str
     """Hash of everything the result depends on."""
     rows: list[ClipRow]
@@ -148,7 +150,7 @@ def process_source(job: Job) -> Result:
 
 
 def process_stored(job: Job) -> Result | None:
-    """Return the result where it needs nothing but what is stored, so no worker; None where pixels are needed."""
+    """Return the result where what is stored is enough, so without a worker; None where pixels are needed."""
     finished = job.folder / "result.json"
     if finished.is_file():
         result = Result.model_validate_json(finished.read_text())
@@ -167,7 +169,14 @@ def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
     """Return the result of a source that could not be processed, and remove its clips."""
     shutil.rmtree(job.folder, ignore_errors=True)
     rows = [_source_row(job, failure)]
-    return Result(fingerprint=fingerprint(job), rows=rows, prepared=[], people=[], stops=stops)
+    return Result(
+        row_key=job.source.row_key,
+        fingerprint=fingerprint(job),
+        rows=rows,
+        prepared=[],
+        people=[],
+        stops=stops,
+    )
 
 
 def fingerprint(job: Job) -> str:
@@ -184,6 +193,31 @@ def fingerprint(job: Job) -> str:
         }
     )
     return _hash(RECIPE_VERSION, job.source.model_dump_json(), job.video_sha256, rules, _networks(job))
+
+
+def max_distance(settings: ShardsSettings, root: Path) -> float:
+    """Return the greatest distance of two embeddings of one person, for the network that makes them."""
+    if settings.identity.max_distance is not None:
+        return settings.identity.max_distance
+    has_recognition = len(list((root / settings.detect.models).glob("*.onnx"))) > 1
+    return RECOGNITION_DISTANCE if has_recognition else SAME_PERSON_DISTANCE
+
+
+def require_eyes(settings: ShardsSettings, root: Path) -> None:
+    """Check that the networks that the settings need are there.
+
+    Raises:
+        ValueError: one is not; the message says how to get it.
+    """
+    if settings.crop.rule not in RULES_BY_FACE:
+        return
+    require_models(root / settings.detect.models)
+    dlib = settings.identity.models
+    if dlib is not None and not (root / dlib / EMBEDDING_FILE).is_file():
+        raise ValueError(
+            f"got no {EMBEDDING_FILE} in shards.identity.models {dlib}; it tells faces apart; "
+            "run `lia fetch models`, or set shards.identity.models to null"
+        )
 
 
 def part_frames(job: Job) -> Iterator[tuple[int, Frame]]:
@@ -205,7 +239,8 @@ def _detections_fingerprint(job: Job) -> str:
     settings = job.settings
     rules = settings.detect.model_dump_json(exclude={"models"})
     if not job.finds_faces:
-        rules = f"{settings.crop.rule} {settings.detect.every_num_frames} {job.source.bbox} {job.source.bbox_size}"
+        every = settings.detect.every_num_frames
+        rules = f"{settings.crop.rule} {every} {job.source.bbox} {job.source.bbox_size}"
     return _hash(RECIPE_VERSION, job.video_sha256, settings.fps, rules, _networks(job))
 
 
@@ -213,7 +248,10 @@ def _networks(job: Job) -> list[str]:
     if not job.finds_faces:
         return []
     dlib = job.settings.identity.models
-    return [models_sha256(job.models), *([] if dlib is None else [_file_sha256(job.root / dlib / EMBEDDING_FILE)])]
+    return [
+        models_sha256(job.models),
+        *([] if dlib is None else [_file_sha256(job.root / dlib / EMBEDDING_FILE)]),
+    ]
 
 
 def _stored_detections(job: Job) -> Detections | None:
@@ -221,7 +259,7 @@ def _stored_detections(job: Job) -> Detections | None:
 
 
 def _detect(job: Job) -> Detections:
-    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, _max_distance(job))
+    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance(job.settings, job.root))
     detector, recognizer = _eyes(job)
     detections = analyse(part_frames(job), detector, recognizer, job.settings.detect, tracker)
     write_detections(job.tracks / f"{job.source.row_key}.npz", _detections_fingerprint(job), detections)
@@ -253,19 +291,12 @@ def _face_reader(models: Path) -> FaceReader:
     return FaceReader(models)
 
 
-def _max_distance(job: Job) -> float:
-    if job.settings.identity.max_distance is not None:
-        return job.settings.identity.max_distance
-    has_recognition = job.finds_faces and len(list(job.models.glob("*.onnx"))) > 1
-    return RECOGNITION_DISTANCE if has_recognition else SAME_PERSON_DISTANCE
-
-
 def _candidates(job: Job, detections: Detections) -> tuple[list[_Candidate], list[Person]]:
-    """Return every tube with its box, scores and outcome; a by_time tube is divided in two that share their box."""
+    """Return every tube with its box, scores and outcome; parts of a by_time tube share their box."""
     settings, source = job.settings, job.source
     boundary = detections.first_frame + round(TRAIN_SHARE * detections.num_frames)
-    tracks = associate(_only_wanted(job, detections), settings.track, _max_distance(job))
-    numbers, people = number_people(tracks, _max_distance(job))
+    tracks = associate(_only_wanted(job, detections), settings.track, max_distance(job.settings, job.root))
+    numbers, people = number_people(tracks, max_distance(job.settings, job.root))
     candidates = []
     for number, track in enumerate(tracks):
         for tube in divide(track, settings.track):
@@ -274,7 +305,9 @@ def _candidates(job: Job, detections: Detections) -> tuple[list[_Candidate], lis
             is_divided = source.split == "by_time"
             for part in _divide_at(track, tube, boundary) if is_divided else [tube]:
                 scores = score(part, box if isinstance(box, Box) else union(part.boxes), detections)
-                outcome = box if isinstance(box, Filtered) else judge(len(part.boxes), scores, settings.quality)
+                outcome = (
+                    box if isinstance(box, Filtered) else judge(len(part.boxes), scores, settings.quality)
+                )
                 candidate = _Candidate(
                     tube=part,
                     key=f"{source.row_key}-{number:03d}-{part.first_frame:06d}",
@@ -373,7 +406,13 @@ def _finish(job: Job, detections: Detections, candidates: list[_Candidate], peop
         )
         for candidate in kept
     ]
-    result = Result(fingerprint=fingerprint(job), rows=rows, prepared=prepared, people=people)
+    result = Result(
+        row_key=job.source.row_key,
+        fingerprint=fingerprint(job),
+        rows=rows,
+        prepared=prepared,
+        people=people,
+    )
     job.folder.mkdir(parents=True, exist_ok=True)
     names = {f"{candidate.key}{ending}" for candidate in kept for ending in (".jpgs", ".json")}
     for path in job.folder.iterdir():

@@ -1,7 +1,7 @@
 """Which part of the frame becomes a clip, and how it is cut out; preprocessing and serving share it.
 
-The rules are those of Siarohin et al. 2019 and 2021, data preparation; `CropSettings.rule` tells them. Each gives
-one box for the whole clip. Images are uint8 RGB [H, W, 3].
+The rules are those of Siarohin et al. 2019 and 2021, data preparation; `CropSettings.rule` tells them. Each
+gives one box for the whole clip. Images are uint8 RGB [H, W, 3].
 """
 
 import math
@@ -47,8 +47,8 @@ def known_box(
         return Box(left, top, left + side, top + side)
     if bbox is None or bbox_size is None:
         raise ValueError(
-            f"got a source without bbox; crop rule {settings.rule} cuts out the list's box; fill bbox, width and "
-            "height in data/sources.csv, or choose fomm_square or none"
+            f"got a source without bbox; crop rule {settings.rule} cuts out the list's box; fill bbox, width "
+            "and height in data/sources.csv, or choose fomm_square or none"
         )
     return scale_box(Box(*bbox), bbox_size, frame_size)
 

@@ -27,7 +27,7 @@ class Sighting(NamedTuple):
     """Confidence of the detector; 1 for a given box."""
     appearance: Appearance
     embedding: Embedding | None
-    """Whose face it is, [E], of length 1; None where it was not asked."""
+    """Whose face it is, [E]; None where it was not asked."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which clips show the same recording twice, by perceptual hashes. Pure.
 
-A clip's hash is 1024 bits: the difference hashes of its face at four moments, evenly spread. Two encodings of one
-recording differ in a few per cent of them, two recordings in a third or more.
+A clip's hash is 1024 bits: the difference hashes of its face at four moments, evenly spread. Two encodings of
+one recording differ in a few per cent of them, two recordings in a third or more.
 """
 
 from collections import defaultdict
@@ -16,6 +16,8 @@ from preprocessing.track import Tube
 NUM_MOMENTS = 4
 _NUM_CHUNKS = 64
 _MOST_IN_CHUNK = 64
+_LEAST_SHARE = 0.05
+"""A hash with fewer ones than this belongs to a flat picture and says nothing."""
 
 
 def clip_hash(tube: Tube) -> str:
@@ -30,16 +32,17 @@ def find_duplicates(
 ) -> dict[str, str]:
     """Return the clips that show what an earlier one does, and which; the first by name stays.
 
-    Clips are compared where they share one of 64 pieces of 16 bits, which two hashes that differ in 5 % of the bits
-    miss once in ten thousand million times. A piece that very many share, such as that of a flat face, compares
-    the first of them alone.
+    Clips are compared where they share one of 64 pieces of 16 bits, which two hashes that differ in 5 % of
+    the bits miss once in ten thousand million times. A piece that very many share compares the
+    first of them alone.
 
     Args:
         hashes: the hash of each clip, by its key.
         videos: the video of each clip: clips of one video are never duplicates.
         max_distance: greatest share of bits that differ.
     """
-    bits = {key: np.frombuffer(bytes.fromhex(text), np.uint8) for key, text in hashes.items()}
+    all_bits = {key: np.frombuffer(bytes.fromhex(text), np.uint8) for key, text in hashes.items()}
+    bits = {key: value for key, value in all_bits.items() if np.unpackbits(value).mean() > _LEAST_SHARE}
     seen: dict[tuple[int, bytes], list[str]] = defaultdict(list)
     duplicates: dict[str, str] = {}
     for key in sorted(bits):

@@ -25,10 +25,8 @@ class Person(BaseModel):
     """Mean over their tracks."""
 
 
-def number_people(
-    tracks: Sequence[Track], max_distance: float
-) -> tuple[list[int | None], list[Person]]:
-    """Return each track's person, None where none of its faces is embedded, and the people by their numbers."""
+def number_people(tracks: Sequence[Track], max_distance: float) -> tuple[list[int | None], list[Person]]:
+    """Return each track's person, None where none of its faces is embedded, and the people by number."""
     embedded = [number for number, track in enumerate(tracks) if track.embeddings]
     means = [np.mean(tracks[number].embeddings, axis=0, dtype=np.float32) for number in embedded]
     labels = cluster(np.array(means, dtype=np.float32), max_distance)

@@ -1,7 +1,7 @@
 """Which way a head faces, from the five points of a face detector. Pure.
 
-Scaled orthography (DeMenthon and Davis 1995): the affine map that takes a model head's points to the picture is
-fitted by least squares, and the nearest rotation to it is the head's pose.
+Scaled orthography (DeMenthon and Davis 1995): the affine map that takes a model head's points to the picture
+is fitted by least squares, and the nearest rotation to it is the head's pose.
 """
 
 from typing import NamedTuple
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 # Eyes, tip of the nose, corners of the mouth of an average head, in distances between the eyes: x to the
 # picture's right, y down, z away from the camera.
-_MODEL = np.array(
-    [(-0.5, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.6, -0.5), (-0.4, 1.1, -0.1), (0.4, 1.1, -0.1)]
-)
+_MODEL = np.array([(-0.5, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.6, -0.5), (-0.4, 1.1, -0.1), (0.4, 1.1, -0.1)])
 _CENTRED = _MODEL - _MODEL.mean(axis=0)
 
 

@@ -1,6 +1,7 @@
 """Scores of a clip, and whether they are good enough. Pure; thresholds come from the settings."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,7 @@ from preprocessing.outcome import Filtered, Kept
 from preprocessing.pose import pose_of
 from preprocessing.settings import QualitySettings
 from preprocessing.track import Tube
+
 
 class Scores(BaseModel):
     """What is known about a clip before it is cut; None where it could not be measured."""
@@ -41,7 +43,7 @@ def score(tube: Tube, square: Box, detections: Detections) -> Scores:
     faces = tube.faces
     poses = [pose_of(face.points) for face in faces if np.isfinite(face.points).all()]
     thumbnails = [face.appearance.thumbnail for face in faces]
-    changes = [change(one, other) for one, other in zip(thumbnails, thumbnails[1:], strict=False)]
+    changes = [change(one, other) for one, other in pairwise(thumbnails)]
     return Scores(
         mean_score=float(np.mean([face.score for face in faces])),
         sharpness=_median([face.appearance.sharpness for face in faces]),

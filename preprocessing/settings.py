@@ -86,8 +86,8 @@ class CropSettings(Settings):
 
     rule: Literal["fomm_square", "fomm_stretch", "csv_squared", "body", "none"]
     """`fomm_square`: one square for the clip, `scale` times the longer side of the union of its face's boxes.
-    No faces are looked for with the others: `fomm_stretch` stretches the list's bbox to a square, bit for bit
-    as the published preparation does; `csv_squared` and `body` widen it to one; `none` takes the middle of the frame."""
+    No faces are looked for with the others: `fomm_stretch` stretches the list's bbox to a square, as the
+    published preparation does; `csv_squared` and `body` widen it to one; `none` takes the frame's middle."""
     size_px: Annotated[int, Field(ge=8)]
     """Side of the stored frames."""
     scale: Annotated[float, Field(ge=1)]
@@ -116,8 +116,8 @@ class QualitySettings(Settings):
     min_motion: NonNegative | None
     """Least mean change of the face between analysed frames, of 255; a photograph is `static` below."""
     max_duplicate_distance: Fraction01 | None
-    """Clips of two videos whose perceptual hashes differ in at most this share of bits are one clip twice: the
-    `duplicate` is left out."""
+    """Clips of two videos whose perceptual hashes differ in at most this share of bits are one clip twice:
+    the `duplicate` is left out."""
 
 
 class ShardsSettings(Settings):

@@ -162,8 +162,8 @@ def assign_splits(
         if len(wanted) > 1:
             urls = ", ".join(sorted({f"{source.url} ({source.split})" for source in group}))
             raise ValueError(
-                f"got one person or video in both train and test: {urls}; splits must share none; correct split or "
-                "identity in data/sources.csv"
+                f"got one person or video in both train and test: {urls}; splits must share none; correct "
+                "split or identity in data/sources.csv"
             )
         name = min(source.identity or source.key for source in group)
         digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()

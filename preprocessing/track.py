@@ -87,12 +87,12 @@ class Tracker:
         """Add the faces of the next analysed frame."""
         alive = self._alive(frame)
         matches = sorted(
-            (-self._affinity(track, face), number, index)
+            (-self._affinity(track, face), -track.frames[-1], number, index)
             for number, track in enumerate(alive)
             for index, face in enumerate(faces)
         )
         free_tracks, free_faces = set(range(len(alive))), set(range(len(faces)))
-        for negative, number, index in matches:
+        for negative, _, number, index in matches:
             if -negative >= self._min_iou and number in free_tracks and index in free_faces:
                 alive[number].frames.append(frame)
                 alive[number].faces.append(faces[index])

@@ -1,7 +1,7 @@
 """Coarse units of work: sources in groups, and the processes that do them, on this machine or inside a task.
 
-The orchestrator sees about `num_units` units, whatever the number of sources; a unit is retried as a whole, and
-what it has finished before is found again.
+The orchestrator sees about `num_units` units, whatever the number of sources; a unit is retried as a whole,
+and what it has finished before is found again.
 """
 
 import queue
@@ -47,8 +47,8 @@ def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
                 result = failed(job, Failed(f"processing {error}", retryable=True))
         if result.stops:
             raise DiskFull(
-                f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and rerun, "
-                "finished sources are kept"
+                f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and "
+                "rerun, finished sources are kept"
             )
         yield result
 

@@ -1,8 +1,8 @@
 """A process that does one piece of work after another and may crash: a crash costs the piece it was at.
 
 The parent asks a `Worker`, which starts `python -m module` when it has none; the module, run as a program,
-calls `serve`. Requests and answers are lines of JSON. Loading networks takes seconds, so one process serves many
-requests; it is replaced when it dies or has grown.
+calls `serve`. Requests and answers are lines of JSON. Loading networks takes seconds, so one process serves
+many requests; it is replaced when it dies or has grown.
 """
 
 import os
@@ -112,4 +112,3 @@ def serve(handle: Callable[[str], str]) -> None:
     for line in sys.stdin:
         answers.write(handle(line.rstrip("\n")) + "\n")
         answers.flush()
-

@@ -4,22 +4,22 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.clip import Job, process_isolated, process_source, process_sources
+from preprocessing.clip import Job, process_source, process_stored
+from preprocessing.units import group_into_units, process_here
 
 
 @pytest.fixture(scope="module")
 def make_job(tmp_path_factory, models, make_source, shards_settings):
-    def make(video, split="train", folder=None, settings=shards_settings, **changes):
+    def make(video, folder=None, settings=shards_settings, **changes):
         folder = folder or tmp_path_factory.mktemp("job")
         return Job(
             source=make_source(**changes),
-            split=split,
             video=video,
             video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
-            models=models / "scrfd",
+            root=models.parent,
             settings=settings,
             tracks=folder / "tracks",
-            work=folder / "work",
+            clips=folder / "clips",
         )
 
     return make
@@ -61,8 +61,8 @@ def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_jo
     _, result = divided
     said = []
     other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
-    (again,) = process_sources([other], 2, lambda *words: said.append(words[0] % words[1:]))
-    assert said == ["1/1 http://127.0.0.1:1/v.mp4: 2 kept"]
+    (again,) = process_here(group_into_units([other], 4), 2, said.append)
+    assert said == [again]
     assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
     assert [(one.clip, one.frames()) for one in again.prepared] == [
         (one.clip, one.frames()) for one in result.prepared
@@ -91,10 +91,11 @@ def test_stored_detections_give_the_same_clips_without_the_detector(divided):
 
 def test_finished_work_is_not_done_again_and_changed_rules_are(divided):
     job, result = divided
-    assert process_isolated(job) == result
+    assert process_stored(job) == result
     crop = job.settings.crop.model_copy(update={"size_px": 32})
     changed = job.model_copy(update={"settings": job.settings.model_copy(update={"crop": crop})})
-    other = process_isolated(changed)
+    assert process_stored(changed) is None
+    other = process_source(changed)
     assert other.fingerprint != result.fingerprint
     assert {prepared.clip.size_px for prepared in other.prepared} == {32}
 
@@ -134,13 +135,6 @@ def test_only_the_face_in_the_bbox_is_wanted(make_job, samples, short):
         samples / "single_face.mp4", settings=short, bbox=(100, 0, 250, 180), bbox_size=(320, 180), end_s=0.5
     )
     assert [row.label for row in process_source(here).rows] == ["kept"]
-
-
-def test_a_process_that_dies_costs_one_source(make_job, samples, tmp_path):
-    job = make_job(samples / "single_face.mp4")
-    (row,) = process_isolated(job.model_copy(update={"models": tmp_path})).rows
-    assert (row.outcome, row.retryable) == ("failed", True)
-    assert "lia fetch models" in row.error
 
 
 def test_a_clip_ends_at_the_cut(make_job, samples, short):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from preprocessing.boxes import Box
-from preprocessing.crop import crop_box, cut
+from preprocessing.crop import crop_box, cut, known_box
 from preprocessing.outcome import Filtered
 
 FACE = np.array([[100.0, 60, 200, 200], [110, 60, 200, 200]])
@@ -53,3 +53,35 @@ def test_shrinking_averages_so_that_a_fine_pattern_turns_grey():
 def test_box_without_pixels_is_refused_by_name(box):
     with pytest.raises(ValueError, match="must overlap the frame"):
         cut(np.zeros((48, 64, 3), np.uint8), box, 8)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # The list's box is 40.6, 20.2, 101.4, 120.8 of a 320x180 frame; the video has 640x360.
+        ("fomm_stretch", Box(81, 40, 202, 241)),
+        ("csv_squared", Box(42, 40, 243, 241)),
+        ("body", Box(42, 40, 243, 241)),
+        ("none", Box(140, 0, 500, 360)),
+    ],
+)
+def test_rules_that_know_their_box(settings, rule, expected):
+    chosen = settings.model_copy(update={"rule": rule})
+    box = known_box(chosen, (40.6, 20.2, 101.4, 120.8), (320, 180), (640, 360))
+    assert crop_box(np.array([box] * 3, dtype=np.float64), chosen, (640, 360)) == expected
+
+
+@pytest.mark.parametrize("rule", ["fomm_stretch", "csv_squared", "body"])
+def test_rules_by_the_lists_box_need_one(settings, rule):
+    with pytest.raises(ValueError, match=f"got a source without bbox; crop rule {rule}"):
+        known_box(settings.model_copy(update={"rule": rule}), None, None, (640, 360))
+
+
+def test_a_stretched_box_becomes_a_square_with_all_that_is_in_it():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, :100] = 255
+    stretched = cut(image, Box(50, 0, 150, 100), 32)
+    assert stretched.shape == (32, 32, 3)
+    wide = cut(image, Box(0, 0, 200, 100), 32)
+    assert wide[:, :16].min() == 255
+    assert wide[:, 16:].max() == 0

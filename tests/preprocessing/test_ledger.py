@@ -44,7 +44,7 @@ def test_every_source_is_in_exactly_one_state(rows):
 
 
 def test_clips_come_back_as_written_and_are_counted_by_reason(tmp_path):
-    base = {"source_key": "k", "url": "http://a.org/1.mp4"}
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
     rows = [
         ClipRow(key="a", outcome="kept", split="train", num_frames=60, **base),
         ClipRow(key="b", outcome="filtered", reason="too_short", **base),

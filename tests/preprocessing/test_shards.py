@@ -57,7 +57,11 @@ def write(models, shards_settings, make_source, tmp_path):
             update={"shard_bytes": shard_bytes, "num_parallel": num_parallel}
         )
         rows = [
-            ClipRow(outcome="kept", **c.clip.model_dump(include={"key", "source_key", "url", "split"}))
+            ClipRow(
+                outcome="kept",
+                row_key=c.clip.source_key,
+                **c.clip.model_dump(include={"key", "source_key", "url", "split"}),
+            )
             for c in clips
         ]
         sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
@@ -150,7 +154,7 @@ def test_a_new_run_leaves_no_stale_shard(write, clips):
 
 
 def test_a_run_without_training_clips_counts_the_reasons(make_source):
-    base = {"source_key": "k", "url": "http://a.org/1.mp4"}
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
     rows = [
         ClipRow(key="a", outcome="kept", split="test", **base),
         ClipRow(key="b", outcome="filtered", reason="too_short", **base),
@@ -163,17 +167,10 @@ def test_a_run_without_training_clips_counts_the_reasons(make_source):
 
 def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make_source, clips):
     url = "http://a.org/?<script>"
+    base = {"row_key": "k", "source_key": "k", "url": url}
     rows = [
-        ClipRow(key="a", source_key="k", url=url, outcome="failed", error="<b>broken</b>", retryable=False),
-        ClipRow(
-            key=clips[0].clip.key,
-            source_key="k",
-            url=url,
-            outcome="kept",
-            num_frames=4,
-            start_s=0.0,
-            face_px=9.0,
-        ),
+        ClipRow(key="a", outcome="failed", error="<b>broken</b>", retryable=False, **base),
+        ClipRow(key=clips[0].clip.key, outcome="kept", num_frames=4, start_s=0.0, face_px=9.0, **base),
     ]
     sources = [SourceRow(source=make_source(url), download=Download(status="verified"))]
     write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})

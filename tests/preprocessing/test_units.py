@@ -1,0 +1,155 @@
+"""Whole sources through real worker processes."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from preprocessing import clip
+from preprocessing.clip import Job
+from preprocessing.units import group_into_units, process_here
+
+
+@pytest.fixture
+def make_job(models, make_source, shards_settings, tmp_path):
+    def make(video, url="http://127.0.0.1:1/v.mp4", settings=shards_settings, **changes):
+        sha256 = hashlib.sha256(video.read_bytes()).hexdigest() if video.is_file() else "0"
+        return Job(
+            source=make_source(url, **changes),
+            video=video,
+            video_sha256=sha256,
+            root=models.parent,
+            settings=settings,
+            tracks=tmp_path / "tracks",
+            clips=tmp_path / "clips",
+        )
+
+    return make
+
+
+@pytest.fixture
+def copy(samples, tmp_path):
+    return shutil.copy(samples / "single_face.mp4", tmp_path / "face.mp4")
+
+
+def process(jobs, told=None):
+    results = process_here(group_into_units(jobs, 4), 1, (told if told is not None else []).append)
+    return {result.row_key: result for result in results}
+
+
+def with_crop(settings, **changes):
+    return settings.model_copy(update={"crop": settings.crop.model_copy(update=changes)})
+
+
+def with_quality(settings, **changes):
+    return settings.model_copy(update={"quality": settings.quality.model_copy(update=changes)})
+
+
+def test_units_are_of_equal_size_and_parts_of_a_video_stay_together(make_job, tmp_path):
+    jobs = [
+        make_job(tmp_path / "v.mp4", f"http://a.org/{number}.mp4", start_s=start)
+        for number in range(10)
+        for start in (0.0, 5.0)
+    ]
+    units = group_into_units(jobs, 4)
+    assert sorted(len(unit) for unit in units) == [4, 4, 6, 6]
+    videos = [{job.source.key for job in unit} for unit in units]
+    assert sum(len(keys) for keys in videos) == 10
+    assert group_into_units(jobs[::-1], 4) == units
+    assert len(group_into_units(jobs[:2], 4)) == 1
+
+
+def test_another_threshold_needs_no_video(make_job, copy, shards_settings):
+    job = make_job(copy)
+    ((before,),) = [result.rows for result in process([job]).values()]
+    copy.unlink()
+    strict = with_quality(shards_settings, min_sharpness=before.sharpness + 1)
+    ((row,),) = [result.rows for result in process([job.model_copy(update={"settings": strict})]).values()]
+    assert (before.label, row.label) == ("kept", "filtered(blurry)")
+    # And back: its frames were thrown away with the threshold, so they must be cut anew.
+    ((row,),) = [result.rows for result in process([job]).values()]
+    assert (row.outcome, row.retryable) == ("failed", False)
+
+
+def test_another_size_needs_no_detector(make_job, copy, shards_settings, monkeypatch):
+    job = make_job(copy)
+    first = clip.process_source(job)
+    monkeypatch.setattr(clip, "_eyes", lambda job: pytest.fail("looked for faces again"))
+    small = job.model_copy(update={"settings": with_crop(shards_settings, size_px=32)})
+    second = clip.process_source(small)
+    assert [one.clip.size_px for one in (*first.prepared, *second.prepared)] == [64, 32]
+    assert first.prepared[0].clip.crop_box == second.prepared[0].clip.crop_box
+
+
+def test_one_source_added_to_many_is_processed_alone(make_job, samples, make_video, tmp_path):
+    many = [
+        make_job(make_video(tmp_path / f"{number}.mp4", [90] * 8), f"http://a.org/{number}.mp4")
+        for number in range(5)
+    ]
+    process(many)
+    stored = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    new = make_job(samples / "single_face.mp4", "http://a.org/new.mp4")
+    results = process([*many, new])
+    assert len(results) == 6
+    assert stored == {path: path.stat().st_mtime_ns for path in stored}
+    changed = {path for path in tmp_path.rglob("*") if path.is_file() and path not in stored}
+    assert {path.stem.removesuffix(".json").split("-")[0] for path in changed if path.suffix == ".npz"} == {
+        new.source.row_key.split("-")[0]
+    }
+
+
+def test_a_video_that_kills_its_worker_costs_itself_alone(make_job, samples, tmp_path):
+    """Opening a pipe that nobody writes to takes for ever, so that there is time to kill."""
+    os.mkfifo(tmp_path / "bad.mp4")
+    bad = make_job(tmp_path / "bad.mp4", "http://a.org/bad.mp4")
+    good = make_job(samples / "single_face.mp4", "http://a.org/good.mp4")
+
+    def kill():
+        while not (children := psutil.Process().children()):
+            time.sleep(0.05)
+        # It has loaded nothing by then or all; either way it dies over the first request.
+        children[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    first, second = process_here([[bad, good]], 1, lambda result: None)
+    killer.join()
+    assert [row.outcome for row in second.rows] == ["kept"]
+    (row,) = first.rows
+    assert (row.outcome, row.retryable) == ("failed", True)
+    assert row.error.startswith("processing ended with code -9")
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(make_job, samples, tmp_path):
+    """On a real file system of 100 kB, in a namespace of its own."""
+    job = make_job(samples / "single_face.mp4")
+    (tmp_path / "jobs.json").write_text(job.model_dump_json())
+    mount = f"mount -t tmpfs -o size=100k none {tmp_path / 'clips'}"
+    (tmp_path / "clips").mkdir()
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system")
+    program = (
+        "import pathlib, sys\n"
+        "from preprocessing.clip import Job\n"
+        "from preprocessing.units import DiskFull, process_here\n"
+        "job = Job.model_validate_json(pathlib.Path(sys.argv[1]).read_text())\n"
+        "try:\n"
+        "    process_here([[job]], 1, print)\n"
+        "except DiskFull as error:\n"
+        "    print(error)\n"
+        "    print([path.name for path in job.clips.rglob('*')])\n"
+    )
+    command = f'{mount} && exec {sys.executable} -c "$1" {tmp_path / "jobs.json"}'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", program], check=False, capture_output=True, text=True
+    )
+    error, left = done.stdout.splitlines()
+    assert "No space left on device" in error
+    assert "make room and rerun" in error
+    assert left == "[]"
