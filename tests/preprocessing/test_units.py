@@ -111,10 +111,10 @@ def test_a_video_that_kills_its_worker_costs_itself_alone(make_job, samples, tmp
     good = make_job(samples / "single_face.mp4", "http://a.org/good.mp4")
 
     def kill():
-        while not (children := psutil.Process().children()):
+        while not (workers := [one for one in psutil.Process().children() if clip.__name__ in one.cmdline()]):
             time.sleep(0.05)
         # It has loaded nothing by then or all; either way it dies over the first request.
-        children[0].kill()
+        workers[0].kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
