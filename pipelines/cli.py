@@ -305,8 +305,11 @@ def motion_extract(
 
 @sources.command("import")
 def sources_import(
-    file: Annotated[Path, typer.Argument(help="The published list.")],
-    format_name: Annotated[Literal["fomm-csv"], typer.Option("--format", help="How it is written.")],
+    file: Annotated[Path, typer.Argument(help="The published list, or the folder of its files.")],
+    format_name: Annotated[
+        Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf"],
+        typer.Option("--format", help="How it is written."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The list to write; replaced.")],
     fix_split: Annotated[
         bool, typer.Option("--fix-split", help="Move people and videos of both splits to test.")

@@ -1,16 +1,29 @@
 """`lia sources import`: a published list of sources into our own, with a report of what was wrong with it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from preprocessing.importers.celebv import read_celebv
 from preprocessing.importers.fomm import read_fomm
-from preprocessing.importers.imported import put_in_order, write_list
+from preprocessing.importers.hdtf import read_hdtf
+from preprocessing.importers.imported import ImportedRow, put_in_order, write_list
+from preprocessing.importers.talkinghead import read_talkinghead
+from preprocessing.importers.voxceleb import read_voxceleb
 from preprocessing.sources import read_sources
 
-Format = Literal["fomm-csv"]
-READERS = {"fomm-csv": read_fomm}
+Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf"]
+READERS: dict[Format, Callable[[Path], list[ImportedRow]]] = {
+    "fomm-csv": read_fomm,
+    "voxceleb-txt": read_voxceleb,
+    "talkinghead1kh": read_talkinghead,
+    "celebv-json": read_celebv,
+    "hdtf": read_hdtf,
+}
+FROM_FOLDERS: tuple[Format, ...] = ("voxceleb-txt", "hdtf")
+"""These read a folder too."""
 
 
 class Report(BaseModel):
@@ -24,10 +37,10 @@ class Report(BaseModel):
     """Its rows."""
     splits: dict[str, int]
     """Of them, how many in each split."""
-    duplicates: list[int]
-    """Lines left out, since an earlier one says the same."""
-    clamped: list[int]
-    """Lines whose box was cut off at the frame's edge."""
+    duplicates: list[int | str]
+    """Rows left out, since an earlier one says the same."""
+    clamped: list[int | str]
+    """Rows whose box was cut off at the frame's edge."""
     fixed_leaks: list[str]
     """People and videos that were in both splits and are in test now."""
 
@@ -38,7 +51,7 @@ def import_list(file: Path, format_name: Format, output: Path, fix_split: bool) 
     Raises:
         ValueError: the file is missing or bad, or its splits share people or videos and `fix_split` is off.
     """
-    if not file.is_file():
+    if not file.is_file() and not (format_name in FROM_FOLDERS and file.is_dir()):
         raise ValueError(f"got no file at {file}; a published list of sources is needed; give its path")
     imported = put_in_order(READERS[format_name](file), fix_split)
     if imported.leaks and not fix_split:
@@ -55,7 +68,7 @@ def import_list(file: Path, format_name: Format, output: Path, fix_split: bool) 
         candidate.replace(output)
     finally:
         candidate.unlink(missing_ok=True)
-    splits = {split: sum(row.split == split for row in rows) for split in ("train", "test")}
+    splits = {split: sum(row.split == split for row in rows) for split in ("train", "test", "auto")}
     return Report(
         output=output,
         num_rows=len(rows),
@@ -78,7 +91,7 @@ def as_lines(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _lines(numbers: list[int]) -> str:
-    if not numbers:
+def _lines(places: list[int | str]) -> str:
+    if not places:
         return "none"
-    return f"{len(numbers)} (lines {', '.join(str(number) for number in numbers)})"
+    return f"{len(places)} (rows {', '.join(str(place) for place in places)})"

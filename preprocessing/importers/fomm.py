@@ -3,7 +3,8 @@
 Siarohin et al. 2019 and 2021, data preparation.
 
 Columns by name: video_id, start, end, bbox (left-top-right-bottom), fps, width, height, partition, and
-sometimes person_id. Start and end are frames at `fps`; 0 and 0 is the whole video.
+sometimes person_id; Taichi numbers the parts of a video, `<id>#<number>`. Start and end are frames at `fps`;
+0 and 0 is the whole video.
 """
 
 import csv
@@ -12,11 +13,10 @@ import re
 from pathlib import Path
 
 from preprocessing.boxes import Box
-from preprocessing.importers.imported import ImportedRow
+from preprocessing.importers.imported import ImportedRow, bad_rows, youtube_url
 
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partition")
 
-_VIDEO_ID = re.compile(r"[A-Za-z0-9_-]+")
 # Boxes reach over the frame's edge, so that a side may be negative beside the dash that parts two sides.
 _BOX = re.compile("-".join([r"(-?\d+(?:\.\d+)?)"] * 4))
 
@@ -41,19 +41,15 @@ def read_fomm(path: Path) -> list[ImportedRow]:
                 rows.append(_read_row(reader.line_num, fields))
             except ValueError as error:
                 problems.append(f"line {reader.line_num}: {error}")
-    if problems:
-        raise ValueError(f"got {len(problems)} bad rows in {path}; correct them: " + " | ".join(problems))
-    if not rows:
-        raise ValueError(f"got no rows in {path}; at least one is needed; is it the whole file?")
+    if problems or not rows:
+        raise bad_rows(path, problems)
     return rows
 
 
 def _read_row(line: int, fields: dict[str | None, str | None]) -> ImportedRow:
     if None in fields or None in fields.values():
         raise ValueError("got another number of fields than the header; check its commas and quotes")
-    video, split = str(fields["video_id"]).strip(), str(fields["partition"]).strip()
-    if _VIDEO_ID.fullmatch(video) is None:
-        raise ValueError(f"got video_id {video!r}; a YouTube id of letters, digits, - and _ is needed")
+    url, split = youtube_url(str(fields["video_id"]), "video_id"), str(fields["partition"]).strip()
     if split not in ("train", "test"):
         raise ValueError(f"got partition {split!r}; train or test is needed")
     fps, width, height = (_number(fields, name) for name in ("fps", "width", "height"))
@@ -68,8 +64,8 @@ def _read_row(line: int, fields: dict[str | None, str | None]) -> ImportedRow:
         raise ValueError(f"got bbox {fields['bbox']!r}; left-top-right-bottom is needed")
     left, top, right, bottom = (float(side) for side in found.groups())
     return ImportedRow(
-        line=line,
-        url=f"https://www.youtube.com/watch?v={video}",
+        place=line,
+        url=url,
         start_s=None if is_whole else start / fps,
         end_s=None if is_whole else end / fps,
         box=Box(left, top, right, bottom),

@@ -4,6 +4,7 @@ Published lists repeat rows, draw boxes over the frame's edge and let one person
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from preprocessing.boxes import Box
 from preprocessing.sources import COLUMNS
 
+_VIDEO_ID = re.compile(r"([A-Za-z0-9_-]+)(?:#\d+)?")
+
 
 @dataclass(frozen=True)
 class ImportedRow:
     """One part of one video, as a published list has it."""
 
-    line: int
-    """Line of the published file."""
+    place: int | str
+    """Where it stands in what was published: a line's number, or a file or clip."""
     url: str
     start_s: float | None
     """Where the part begins; None is the video's beginning."""
@@ -30,7 +33,7 @@ class ImportedRow:
     identity: str | None
     """Name of the person, None where the list has none."""
     split: str
-    """train or test."""
+    """train, test or auto."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Imported:
 
     rows: list[ImportedRow]
     """In the published order."""
-    duplicates: list[int]
-    """Lines that were left out, since an earlier one says the same."""
-    clamped: list[int]
-    """Lines whose box was cut off at the frame's edge."""
+    duplicates: list[int | str]
+    """Rows that were left out, since an earlier one says the same."""
+    clamped: list[int | str]
+    """Rows whose box was cut off at the frame's edge."""
     leaks: list[str]
     """People and videos that the published list has in both splits."""
 
@@ -55,13 +58,13 @@ def put_in_order(rows: Sequence[ImportedRow], fix_split: bool) -> Imported:
         fix_split: move every row that shares a person or a video with a test row to test, until none is left.
 
     Raises:
-        ValueError: boxes lie wholly outside their frames; all their lines are named.
+        ValueError: boxes lie wholly outside their frames; all are named.
     """
-    outside = [row.line for row in rows if row.box is not None and _clamp(row.box, row.frame_size) is None]
+    outside = [row.place for row in rows if row.box is not None and _clamp(row.box, row.frame_size) is None]
     if outside:
         raise ValueError(
-            f"got boxes that lie outside the frame in lines {_listed(outside)}; boxes must overlap it; "
-            "correct or remove these lines"
+            f"got boxes that lie outside the frame in rows {_listed(outside)}; boxes must overlap it; "
+            "correct or remove them"
         )
     kept: dict[tuple, ImportedRow] = {}
     duplicates, clamped = [], []
@@ -69,14 +72,37 @@ def put_in_order(rows: Sequence[ImportedRow], fix_split: bool) -> Imported:
         box = None if row.box is None else _clamp(row.box, row.frame_size)
         part = (row.url, row.start_s, row.end_s, box)
         if part in kept:
-            duplicates.append(row.line)
+            duplicates.append(row.place)
             continue
         if box != row.box:
-            clamped.append(row.line)
+            clamped.append(row.place)
         kept[part] = replace(row, box=box)
     found = list(kept.values())
     leaks = sorted(_leaks(found))
     return Imported(_without_leaks(found) if fix_split else found, duplicates, clamped, leaks)
+
+
+def youtube_url(video: str, name: str) -> str:
+    """Return the address of a YouTube video.
+
+    Args:
+        video: its id; a number of a part behind a # is no part of it.
+        name: what the list calls the id, for the message.
+
+    Raises:
+        ValueError: it is no id.
+    """
+    found = _VIDEO_ID.fullmatch(video.strip())
+    if found is None:
+        raise ValueError(f"got {name} {video!r}; a YouTube id of letters, digits, - and _ is needed")
+    return f"https://www.youtube.com/watch?v={found[1]}"
+
+
+def bad_rows(path: Path, problems: Sequence[str]) -> ValueError:
+    """Return the error that names all bad rows at once, or says that there is no row."""
+    if not problems:
+        return ValueError(f"got no rows in {path}; at least one is needed; is it the whole file?")
+    return ValueError(f"got {len(problems)} bad rows in {path}; correct them: " + " | ".join(problems))
 
 
 def write_list(path: Path, rows: Sequence[ImportedRow]) -> None:
@@ -134,5 +160,5 @@ def _without_leaks(rows: Sequence[ImportedRow]) -> list[ImportedRow]:
     return rows
 
 
-def _listed(lines: Sequence[int]) -> str:
-    return ", ".join(str(line) for line in lines)
+def _listed(places: Sequence[int | str]) -> str:
+    return ", ".join(str(place) for place in places)

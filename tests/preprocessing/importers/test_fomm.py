@@ -41,6 +41,11 @@ def test_a_box_may_begin_left_of_the_frame(read):
     assert row.box == Box(-5, -2, 30, 40)
 
 
+def test_taichi_numbers_the_parts_of_a_video(read):
+    one, two = read("abc#001,0,9,1-2-3-4,25,640,360,train", "abc#002,9,18,1-2-3-4,25,640,360,train")
+    assert one.url == two.url == "https://www.youtube.com/watch?v=abc"
+
+
 def test_all_bad_rows_are_named_at_once(read):
     good = "abc,0,9,1-2-3-4,25,640,360,train"
     with pytest.raises(ValueError, match="got 7 bad rows") as error:

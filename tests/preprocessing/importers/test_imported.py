@@ -15,7 +15,7 @@ def test_what_is_repeated_is_left_out_and_named():
         [row(2, "a"), row(3, "b"), row(4, "a"), row(5, "a", start_s=9.0)], fix_split=False
     )
     assert imported.duplicates == [4]
-    assert [kept.line for kept in imported.rows] == [2, 3, 5]
+    assert [kept.place for kept in imported.rows] == [2, 3, 5]
 
 
 def test_a_box_is_cut_off_at_the_frames_edge():
@@ -25,7 +25,7 @@ def test_a_box_is_cut_off_at_the_frames_edge():
 
 
 def test_a_box_that_misses_the_frame_is_refused_with_its_line():
-    with pytest.raises(ValueError, match="outside the frame in lines 3"):
+    with pytest.raises(ValueError, match="outside the frame in rows 3"):
         put_in_order([row(2, "a"), row(3, "b", box=Box(640, 20, 700, 140))], fix_split=True)
 
 
