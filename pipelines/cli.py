@@ -121,7 +121,9 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="demo: 64 px, minutes on a CPU; vox256: as published, GPUs.")],
+    name: Annotated[
+        str, typer.Argument(help="demo: minutes on a CPU; vox256, taichi256, ted384: published.")
+    ],
     yes: Yes = False,
 ) -> None:
     """Write a named recipe to params.yaml; asks before it overwrites values you changed."""

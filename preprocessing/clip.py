@@ -146,7 +146,9 @@ def process_source(job: Job) -> Result:
             return failed(job, Failed(str(error), retryable=True), stops=True)
         # The clip's boundary, the one place where anything is caught: one bad video must not end the run.
         logger.warning("%s failed", job.source.url, exc_info=True)
-        return failed(job, Failed(f"{type(error).__name__}: {error}", retryable=True))
+        # A rerun meets the same values again, but not the same memory or disk.
+        is_retryable = not isinstance(error, ValueError)
+        return failed(job, Failed(f"{type(error).__name__}: {error}", retryable=is_retryable))
 
 
 def process_stored(job: Job) -> Result | None:

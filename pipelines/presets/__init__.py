@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-NAMES = ("demo", "vox256")
+NAMES = ("demo", "vox256", "taichi256", "ted384")
 
 
 def read_preset(name: str) -> str:

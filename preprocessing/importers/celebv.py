@@ -1,7 +1,7 @@
 """The JSON files of CelebV-HQ and CelebV-Text (Zhu et al. 2022; Yu et al. 2023).
 
-`clips` maps names to `ytb_id`, `duration` (`start_sec`, `end_sec`) and `bbox` (`top`, `bottom`, `left`, `right`,
-in fractions of the frame).
+`clips` maps names to `ytb_id`, `duration` (`start_sec`, `end_sec`) and `bbox` (`top`, `bottom`, `left` and
+`right` in fractions of the frame).
 """
 
 import json

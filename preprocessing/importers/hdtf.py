@@ -1,8 +1,8 @@
 """The text files of HDTF (Zhang et al. 2021): four for each of its subsets RD, WDA and WRA.
 
 *_video_url.txt: `<name> <url>`; *_annotion_time.txt, so spelt: `<name>.mp4 <from>-<to> <from>-<to> ...`;
-*_resolution.txt: `<name>.mp4 <height>`; *_crop_wh.txt: `<name>_<clip>.mp4 <left> <width> <top> <height>`, in a
-16:9 frame of that height. A video's name stands for its person.
+*_resolution.txt: `<name>.mp4 <height>`; *_crop_wh.txt: `<name>_<clip>.mp4 <left> <width> <top> <height>`, in
+a 16:9 frame of that height. A video's name stands for its person.
 """
 
 import re

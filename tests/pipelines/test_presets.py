@@ -20,6 +20,6 @@ def test_an_edit_counts_as_own_values(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_refused_and_nothing_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="choose one of demo, vox256"):
+    with pytest.raises(ValueError, match="choose one of demo, vox256, taichi256, ted384"):
         presets.write_preset("vox512", tmp_path / "params.yaml")
     assert list(tmp_path.iterdir()) == []

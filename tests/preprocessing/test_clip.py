@@ -141,3 +141,28 @@ def test_a_clip_ends_at_the_cut(make_job, samples, short):
     """The sample shows a face for 60 frames, then something else."""
     (row,) = process_source(make_job(samples / "face_noface.mov", settings=short, end_s=2.8)).rows
     assert (row.outcome, row.num_frames) == ("kept", 60)
+
+
+def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_job, samples, short, tmp_path):
+    body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
+    job = make_job(
+        samples / "single_face.mp4", settings=body, bbox=(40.0, 0.0, 140.0, 180.0), bbox_size=(320, 180)
+    ).model_copy(update={"root": tmp_path})
+    result = process_source(job)
+    assert [row.label for row in result.rows] == ["kept"]
+    (prepared,) = result.prepared
+    assert (prepared.clip.crop_rule, prepared.clip.crop_box) == ("body", (0, 0, 360, 360))
+    assert (prepared.clip.num_frames, result.people) == (60, [])
+
+
+def test_a_body_without_a_box_is_a_failure_that_says_what_to_do(make_job, samples, short):
+    body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
+    (row,) = process_source(make_job(samples / "single_face.mp4", settings=body)).rows
+    assert (row.outcome, row.retryable) == ("failed", False)
+    assert "crop rule body cuts out the list's box; fill bbox" in row.error
+
+
+def test_no_rule_takes_the_middle_of_the_frame(make_job, samples, short):
+    whole = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "none"})})
+    (prepared,) = process_source(make_job(samples / "single_face.mp4", settings=whole)).prepared
+    assert prepared.clip.crop_box == (140, 0, 500, 360)
