@@ -1,5 +1,6 @@
 """Stage shards: every verified video to face-cropped clips in data/shards and rows in the ledger."""
 
+import csv
 import json
 import shutil
 import time
@@ -138,6 +139,10 @@ def _write_counts(rows: list[ClipRow], prepared: list[PreparedClip], environment
     counts = {"clips": count_clips(rows), "frames": frames}
     environment.metrics.mkdir(parents=True, exist_ok=True)
     (environment.metrics / "shards.json").write_text(json.dumps(counts, indent=1) + "\n")
+    with (environment.metrics / "outcomes.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("outcome", "num_clips"))
+        writer.writerows(counts["clips"].items())
 
 
 def _warn(assigned: Assigned) -> None:

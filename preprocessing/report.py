@@ -1,6 +1,8 @@
 """One HTML page over a shards run: how many of what, and a strip of every clip, all in one file."""
 
 import base64
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -39,6 +41,9 @@ def write_report(
         ),
         "<h2>Clips</h2>",
         _histogram(count_clips(rows)),
+        "<h2>Kept clips</h2>",
+        _distributions([row for row in rows if row.outcome == "kept"]),
+        "<h2>Each clip</h2>",
         *(_clip(row, frames.get(row.key, ())) for row in rows),
     ]
     page = f"<!doctype html><meta charset='utf-8'><title>Contact sheet</title><style>{STYLE}</style>"
@@ -67,6 +72,34 @@ def _histogram(counts: Mapping[str, int]) -> str:
         for word, count in counts.items()
     ]
     return "<table>" + "".join(lines) + "</table>"
+
+
+def _distributions(kept: Sequence[ClipRow]) -> str:
+    """Lay out how large, how long, how turned and how many to a person the kept clips are."""
+    people = Counter(row.identity or "unnamed" for row in kept)
+    columns = (
+        ("Size of the face, px", [row.face_px for row in kept], 64),
+        ("Length, frames", [row.num_frames for row in kept], 128),
+        ("Head to the side, degrees", [row.yaw_deg for row in kept], 10),
+        ("Head up or down, degrees", [row.pitch_deg for row in kept], 10),
+        ("Clips of one person", list(people.values()), 1),
+    )
+    return "".join(
+        f"<h3>{escape(title)}</h3>"
+        + _histogram(_binned([value for value in values if value is not None], step))
+        for title, values, step in columns
+    )
+
+
+def _binned(values: Sequence[float], step: int) -> dict[str, int]:
+    """Count values in steps from their least to their greatest, and name each step."""
+    places = Counter(math.floor(value / step) for value in values)
+    if not places:
+        return {}
+    return {
+        f"{place * step}" if step == 1 else f"{place * step} to {(place + 1) * step}": places[place]
+        for place in range(min(places), max(places) + 1)
+    }
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -126,7 +126,7 @@ class ShardsSettings(Settings):
     fps: PositiveInt
     """Frame rate of the clips; source frames are picked by presentation time."""
     shard_bytes: PositiveInt
-    """Target size of one shard; a source's clips stay together even when they are larger."""
+    """Mean size of a shard; a source's clips stay together even when they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     """Quality of the stored frames (4:4:4)."""
     test_fraction: Fraction01

@@ -88,18 +88,22 @@ def write_shards(
 
 
 def group_into_shards(clips: Sequence[PreparedClip], shard_bytes: int) -> list[list[PreparedClip]]:
-    """Fill shards in order up to `shard_bytes`; the clips of one source stay in one shard.
+    """Put clips in order into shards of `shard_bytes` in the mean; those of one source stay in one shard.
 
-    So removing a source touches one shard; a source larger than the target makes a larger shard.
+    Where a shard begins depends on the sources near by alone, as in content-defined chunking (Muthitacharoen
+    et al. 2001): a source of a tenth of `shard_bytes` begins one with a chance of a tenth, by its key. So a
+    source that comes or goes changes its own shard, seldom a neighbour. No shard grows beyond twice
+    `shard_bytes`, unless a single source is larger.
     """
     by_source: dict[str, list[PreparedClip]] = {}
     for clip in clips:
         by_source.setdefault(clip.clip.source_key, []).append(clip)
     shards: list[list[PreparedClip]] = []
     filled = 0
-    for group in by_source.values():
+    for key, group in by_source.items():
         size = sum(sum(clip.frame_bytes) for clip in group)
-        if not shards or filled + size > shard_bytes:
+        chance = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+        if not shards or chance < size / shard_bytes or filled + size > 2 * shard_bytes:
             shards.append([])
             filled = 0
         shards[-1] += group

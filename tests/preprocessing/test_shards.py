@@ -2,6 +2,7 @@ import gc
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,12 +129,43 @@ def test_members_carry_no_owner_no_time_and_the_metadata_first(write, clips):
     assert [m.name.split(".", 1)[1] for m in members[1:5]] == [f"{number:05d}.jpg" for number in range(4)]
 
 
-def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(clips):
-    train = [clip for clip in clips if clip.clip.split == "train"]
-    size = sum(train[0].frame_bytes)
-    shards = group_into_shards(train, int(4.5 * size))
-    assert [len(shard) for shard in shards] == [4, 2]
-    assert [len(shard) for shard in group_into_shards(train, 1)] == [2, 2, 2]
+@pytest.fixture(scope="module")
+def many():
+    """Clips of a hundred sources, two each, of 10 kB each."""
+    clips = []
+    for number in range(100):
+        url = f"http://a.org/{number}.mp4"
+        for place in (0, 1):
+            clip = Clip(
+                key=f"{source_key(url)}-whole-{place:03d}-000000", source_key=source_key(url), url=url,
+                licence=None, identity=None, split="train", by_time=False, follows=None, start_s=0.0,
+                end_s=1.0, num_frames=1, fps=25, size_px=16, crop_rule="fomm_square",
+                crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
+            )  # fmt: skip
+            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000]))
+    return sorted(clips, key=lambda one: one.clip.key)
+
+
+def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(many):
+    shards = group_into_shards(many, 200_000)
+    assert [clip for shard in shards for clip in shard] == many
+    homes = [{clip.clip.source_key for clip in shard} for shard in shards]
+    assert sum(len(keys) for keys in homes) == 100
+    sizes = [sum(clip.frame_bytes[0] for clip in shard) for shard in shards]
+    assert max(sizes) <= 400_000
+    assert 100_000 < np.mean(sizes) < 300_000
+    assert all(len(shard) == 2 for shard in group_into_shards(many, 1))
+
+
+def test_a_source_that_goes_changes_its_own_shard_and_hardly_another(many):
+    before = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(many, 200_000)}
+    numbers = []
+    for gone in {clip.clip.source_key for clip in many}:
+        left = [clip for clip in many if clip.clip.source_key != gone]
+        after = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(left, 200_000)}
+        numbers.append(len(after - before))
+    assert max(numbers) <= 2
+    assert np.mean(numbers) < 1.2
 
 
 def test_manifest_says_what_is_inside(write, clips, make_prepared):
@@ -178,3 +210,23 @@ def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make
     assert "<script>" not in page
     assert "<b>broken" not in page
     assert page.count("data:image/jpeg") == 8
+
+
+def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "kept", "start_s": 0.0}
+    rows = [
+        ClipRow(key="a", num_frames=100, face_px=70.0, yaw_deg=4.0, pitch_deg=-3.0, identity="x", **base),
+        ClipRow(key="b", num_frames=130, face_px=300.0, yaw_deg=25.0, pitch_deg=None, identity="x", **base),
+    ]
+    write_report(tmp_path / "report.html", [], rows, {})
+    page = (tmp_path / "report.html").read_text()
+    for title, bins in {
+        "Size of the face, px": {"64 to 128": 1, "128 to 192": 0, "256 to 320": 1},
+        "Length, frames": {"0 to 128": 1, "128 to 256": 1},
+        "Head to the side, degrees": {"0 to 10": 1, "20 to 30": 1},
+        "Head up or down, degrees": {"-10 to 0": 1},
+        "Clips of one person": {"2": 1},
+    }.items():
+        table = page.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
+        for name, count in bins.items():
+            assert f"<td>{name}</td><td>{count}</td>" in table
