@@ -21,7 +21,11 @@ def run_download(params: Params, environment: Environment) -> int:
         ValueError: the list of sources is missing or has bad rows.
     """
     sources = read_sources(environment.root / params.download.sources)
-    rows = download_flow(sources, params.download, environment.raw)
+    local = params.download.local_root
+    settings = params.download.model_copy(
+        update={"local_root": None if local is None else environment.root / local}
+    )
+    rows = download_flow(sources, settings, environment.raw)
     write_sources(environment.ledger / "sources.parquet", rows)
     counts = count_sources(rows)
     environment.metrics.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from preprocessing.importers.celebv import read_celebv
+from preprocessing.importers.folder import read_folder
 from preprocessing.importers.fomm import read_fomm
 from preprocessing.importers.hdtf import read_hdtf
 from preprocessing.importers.imported import ImportedRow, put_in_order, write_list
@@ -14,15 +15,16 @@ from preprocessing.importers.talkinghead import read_talkinghead
 from preprocessing.importers.voxceleb import read_voxceleb
 from preprocessing.sources import read_sources
 
-Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf"]
+Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder"]
 READERS: dict[Format, Callable[[Path], list[ImportedRow]]] = {
     "fomm-csv": read_fomm,
     "voxceleb-txt": read_voxceleb,
     "talkinghead1kh": read_talkinghead,
     "celebv-json": read_celebv,
     "hdtf": read_hdtf,
+    "folder": read_folder,
 }
-FROM_FOLDERS: tuple[Format, ...] = ("voxceleb-txt", "hdtf")
+FROM_FOLDERS: tuple[Format, ...] = ("voxceleb-txt", "hdtf", "folder")
 """These read a folder too."""
 
 

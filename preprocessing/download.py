@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
@@ -183,6 +183,8 @@ def fetch(request: Request) -> Download:
 
     Connections to private addresses are refused from now on in this process, so call it in one of its own.
     """
+    if request.url.startswith("file://"):
+        return _copy(request)
     refused: list[str] = []
     guard_connections(request.settings.allow_private_hosts, refused.append)
     try:
@@ -198,6 +200,33 @@ def fetch(request: Request) -> Download:
                 "allowed; list it in download.allow_private_hosts if you trust it"
             )
             return Download(status=DownloadStatus.PERMANENT, error=message)
+        return Download(status=classify(error), error=_one_line(error))
+
+
+def _copy(request: Request) -> Download:
+    """Copy a video of this machine; a link would let DVC change the original's permissions."""
+    root = request.settings.local_root
+    path = Path(unquote(urlsplit(request.url).path)).resolve()
+    if root is None or not path.is_relative_to(root.resolve()):
+        message = (
+            f"got {request.url}; videos of this machine are allowed below download.local_root alone, which "
+            f"is {root or 'not set'}; set it to a folder that holds this one"
+        )
+        return Download(status=DownloadStatus.PERMANENT, error=message)
+    try:
+        size = path.stat().st_size
+        if size > request.settings.max_bytes:
+            raise _TooLarge(
+                f"got a file of {size} bytes; at most {request.settings.max_bytes} are allowed; "
+                "raise download.max_bytes"
+            )
+        copy = Path(shutil.copyfile(path, request.folder / f"video{path.suffix.lower()}"))
+        download = _verified(copy, {"format_id": "file"}, request.settings.max_bytes)
+        return download.model_copy(update={"downloader": "copied"})
+    except (FileNotFoundError, IsADirectoryError):
+        message = f"got {request.url}, where no file is; correct the row"
+        return Download(status=DownloadStatus.PERMANENT, error=message)
+    except (OSError, YoutubeDLError, UnreadableVideo) as error:
         return Download(status=classify(error), error=_one_line(error))
 
 

@@ -37,6 +37,9 @@ class DownloadSettings(Settings):
     """Sources fetched at the same time."""
     allow_private_hosts: tuple[str, ...]
     """Host names or addresses that may be private or loopback; all other such hosts are refused."""
+    local_root: Path | None
+    """Folder whose videos may be listed by file:// addresses, absolute or relative to the project; None
+    allows none."""
     accept_incomplete: bool
     """Whether the stage succeeds while some sources failed in a way that a rerun may mend."""
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -74,12 +74,14 @@ def canonical_url(url: str) -> str:
     """Return the address with a lower-case host, without a default port and without a fragment.
 
     Raises:
-        ValueError: not an http or https address.
+        ValueError: not an http or https address, nor a file:// address of this machine.
     """
     parts = urlsplit(url.strip())
+    if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        return f"file://{quote(unquote(parts.path))}"
     host = (parts.hostname or "").lower()
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ValueError(f"got url {url!r}; an http or https address is needed; correct the row")
+        raise ValueError(f"got url {url!r}; an http, https or file:// address is needed; correct the row")
     scheme = parts.scheme.lower()
     default_port = {"http": 80, "https": 443}[scheme]
     host = f"[{host}]" if ":" in host else host

@@ -25,8 +25,8 @@ def test_equal_basenames_are_two_sources():
 
 
 def test_other_schemes_are_refused():
-    for url in ("file:///etc/passwd", "ftp://example.org/v.mp4", "v.mp4", ""):
-        with pytest.raises(ValueError, match="http or https"):
+    for url in ("file://", "ftp://example.org/v.mp4", "v.mp4", ""):
+        with pytest.raises(ValueError, match="an http, https or file:// address"):
             canonical_url(url)
 
 
@@ -117,3 +117,14 @@ def test_a_wish_decides_for_its_whole_group(make_source):
         make_source("http://a.org/2.mp4", identity="ann"),
     ]
     assert set(assign_splits(sources, 0.0, 0).values()) == {"test"}
+
+
+def test_addresses_of_files_on_this_machine_have_one_form():
+    assert (
+        canonical_url("file:///a%20b/c.mp4")
+        == canonical_url("file://localhost/a b/c.mp4")
+        == "file:///a%20b/c.mp4"
+    )
+    for elsewhere in ("file://server/c.mp4", "file://", "file:c.mp4"):
+        with pytest.raises(ValueError, match="an http, https or file:// address"):
+            canonical_url(elsewhere)
