@@ -25,7 +25,7 @@ from pipelines.demo_report import evaluation_table, write_demo_report
 from pipelines.environment import Environment, read_environment, variable_name
 from pipelines.params import Params
 from pipelines.samples import serve_folder
-from preprocessing.sources import read_sources
+from preprocessing.source_list import read_sources
 from preprocessing.video import VideoWriter, decode, probe
 
 logger = logging.getLogger(__name__)

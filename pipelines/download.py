@@ -8,10 +8,12 @@ from prefect import flow, get_run_logger, task
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.download import download_sources, remove_stale
-from preprocessing.ledger import Download, SourceRow, count_sources, write_sources
+from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
+from preprocessing.plan import account_for, difference
 from preprocessing.settings import DownloadSettings
-from preprocessing.sources import Source, read_sources
+from preprocessing.source_list import SourceList, read_list, read_sources
+from preprocessing.sources import Source
 
 
 def run_download(params: Params, environment: Environment) -> int:
@@ -20,13 +22,15 @@ def run_download(params: Params, environment: Environment) -> int:
     Raises:
         ValueError: the list of sources is missing or has bad rows.
     """
-    sources = read_sources(environment.root / params.download.sources)
+    path = environment.root / params.download.sources
+    skips = params.download.bad_rows == "skip"
+    listed = read_list(path) if skips else SourceList(read_sources(path), [])
     local = params.download.local_root
     settings = params.download.model_copy(
         update={"local_root": None if local is None else environment.root / local}
     )
-    rows = download_flow(sources, settings, environment.raw)
-    write_sources(environment.ledger / "sources.parquet", rows)
+    rows = download_flow(listed, settings, environment)
+    write_sources(environment.source_ledger, rows)
     counts = count_sources(rows)
     environment.metrics.mkdir(parents=True, exist_ok=True)
     (environment.metrics / "download.json").write_text(json.dumps(counts, indent=1) + "\n")
@@ -36,19 +40,26 @@ def run_download(params: Params, environment: Environment) -> int:
 
 @flow(
     name="download",
-    flow_run_name="download-{raw.parent.parent.name}",
+    flow_run_name="download-{environment.root.name}",
     persist_result=False,
     validate_parameters=False,
 )
-def download_flow(sources: list[Source], settings: DownloadSettings, raw: Path) -> list[SourceRow]:
-    """Remove what is listed no longer, then download all sources, and account for each of them."""
+def download_flow(
+    listed: SourceList, settings: DownloadSettings, environment: Environment
+) -> list[SourceRow]:
+    """Remove what is listed no longer, then download all sources, and account for each row."""
     logger = get_run_logger()
-    keys = {source.key for source in sources}
-    for name in remove_stale(raw, keys):
+    before = environment.source_ledger
+    known = iterate_sources(before) if before.is_file() else ()
+    logger.info("since the last run: %s", difference(listed.sources, known))
+    for bad in listed.bad_rows:
+        logger.warning("left out: %s", bad)
+    by_key = {source.key: source for source in listed.sources}
+    for name in remove_stale(environment.raw, set(by_key)):
         logger.info("removed %s: its source is listed no longer", name)
-    by_key = {source.key: source for source in sources}
-    downloads = download_all(list(by_key.values()), settings, raw)
-    rows = [SourceRow(source=source, download=downloads[source.key]) for source in sources]
+    downloads = download_all(list(by_key.values()), settings, environment.raw)
+    rows = [SourceRow(source=source, download=downloads[source.key]) for source in listed.sources]
+    rows += map(account_for, listed.bad_rows)
     logger.info(
         "sources: %s", ", ".join(f"{count} {word}" for word, count in count_sources(rows).items() if count)
     )

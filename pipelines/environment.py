@@ -80,6 +80,11 @@ class Environment(BaseModel):
         return self.root / "data" / "shards"
 
     @property
+    def source_ledger(self) -> Path:
+        """Return the table of sources; written by the stage download."""
+        return self.ledger / "sources.parquet"
+
+    @property
     def ledger(self) -> Path:
         """What became of every source and clip."""
         return self.root / "data" / "ledger"

@@ -18,11 +18,12 @@ from preprocessing.clip import Job, Result, max_distance, require_eyes
 from preprocessing.detect import LICENCE_NOTE
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
+from preprocessing.plan import group_into_units
 from preprocessing.report import write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards import NothingKept, read_frames, require_training_clips, write_shards
-from preprocessing.units import DiskFull, group_into_units, process_here
+from preprocessing.units import DiskFull, process_here
 
 UNITS_PER_WORKER = 8
 """Few enough to cost nothing, many enough that workers end at about the same time."""
@@ -37,7 +38,7 @@ def run_shards(params: Params, environment: Environment) -> int:
         DiskFull: nothing can be written any more.
     """
     require_eyes(params.shards, environment.root)
-    sources = read_source_rows(environment.ledger / "sources.parquet")
+    sources = read_source_rows(environment.source_ledger)
     state = shards_flow(sources, params.shards, environment, return_state=True)
     if state.is_failed() and isinstance(state.data, NothingKept | DiskFull | ValueError):
         raise state.data
@@ -93,7 +94,7 @@ def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: E
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
 def process_all(work: list[Job], num_parallel: int) -> list[Result]:
     """Process the sources in units, side by side; results come in the order of `work`."""
-    units = group_into_units(work, UNITS_PER_WORKER * num_parallel)
+    units = group_into_units(work, UNITS_PER_WORKER * num_parallel, lambda job: job.source)
     results = process_here(units, num_parallel, _teller(len(work)))
     found = {result.row_key: result for result in results}
     return [found[job.source.row_key] for job in work]

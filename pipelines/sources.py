@@ -13,7 +13,7 @@ from preprocessing.importers.hdtf import read_hdtf
 from preprocessing.importers.imported import ImportedRow, put_in_order, write_list
 from preprocessing.importers.talkinghead import read_talkinghead
 from preprocessing.importers.voxceleb import read_voxceleb
-from preprocessing.sources import read_sources
+from preprocessing.source_list import read_sources
 
 Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder"]
 READERS: dict[Format, Callable[[Path], list[ImportedRow]]] = {

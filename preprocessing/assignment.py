@@ -15,7 +15,8 @@ from preprocessing.ledger import ClipRow
 from preprocessing.people import cluster
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
-from preprocessing.sources import Source, assign_splits
+from preprocessing.sources import Source
+from preprocessing.splits import assign_splits
 
 
 class Assigned(NamedTuple):

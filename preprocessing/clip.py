@@ -194,7 +194,8 @@ def fingerprint(job: Job) -> str:
             "quality": {"max_duplicate_distance"},
         }
     )
-    return _hash(RECIPE_VERSION, job.source.model_dump_json(), job.video_sha256, rules, _networks(job))
+    row = job.model_dump_json(include={"source"}, exclude={"source": {"source_id", "note", "extra"}})
+    return _hash(RECIPE_VERSION, row, job.video_sha256, rules, _networks(job))
 
 
 def max_distance(settings: ShardsSettings, root: Path) -> float:

@@ -16,13 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from yt_dlp.networking.exceptions import HTTPError, RequestError
 from yt_dlp.utils import (
     ContentTooShortError,
@@ -42,6 +43,7 @@ from preprocessing.video import UnreadableVideo, decoded_duration_s, probe
 
 logger = logging.getLogger(__name__)
 
+DOWNLOAD = TypeAdapter(Download)
 TOLERATED_SHORTAGE_S = 1.0
 """How much shorter than its container says a file may decode."""
 PARTIAL_FOLDER = ".partial"
@@ -134,7 +136,7 @@ def read_verified(raw: Path, key: str) -> Download | None:
     record = raw / f"{key}.json"
     if not record.is_file():
         return None
-    download = Download.model_validate_json(record.read_text())
+    download = DOWNLOAD.validate_json(record.read_text())
     path = raw / str(download.file)
     if not path.is_file() or path.stat().st_size != download.size_bytes or _sha256(path) != download.sha256:
         return None
@@ -165,15 +167,15 @@ def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> Download:
         answer = isolation.run_isolated(__name__, request.model_dump_json(), settings.timeout_s)
     except isolation.ChildFailed as error:
         return Download(status=DownloadStatus.RETRYABLE, error=f"download {error}")
-    download = Download.model_validate_json(answer)
+    download = DOWNLOAD.validate_json(answer)
     if download.status != DownloadStatus.VERIFIED:
         return download
     fetched = folder / str(download.file)
-    download = download.model_copy(update={"file": f"{source.key}{fetched.suffix}"})
+    download = replace(download, file=f"{source.key}{fetched.suffix}")
     fetched.replace(raw / str(download.file))
     # The record comes last: a file without one is fetched again.
     record = raw / f".{source.key}.json.partial"
-    record.write_text(download.model_dump_json(indent=1))
+    record.write_bytes(DOWNLOAD.dump_json(download, indent=1))
     record.replace(raw / f"{source.key}.json")
     return download
 
@@ -222,7 +224,7 @@ def _copy(request: Request) -> Download:
             )
         copy = Path(shutil.copyfile(path, request.folder / f"video{path.suffix.lower()}"))
         download = _verified(copy, {"format_id": "file"}, request.settings.max_bytes)
-        return download.model_copy(update={"downloader": "copied"})
+        return replace(download, downloader="copied")
     except (FileNotFoundError, IsADirectoryError):
         message = f"got {request.url}, where no file is; correct the row"
         return Download(status=DownloadStatus.PERMANENT, error=message)
@@ -375,4 +377,4 @@ def _sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    isolation.answer(lambda text: fetch(Request.model_validate_json(text)).model_dump_json())
+    isolation.answer(lambda text: DOWNLOAD.dump_json(fetch(Request.model_validate_json(text))).decode())

@@ -6,8 +6,10 @@ Parquet, sorted, and without times of day, so that equal work gives equal tables
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,10 +19,9 @@ from preprocessing.outcome import DownloadStatus
 from preprocessing.sources import Source
 
 
-class Download(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
     """What became of one source's download; the facts about the file are None unless it is verified."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     status: DownloadStatus
     """The outcome."""
@@ -50,10 +51,9 @@ class Download(BaseModel):
     """Name and version of the program that fetched it."""
 
 
-class SourceRow(BaseModel):
+@dataclass(frozen=True, slots=True)
+class SourceRow:
     """A source and its download."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Source
     download: Download
@@ -123,6 +123,10 @@ class ClipRow(BaseModel):
         return f"{self.outcome}({self.reason})" if self.reason else self.outcome
 
 
+PIECE_NUM_ROWS = 50_000
+"""Rows turned into columns at a time."""
+_SOURCE_FIELDS = tuple(field.name for field in fields(Source))
+_DOWNLOAD_FIELDS = tuple(field.name for field in fields(Download))
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 SOURCES_SCHEMA = pa.schema(
     {
@@ -155,12 +159,10 @@ CLIPS_SCHEMA = pa.schema(
 
 
 def write_sources(path: Path, rows: Sequence[SourceRow]) -> None:
-    """Write the table of sources, sorted by key and part."""
-    records = []
-    for row in sorted(rows, key=lambda row: row.source.row_key):
-        extra = json.dumps(row.source.extra, sort_keys=True)
-        records.append(row.source.model_dump() | {"extra": extra} | row.download.model_dump(mode="json"))
-    _write(path, records, SOURCES_SCHEMA)
+    """Write the table of sources, sorted by key and part, in pieces: lists have a million rows."""
+    ordered = sorted(rows, key=lambda row: row.source.row_key)
+    pieces = (ordered[start : start + PIECE_NUM_ROWS] for start in range(0, len(ordered), PIECE_NUM_ROWS))
+    _write(path, ([_source_record(row) for row in piece] for piece in pieces), SOURCES_SCHEMA)
 
 
 def read_source_rows(path: Path) -> list[SourceRow]:
@@ -169,19 +171,30 @@ def read_source_rows(path: Path) -> list[SourceRow]:
     Raises:
         ValueError: there is none yet.
     """
-    if not path.is_file():
-        raise ValueError(f"got no ledger at {path}; the stage download writes it; run `lia download`")
-    rows = []
-    for record in pq.read_table(path).to_pylist():
-        record["extra"] = json.loads(record["extra"])
-        download = {name: record.pop(name) for name in Download.model_fields}
-        rows.append(SourceRow(source=Source(**record), download=Download(**download)))
-    return rows
+    facts: Iterator[dict[str, Any]] = (
+        dict(zip(_DOWNLOAD_FIELDS, values, strict=True)) for values in _read_columns(path, _DOWNLOAD_FIELDS)
+    )
+    downloads = (Download(**fact | {"status": DownloadStatus(fact["status"])}) for fact in facts)
+    return [SourceRow(*pair) for pair in zip(_read_listed(path), downloads, strict=True)]
+
+
+def iterate_sources(path: Path) -> Iterator[Source]:
+    """Yield the sources of the table alone, in its order; rows that could not be used are passed over.
+
+    Raises:
+        ValueError: there is none yet.
+    """
+    statuses = _read_columns(path, ("status",))
+    for source, (status,) in zip(_read_listed(path), statuses, strict=True):
+        if status != DownloadStatus.INVALID:
+            yield source
 
 
 def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
     """Write the table of clips, sorted by key."""
-    _write(path, [row.model_dump() for row in sorted(rows, key=lambda row: row.key)], CLIPS_SCHEMA)
+    ordered = sorted(rows, key=lambda row: row.key)
+    pieces = (ordered[start : start + PIECE_NUM_ROWS] for start in range(0, len(ordered), PIECE_NUM_ROWS))
+    _write(path, ([row.model_dump() for row in piece] for piece in pieces), CLIPS_SCHEMA)
 
 
 def read_clip_rows(path: Path) -> list[ClipRow]:
@@ -200,8 +213,35 @@ def count_clips(rows: Sequence[ClipRow]) -> dict[str, int]:
     return dict(sorted(({"kept": 0} | Counter(row.label for row in rows)).items()))
 
 
-def _write(path: Path, records: list[dict], schema: pa.Schema) -> None:
+def _source_record(row: SourceRow) -> dict[str, object]:
+    source, download = row.source, row.download
+    record: dict[str, object] = {name: getattr(source, name) for name in _SOURCE_FIELDS}
+    record |= {name: getattr(download, name) for name in _DOWNLOAD_FIELDS}
+    return record | {"extra": json.dumps(source.extra, sort_keys=True), "status": download.status.value}
+
+
+def _read_listed(path: Path) -> Iterator[Source]:
+    box, size, extra = (_SOURCE_FIELDS.index(name) for name in ("bbox", "bbox_size", "extra"))
+    for values in _read_columns(path, _SOURCE_FIELDS):
+        record = list(values)
+        record[box] = record[box] and tuple(record[box])
+        record[size] = record[size] and tuple(record[size])
+        record[extra] = json.loads(record[extra])
+        yield Source(**dict(zip(_SOURCE_FIELDS, record, strict=True)))
+
+
+def _read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    if not path.is_file():
+        raise ValueError(f"got no ledger at {path}; the stage download writes it; run `lia download`")
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(PIECE_NUM_ROWS, columns=list(names)):
+            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+
+
+def _write(path: Path, pieces: Iterable[list[dict[str, object]]], schema: pa.Schema) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(records, schema=schema), partial)
+    with pq.ParquetWriter(partial, schema) as writer:
+        for records in pieces:
+            writer.write_table(pa.Table.from_pylist(records, schema=schema))
     partial.replace(path)

@@ -68,6 +68,8 @@ class DownloadStatus(StrEnum):
     """This machine lacks something, such as disk space or ffmpeg."""
     STOP_THE_QUEUE = "stop_the_queue"
     """The host asks for a pause; nothing more is asked of it in this run."""
+    INVALID = "invalid"
+    """The row of the list cannot be used; the setting download.bad_rows lets the others pass."""
 
 
 TEMPORARY_STATUSES = (DownloadStatus.RETRYABLE, DownloadStatus.ENVIRONMENT, DownloadStatus.STOP_THE_QUEUE)

@@ -21,6 +21,9 @@ class DownloadSettings(Settings):
 
     sources: Path
     """CSV file that lists the sources, relative to the project."""
+    bad_rows: Literal["stop", "skip"]
+    """Whether rows that cannot be used stop the stage before it starts, or are named, counted and
+    left out."""
     format: str
     """yt-dlp format expression; use `<=?`, since a plain `<=` fails on direct links."""
     format_sort: tuple[str, ...]

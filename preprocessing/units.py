@@ -21,17 +21,6 @@ class DiskFull(RuntimeError):
     """Nothing can be written any more, so the run cannot go on; a rerun resumes."""
 
 
-def group_into_units(jobs: Sequence[Job], num_units: int) -> list[Unit]:
-    """Return at most `num_units` groups of nearly the same number of sources, parts of one video together."""
-    videos: dict[str, Unit] = {}
-    for job in sorted(jobs, key=lambda job: job.source.row_key):
-        videos.setdefault(job.source.key, []).append(job)
-    units: list[Unit] = [[] for _ in range(min(num_units, len(videos)))]
-    for number, unit in enumerate(videos.values()):
-        units[number % len(units)] += unit
-    return units
-
-
 def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
     """Yield each source's result; a source that crashes its worker is a failure, and costs itself alone.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preprocessing.boxes import Box
-from preprocessing.sources import COLUMNS
+from preprocessing.source_list import COLUMNS
 
 _VIDEO_ID = re.compile(r"([A-Za-z0-9_-]+)(?:#\d+)?")
 

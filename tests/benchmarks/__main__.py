@@ -19,11 +19,11 @@ import torch
 
 from lia_model.allocator import keep_freed_memory
 from lia_model.animator import has_native_bf16, resolve_device
-from tests.benchmarks import loader, model, ops, training
+from tests.benchmarks import loader, model, ops, planning, training
 from tests.benchmarks.timing import Row
 
 VGG = Path("models/vgg16.safetensors")
-SECTIONS = ("model", "end to end", "op", "training", "loader", "import")
+SECTIONS = ("model", "end to end", "op", "training", "loader", "planning", "import")
 
 
 def main() -> None:
@@ -79,6 +79,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
     if "loader" in options.sections and find_spec("PIL"):
         yield from loader.measure(options.rounds)
+    if "planning" in options.sections and find_spec("pyarrow"):
+        yield from planning.measure(options.rounds)
     if "import" in options.sections:
         yield import_time(options.rounds)
 

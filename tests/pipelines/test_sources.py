@@ -3,7 +3,7 @@ import json
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from preprocessing.sources import read_sources
+from preprocessing.source_list import read_sources
 
 HEADER = "video_id,start,end,bbox,fps,width,height,partition,person_id"
 CLEAN = ["a,0,100,10-20-110-140,25,640,360,train,x", "b,0,100,10-20-700-140,25,640,360,test,y"]

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from preprocessing.clip import Job, process_source, process_stored
-from preprocessing.units import group_into_units, process_here
+from preprocessing.plan import group_into_units
+from preprocessing.units import process_here
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_jo
     _, result = divided
     said = []
     other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
-    (again,) = process_here(group_into_units([other], 4), 2, said.append)
+    (again,) = process_here(group_into_units([other], 4, lambda job: job.source), 2, said.append)
     assert said == [again]
     assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
     assert [(one.clip, one.frames()) for one in again.prepared] == [

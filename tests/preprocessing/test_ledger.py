@@ -6,17 +6,23 @@ from preprocessing.ledger import (
     SourceRow,
     count_clips,
     count_sources,
+    iterate_sources,
     read_clip_rows,
     read_source_rows,
     write_clips,
     write_sources,
 )
+from preprocessing.outcome import DownloadStatus
+from preprocessing.plan import account_for
+from preprocessing.source_list import BadRow
 
 
 @pytest.fixture
 def rows(make_source):
-    good = Download(status="verified", file="v.mp4", size_bytes=3, sha256="ab", fps=25.0, duration_s=1.0)
-    bad = Download(status="permanent", error="got 404")
+    good = Download(
+        status=DownloadStatus.VERIFIED, file="v.mp4", size_bytes=3, sha256="ab", fps=25.0, duration_s=1.0
+    )
+    bad = Download(status=DownloadStatus.PERMANENT, error="got 404")
     return [
         SourceRow(
             source=make_source("http://a.org/1.mp4", bbox=(1, 2, 3, 4), extra={"mood": "é"}), download=good
@@ -29,6 +35,14 @@ def test_sources_come_back_as_written(tmp_path, rows):
     write_sources(tmp_path / "sources.parquet", rows)
     read = read_source_rows(tmp_path / "sources.parquet")
     assert sorted(read, key=lambda row: row.source.url) == rows
+
+
+def test_a_row_that_could_not_be_used_counts_but_is_no_source(tmp_path, rows):
+    bad = account_for(BadRow(9, "v.mp4", "got url 'v.mp4'"))
+    write_sources(tmp_path / "sources.parquet", [*rows, bad])
+    assert count_sources(read_source_rows(tmp_path / "sources.parquet"))["invalid"] == 1
+    found = sorted(iterate_sources(tmp_path / "sources.parquet"), key=lambda source: source.url)
+    assert found == [row.source for row in rows]
 
 
 def test_order_of_work_leaves_no_trace(tmp_path, rows):

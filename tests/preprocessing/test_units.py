@@ -13,7 +13,8 @@ import pytest
 
 from preprocessing import clip
 from preprocessing.clip import Job
-from preprocessing.units import group_into_units, process_here
+from preprocessing.plan import group_into_units
+from preprocessing.units import process_here
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def copy(samples, tmp_path):
 
 
 def process(jobs, told=None):
-    results = process_here(group_into_units(jobs, 4), 1, (told if told is not None else []).append)
+    results = process_here(
+        group_into_units(jobs, 4, lambda job: job.source), 1, (told if told is not None else []).append
+    )
     return {result.row_key: result for result in results}
 
 
@@ -49,20 +52,6 @@ def with_crop(settings, **changes):
 
 def with_quality(settings, **changes):
     return settings.model_copy(update={"quality": settings.quality.model_copy(update=changes)})
-
-
-def test_units_are_of_equal_size_and_parts_of_a_video_stay_together(make_job, tmp_path):
-    jobs = [
-        make_job(tmp_path / "v.mp4", f"http://a.org/{number}.mp4", start_s=start)
-        for number in range(10)
-        for start in (0.0, 5.0)
-    ]
-    units = group_into_units(jobs, 4)
-    assert sorted(len(unit) for unit in units) == [4, 4, 6, 6]
-    videos = [{job.source.key for job in unit} for unit in units]
-    assert sum(len(keys) for keys in videos) == 10
-    assert group_into_units(jobs[::-1], 4) == units
-    assert len(group_into_units(jobs[:2], 4)) == 1
 
 
 def test_another_threshold_needs_no_video(make_job, copy, shards_settings):
@@ -110,11 +99,16 @@ def test_a_video_that_kills_its_worker_costs_itself_alone(make_job, samples, tmp
     bad = make_job(tmp_path / "bad.mp4", "http://a.org/bad.mp4")
     good = make_job(samples / "single_face.mp4", "http://a.org/good.mp4")
 
+    def workers():
+        return [one for one in psutil.Process().children() if clip.__name__ in one.cmdline()]
+
+    assert not workers(), "an earlier run left its worker behind"
+
     def kill():
-        while not (workers := [one for one in psutil.Process().children() if clip.__name__ in one.cmdline()]):
+        while not (found := workers()):
             time.sleep(0.05)
         # It has loaded nothing by then or all; either way it dies over the first request.
-        workers[0].kill()
+        found[0].kill()
 
     killer = threading.Thread(target=kill)
     killer.start()

@@ -2,7 +2,8 @@ import pytest
 
 from preprocessing.boxes import Box
 from preprocessing.importers.imported import ImportedRow, put_in_order, write_list
-from preprocessing.sources import assign_splits, read_sources
+from preprocessing.source_list import read_sources
+from preprocessing.splits import assign_splits
 
 
 def row(line, video, identity=None, split="train", box=Box(10, 20, 110, 140), start_s=0.0):

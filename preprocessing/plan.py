@@ -1,0 +1,81 @@
+"""What a run has to do: the list against the ledger, and the work in coarse units."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from preprocessing.ledger import Download, SourceRow
+from preprocessing.outcome import DownloadStatus
+from preprocessing.source_list import BadRow
+from preprocessing.sources import Source, canonical_key
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A list against the ledger of the run before; every row of either is in one of these."""
+
+    new: list[Source]
+    """In the list alone."""
+    changed: list[Source]
+    """In both, and the list now says something else about them."""
+    unchanged: list[Source]
+    """In both, alike."""
+    removed: list[str]
+    """Row keys of those in the ledger alone."""
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.new)} new, {len(self.changed)} changed, {len(self.unchanged)} unchanged, "
+            f"{len(self.removed)} removed"
+        )
+
+
+def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Difference:
+    """Return what the list changes; the ledger may be a stream, which is not kept in memory."""
+    left = {source.row_key: source for source in sources}
+    changed, unchanged, removed = [], [], []
+    for before in ledger:
+        row_key = before.row_key
+        source = left.pop(row_key, None)
+        if source is None:
+            removed.append(row_key)
+        else:
+            (unchanged if source == before else changed).append(source)
+    return Difference(list(left.values()), changed, unchanged, removed)
+
+
+def account_for(bad: BadRow) -> SourceRow:
+    """Return the ledger's row for a row of the list that cannot be used, so that counts add up."""
+    source = Source(
+        url=bad.text,
+        key=canonical_key(f"line {bad.line}: {bad.text}"),
+        source_id=None,
+        start_s=None,
+        end_s=None,
+        bbox=None,
+        bbox_size=None,
+        identity=None,
+        split="auto",
+        licence=None,
+        note=None,
+        extra={},
+    )
+    return SourceRow(source, Download(status=DownloadStatus.INVALID, error=str(bad)))
+
+
+def group_into_units(
+    items: Sequence[Item], num_units: int, source_of: Callable[[Item], Source]
+) -> list[list[Item]]:
+    """Return at most `num_units` groups of nearly as many videos each, parts of one video together.
+
+    The order of the items changes nothing.
+    """
+    videos: dict[str, list[Item]] = {}
+    for _, item in sorted(((source_of(item).row_key, item) for item in items), key=lambda pair: pair[0]):
+        videos.setdefault(source_of(item).key, []).append(item)
+    units: list[list[Item]] = [[] for _ in range(min(num_units, len(videos)))]
+    for number, video in enumerate(videos.values()):
+        units[number % len(units)] += video
+    return units
