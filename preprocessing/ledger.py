@@ -174,7 +174,7 @@ def read_source_rows(path: Path) -> list[SourceRow]:
     facts: Iterator[dict[str, Any]] = (
         dict(zip(_DOWNLOAD_FIELDS, values, strict=True)) for values in _read_columns(path, _DOWNLOAD_FIELDS)
     )
-    downloads = (Download(**fact | {"status": DownloadStatus(fact["status"])}) for fact in facts)
+    downloads = (Download(status=DownloadStatus(fact.pop("status")), **fact) for fact in facts)
     return [SourceRow(*pair) for pair in zip(_read_listed(path), downloads, strict=True)]
 
 
