@@ -7,10 +7,10 @@ from prefect import flow, get_run_logger, task
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.download import download_sources, remove_stale
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.plan import account_for, difference
+from preprocessing.raw_folder import download_sources, remove_stale
 from preprocessing.settings import DownloadSettings
 from preprocessing.source_list import SourceList, read_list, read_sources
 from preprocessing.sources import Source
@@ -25,10 +25,12 @@ def run_download(params: Params, environment: Environment) -> int:
     path = environment.root / params.download.sources
     skips = params.download.bad_rows == "skip"
     listed = read_list(path) if skips else SourceList(read_sources(path), [])
-    local = params.download.local_root
-    settings = params.download.model_copy(
-        update={"local_root": None if local is None else environment.root / local}
-    )
+    local, cookies = params.download.local_root, params.download.cookies
+    in_project = {
+        "local_root": local and environment.root / local,
+        "cookies": cookies and environment.root / cookies,
+    }
+    settings = params.download.model_copy(update=in_project)
     rows = download_flow(listed, settings, environment)
     write_sources(environment.source_ledger, rows)
     counts = count_sources(rows)

@@ -1,29 +1,24 @@
-"""One source from its address to a verified file, by yt-dlp; the only file that imports yt_dlp.
+"""One attempt at one source, from its address to a verified file, by yt-dlp; the only file that imports it.
 
-Each attempt runs in a process of its own (`python -m preprocessing.download`): yt-dlp's memory grows, and a
-time limit can be enforced. Beside each verified file lies its record, so that a rerun knows it without asking
-the network.
+Each attempt runs in a process of its own (`python -m preprocessing.download`): yt-dlp's memory grows, and
+limits can be enforced.
 """
 
 import errno
 import hashlib
-import ipaddress
-import logging
+import io
 import shutil
-import socket
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 from yt_dlp.networking.exceptions import HTTPError, RequestError
 from yt_dlp.utils import (
     ContentTooShortError,
@@ -35,18 +30,19 @@ from yt_dlp.utils import (
 from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing import isolation
+from preprocessing.guard import guard_connections, is_refused
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
-from preprocessing.sources import Source
 from preprocessing.video import UnreadableVideo, decoded_duration_s, probe
 
-logger = logging.getLogger(__name__)
-
-DOWNLOAD = TypeAdapter(Download)
 TOLERATED_SHORTAGE_S = 1.0
 """How much shorter than its container says a file may decode."""
-PARTIAL_FOLDER = ".partial"
+NOT_HUMAN = ("not a bot", "captcha", "rate-limited")
+"""What YouTube's own messages say of a robot or of too many requests. yt-dlp 2026.08.19 has no type for
+these, so they are the one place where an error is told by its words: taken for a video that is gone, a
+wall would strike whole lists off."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 HOST_STATUSES = {
     429: DownloadStatus.STOP_THE_QUEUE,
     408: DownloadStatus.RETRYABLE,
@@ -64,145 +60,79 @@ class Request(BaseModel):
     settings: DownloadSettings
 
 
+class Answer(BaseModel):
+    """What came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    download: Download
+    """The outcome."""
+    retry_after_s: float | None = None
+    """How long the host wants to be left alone, where it says so."""
+
+
+class _FormatMissing(YoutubeDLError):
+    """The host offers other formats than those asked for."""
+
+
 class _TooLarge(DownloadCancelled):
     """The file is, or says it will be, larger than allowed."""
 
 
-class _PrivateHostRefused(OSError):
-    """Someone tried to connect to a private address."""
-
-
-def download_source(source: Source, settings: DownloadSettings, raw: Path) -> Download:
-    """Fetch the source into `raw` as `<key>.<extension>`, unless a verified file is there already.
-
-    A bad source is an outcome, not an exception. Failures that may pass by themselves are tried again after a
-    pause; what was received so far is kept between attempts.
-    """
-    existing = read_verified(raw, source.key)
-    if existing is not None:
-        return existing
-    delay_s = settings.retry_delay_s
-    download = _attempt(source, settings, raw)
-    for _ in range(settings.num_retries):
-        if download.status != DownloadStatus.RETRYABLE:
-            break
-        logger.info("%s: %s; again in %g s", source.url, download.error, delay_s)
-        time.sleep(delay_s)
-        delay_s *= 2
-        download = _attempt(source, settings, raw)
-    if download.status not in (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE):
-        shutil.rmtree(raw / PARTIAL_FOLDER / source.key, ignore_errors=True)
-    return download
-
-
-def download_sources(
-    sources: list[Source], settings: DownloadSettings, raw: Path, say: Callable[..., None]
-) -> dict[str, Download]:
-    """Return each source's download by its key; a host that asks for a pause is asked nothing more.
-
-    Args:
-        sources: one per video.
-        settings: how.
-        raw: where to.
-        say: gets a format and its arguments, once a source.
-    """
-    raw.mkdir(parents=True, exist_ok=True)
-    stopped: set[str] = set()
-    lock = threading.Lock()
-    num_done = 0
-
-    def one(source: Source) -> Download:
-        nonlocal num_done
-        host = host_of(source.url)
-        if host in stopped:
-            error = f"not tried: {host} asked for a pause; rerun later"
-            download = Download(status=DownloadStatus.STOP_THE_QUEUE, error=error)
-        else:
-            download = download_source(source, settings, raw)
-        with lock:
-            if download.status == DownloadStatus.STOP_THE_QUEUE:
-                stopped.add(host)
-            num_done += 1
-            remark = f": {download.error}" if download.error else ""
-            say("%d/%d %s %s%s", num_done, len(sources), download.status.value, source.url, remark)
-        return download
-
-    with ThreadPoolExecutor(settings.num_parallel) as pool:
-        return dict(zip((source.key for source in sources), pool.map(one, sources), strict=True))
-
-
-def read_verified(raw: Path, key: str) -> Download | None:
-    """Return the record of a verified file whose size and sha256 are still the recorded ones, or None."""
-    record = raw / f"{key}.json"
-    if not record.is_file():
-        return None
-    download = DOWNLOAD.validate_json(record.read_text())
-    path = raw / str(download.file)
-    if not path.is_file() or path.stat().st_size != download.size_bytes or _sha256(path) != download.sha256:
-        return None
-    return download
-
-
-def remove_stale(raw: Path, keys: set[str]) -> list[str]:
-    """Remove and name the files of sources that are listed no longer; also what broken runs left."""
-    removed = []
-    for path in sorted(raw.iterdir()) if raw.is_dir() else ():
-        if path.name != PARTIAL_FOLDER and path.name.split(".")[0] not in keys:
-            path.unlink()
-            removed.append(path.name)
-    shutil.rmtree(raw / PARTIAL_FOLDER, ignore_errors=True)
-    return removed
-
-
-def host_of(url: str) -> str:
-    """Return the host that answers for the address; one that asks for a pause stops only its own queue."""
-    return urlsplit(url).hostname or ""
-
-
-def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> Download:
-    folder = raw / PARTIAL_FOLDER / source.key
-    folder.mkdir(parents=True, exist_ok=True)
-    request = Request(url=source.url, folder=folder, settings=settings)
-    try:
-        answer = isolation.run_isolated(__name__, request.model_dump_json(), settings.timeout_s)
-    except isolation.ChildFailed as error:
-        return Download(status=DownloadStatus.RETRYABLE, error=f"download {error}")
-    download = DOWNLOAD.validate_json(answer)
-    if download.status != DownloadStatus.VERIFIED:
-        return download
-    fetched = folder / str(download.file)
-    download = replace(download, file=f"{source.key}{fetched.suffix}")
-    fetched.replace(raw / str(download.file))
-    # The record comes last: a file without one is fetched again.
-    record = raw / f".{source.key}.json.partial"
-    record.write_bytes(DOWNLOAD.dump_json(download, indent=1))
-    record.replace(raw / f"{source.key}.json")
-    return download
-
-
-def fetch(request: Request) -> Download:
+def fetch(request: Request) -> Answer:
     """Download, verify and describe one video into `request.folder`, in this process.
 
     Connections to private addresses are refused from now on in this process, so call it in one of its own.
     """
+    settings = request.settings
     if request.url.startswith("file://"):
-        return _copy(request)
+        return Answer(download=_copy(request))
+    if settings.cookies is not None and not settings.cookies.is_file():
+        message = (
+            f"got no file at {settings.cookies}; export your browser's cookies to it or set download.cookies"
+        )
+        return Answer(download=Download(status=DownloadStatus.ENVIRONMENT, error=message))
     refused: list[str] = []
-    guard_connections(request.settings.allow_private_hosts, refused.append)
+    host, proxy = urlsplit(request.url).hostname or "", settings.proxy and urlsplit(settings.proxy).hostname
+    if proxy is not None and is_refused(host, settings.allow_private_hosts):
+        return Answer(download=_refusal(request.url, host))
+    guard_connections(settings.allow_private_hosts, proxy, refused.append)
     try:
-        with yt_dlp.YoutubeDL(_options(request)) as ydl:  # pyright: ignore[reportArgumentType]
-            info: Any = ydl.extract_info(request.url, download=True)
-        info = info["entries"][0] if info.get("_type") == "playlist" else info
-        path = Path(info["requested_downloads"][0]["filepath"])
-        return _verified(path, info, request.settings.max_bytes)
+        return Answer(download=_fetch(request))
     except (YoutubeDLError, OSError, UnreadableVideo, LookupError) as error:
         if refused:
-            message = (
-                f"got {request.url}, which leads to the private host {refused[0]}; only public hosts are "
-                "allowed; list it in download.allow_private_hosts if you trust it"
-            )
-            return Download(status=DownloadStatus.PERMANENT, error=message)
-        return Download(status=classify(error), error=_one_line(error))
+            return Answer(download=_refusal(request.url, refused[0]))
+        said = _one_line(error).replace(f"{request.folder}/", "")
+        outcome = Download(status=classify(error), error=said)
+        return Answer(download=outcome, retry_after_s=_retry_after_s(error))
+
+
+def _fetch(request: Request) -> Download:
+    with yt_dlp.YoutubeDL(_options(request)) as ydl:  # pyright: ignore[reportArgumentType]
+        select: Any = ydl.format_selector
+
+        def select_some(context: object) -> Iterator[Any]:
+            found = list(select(context))
+            if not found:
+                raise _FormatMissing(
+                    f"got formats of which none is {request.settings.format!r}; change download.format, or "
+                    "install the program that download.js_runtime names, which YouTube needs"
+                )
+            return iter(found)
+
+        ydl.format_selector = select_some
+        info: Any = ydl.extract_info(request.url, download=True)
+    info = info["entries"][0] if info.get("_type") == "playlist" else info
+    path = Path(info["requested_downloads"][0]["filepath"])
+    return _verified(path, info, request.settings.max_bytes)
+
+
+def _refusal(url: str, host: str) -> Download:
+    message = (
+        f"got {url}, which leads to the private host {host}; only public hosts are allowed; list it in "
+        "download.allow_private_hosts if you trust it"
+    )
+    return Download(status=DownloadStatus.PERMANENT, error=message)
 
 
 def _copy(request: Request) -> Download:
@@ -233,19 +163,14 @@ def _copy(request: Request) -> Download:
 
 
 def classify(error: BaseException) -> DownloadStatus:
-    """Return the outcome for an error by the types and codes in its chain of causes, never by its words."""
+    """Return the outcome for an error by the types and codes in its chain of causes; see `NOT_HUMAN`."""
     for cause in _causes(error):
         if isinstance(cause, HTTPError):
             by_code = DownloadStatus.RETRYABLE if cause.status >= 500 else DownloadStatus.PERMANENT
             return HOST_STATUSES.get(cause.status, by_code)
-        if isinstance(cause, OSError) and cause.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EACCES,
-            errno.EROFS,
-        ):
+        if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             return DownloadStatus.ENVIRONMENT
-        if isinstance(cause, PostProcessingError):
+        if isinstance(cause, PostProcessingError | _FormatMissing):
             return DownloadStatus.ENVIRONMENT
         if isinstance(cause, RequestError | ContentTooShortError):
             return DownloadStatus.RETRYABLE
@@ -253,39 +178,9 @@ def classify(error: BaseException) -> DownloadStatus:
         if isinstance(cause, _TooLarge | UnreadableVideo | LookupError):
             return DownloadStatus.PERMANENT
         if isinstance(cause, ExtractorError) and cause.expected:
-            return DownloadStatus.PERMANENT
+            is_wall = any(words in str(cause) for words in NOT_HUMAN)
+            return DownloadStatus.STOP_THE_QUEUE if is_wall else DownloadStatus.PERMANENT
     return DownloadStatus.RETRYABLE
-
-
-def guard_connections(allowed_hosts: tuple[str, ...], report: Callable[[str], None]) -> None:
-    """Refuse every connection of this process to an address that is not public, whatever led to it.
-
-    An audit hook sees the very address that is connected to, so that neither a redirect, nor a playlist, nor
-    a name that resolves differently the second time gets past it. A hook cannot be removed.
-
-    Args:
-        allowed_hosts: names or addresses that are allowed all the same.
-        report: called with each refused address.
-    """
-    allowed = {address for host in allowed_hosts for address in _addresses(host)}
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "socket.connect" and isinstance(arguments[1], tuple):
-            address = ipaddress.ip_address(arguments[1][0].partition("%")[0])
-            address = getattr(address, "ipv4_mapped", None) or address
-            if not address.is_global and address not in allowed:
-                report(str(address))
-                raise _PrivateHostRefused(f"{address} is a private address")
-
-    sys.addaudithook(hook)
-
-
-def _addresses(host: str) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    try:
-        for *_, address in socket.getaddrinfo(host, None):
-            yield ipaddress.ip_address(str(address[0]).partition("%")[0])
-    except socket.gaierror:
-        logger.warning("download.allow_private_hosts lists %s, which has no address here", host)
 
 
 def _options(request: Request) -> dict[str, Any]:
@@ -315,13 +210,37 @@ def _options(request: Request) -> dict[str, Any]:
         "retries": 0,
         "extractor_retries": 0,
         "socket_timeout": 30,
-        # Straight to the host: behind a proxy the guard would see the proxy's address only.
-        "proxy": "",
+        "ratelimit": settings.max_bytes_per_s,
+        # A stream, since yt-dlp writes what sites answered back into a file.
+        "cookiefile": settings.cookies and io.StringIO(settings.cookies.read_text()),
+        # Straight to the host unless told otherwise, whatever the environment says.
+        "proxy": settings.proxy or "",
+        "js_runtimes": _js_runtimes(settings.js_runtime),
         "quiet": True,
         "no_warnings": True,
         "noprogress": True,
         "color": "never",
     }
+
+
+def _js_runtimes(text: str | None) -> dict[str, dict[str, str]]:
+    if text is None:
+        return {}
+    name, _, path = text.partition(":")
+    return {name: {"path": path} if path else {}}
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds that the host's answer asks for, which it may write as a date."""
+    for cause in _causes(error):
+        if isinstance(cause, HTTPError) and (text := cause.response.headers.get("Retry-After")):
+            if text.strip().isdecimal():
+                return float(text)
+            try:
+                return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+            except ValueError:
+                return None
+    return None
 
 
 def _verified(path: Path, info: dict[str, Any], max_bytes: int) -> Download:
@@ -377,4 +296,4 @@ def _sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    isolation.answer(lambda text: DOWNLOAD.dump_json(fetch(Request.model_validate_json(text))).decode())
+    isolation.answer(lambda text: fetch(Request.model_validate_json(text)).model_dump_json())

@@ -14,6 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
+MEMORY_CHECK_S = 0.2
+
 
 class ChildFailed(RuntimeError):
     """The process ended without an answer."""
@@ -23,11 +27,18 @@ class ChildTimedOut(ChildFailed):
     """The process was killed at its time limit."""
 
 
-def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
-    """Run `python -m module` and return its answer; its whole process group is killed at the time limit.
+class ChildTooLarge(ChildFailed):
+    """The process was killed at its memory limit."""
+
+
+def run_isolated(
+    module: str, request: str, timeout_s: float | None, max_memory_bytes: int | None = None
+) -> str:
+    """Run `python -m module` and return its answer; its whole process group is killed at either limit.
 
     Raises:
-        ChildTimedOut: the limit was reached.
+        ChildTimedOut: the limit of time was reached.
+        ChildTooLarge: the limit of resident memory was reached, by the process and those it started.
         ChildFailed: no answer came; the message holds the last line the process wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +51,7 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
             text=True,
             start_new_session=True,
         ) as process:
+            watch = _MemoryWatch(process, max_memory_bytes)
             try:
                 _, stderr = process.communicate(request, timeout=timeout_s)
             except subprocess.TimeoutExpired as error:
@@ -47,6 +59,11 @@ def run_isolated(module: str, request: str, timeout_s: float | None) -> str:
             finally:
                 # Also on Ctrl-C, and for what the process itself started.
                 _kill_group(process)
+                watch.join()
+        if watch.has_killed:
+            raise ChildTooLarge(
+                f"took more than {max_memory_bytes} bytes of memory, and no more are allowed; raise the limit"
+            )
         if process.returncode != 0 or not target.is_file():
             lines = stderr.strip().splitlines() or ["without a message"]
             raise ChildFailed(f"ended with code {process.returncode}: {lines[-1]}")
@@ -67,6 +84,35 @@ def end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os.killpg(os.getpid(), signal.SIGKILL)
+
+
+class _MemoryWatch(threading.Thread):
+    """Kills a process group that grows too large; a limit on address space would count what is unused."""
+
+    def __init__(self, process: subprocess.Popen[str], max_bytes: int | None) -> None:
+        super().__init__(daemon=True)
+        self._process, self._max_bytes = process, max_bytes
+        self.has_killed = False
+        self.start()
+
+    def run(self) -> None:
+        while self._max_bytes is not None:
+            try:
+                self._process.wait(MEMORY_CHECK_S)
+                return
+            except subprocess.TimeoutExpired:
+                if _memory_bytes(self._process.pid) > self._max_bytes:
+                    self.has_killed = True
+                    _kill_group(self._process)
+
+
+def _memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process and those it started; 0 when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    except psutil.Error:
+        return 0
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

@@ -32,12 +32,33 @@ class DownloadSettings(Settings):
     """Wall clock for one source, verification included; its process group is killed after that."""
     max_bytes: PositiveInt
     """Largest file to accept."""
+    max_memory_bytes: PositiveInt
+    """Most memory for one source, verification included; its process group is killed above that."""
     num_retries: Annotated[int, Field(ge=0)]
     """Further attempts after a failure that may pass by itself."""
     retry_delay_s: Annotated[float, Field(ge=0)]
     """Pause before the first of these attempts; doubled for each further one."""
     num_parallel: PositiveInt
     """Sources fetched at the same time."""
+    max_per_hour: dict[str, PositiveInt]
+    """Most requests an hour by host; a host's name stands for all names below it, and reruns count on."""
+    request_pause_s: NonNegative
+    """Least time between the beginnings of two requests of one host."""
+    max_bytes_per_s: PositiveInt | None
+    """Most bytes a second of one download; None sets no limit."""
+    host_pause_s: NonNegative
+    """Pause for a host that refuses us as a robot or as too frequent and does not say for how long; doubled
+    for each further one."""
+    max_host_pauses: Annotated[int, Field(ge=0)]
+    """After so many pauses without a good answer between, a host is left alone for the rest of the run."""
+    cookies: Path | None
+    """File in Netscape's format, relative to the project, that lets sites know you; None sends none."""
+    proxy: str | None
+    """Address of a proxy for everything; None asks hosts directly. Behind one, the hosts that a redirect
+    leads to are its to refuse; we refuse private hosts in the list, and connect to nothing but the proxy."""
+    js_runtime: Annotated[str, Field(pattern=r"^(deno|node|bun|quickjs)(:.+)?$")] | None
+    """Program that runs YouTube's scripts, `deno`, `node`, `bun` or `quickjs`, or with its path,
+    `node:/opt/node`; None runs none."""
     allow_private_hosts: tuple[str, ...]
     """Host names or addresses that may be private or loopback; all other such hosts are refused."""
     local_root: Path | None

@@ -21,6 +21,7 @@ from webdataset.writer import TarWriter
 
 from preprocessing.detect import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
+from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
 
@@ -196,6 +197,8 @@ def _manifest(
                 for split in SPLITS
             },
         },
+        # Not, where download.accept_incomplete let the run go on without sources that a rerun might bring.
+        "complete": not any(row.download.status in TEMPORARY_STATUSES for row in sources),
         "identity_disjoint": not any(clip.clip.by_time for clip in prepared),
     }
 

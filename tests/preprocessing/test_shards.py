@@ -65,7 +65,7 @@ def write(models, shards_settings, make_source, tmp_path):
             )
             for c in clips
         ]
-        sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
+        sources = [SourceRow(source=make_source(), download=Download(status=DownloadStatus.VERIFIED))]
         manifest = write_shards(clips, rows, sources, settings, models / "scrfd", tmp_path / name)
         return tmp_path / name, manifest
 
@@ -192,7 +192,7 @@ def test_a_run_without_training_clips_counts_the_reasons(make_source):
         ClipRow(key="b", outcome="filtered", reason="too_short", **base),
         ClipRow(key="c", outcome="filtered", reason="too_short", **base),
     ]
-    sources = [SourceRow(source=make_source(), download=Download(status="verified"))]
+    sources = [SourceRow(source=make_source(), download=Download(status=DownloadStatus.VERIFIED))]
     with pytest.raises(NothingKept, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"):
         require_training_clips(rows, sources)
 
@@ -204,7 +204,7 @@ def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make
         ClipRow(key="a", outcome="failed", error="<b>broken</b>", retryable=False, **base),
         ClipRow(key=clips[0].clip.key, outcome="kept", num_frames=4, start_s=0.0, face_px=9.0, **base),
     ]
-    sources = [SourceRow(source=make_source(url), download=Download(status="verified"))]
+    sources = [SourceRow(source=make_source(url), download=Download(status=DownloadStatus.VERIFIED))]
     write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
