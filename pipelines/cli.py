@@ -309,7 +309,7 @@ def motion_extract(
 def sources_import(
     file: Annotated[Path, typer.Argument(help="The published list, or the folder of its files.")],
     format_name: Annotated[
-        Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder"],
+        Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder", "frames"],
         typer.Option("--format", help="How it is written."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The list to write; replaced.")],

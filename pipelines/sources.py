@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict
 from preprocessing.importers.celebv import read_celebv
 from preprocessing.importers.folder import read_folder
 from preprocessing.importers.fomm import read_fomm
+from preprocessing.importers.frames import read_frames
 from preprocessing.importers.hdtf import read_hdtf
 from preprocessing.importers.imported import ImportedRow, put_in_order, write_list
 from preprocessing.importers.talkinghead import read_talkinghead
 from preprocessing.importers.voxceleb import read_voxceleb
 from preprocessing.source_list import read_sources
 
-Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder"]
+Format = Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder", "frames"]
 READERS: dict[Format, Callable[[Path], list[ImportedRow]]] = {
     "fomm-csv": read_fomm,
     "voxceleb-txt": read_voxceleb,
@@ -23,8 +24,9 @@ READERS: dict[Format, Callable[[Path], list[ImportedRow]]] = {
     "celebv-json": read_celebv,
     "hdtf": read_hdtf,
     "folder": read_folder,
+    "frames": read_frames,
 }
-FROM_FOLDERS: tuple[Format, ...] = ("voxceleb-txt", "hdtf", "folder")
+FROM_FOLDERS: tuple[Format, ...] = ("voxceleb-txt", "hdtf", "folder", "frames")
 """These read a folder too."""
 
 

@@ -34,8 +34,10 @@ from preprocessing.guard import guard_connections, is_refused
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
-from preprocessing.video import UnreadableVideo, decoded_duration_s, probe
+from preprocessing.video import UnreadableVideo, decoded_duration_s, pack_frames, probe
 
+PICTURES_FPS = 25
+"""Rate at which the published recipes stored folders of pictures."""
 TOLERATED_SHORTAGE_S = 1.0
 """How much shorter than its container says a file may decode."""
 NOT_HUMAN = ("not a bot", "captcha", "rate-limited")
@@ -146,20 +148,31 @@ def _copy(request: Request) -> Download:
         )
         return Download(status=DownloadStatus.PERMANENT, error=message)
     try:
-        size = path.stat().st_size
-        if size > request.settings.max_bytes:
-            raise _TooLarge(
-                f"got a file of {size} bytes; at most {request.settings.max_bytes} are allowed; "
-                "raise download.max_bytes"
-            )
-        copy = Path(shutil.copyfile(path, request.folder / f"video{path.suffix.lower()}"))
+        copy = _received(path, request.folder, request.settings)
         download = _verified(copy, {"format_id": "file"}, request.settings.max_bytes)
-        return replace(download, downloader="copied")
-    except (FileNotFoundError, IsADirectoryError):
+        return replace(download, downloader="packed" if path.is_dir() else "copied")
+    except FileNotFoundError:
         message = f"got {request.url}, where no file is; correct the row"
         return Download(status=DownloadStatus.PERMANENT, error=message)
     except (OSError, YoutubeDLError, UnreadableVideo) as error:
         return Download(status=classify(error), error=_one_line(error))
+
+
+def _received(path: Path, folder: Path, settings: DownloadSettings) -> Path:
+    """Return the copy of a video, or a video of a folder's pictures."""
+    files = path.iterdir() if path.is_dir() else (path,)
+    _require_size(sum(file.stat().st_size for file in files), settings.max_bytes)
+    if path.is_dir():
+        pack_frames(path, folder / "video.mov", PICTURES_FPS)
+        return folder / "video.mov"
+    return Path(shutil.copyfile(path, folder / f"video{path.suffix.lower()}"))
+
+
+def _require_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise _TooLarge(
+            f"got a file of {size} bytes; at most {max_bytes} are allowed; raise download.max_bytes"
+        )
 
 
 def classify(error: BaseException) -> DownloadStatus:
@@ -188,11 +201,7 @@ def _options(request: Request) -> dict[str, Any]:
 
     def refuse_large(progress: dict[str, Any]) -> None:
         size = max(progress.get("total_bytes") or 0, progress.get("downloaded_bytes") or 0)
-        if size > settings.max_bytes:
-            raise _TooLarge(
-                f"got a file of {size} bytes; at most {settings.max_bytes} are allowed; "
-                "raise download.max_bytes"
-            )
+        _require_size(size, settings.max_bytes)
 
     return {
         "format": settings.format,
@@ -245,10 +254,7 @@ def _retry_after_s(error: BaseException) -> float | None:
 
 def _verified(path: Path, info: dict[str, Any], max_bytes: int) -> Download:
     size = path.stat().st_size
-    if size > max_bytes:
-        raise _TooLarge(
-            f"got a file of {size} bytes; at most {max_bytes} are allowed; raise download.max_bytes"
-        )
+    _require_size(size, max_bytes)
     header = probe(path)
     decoded_s = decoded_duration_s(path)
     if decoded_s < header.duration_s - TOLERATED_SHORTAGE_S:

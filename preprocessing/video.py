@@ -18,6 +18,7 @@ from av.codec import Codec, CodecContext
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ X264 = ("libx264", {"crf": "18", "preset": "medium"})
 NVENC = ("h264_nvenc", {"rc": "vbr", "cq": "19", "preset": "p5"})
 COPIED_AUDIO = ("aac", "mp3", "ac3", "opus")
 _EXIF_ORIENTATION = 0x0112
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
 _DEEP_MODES = ("I",)
 """Pillow's modes for 16-bit grey begin so."""
@@ -205,7 +207,16 @@ def _is_deep_png(path: Path) -> bool:
     """Tell a PNG of 16 bits a channel by its header; Pillow opens one in colour as if it had 8."""
     with path.open("rb") as file:
         head = file.read(_PNG_DEPTH_AT + 1)
-    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[_PNG_DEPTH_AT:] == b"\x10"
+    return head.startswith(_PNG_START) and head[_PNG_DEPTH_AT:] == b"\x10"
+
+
+def _png_kind(path: Path) -> bytes:
+    """Return what of a PNG's header says its width, height, depth and colours."""
+    with path.open("rb") as file:
+        head = file.read(_PNG_DEPTH_AT + 2)
+    if not head.startswith(_PNG_START):
+        raise _unreadable(path, "it is not a PNG picture")
+    return head[_PNG_DEPTH_AT - 8 :]
 
 
 def _unwelcome(path: Path, odd: list[str]) -> ValueError:
@@ -213,6 +224,34 @@ def _unwelcome(path: Path, odd: list[str]) -> ValueError:
         f"got {path} with {' and '.join(odd)}; an upright picture in 8-bit RGB or grey is needed; "
         "convert it, or ask for conversion (--convert)"
     )
+
+
+def pack_frames(folder: Path, target: Path, fps: int) -> None:
+    """Put a folder's PNG pictures, by their names, into a video as they are; equal folders give equal bytes.
+
+    Args:
+        folder: holds the pictures, which are of one size.
+        target: a QuickTime file.
+        fps: their rate.
+
+    Raises:
+        UnreadableVideo: no picture, another kind of file by that name, or pictures of several sizes.
+    """
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"]
+    kinds = {_png_kind(picture) for picture in pictures}
+    if len(kinds) != 1:
+        raise _unreadable(folder, f"it holds PNG pictures of {len(kinds)} sizes or depths")
+    with (
+        av.open(str(pictures[0]), format="png_pipe") as first,
+        av.open(str(target), "w", format="mov", options={"fflags": "+bitexact"}) as container,
+    ):
+        stream = container.add_stream_from_template(first.streams.video[0])
+        for number, picture in enumerate(pictures):
+            packet = Packet(picture.read_bytes())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, fps), True
+            packet.pts = packet.dts = number
+            packet.duration = 1
+            container.mux(packet)
 
 
 class VideoWriter:

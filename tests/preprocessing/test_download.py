@@ -9,6 +9,7 @@ import time
 
 import av
 import pytest
+from PIL import Image
 from pydantic import TypeAdapter
 from yt_dlp.networking.exceptions import TransportError
 from yt_dlp.utils import DownloadError, ExtractorError, PostProcessingError
@@ -431,6 +432,11 @@ def test_an_error_is_judged_by_its_cause_however_it_is_wrapped(error, status):
     assert classify(DownloadError("x", (type(error), error, None))) == status
 
 
+def write_picture(path):
+    path.parent.mkdir()
+    Image.new("RGB", (64, 48)).save(path)
+
+
 def test_a_file_of_this_machine_is_copied_from_below_the_root_alone(
     tmp_path, make_video, make_sound, make_source, download_settings
 ):
@@ -455,7 +461,11 @@ def test_a_file_of_this_machine_is_copied_from_below_the_root_alone(
         refused = fetch(path)
         assert (refused.status, "download.local_root" in refused.error) == ("permanent", True)
     assert "not set" in fetch(outside, download_settings).error
-    for path in (root / "none.mp4", root / "below", root / "sound.m4a", root / "empty.mp4"):
+    write_picture(root / "pictures/0000000.png")
+    packed = fetch(root / "pictures")
+    assert (packed.status, packed.downloader, packed.vcodec) == ("verified", "packed", "png")
+    (root / "empty").mkdir()
+    for path in (root / "none.mp4", root / "empty", root / "sound.m4a", root / "empty.mp4"):
         assert fetch(path).status == "permanent", path
     small = allowed.model_copy(update={"max_bytes": 10})
     (tmp_path / "raw" / found.file).unlink()

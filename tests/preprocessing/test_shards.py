@@ -10,6 +10,7 @@ import webdataset
 from PIL import Image
 
 from preprocessing.ledger import ClipRow, Download, SourceRow
+from preprocessing.outcome import DownloadStatus
 from preprocessing.report import write_report
 from preprocessing.sample import Clip, PreparedClip
 from preprocessing.shards import (

@@ -1,0 +1,37 @@
+"""Clips that lie on this machine as folders of PNG pictures, as the first order motion model's recipe has it.
+
+`[train|test/].../<clip>/0000000.png`: a folder named train or test says the split. A clip's name may begin
+with its person or video and `#`, as in `id10280#NXjT3732Ekg#001093#001192.mp4`; these are then never parted.
+"""
+
+from pathlib import Path
+
+from preprocessing.importers.imported import ImportedRow, bad_rows
+
+
+def read_frames(path: Path) -> list[ImportedRow]:
+    """Return one row for every folder of pictures, by their names.
+
+    Raises:
+        ValueError: there are none.
+    """
+    clips = sorted({file.parent for file in path.rglob("*.png")})
+    if not clips:
+        raise bad_rows(path, [])
+    return [_read_clip(path, clip) for clip in clips]
+
+
+def _read_clip(root: Path, clip: Path) -> ImportedRow:
+    place = clip.relative_to(root)
+    split = place.parts[0] if place.parts[:1] in (("train",), ("test",)) else "auto"
+    name, mark, _ = clip.name.partition("#")
+    return ImportedRow(
+        place=str(place),
+        url=clip.resolve().as_uri(),
+        start_s=None,
+        end_s=None,
+        box=None,
+        frame_size=(0, 0),
+        identity=name if mark else None,
+        split=split,
+    )
