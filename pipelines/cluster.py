@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import ray
 
 from pipelines.environment import Environment
+from preprocessing.clip import Job, Result, process_source
+from preprocessing.units import Unit, process_unit
+from preprocessing.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 # Logical CPUs: on two cores a Serve replica's share would otherwise starve a fit of two workers for ever.
 MIN_LOGICAL_CPUS = 4
+MAX_UNIT_RETRIES = 3
+"""How often a unit whose machine or process is lost is begun again; what it had finished is found again."""
 
 
 @contextmanager
@@ -37,3 +42,37 @@ def connected(environment: Environment) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def process_on_cluster(
+    units: Sequence[Unit], num_parallel: int, tell: Callable[[Result], None]
+) -> list[Result]:
+    """Process units as Ray tasks, at most `num_parallel` at once; `tell` gets the results as units end.
+
+    Every machine of the cluster must see the jobs' folders under the same paths.
+
+    Raises:
+        DiskFull: nothing can be written any more.
+    """
+    waiting = [[job.model_dump_json() for job in unit] for unit in units][::-1]
+    running: list[ray.ObjectRef] = []
+    results: list[Result] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_parallel:
+                running.append(_process_unit.remote(waiting.pop()))
+            (done, *_), running = ray.wait(running)
+            for text in ray.get(done):
+                results.append(Result.model_validate_json(text))
+                tell(results[-1])
+    finally:
+        for task in running:
+            ray.cancel(task, force=True)
+    return results
+
+
+@ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
+def _process_unit(jobs: list[str]) -> list[str]:
+    with Worker(process_source.__module__) as worker:
+        unit = [Job.model_validate_json(job) for job in jobs]
+        return [result.model_dump_json() for result in process_unit(unit, worker)]

@@ -58,7 +58,8 @@ def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment:
     logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     try:
-        results = process_all(jobs(verified, settings, environment), settings.num_parallel)
+        work = jobs(verified, settings, environment)
+        results = process_all(work, settings.num_parallel, environment)
         distance = max_distance(settings, environment.root)
         assigned = assign([row.source for row in verified], results, settings, distance)
         rows, prepared = assigned.rows, assigned.prepared
@@ -92,10 +93,20 @@ def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: E
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def process_all(work: list[Job], num_parallel: int) -> list[Result]:
-    """Process the sources in units, side by side; results come in the order of `work`."""
+def process_all(work: list[Job], num_parallel: int, environment: Environment) -> list[Result]:
+    """Process the sources in units, side by side, on the Ray cluster where there is one, else in processes.
+
+    Results come in the order of `work`.
+    """
     units = group_into_units(work, UNITS_PER_WORKER * num_parallel, lambda job: job.source)
-    results = process_here(units, num_parallel, _teller(len(work)))
+    tell = _teller(len(work))
+    if environment.ray_address is None:
+        results = process_here(units, num_parallel, tell)
+    else:
+        from pipelines.cluster import connected, process_on_cluster
+
+        with connected(environment):
+            results = process_on_cluster(units, num_parallel, tell)
     found = {result.row_key: result for result in results}
     return [found[job.source.row_key] for job in work]
 

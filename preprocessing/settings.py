@@ -161,7 +161,7 @@ class ShardsSettings(Settings):
     seed: int
     """Which identities these are."""
     num_parallel: PositiveInt
-    """Sources processed at the same time."""
+    """Sources processed at the same time, here or on the Ray cluster that LIA_RAY_ADDRESS names."""
     detect: DetectSettings
     """How faces are found."""
     identity: IdentitySettings

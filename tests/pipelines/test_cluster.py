@@ -1,0 +1,91 @@
+"""Units of work on a real Ray cluster of one machine."""
+
+import hashlib
+import os
+import shutil
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from pipelines.cluster import connected, process_on_cluster
+from pipelines.environment import read_environment
+from pipelines.params import read_params
+from preprocessing import clip
+from preprocessing.clip import Job
+from preprocessing.plan import group_into_units
+from preprocessing.sources import Source, source_key
+from preprocessing.units import process_here
+from tests.conftest import CHECKOUT
+
+
+@pytest.fixture
+def make_jobs(tmp_path, samples, models):
+    """Function that returns one job for each of three videos, whose results go to a folder of that name."""
+    settings = read_params(CHECKOUT / "params.yaml").shards
+    videos = [samples / name for name in ("single_face.mp4", "no_face.mp4")]
+    videos.append(shutil.copy(samples / "single_face.mp4", tmp_path / "again.mp4"))
+
+    def make(folder):
+        nothing = dict.fromkeys(
+            ("source_id", "start_s", "end_s", "bbox", "bbox_size", "identity", "licence", "note")
+        )
+        urls = [f"http://a.org/{number}.mp4" for number in range(len(videos))]
+        sources = [Source(**nothing, url=url, key=source_key(url), split="auto", extra={}) for url in urls]
+        return [
+            Job(
+                source=source,
+                video=video,
+                video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
+                root=models.parent,
+                settings=settings,
+                tracks=tmp_path / folder / "tracks",
+                clips=tmp_path / folder / "clips",
+            )
+            for source, video in zip(sources, videos, strict=True)
+        ]
+
+    return make
+
+
+def in_units(jobs, num_units):
+    return group_into_units(jobs, num_units, lambda job: job.source)
+
+
+def without_place(results):
+    """Return results in the order of their keys, with the bytes of their clips, wherever these lie."""
+    found = {}
+    for result in results:
+        clips = [(prepared.clip, prepared.frames()) for prepared in result.prepared]
+        found[result.row_key] = (result.rows, clips, result.fingerprint)
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path, monkeypatch):
+    here = process_here(in_units(make_jobs("here")[::-1], 1), 1, lambda result: None)
+    monkeypatch.setenv("LIA_RAY_ADDRESS", "")
+    environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
+    told, killed = [], []
+
+    def kill():
+        """Kill the Ray process above the first worker that appears."""
+        while not killed:
+            for process in psutil.process_iter(["cmdline"]):
+                if clip.__name__ in (process.info["cmdline"] or ()) and "ray::" in "".join(
+                    process.parent().cmdline()
+                ):
+                    killed.append(process.ppid())
+                    os.kill(process.ppid(), signal.SIGKILL)
+                    break
+            time.sleep(0.05)
+
+    with connected(environment):
+        killer = threading.Thread(target=kill)
+        killer.start()
+        there = process_on_cluster(in_units(make_jobs("there"), 3), 2, told.append)
+        killer.join()
+    assert without_place(there) == without_place(here)
+    assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)
