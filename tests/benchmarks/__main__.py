@@ -23,7 +23,7 @@ from tests.benchmarks import loader, model, ops, planning, training
 from tests.benchmarks.timing import Row
 
 VGG = Path("models/vgg16.safetensors")
-SECTIONS = ("model", "end to end", "op", "training", "loader", "planning", "import")
+SECTIONS = ("model", "end to end", "op", "training", "loader", "factory", "planning", "import")
 
 
 def main() -> None:
@@ -77,12 +77,21 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from ops.measure(16 if on_gpu else 4, max(5, options.rounds), dtype, device)
     if "training" in options.sections:
         yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
-    if "loader" in options.sections and find_spec("PIL"):
-        yield from loader.measure(options.rounds)
-    if "planning" in options.sections and find_spec("pyarrow"):
-        yield from planning.measure(options.rounds)
+    yield from measure_data(options)
     if "import" in options.sections:
         yield import_time(options.rounds)
+
+
+def measure_data(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield the rows of the sections about data, where their libraries are."""
+    if "loader" in options.sections and find_spec("PIL"):
+        yield from loader.measure(options.rounds)
+    if "factory" in options.sections and has_video_tools():
+        from tests.benchmarks import factory
+
+        yield from factory.measure(options.rounds)
+    if "planning" in options.sections and find_spec("pyarrow"):
+        yield from planning.measure(options.rounds)
 
 
 def model_cases(options: argparse.Namespace, precisions: list[str], on_gpu: bool) -> list[model.Case]:

@@ -1,0 +1,174 @@
+"""From videos to cut clips: against the bare parts of the same work, and against looking at every frame."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from preprocessing.boxes import Box, iou
+from preprocessing.clip import Job, Result, part_frames, process_source
+from preprocessing.crop import cut
+from preprocessing.detect import FaceDetector
+from preprocessing.identity import FaceReader
+from preprocessing.plan import group_into_units
+from preprocessing.sample import PreparedClip
+from preprocessing.settings import ShardsSettings
+from preprocessing.sources import Source, source_key
+from preprocessing.units import process_here
+from preprocessing.video import Frame, VideoWriter
+from tests.benchmarks.timing import Row, by_turns
+
+SAMPLE = Path("data/samples/WolfgangLanger_Pexels.mp4")
+"""A real talking head of 20 s, 640 x 360."""
+SAMPLES = (SAMPLE, Path("data/samples/single_face.mp4"))
+NUM_WORKERS = 2
+LONG_TIMES = 6
+
+
+def measure(num_rounds: int) -> Iterator[Row]:
+    """Time the work on one source, on two side by side, and show boxes and memory."""
+    settings = ShardsSettings(**yaml.safe_load(Path("params.yaml").read_text())["shards"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield _one_source(folder, settings, num_rounds)
+        yield _side_by_side(folder, settings, num_rounds)
+        yield _every_frame(folder, settings)
+        yield _long_video(folder, settings)
+
+
+def make_job(video: Path, folder: Path, settings: ShardsSettings, number: int = 0) -> Job:
+    """Return the job of a video whose results go to `folder`."""
+    url = f"http://127.0.0.1/{number}.mp4"
+    nothing = dict.fromkeys(
+        ("source_id", "start_s", "end_s", "bbox", "bbox_size", "identity", "licence", "note")
+    )
+    return Job(
+        source=Source(**nothing, url=url, key=source_key(url), split="auto", extra={}),
+        video=video.resolve(),
+        video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
+        root=Path.cwd(),
+        settings=settings,
+        tracks=folder / "tracks",
+        clips=folder / "clips",
+    )
+
+
+def _fresh(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder))
+
+
+def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
+    job = make_job(SAMPLE, _fresh(folder), settings)
+    kept = sum(prepared.clip.num_frames for prepared in process_source(job).prepared)
+    with np.load(next(job.tracks.glob("*.npz"))) as stored:
+        num_calls, embedded = len(stored["frames"]), len(stored["embedded"])
+        box = Box(*stored["faces"][0][1:5].tolist())
+    frames: list[Frame] = [frame for _, frame in part_frames(job)]
+    detector = FaceDetector(job.models, settings.detect.min_score, settings.detect.pad_px)
+    assert settings.identity.models is not None
+    reader = FaceReader(job.root / settings.identity.models)
+    squares = [cut(frame.image, box, settings.crop.size_px) for frame in frames[:kept]]
+
+    def encode() -> None:
+        for square in squares:
+            Image.fromarray(square).save(io.BytesIO(), "jpeg", quality=settings.jpeg_quality, subsampling=0)
+
+    parts: dict[str, Callable[[], object]] = {
+        "decoding": lambda: [number for number, _ in part_frames(job)],
+        "detector": lambda: [detector.detect(frame.image) for frame in frames[:num_calls]],
+        "embedding": lambda: [reader.read(frame.image, box) for frame in frames[:embedded]],
+        "cropping": lambda: [cut(frame.image, box, settings.crop.size_px) for frame in frames[:kept]],
+        "encoding": encode,
+    }
+    ours = {"ours": lambda: process_source(make_job(SAMPLE, _fresh(folder), settings))}
+    seconds = by_turns(ours | parts, num_rounds, torch.device("cpu"))
+    total = [float(sum(each)) for each in zip(*(seconds[name] for name in parts), strict=True)]
+    row = Row("factory", "one source, one process", seconds | {"sum of the parts": total})
+    facts = [
+        f"{1 / row.ratio('sum of the parts'):.2f} times the sum of its bare parts",
+        f"{len(frames) / row.median_ms('ours') * 1000:.0f} frames/s",
+        f"{len(frames)} frames, {num_calls} looked at, {embedded} embedded, {kept} kept",
+    ]
+    return Row(row.section, row.name, row.seconds, "; ".join(facts))
+
+
+def _side_by_side(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
+    def run() -> None:
+        into = _fresh(folder)
+        jobs = [make_job(SAMPLE, into, settings, number) for number in range(2 * NUM_WORKERS)]
+        units = group_into_units(jobs, len(jobs), lambda job: job.source)
+        process_here(units, NUM_WORKERS, lambda result: None)
+
+    seconds = by_turns({"ours": run}, num_rounds, torch.device("cpu"))
+    row = Row("factory", f"{2 * NUM_WORKERS} sources, {NUM_WORKERS} processes", seconds)
+    job = make_job(SAMPLE, folder, settings)
+    num_frames = 2 * NUM_WORKERS * sum(1 for _ in part_frames(job))
+    rate = num_frames / row.median_ms("ours") * 1000
+    return Row(row.section, row.name, row.seconds, f"{rate:.0f} source frames/s, starting included")
+
+
+def _every_frame(folder: Path, settings: ShardsSettings) -> Row:
+    """Compare the boxes of the clips with those that come of a look at every frame."""
+    every = settings.model_copy(update={"detect": settings.detect.model_copy(update={"every_num_frames": 1})})
+    overlaps: list[float] = []
+    seconds: dict[str, list[float]] = {"ours": [], "every frame": []}
+    for video in SAMPLES:
+        found: list[Result] = []
+        for name, chosen in (("ours", settings), ("every frame", every)):
+            started = time.perf_counter()
+            found.append(process_source(make_job(video, _fresh(folder), chosen)))
+            seconds[name].append(time.perf_counter() - started)
+        overlaps += [
+            max((iou(_box(one), _box(other)) for other in found[1].prepared), default=0.0)
+            for one in found[0].prepared
+        ]
+    note = f"median IoU of {len(overlaps)} clip boxes {np.median(overlaps):.3f}, least {min(overlaps):.3f}"
+    return Row("factory", "boxes against every frame's", seconds, note)
+
+
+def _box(prepared: PreparedClip) -> Box:
+    return Box(*map(float, prepared.clip.crop_box))
+
+
+def _long_video(folder: Path, settings: ShardsSettings) -> Row:
+    """Show the peak memory of one process on the sample, and on a video some times as long."""
+    job = make_job(SAMPLE, folder, settings)
+    images = [frame.image for _, frame in part_frames(job)]
+    long = folder / "long.mp4"
+    with VideoWriter(long, Fraction(settings.fps), (images[0].shape[1], images[0].shape[0])) as writer:
+        for turn in range(LONG_TIMES):
+            for image in images if turn % 2 == 0 else images[::-1]:
+                writer.write(image)
+    started = time.perf_counter()
+    peaks = [_peak_gb(make_job(video, _fresh(folder), settings)) for video in (SAMPLE, long)]
+    seconds = {"ours": [time.perf_counter() - started]}
+    note = (
+        f"peak memory {peaks[0]:.2f} GB for {len(images)} frames, "
+        f"{peaks[1]:.2f} GB for {LONG_TIMES} times as many"
+    )
+    return Row("factory", "memory", seconds, note)
+
+
+def _peak_gb(job: Job) -> float:
+    command = [sys.executable, "-m", "tests.benchmarks.factory"]
+    done = subprocess.run(command, input=job.model_dump_json(), check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    process_source(Job.model_validate_json(sys.stdin.read()))
+    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6))
