@@ -1,6 +1,12 @@
 """The stages download and shards as a user runs them, on a list with good and bad sources."""
 
 import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -29,3 +35,45 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert manifest["counts"]["frames"] == {"train": 60, "test": 0}
     assert (project.root / "data/shards/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(1), marks=pytest.mark.slow, id="one moment"),
+        pytest.param(range(1, 6), marks=pytest.mark.drill, id="five moments"),
+    ],
+)
+def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(new_project, samples_url, seeds):
+    names = ("single_face.mp4", "no_face.mp4")
+    project = new_project("killed", sources=[f"{samples_url}/{name},train" for name in names])
+    project.run("lia", "download")
+    started = time.monotonic()
+    project.run("lia", "shards")
+    took_s = time.monotonic() - started
+    wanted = written(project.root)
+    for seed in seeds:
+        for name in ("shards", "clips", "tracks"):
+            shutil.rmtree(project.root / "data" / name)
+        process = subprocess.Popen(
+            ["lia", "shards"],
+            cwd=project.root,
+            env=project.variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        # Starting takes the first part; what is read and written comes after.
+        time.sleep(took_s * random.Random(seed).uniform(0.4, 1.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        project.run("lia", "shards")
+        assert written(project.root) == wanted, seed
+
+
+def written(root):
+    """Return every file that the stage wrote, by name."""
+    folders = [root / "data" / name for name in ("shards", "clips", "tracks")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files.append(root / "data/ledger/clips.parquet")
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
