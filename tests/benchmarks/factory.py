@@ -35,13 +35,15 @@ from tests.benchmarks.timing import Row, by_turns
 SAMPLE = Path("data/samples/WolfgangLanger_Pexels.mp4")
 """A real talking head of 20 s, 640 x 360."""
 SAMPLES = (SAMPLE, Path("data/samples/single_face.mp4"))
+SIZE_PX = 256
 NUM_WORKERS = 2
 LONG_TIMES = 6
 
 
 def measure(num_rounds: int) -> Iterator[Row]:
     """Time the work on one source, on two side by side, and show boxes and memory."""
-    settings = ShardsSettings(**yaml.safe_load(Path("params.yaml").read_text())["shards"])
+    shipped = ShardsSettings(**yaml.safe_load(Path("pipelines/presets/demo.yaml").read_text())["shards"])
+    settings = shipped.model_copy(update={"crop": shipped.crop.model_copy(update={"size_px": SIZE_PX})})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield _one_source(folder, settings, num_rounds)
@@ -97,7 +99,7 @@ def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
     ours = {"ours": lambda: process_source(make_job(SAMPLE, _fresh(folder), settings))}
     seconds = by_turns(ours | parts, num_rounds, torch.device("cpu"))
     total = [float(sum(each)) for each in zip(*(seconds[name] for name in parts), strict=True)]
-    row = Row("factory", "one source, one process", seconds | {"sum of the parts": total})
+    row = Row("factory", f"one source, {SIZE_PX} px, one process", seconds | {"sum of the parts": total})
     facts = [
         f"{1 / row.ratio('sum of the parts'):.2f} times the sum of its bare parts",
         f"{len(frames) / row.median_ms('ours') * 1000:.0f} frames/s",
