@@ -39,6 +39,9 @@ class _Host:
     asked: deque[float] = field(default_factory=deque)
     """When, in the last hour; kept only where there is a limit."""
     ready_at: float = 0.0
+    """When it may be asked next, for all that we know of it."""
+    paused_until: float = 0.0
+    """End of the pause that it asked for itself."""
     num_pauses: int = 0
     """Since its last good answer."""
     is_given_up: bool = False
@@ -105,7 +108,8 @@ class HostQueue:
         """
         with self._changed:
             host = self._hosts[host_of(source.url, self._settings.max_per_hour)]
-            if host.ready_at <= time.time() and not host.is_given_up:
+            # Those who were asked before the pause began are refused too, and that is no second time.
+            if host.paused_until <= time.time() and not host.is_given_up:
                 self._pause(host, retry_after_s)
             if not host.is_given_up:
                 host.waiting.appendleft(source)
@@ -145,7 +149,8 @@ class HostQueue:
                 *(host.name, pause_s, host.num_pauses - 1),
             )
         else:
-            host.ready_at = time.time() + pause_s
+            host.paused_until = time.time() + pause_s
+            host.ready_at = max(host.ready_at, host.paused_until)
             self._say("%s asks for a pause; it gets %.0f s", host.name, pause_s)
 
     def _free_at(self, host: _Host) -> float:
@@ -162,7 +167,7 @@ class HostQueue:
         if due - self._heap[0][0] > 1e-3:
             # It was limited since it was queued: put it where it belongs, so that others go first.
             heapq.heapreplace(self._heap, (due, next(self._numbers), host))
-            if wait_s > 60:
+            if wait_s > 60 and due > host.ready_at:
                 self._say("%s has had its %s requests an hour; it waits", host.name, host.max_per_hour)
         else:
             self._changed.wait(wait_s)

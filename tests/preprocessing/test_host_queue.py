@@ -67,6 +67,13 @@ def test_pauses_double_and_end(make_queue):
     assert len(said) == 3
 
 
+def test_a_refusal_counts_however_soon_it_comes(make_queue):
+    queue, said = make_queue(["http://a.org/1.mp4"], request_pause_s=0.2, max_host_pauses=1)
+    assert queue.refused(queue.take().source, None)
+    assert not queue.refused(queue.take().source, None)
+    assert len(said) == 2
+
+
 def test_a_good_answer_forgives(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(6)], max_host_pauses=1)
     for _ in range(3):
