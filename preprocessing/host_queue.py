@@ -65,6 +65,7 @@ class HostQueue:
         self._changed = threading.Condition()
         self._hosts: dict[str, _Host] = {}
         self._num_out = 0
+        self._is_stopped = False
         asked = json.loads(state.read_text()) if state.is_file() else {}
         for source in sources:
             name = host_of(source.url, settings.max_per_hour)
@@ -78,7 +79,7 @@ class HostQueue:
     def take(self) -> Turn | None:
         """Return the next source as soon as its host may be asked; None when all are done."""
         with self._changed:
-            while True:
+            while not self._is_stopped:
                 if not self._heap:
                     if self._num_out == 0:
                         return None
@@ -92,6 +93,7 @@ class HostQueue:
                 heapq.heappop(self._heap)
                 if host.waiting:
                     return self._hand_out(host)
+            return None
 
     def done(self, source: Source) -> None:
         """Report that the source was fetched, or failed for a reason of its own."""
@@ -121,6 +123,12 @@ class HostQueue:
         """Report that a source whose host may not be asked was left out."""
         with self._changed:
             self._end_turn()
+
+    def stop(self) -> None:
+        """Hand out nothing more, for the run has failed; threads that wait get None."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
 
     def _hand_out(self, host: _Host) -> Turn:
         source = host.waiting.popleft()

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +73,7 @@ def download_sources(
                 continue
             finish(turn.source, answer.download)
 
-    with ThreadPoolExecutor(settings.num_parallel) as pool:
-        for thread in [pool.submit(work) for _ in range(settings.num_parallel)]:
-            thread.result()
+    _run_in_threads(work, settings.num_parallel, hosts.stop)
     return {source.key: downloads[source.key] for source in sources}
 
 
@@ -133,6 +131,17 @@ def remove_stale(raw: Path, keys: set[str]) -> list[str]:
 def receiving_folder(raw: Path) -> Path:
     """Return where videos lie until they are verified: beside `raw`, on its file system."""
     return raw.with_name(f"{raw.name}.receiving")
+
+
+def _run_in_threads(work: Callable[[], None], num_threads: int, stop: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            for thread in as_completed([pool.submit(work) for _ in range(num_threads)]):
+                thread.result()
+        except BaseException:
+            # Also on Ctrl-C: no thread begins another source, and none waits for one that will not end.
+            stop()
+            raise
 
 
 def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> Answer:

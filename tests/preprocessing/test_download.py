@@ -292,6 +292,17 @@ def test_a_host_that_goes_on_asking_is_asked_nothing_more(tmp_path, download_set
     assert server.requests == ["/busy.mp4"] * 2
 
 
+def test_a_failure_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, download_settings, make_source):
+    changes = {"max_per_hour": {"127.0.0.1": 9}, "num_parallel": 2}
+    settings = download_settings.model_copy(update=changes)
+    receiving = receiving_folder(tmp_path / "raw")
+    # Where the counts of the hour belong is no room for them.
+    (receiving / "hosts.partial").mkdir(parents=True)
+    sources = [make_source(f"http://127.0.0.1:1/{number}.mp4") for number in range(4)]
+    with pytest.raises(IsADirectoryError):
+        download_sources(sources, settings, tmp_path / "raw", lambda *_: None)
+
+
 def test_behind_a_proxy_nothing_else_is_connected_to(tmp_path, server, download_settings, make_source, video):
     """A proxy is asked for whole addresses, so that a plain server can stand for one."""
     proxy = FaultServer("127.0.0.4")

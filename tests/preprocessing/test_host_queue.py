@@ -128,6 +128,18 @@ def test_a_thread_that_finds_nothing_waits_for_what_may_come_back(make_queue):
     assert [other.source for other in others] == [turn.source]
 
 
+def test_after_a_failure_nobody_waits(make_queue):
+    queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(3)], request_pause_s=60)
+    queue.take()
+    others = []
+    thread = threading.Thread(target=lambda: others.append(queue.take()))
+    thread.start()
+    queue.stop()
+    thread.join(5)
+    assert others == [None]
+    assert queue.take() is None
+
+
 @pytest.mark.parametrize(
     ("url", "host"),
     [
