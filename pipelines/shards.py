@@ -19,7 +19,7 @@ from preprocessing.detect import LICENCE_NOTE
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.plan import group_into_units
-from preprocessing.report import write_report
+from preprocessing.report import examples, write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards import NothingKept, read_frames, require_training_clips, write_shards
@@ -137,8 +137,11 @@ def write_all(
     """Write data/shards: tars, index, manifest and contact sheet."""
     models = environment.root / settings.detect.models
     write_shards(prepared, rows, sources, settings, models, environment.shards)
+    shown = {row.key for chosen in examples(rows).values() for row in chosen}
     frames = {
-        key: images for split in ("train", "test") for key, images in read_frames(environment.shards, split)
+        key: images
+        for split in ("train", "test")
+        for key, images in read_frames(environment.shards, split, shown)
     }
     write_report(environment.shards / "report.html", sources, rows, frames)
 

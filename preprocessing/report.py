@@ -1,4 +1,4 @@
-"""One HTML page over a shards run: how many of what, and a strip of every clip, all in one file."""
+"""One HTML page over a shards run: how many of what, and examples of each outcome, all in one file."""
 
 import base64
 import math
@@ -6,10 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import TypeVar
 
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
+from preprocessing.outcome import DownloadStatus
 
+Item = TypeVar("Item")
 NUM_PICTURES = 8
+NUM_EXAMPLES = 12
+"""Most clips that are shown of one outcome, and most sources of one state."""
 STYLE = (
     "body{font:15px system-ui;margin:2rem;max-width:72rem}table{border-collapse:collapse;margin:1rem 0}"
     "td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left}"
@@ -23,35 +28,62 @@ def write_report(
     rows: Sequence[ClipRow],
     frames: Mapping[str, Sequence[bytes]],
 ) -> None:
-    """Write the contact sheet.
+    """Write the contact sheet; it stays small, however many clips there are: see `examples`.
 
     Args:
         path: the HTML file.
         sources: every source.
         rows: every candidate clip.
-        frames: the JPEG files of the kept clips, by key.
+        frames: the JPEG files of those of the examples that were kept, by key.
     """
     body = [
         "<h1>Contact sheet</h1>",
         "<h2>Sources</h2>",
         _histogram(count_sources(sources)),
-        _table(
-            ("source", "status", "remark"),
-            [(row.source.url, row.download.status.value, row.download.error or "") for row in sources],
-        ),
+        _troubled(sources),
         "<h2>Clips</h2>",
         _histogram(count_clips(rows)),
         "<h2>Kept clips</h2>",
         _distributions([row for row in rows if row.outcome == "kept"]),
-        "<h2>Each clip</h2>",
-        *(_clip(row, frames.get(row.key, ())) for row in rows),
+        "<h2>Examples</h2>",
     ]
+    counts = count_clips(rows)
+    for label, chosen in examples(rows).items():
+        body.append(f"<h3>{escape(label)}: {len(chosen)} of {counts[label]}</h3>")
+        body += [_clip(row, frames.get(row.key, ())) for row in chosen]
     page = f"<!doctype html><meta charset='utf-8'><title>Contact sheet</title><style>{STYLE}</style>"
     path.write_text(page + "\n".join(body) + "\n", encoding="utf-8")
 
 
+def examples(rows: Sequence[ClipRow]) -> dict[str, list[ClipRow]]:
+    """Return some clips of each outcome, spread evenly over all of them; kept ones come first."""
+    by_label: dict[str, list[ClipRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.outcome != "kept", row.label, row.key)):
+        by_label.setdefault(row.label, []).append(row)
+    return {label: _spread(found) for label, found in by_label.items()}
+
+
+def _spread(found: Sequence[Item]) -> list[Item]:
+    number = min(NUM_EXAMPLES, len(found))
+    return [found[place * len(found) // number] for place in range(number)]
+
+
+def _troubled(sources: Sequence[SourceRow]) -> str:
+    """Lay out some of the sources that are not verified, by status, and what is wrong with them."""
+    by_status: dict[str, list[SourceRow]] = {}
+    for row in sources:
+        if row.download.status != DownloadStatus.VERIFIED:
+            by_status.setdefault(row.download.status.value, []).append(row)
+    cells = [
+        (row.source.url, status, row.download.error or "")
+        for status, found in sorted(by_status.items())
+        for row in _spread(found)
+    ]
+    return _table(("source", "status", "remark"), cells) if cells else ""
+
+
 def _clip(row: ClipRow, frames: Sequence[bytes]) -> str:
-    facts = [row.label, row.split or "", row.error or ""]
+    facts = [row.split or "", row.error or ""]
     if row.num_frames is not None:
         facts.append(f"{row.num_frames} frames from {row.start_s:.2f} s, face {row.face_px:.0f} px")
     chosen = (
@@ -82,7 +114,7 @@ def _distributions(kept: Sequence[ClipRow]) -> str:
         ("Length, frames", [row.num_frames for row in kept], 128),
         ("Head to the side, degrees", [row.yaw_deg for row in kept], 10),
         ("Head up or down, degrees", [row.pitch_deg for row in kept], 10),
-        ("Clips of one person", list(people.values()), 1),
+        ("Number of clips of a person", list(people.values()), 1),
     )
     return "".join(
         f"<h3>{escape(title)}</h3>"

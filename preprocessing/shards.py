@@ -11,7 +11,7 @@ import logging
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -203,11 +203,15 @@ def _manifest(
     }
 
 
-def read_frames(folder: Path, split: str) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield every clip's key and JPEG files, found through the index alone."""
+def read_frames(
+    folder: Path, split: str, keys: Collection[str] | None = None
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield every clip's key and JPEG files, found through the index alone; of `keys` alone where given."""
     with np.load(folder / split / "index.npz") as index:
         arrays = {name: index[name] for name in index.files}
     for number, key in enumerate(arrays["clip_key"]):
+        if keys is not None and str(key) not in keys:
+            continue
         first, end = arrays["clip_first"][number : number + 2]
         with (folder / split / str(arrays["tars"][arrays["clip_tar"][number]])).open("rb") as tar:
             frames = []

@@ -11,7 +11,7 @@ from PIL import Image
 
 from preprocessing.ledger import ClipRow, Download, SourceRow
 from preprocessing.outcome import DownloadStatus
-from preprocessing.report import write_report
+from preprocessing.report import examples, write_report
 from preprocessing.sample import Clip, PreparedClip
 from preprocessing.shards import (
     NothingKept,
@@ -87,6 +87,8 @@ def test_index_finds_every_frame_that_was_prepared(write, clips):
     folder, _ = write(clips, "shards", shard_bytes=4000)
     expected = {prepared.clip.key: prepared.frames() for prepared in clips if prepared.clip.split == "train"}
     assert dict(read_frames(folder, "train")) == expected
+    key = sorted(expected)[-1]
+    assert dict(read_frames(folder, "train", {key})) == {key: expected[key]}
 
 
 def test_index_has_the_promised_shapes(write, clips):
@@ -209,8 +211,26 @@ def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make
     write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
+    assert page.index("<h3>kept: 1 of 1</h3>") < page.index("<h3>failed: 1 of 1</h3>")
     assert "<b>broken" not in page
     assert page.count("data:image/jpeg") == 8
+
+
+def test_report_stays_small_and_shows_each_outcome(tmp_path, make_source):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
+    rows = [ClipRow(key=f"{number:04d}", outcome="filtered", reason="dark", **base) for number in range(1000)]
+    rows.append(ClipRow(key="one", outcome="failed", error="broken", retryable=False, **base))
+    chosen = examples(rows)
+    assert [row.key for row in chosen["failed"]] == ["one"]
+    assert [row.key for row in chosen["filtered(dark)"]] == [
+        f"{place * 1000 // 12:04d}" for place in range(12)
+    ]
+    gone = Download(status=DownloadStatus.PERMANENT, error="gone")
+    sources = [SourceRow(make_source(f"http://a.org/{number}.mp4"), gone) for number in range(1000)]
+    write_report(tmp_path / "report.html", sources, rows, {})
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>filtered(dark): 12 of 1000</h3>" in page
+    assert page.count("<td>gone</td>") == 12
 
 
 def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
@@ -226,7 +246,7 @@ def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
         "Length, frames": {"0 to 128": 1, "128 to 256": 1},
         "Head to the side, degrees": {"0 to 10": 1, "20 to 30": 1},
         "Head up or down, degrees": {"-10 to 0": 1},
-        "Clips of one person": {"2": 1},
+        "Number of clips of a person": {"2": 1},
     }.items():
         table = page.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
         for name, count in bins.items():
