@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import save
 
+from preprocessing.hashing import file_sha256
+
 logger = logging.getLogger(__name__)
 
 
@@ -242,10 +244,7 @@ def _fetch(packages: Iterable[Package], folder: Path) -> None:
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+    return path.is_file() and file_sha256(path) == sha256
 
 
 def _download(package: Package, folder: Path) -> Path:

@@ -26,6 +26,7 @@ from preprocessing.crop import RULES_BY_FACE, crop_box, cut, known_box
 from preprocessing.detect import RECOGNITION_DISTANCE, FaceDetector, models_sha256, require_models
 from preprocessing.detections import Detections, read_detections, write_detections
 from preprocessing.duplicates import clip_hash
+from preprocessing.hashing import file_sha256
 from preprocessing.identity import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
 from preprocessing.ledger import ClipRow
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
@@ -253,7 +254,7 @@ def _networks(job: Job) -> list[str]:
     dlib = job.settings.identity.models
     return [
         models_sha256(job.models),
-        *([] if dlib is None else [_file_sha256(job.root / dlib / EMBEDDING_FILE)]),
+        *([] if dlib is None else [_network_sha256(job.root / dlib / EMBEDDING_FILE)]),
     ]
 
 
@@ -284,6 +285,9 @@ def _eyes(job: Job) -> tuple[Detector, Recognizer | None]:
 
 
 # A worker does many sources one after the other; loading the networks takes as long as some clips do.
+_network_sha256 = lru_cache(maxsize=8)(file_sha256)
+
+
 @lru_cache(maxsize=1)
 def _face_detector(models: Path, min_score: float, pad_px: int) -> FaceDetector:
     return FaceDetector(models, min_score, pad_px)
@@ -501,12 +505,6 @@ def _write_text(path: Path, text: str) -> None:
 
 def _hash(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
-@lru_cache(maxsize=8)
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _answer(text: str) -> str:

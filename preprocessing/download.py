@@ -5,7 +5,6 @@ limits can be enforced.
 """
 
 import errno
-import hashlib
 import io
 import shutil
 import time
@@ -31,6 +30,7 @@ from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing import isolation
 from preprocessing.guard import guard_connections, is_refused
+from preprocessing.hashing import file_sha256
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
@@ -266,7 +266,7 @@ def _verified(path: Path, info: dict[str, Any], max_bytes: int) -> Download:
         status=DownloadStatus.VERIFIED,
         file=path.name,
         size_bytes=size,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         format_id=str(info.get("format_id")),
         vcodec=header.codec,
         acodec=header.audio_codec or (acodec if acodec != "none" else None),
@@ -294,11 +294,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).removeprefix("ERROR: ") or type(error).__name__
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

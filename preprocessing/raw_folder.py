@@ -4,7 +4,6 @@ Beside each video lies its record, so that a rerun knows it without asking the n
 in a folder beside this one until it is whole and verified, so that nothing here is ever half a file.
 """
 
-import hashlib
 import logging
 import shutil
 import threading
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter
 
 from preprocessing import download, isolation
 from preprocessing.download import Answer, Request
+from preprocessing.hashing import file_sha256
 from preprocessing.host_queue import HostQueue, host_of
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
@@ -109,7 +109,7 @@ def read_verified(raw: Path, key: str) -> Download | None:
         return None
     known = RECORD.validate_json(record.read_bytes())
     path = raw / str(known.file)
-    if not path.is_file() or path.stat().st_size != known.size_bytes or _sha256(path) != known.sha256:
+    if not path.is_file() or path.stat().st_size != known.size_bytes or file_sha256(path) != known.sha256:
         return None
     return known
 
@@ -175,8 +175,3 @@ def _put_in_place(source: Source, verified: Download, folder: Path, raw: Path) -
     # The record comes last: a file without one is fetched again.
     record.replace(raw / f"{source.key}.json")
     return verified
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

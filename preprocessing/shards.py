@@ -20,6 +20,7 @@ import numpy as np
 from webdataset.writer import TarWriter
 
 from preprocessing.detect import LICENCE_NOTE, models_sha256
+from preprocessing.hashing import file_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.sample import PreparedClip
@@ -141,7 +142,7 @@ def _write_split(clips: Sequence[PreparedClip], shard_bytes: int, folder: Path) 
     for number, group in enumerate(group_into_shards(clips, shard_bytes)):
         path = folder / f"{number:05d}.tar"
         members += write_tar(group, path)
-        tars.append({"name": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size})
+        tars.append({"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size})
         clip_tar += [number] * len(group)
         ordered += group
     lengths = [clip.clip.num_frames for clip in ordered]
@@ -219,8 +220,3 @@ def read_frames(
                 tar.seek(arrays["frame_offset"][frame])
                 frames.append(tar.read(arrays["frame_size"][frame]))
         yield str(key), frames
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
