@@ -48,20 +48,7 @@ def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Differenc
 
 def account_for(bad: BadRow) -> SourceRow:
     """Return the ledger's row for a row of the list that cannot be used, so that counts add up."""
-    source = Source(
-        url=bad.text,
-        key=canonical_key(f"line {bad.line}: {bad.text}"),
-        source_id=None,
-        start_s=None,
-        end_s=None,
-        bbox=None,
-        bbox_size=None,
-        identity=None,
-        split="auto",
-        licence=None,
-        note=None,
-        extra={},
-    )
+    source = Source(url=bad.text, key=canonical_key(f"line {bad.line}: {bad.text}"))
     return SourceRow(source, Download(status=DownloadStatus.INVALID, error=str(bad)))
 
 

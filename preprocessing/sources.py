@@ -1,7 +1,7 @@
 """A source: a video or a part of one, as a row of the list says it, and the name of its address."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -16,25 +16,25 @@ class Source:
     """Canonical address."""
     key: str
     """sha1 of the address: the name of the video everywhere."""
-    source_id: str | None
+    source_id: str | None = None
     """The list's own name for it."""
-    start_s: float | None
+    start_s: float | None = None
     """Where the part begins; None is the video's beginning."""
-    end_s: float | None
+    end_s: float | None = None
     """Where the part ends; None is the video's end."""
-    bbox: tuple[float, float, float, float] | None
+    bbox: tuple[float, float, float, float] | None = None
     """Where the wanted face is: left, top, right, bottom in a frame of `bbox_size`."""
-    bbox_size: tuple[int, int] | None
+    bbox_size: tuple[int, int] | None = None
     """Width and height that `bbox` refers to."""
-    identity: str | None
+    identity: str | None = None
     """Name of the person, the same in every row that shows them."""
-    split: Split
+    split: Split = "auto"
     """Wanted split."""
-    licence: str | None
+    licence: str | None = None
     """Terms under which the video may be used."""
-    note: str | None
+    note: str | None = None
     """Anything else."""
-    extra: dict[str, str]
+    extra: dict[str, str] = field(default_factory=dict)
     """Columns that we do not know."""
 
     @property

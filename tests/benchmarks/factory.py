@@ -55,11 +55,8 @@ def measure(num_rounds: int) -> Iterator[Row]:
 def make_job(video: Path, folder: Path, settings: ShardsSettings, number: int = 0) -> Job:
     """Return the job of a video whose results go to `folder`."""
     url = f"http://127.0.0.1/{number}.mp4"
-    nothing = dict.fromkeys(
-        ("source_id", "start_s", "end_s", "bbox", "bbox_size", "identity", "licence", "note")
-    )
     return Job(
-        source=Source(**nothing, url=url, key=source_key(url), split="auto", extra={}),
+        source=Source(url=url, key=source_key(url)),
         video=video.resolve(),
         video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
         root=Path.cwd(),
