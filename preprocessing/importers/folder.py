@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from preprocessing.importers.imported import ImportedRow, bad_rows
+from preprocessing.importers.imported import SPLIT_FOLDERS, ImportedRow, bad_rows, on_disk
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -23,16 +23,7 @@ def read_folder(path: Path) -> list[ImportedRow]:
 
 
 def _read_file(root: Path, file: Path) -> ImportedRow:
-    place = file.relative_to(root)
-    folders = list(place.parts[:-1])
-    split = folders.pop(0) if folders[:1] in (["train"], ["test"]) else "auto"
-    return ImportedRow(
-        place=str(place),
-        url=file.resolve().as_uri(),
-        start_s=None,
-        end_s=None,
-        box=None,
-        frame_size=(0, 0),
-        identity=folders[0] if folders else None,
-        split=split,
-    )
+    folders = list(file.relative_to(root).parts[:-1])
+    if folders and folders[0] in SPLIT_FOLDERS:
+        folders.pop(0)
+    return on_disk(root, file, folders[0] if folders else None)

@@ -6,7 +6,7 @@ with its person or video and `#`, as in `id10280#NXjT3732Ekg#001093#001192.mp4`;
 
 from pathlib import Path
 
-from preprocessing.importers.imported import ImportedRow, bad_rows
+from preprocessing.importers.imported import ImportedRow, bad_rows, on_disk
 
 
 def read_frames(path: Path) -> list[ImportedRow]:
@@ -22,16 +22,5 @@ def read_frames(path: Path) -> list[ImportedRow]:
 
 
 def _read_clip(root: Path, clip: Path) -> ImportedRow:
-    place = clip.relative_to(root)
-    split = place.parts[0] if place.parts[:1] in (("train",), ("test",)) else "auto"
     name, mark, _ = clip.name.partition("#")
-    return ImportedRow(
-        place=str(place),
-        url=clip.resolve().as_uri(),
-        start_s=None,
-        end_s=None,
-        box=None,
-        frame_size=(0, 0),
-        identity=name if mark else None,
-        split=split,
-    )
+    return on_disk(root, clip, name if mark else None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from preprocessing.boxes import Box
 from preprocessing.source_list import COLUMNS
 
+SPLIT_FOLDERS = ("train", "test")
 _VIDEO_ID = re.compile(r"([A-Za-z0-9_-]+)(?:#\d+)?")
 
 
@@ -34,6 +35,21 @@ class ImportedRow:
     """Name of the person, None where the list has none."""
     split: str
     """train, test or auto."""
+
+
+def on_disk(root: Path, path: Path, identity: str | None) -> ImportedRow:
+    """Return a whole video's row, or of a folder of pictures; a first folder train or test is its split."""
+    place = path.relative_to(root)
+    return ImportedRow(
+        place=str(place),
+        url=path.resolve().as_uri(),
+        start_s=None,
+        end_s=None,
+        box=None,
+        frame_size=(0, 0),
+        identity=identity,
+        split=next((name for name in place.parts[:1] if name in SPLIT_FOLDERS), "auto"),
+    )
 
 
 @dataclass(frozen=True)
