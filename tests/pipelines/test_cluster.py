@@ -1,11 +1,9 @@
 """Units of work on a real Ray cluster of one machine."""
 
 import hashlib
-import os
 import shutil
-import signal
 import threading
-import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -29,11 +27,8 @@ def make_jobs(tmp_path, samples, models):
     videos.append(shutil.copy(samples / "single_face.mp4", tmp_path / "again.mp4"))
 
     def make(folder):
-        nothing = dict.fromkeys(
-            ("source_id", "start_s", "end_s", "bbox", "bbox_size", "identity", "licence", "note")
-        )
         urls = [f"http://a.org/{number}.mp4" for number in range(len(videos))]
-        sources = [Source(**nothing, url=url, key=source_key(url), split="auto", extra={}) for url in urls]
+        sources = [Source(url=url, key=source_key(url)) for url in urls]
         return [
             Job(
                 source=source,
@@ -64,28 +59,28 @@ def without_place(results):
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path, monkeypatch):
+def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path):
     here = process_here(in_units(make_jobs("here")[::-1], 1), 1, lambda result: None)
-    monkeypatch.setenv("LIA_RAY_ADDRESS", "")
     environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
-    told, killed = [], []
+    told, killed, is_over = [], [], threading.Event()
 
     def kill():
         """Kill the Ray process above the first worker that appears."""
-        while not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if clip.__name__ in (process.info["cmdline"] or ()) and "ray::" in "".join(
-                    process.parent().cmdline()
-                ):
-                    killed.append(process.ppid())
-                    os.kill(process.ppid(), signal.SIGKILL)
-                    break
-            time.sleep(0.05)
+        while not killed and not is_over.wait(0.05):
+            for worker in psutil.process_iter():
+                with suppress(psutil.Error, AttributeError):
+                    task = worker.parent()
+                    if clip.__name__ in worker.cmdline() and task.cmdline()[0].startswith("ray::"):
+                        task.kill()
+                        killed.append(task.pid)
+                        break
 
     with connected(environment):
         killer = threading.Thread(target=kill)
         killer.start()
         there = process_on_cluster(in_units(make_jobs("there"), 3), 2, told.append)
+        is_over.set()
         killer.join()
+    assert killed
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)

@@ -21,15 +21,26 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
             f"{samples_url}/single_face.mp4,train",
             f"{samples_url}/no_face.mp4,auto",
             f"{samples_url}/none.mp4,auto",
+            "none.mp4,auto",
         ],
     )
-    project.run("lia", "download")
+    stopped = project.run("lia", "download", succeeds=False)
+    assert "line 5: got url 'none.mp4'" in stopped.stderr
+    assert not (project.root / "data/raw").exists()
+    project.set_params({"download.bad_rows": "skip"})
+    done = project.run("lia", "download")
+    assert "left out: line 5: got url 'none.mp4'" in done.stdout + done.stderr
     project.run("lia", "shards")
     states = {
-        row.source.url.rsplit("/", 1)[1]: row.download.status
+        row.source.url.removeprefix(f"{samples_url}/"): row.download.status
         for row in read_source_rows(project.root / "data/ledger/sources.parquet")
     }
-    assert states == {"single_face.mp4": "verified", "no_face.mp4": "verified", "none.mp4": "permanent"}
+    assert states == {
+        "single_face.mp4": "verified",
+        "no_face.mp4": "verified",
+        "none.mp4": "permanent",
+        "none.mp4,auto": "invalid",
+    }
     clips = read_clip_rows(project.root / "data/ledger/clips.parquet")
     assert sorted(row.label for row in clips) == ["filtered(no_face)", "kept"]
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())

@@ -388,38 +388,21 @@ def files_of(downloads, source):
 
 
 def test_a_full_disk_is_told_and_nothing_half_written_is_shown(
-    tmp_path, server, download_settings, make_source
+    tmp_path, server, download_settings, make_source, run_on_small_disk
 ):
-    """On a real file system of 40 kB, in a namespace of its own; the copy needs no network."""
+    """A copy needs no network, which a namespace has not."""
     (tmp_path / "films").mkdir()
     (tmp_path / "films/v.mp4").write_bytes(server.files["/large.mp4"][1])
-    mount = f"mount -t tmpfs -o size=40k none {tmp_path / 'small'}"
-    (tmp_path / "small").mkdir()
-    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a small file system")
     settings = download_settings.model_copy(update={"local_root": tmp_path / "films"})
-    (tmp_path / "settings.json").write_text(settings.model_dump_json())
-    program = (
-        "import pathlib, sys\n"
-        "from preprocessing.raw_folder import download_source\n"
-        "from preprocessing.settings import DownloadSettings\n"
-        "from preprocessing.sources import Source\n"
-        "from pydantic import TypeAdapter\n"
-        "folder, raw = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) / 'raw'\n"
-        "settings = DownloadSettings.model_validate_json((folder / 'settings.json').read_text())\n"
-        "source = TypeAdapter(Source).validate_json((folder / 'source.json').read_text())\n"
-        "print(download_source(source, settings, raw).model_dump_json())\n"
-        "print([str(path) for path in raw.rglob('*')])\n"
-    )
     source = make_source((tmp_path / "films/v.mp4").as_uri())
-    (tmp_path / "source.json").write_bytes(TypeAdapter(Source).dump_json(source))
-    command = f'{mount} && exec {sys.executable} -c "$1" {tmp_path} {tmp_path / "small"}'
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", command, "sh", program], check=False, capture_output=True, text=True
-    )
-    answered, left = done.stdout.splitlines()
-    assert '"status":"environment"' in answered
-    assert "No space left" in answered
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    (tmp_path / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json([source]))
+    program = f"{DOWNLOAD_ALL}\nprint([str(path) for path in pathlib.Path(sys.argv[2]).rglob('*')])\n"
+    small = tmp_path / "small"
+    *said, left = run_on_small_disk(program, small, "40k", tmp_path, small / "raw")
+    assert len(said) == 1
+    assert "environment" in said[0]
+    assert "No space left" in said[0]
     assert left == "[]"
 
 

@@ -51,15 +51,16 @@ def test_a_pause_is_kept_and_others_go_first(make_queue):
 
 def test_pauses_double_and_end(make_queue):
     queue, said = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"])
-    pauses, has_next = [], True
+    waited, has_next = [], True
     while has_next:
-        turn = queue.take()
-        assert turn.may_ask
         started = time.time()
+        turn = queue.take()
+        waited.append(time.time() - started)
+        assert turn.may_ask
         has_next = queue.refused(turn.source, None)
-        if has_next:
-            pauses.append(queue._hosts["a.org"].ready_at - started)
-    assert pauses == pytest.approx([0.1, 0.2], abs=0.05)
+    # Never less; more where the machine is busy.
+    assert [wait >= least for wait, least in zip(waited, (0.0, 0.1, 0.2), strict=True)] == [True] * 3
+    assert [words[-1] for words in said[:2]] == [0.1, 0.2]
     turn = queue.take()
     assert (turn.source.url, turn.may_ask) == ("http://a.org/2.mp4", False)
     queue.skipped()

@@ -54,7 +54,7 @@ def clips(make_prepared):
 
 @pytest.fixture
 def write(models, shards_settings, make_source, tmp_path):
-    def write(clips, name, shard_bytes=10**9, num_parallel=1):
+    def write(clips, name, shard_bytes=10**9, num_parallel=1, statuses=(DownloadStatus.VERIFIED,)):
         settings = shards_settings.model_copy(
             update={"shard_bytes": shard_bytes, "num_parallel": num_parallel}
         )
@@ -66,7 +66,7 @@ def write(models, shards_settings, make_source, tmp_path):
             )
             for c in clips
         ]
-        sources = [SourceRow(source=make_source(), download=Download(status=DownloadStatus.VERIFIED))]
+        sources = [SourceRow(source=make_source(), download=Download(status=status)) for status in statuses]
         manifest = write_shards(clips, rows, sources, settings, models / "scrfd", tmp_path / name)
         return tmp_path / name, manifest
 
@@ -175,11 +175,27 @@ def test_manifest_says_what_is_inside(write, clips, make_prepared):
     folder, manifest = write(clips, "shards")
     assert json.loads((folder / "manifest.json").read_text()) == manifest
     assert manifest["identity_disjoint"]
+    assert manifest["complete"]
     assert manifest["counts"]["frames"] == {"train": 24, "test": 7}
     assert manifest["crop"] == {"rule": "fomm_square", "scale": 1.2, "outside": "pad"}
     assert str(folder) not in (folder / "manifest.json").read_text()
     _, divided = write([*clips, make_prepared(5, 0, by_time=True)], "divided")
     assert not divided["identity_disjoint"]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_complete"),
+    [
+        (DownloadStatus.PERMANENT, True),
+        (DownloadStatus.INVALID, True),
+        (DownloadStatus.RETRYABLE, False),
+        (DownloadStatus.ENVIRONMENT, False),
+        (DownloadStatus.STOP_THE_QUEUE, False),
+    ],
+)
+def test_manifest_says_whether_a_rerun_might_bring_more(write, clips, status, is_complete):
+    _, manifest = write(clips, "shards", statuses=(DownloadStatus.VERIFIED, status))
+    assert manifest["complete"] == is_complete
 
 
 def test_a_new_run_leaves_no_stale_shard(write, clips):

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 
@@ -122,14 +120,11 @@ def test_a_video_that_kills_its_worker_costs_itself_alone(make_job, samples, tmp
     assert row.error.startswith("processing ended with code -9")
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(make_job, samples, tmp_path):
-    """On a real file system of 100 kB, in a namespace of its own."""
+def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(
+    make_job, samples, tmp_path, run_on_small_disk
+):
     job = make_job(samples / "single_face.mp4")
-    (tmp_path / "jobs.json").write_text(job.model_dump_json())
-    mount = f"mount -t tmpfs -o size=100k none {tmp_path / 'clips'}"
-    (tmp_path / "clips").mkdir()
-    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a small file system")
+    (tmp_path / "job.json").write_text(job.model_dump_json())
     program = (
         "import pathlib, sys\n"
         "from preprocessing.clip import Job\n"
@@ -141,11 +136,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(make_job, 
         "    print(error)\n"
         "    print([path.name for path in job.clips.rglob('*')])\n"
     )
-    command = f'{mount} && exec {sys.executable} -c "$1" {tmp_path / "jobs.json"}'
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", command, "sh", program], check=False, capture_output=True, text=True
-    )
-    error, left = done.stdout.splitlines()
+    error, left = run_on_small_disk(program, job.clips, "100k", tmp_path / "job.json")
     assert "No space left on device" in error
     assert "make room and rerun" in error
     assert left == "[]"

@@ -20,6 +20,13 @@ def test_every_folder_of_pictures_is_a_clip(tmp_path):
     assert url == f"file://{tmp_path}/train/id10280%23NXjT3732Ekg%23001093%23001192.mp4"
 
 
+def test_one_clip_alone_may_be_given(tmp_path):
+    (tmp_path / "ann#1").mkdir()
+    (tmp_path / "ann#1/0000000.png").touch()
+    (row,) = read_frames(tmp_path / "ann#1")
+    assert (row.split, row.identity, row.url) == ("auto", "ann", f"file://{tmp_path}/ann%231")
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got no rows in"):
         read_frames(tmp_path)
