@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,11 @@ EXPERIMENT = "lia"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 REPLACED_TAG = "lia.replaced"
+SOURCE_KEYS = "data/source_keys.txt"
+STRIPS = "images"
+"""Where MLflow puts what `Run.log_image` logs."""
+EVALUATION = "evaluate"
+"""Folder of the evaluation's page; in its `pictures`, names hold the keys of the clips they show."""
 MAX_PARAM_CHARS = 6000
 # What a registered version needs beside its own code; the versions are those of the installation that logs
 # it.
@@ -137,6 +142,34 @@ class Run:
         """Close the run as FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
 
+    def log_source_keys(self, keys: Collection[str]) -> None:
+        """Log which videos the model has seen, by the sha1 of their addresses."""
+        self._client.log_text(self.run_id, "".join(f"{key}\n" for key in sorted(keys)), SOURCE_KEYS)
+
+    def source_keys(self) -> set[str]:
+        """Return which videos the model has seen; empty where the run does not say."""
+        from mlflow import MlflowException, artifacts
+
+        try:
+            if SOURCE_KEYS not in self.file_names(SOURCE_KEYS.rpartition("/")[0]):
+                return set()
+        except MlflowException:
+            # A checkpoint may come from another project, whose runs are not in this store.
+            return set()
+        return set(artifacts.load_text(f"runs:/{self.run_id}/{SOURCE_KEYS}").split())
+
+    def file_names(self, folder: str) -> list[str]:
+        """Return the paths of the files and folders in a folder of the run."""
+        return [str(entry.path) for entry in self._client.list_artifacts(self.run_id, folder)]
+
+    def delete_files(self, paths: Sequence[str]) -> None:
+        """Delete files or folders of the run."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(f"runs:/{self.run_id}")
+        for path in paths:
+            repository.delete_artifacts(path)
+
     def metric_history(self, name: str) -> list[tuple[int, float]]:
         """Return (step, value) in order of steps; a step logged twice counts once, by its last value."""
         history = self._client.get_metric_history(self.run_id, name)
@@ -145,6 +178,77 @@ class Run:
     def metric_names(self) -> list[str]:
         """Return the names of all metrics of the run."""
         return sorted(self._client.get_run(self.run_id).data.metrics)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A training and what was registered of it."""
+
+    run_id: str
+    """MLflow's id."""
+    name: str
+    """The run's name."""
+    versions: list[str]
+    """Registered versions, such as `lia 3 (champion)`."""
+
+    def __str__(self) -> str:
+        return f"run {self.name} ({', '.join(self.versions) or 'not registered'})"
+
+
+def runs_trained_on(source_keys: Collection[str]) -> list[TrainedRun]:
+    """Return the runs whose model, or the one it was trained from, has seen one of the videos."""
+    found = [
+        (run_id, name)
+        for run_id, name in _all_runs()
+        if not Run(run_id).source_keys().isdisjoint(source_keys)
+    ]
+    return [TrainedRun(run_id, name, _versions_of(run_id)) for run_id, name in found]
+
+
+def pictures_of(source_keys: Collection[str], trained: Sequence[TrainedRun]) -> dict[str, list[str]]:
+    """Return the artifacts, by run id, that show one of the videos.
+
+    Sample strips do not say whom they show: those of every run that was trained on a video count.
+    """
+    saw = {run.run_id for run in trained}
+    pictures: dict[str, list[str]] = {}
+    for run_id, _ in _all_runs():
+        run = Run(run_id)
+        shown = [
+            path
+            for path in run.file_names(f"{EVALUATION}/pictures")
+            if any(key in path for key in source_keys)
+        ]
+        if shown:
+            shown += [path for path in run.file_names(EVALUATION) if path.endswith(".html")]
+        if run_id in saw:
+            shown += [path for path in run.file_names("") if path == STRIPS]
+        if shown:
+            pictures[run_id] = shown
+    return pictures
+
+
+def _all_runs() -> Iterator[tuple[str, str]]:
+    """Yield id and name of every run of the experiment."""
+    store = client()
+    experiment = store.get_experiment_by_name(EXPERIMENT)
+    token = None
+    while experiment is not None:
+        page = store.search_runs([experiment.experiment_id], page_token=token)
+        yield from ((run.info.run_id, str(run.info.run_name)) for run in page)
+        token = page.token
+        if not token:
+            return
+
+
+def _versions_of(run_id: str) -> list[str]:
+    store = client()
+    told = []
+    for entry in store.search_model_versions(f"run_id = '{run_id}'"):
+        aliases = store.get_registered_model(entry.name).aliases
+        own = sorted(alias for alias, version in aliases.items() if str(version) == str(entry.version))
+        told.append(f"{entry.name} {entry.version}" + (f" ({', '.join(own)})" if own else ""))
+    return sorted(told)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

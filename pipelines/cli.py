@@ -419,6 +419,30 @@ def batch(
 
 
 @app.command()
+def forget(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="URL|SOURCE_ID|IDENTITY", help="A video, by address or name, or a person."),
+    ],
+    yes: Yes = False,
+) -> None:
+    """Take a video out of everything the project keeps, old versions included, and name models it trained."""
+    params, environment = _stage()
+    from pipelines import forget as module
+    from pipelines.data_versions import DataVersions
+
+    versions = DataVersions(environment.root)
+    takedown = module.survey(what, params, environment, versions)
+    for line in module.as_lines(takedown, environment):
+        typer.echo(line)
+    if not yes:
+        typer.confirm("remove all of this for good?", abort=True)
+    module.carry_out(takedown, environment, versions)
+    module.rebuild(environment)
+    typer.echo("done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout")
+
+
+@app.command()
 def env() -> None:
     """Print the shell lines that point dvc, mlflow, prefect and ray at this project: eval "$(lia env)"."""
     environment = read_environment(Path.cwd())

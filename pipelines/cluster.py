@@ -49,10 +49,12 @@ def process_on_cluster(
 ) -> list[Result]:
     """Process units as Ray tasks, at most `num_parallel` at once; `tell` gets the results as units end.
 
-    Every machine of the cluster must see the jobs' folders under the same paths.
+    Every machine of the cluster must see the models under the same path, and the jobs' folders too, unless
+    there is a store through which they exchange them.
 
     Raises:
         DiskFull: nothing can be written any more.
+        StoreFailed: there is a store, and it cannot be read or written.
     """
     waiting = [[job.model_dump_json() for job in unit] for unit in units][::-1]
     running: list[ray.ObjectRef] = []

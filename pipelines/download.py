@@ -1,26 +1,28 @@
 """Stage download: every source of the list to a verified file in data/raw and a row in the ledger."""
 
 import json
-from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
-from preprocessing.outcome import TEMPORARY_STATUSES
+from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.plan import account_for, difference
 from preprocessing.raw_folder import download_sources, remove_stale
 from preprocessing.settings import DownloadSettings
 from preprocessing.source_list import SourceList, read_list, read_sources
 from preprocessing.sources import Source
+from preprocessing.tombstones import read_tombstones
+
+FORGOTTEN = Download(status=DownloadStatus.FORGOTTEN, error="taken down; see data/tombstones.csv")
 
 
 def run_download(params: Params, environment: Environment) -> int:
     """Download what is missing; return 0, or 1 while a rerun may bring more and that is not accepted.
 
     Raises:
-        ValueError: the list of sources is missing or has bad rows.
+        ValueError: the list of sources or that of tombstones is missing or has bad rows.
     """
     path = environment.root / params.download.sources
     skips = params.download.bad_rows == "skip"
@@ -49,18 +51,21 @@ def run_download(params: Params, environment: Environment) -> int:
 def download_flow(
     listed: SourceList, settings: DownloadSettings, environment: Environment
 ) -> list[SourceRow]:
-    """Remove what is listed no longer, then download all sources, and account for each row."""
+    """Remove what is listed no longer or taken down, then download all sources, and account for each row."""
     logger = get_run_logger()
     before = environment.source_ledger
     known = iterate_sources(before) if before.is_file() else ()
     logger.info("since the last run: %s", difference(listed.sources, known))
     for bad in listed.bad_rows:
         logger.warning("left out: %s", bad)
-    by_key = {source.key: source for source in listed.sources}
+    forgotten = read_tombstones(environment.tombstones)
+    by_key = {source.key: source for source in listed.sources if source.key not in forgotten}
     for name in remove_stale(environment.raw, set(by_key)):
-        logger.info("removed %s: its source is listed no longer", name)
-    downloads = download_all(list(by_key.values()), settings, environment.raw)
-    rows = [SourceRow(source=source, download=downloads[source.key]) for source in listed.sources]
+        logger.info("removed %s: its source is listed no longer, or taken down", name)
+    downloads = download_all(list(by_key.values()), settings, environment)
+    rows = [
+        SourceRow(source=source, download=downloads.get(source.key, FORGOTTEN)) for source in listed.sources
+    ]
     rows += map(account_for, listed.bad_rows)
     logger.info(
         "sources: %s", ", ".join(f"{count} {word}" for word, count in count_sources(rows).items() if count)
@@ -69,6 +74,8 @@ def download_flow(
 
 
 @task(name="download sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def download_all(sources: list[Source], settings: DownloadSettings, raw: Path) -> dict[str, Download]:
+def download_all(
+    sources: list[Source], settings: DownloadSettings, environment: Environment
+) -> dict[str, Download]:
     """Download sources side by side; what a first attempt of this task has verified is not fetched again."""
-    return download_sources(sources, settings, raw, get_run_logger().info)
+    return download_sources(sources, settings, environment.raw, get_run_logger().info, environment.store())

@@ -12,11 +12,14 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.process import live_record
+
+if TYPE_CHECKING:
+    from preprocessing.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,16 @@ class Environment(BaseModel):
     """LIA_MLFLOW_TRACKING_URI, or the project's sqlite file."""
     ray_address: str | None = None
     """LIA_RAY_ADDRESS, or our own head's while it runs; None starts a private one for each run."""
+    store_url: str | None = None
+    """LIA_STORE_URL, such as s3://bucket/folder: where raw videos, clips and shards are kept too, so that
+    another machine goes on from there; None keeps them here alone."""
     ray_auth_mode: str = "disabled"
     """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication; our head is on loopback."""
+
+    @property
+    def tombstones(self) -> Path:
+        """What was taken down; in git, written by `lia forget`."""
+        return self.root / "data" / "tombstones.csv"
 
     @property
     def raw(self) -> Path:
@@ -133,6 +144,16 @@ class Environment(BaseModel):
         mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
 
+    def store(self) -> "Store | None":
+        """Return the store, or None where there is none.
+
+        Raises:
+            StoreFailed: fsspec does not know such an address.
+        """
+        from preprocessing.store import Store
+
+        return None if self.store_url is None else Store(self.store_url)
+
     def tool_variables(self) -> dict[str, str]:
         """Return the variables that the tools underneath read: homes, addresses, and no telemetry."""
         variables = {
@@ -182,6 +203,7 @@ _FROM_VARIABLES = (
     "mlflow_tracking_uri",
     "ray_address",
     "ray_auth_mode",
+    "store_url",
 )
 
 

@@ -8,7 +8,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
@@ -295,9 +295,12 @@ def _figure(title: str, remark: str, row: Row, labels: Sequence[str], pictures: 
     data = base64.b64encode(_as_jpeg(pictures / picture_name(row))).decode()
     alt = f"{title}. Evenly spaced frames in {len(labels)} rows: {', '.join(labels)}."
     names = "".join(f"<span>{escape(label)}</span>" for label in labels)
+    # By its id a page tells whom it shows, when somebody is to be forgotten.
+    shown = PurePath(picture_name(row)).stem
     return (
-        f"<figure><figcaption><strong>{escape(title)}</strong> <span class=soft>{escape(remark)}</span>"
-        f"</figcaption><div class=strip><div aria-hidden=true>{names}</div>"
+        f"<figure id='{shown}'><figcaption><strong>{escape(title)}</strong> "
+        f"<span class=soft>{escape(remark)}</span></figcaption>"
+        f"<div class=strip><div aria-hidden=true>{names}</div>"
         f"<img alt='{escape(alt, quote=True)}' src='data:image/jpeg;base64,{data}'></div></figure>"
     )
 

@@ -1,7 +1,7 @@
 """The two deployments that rebuild everything: they call DVC, and DVC calls the stages.
 
-Only these flows may call DVC; a stage that did would wait for its own lock. DVC waits three seconds for its
-lock and then fails, so a run that meets another one tries again for a while.
+Only these flows and `lia forget` may call DVC; a stage that did would wait for its own lock. DVC waits three
+seconds for its lock and then fails, so a run that meets another one tries again for a while.
 """
 
 import logging
@@ -52,7 +52,7 @@ def reproduce(stage: str) -> None:
             return
         is_locked = any(sign in line for line in lines for sign in _LOCK_SIGNS)
         if not is_locked or time.monotonic() > deadline:
-            raise RebuildError(f"dvc repro {stage} exited {returncode}: {_last_words(lines)}")
+            raise RebuildError(f"dvc repro {stage} exited {returncode}: {last_words(lines)}")
         time.sleep(_LOCK_PAUSE_S)
 
 
@@ -65,7 +65,7 @@ def release() -> None:
     """
     returncode, lines = run_logged(["lia", "release"], read_environment(Path.cwd()), get_run_logger())
     if returncode != 0:
-        raise RebuildError(f"lia release exited {returncode}: {_last_words(lines)}")
+        raise RebuildError(f"lia release exited {returncode}: {last_words(lines)}")
 
 
 def run_logged(
@@ -98,6 +98,7 @@ def run_logged(
     return process.returncode, lines
 
 
-def _last_words(lines: list[str]) -> str:
+def last_words(lines: list[str]) -> str:
+    """Return the line in which a program of ours or DVC says why it failed."""
     errors = [line for line in lines if line.startswith(("lia:", "ERROR:"))]
     return (errors or lines or ["no output"])[0]

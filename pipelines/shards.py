@@ -16,15 +16,19 @@ from pipelines.params import Params
 from preprocessing.assignment import Assigned, assign
 from preprocessing.clip import Job, Result, max_distance, require_eyes
 from preprocessing.detect import LICENCE_NOTE
+from preprocessing.exchange import bring_clips
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.plan import group_into_units
 from preprocessing.report import examples, write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
-from preprocessing.shards import NothingKept, read_frames, require_training_clips, write_shards
+from preprocessing.shards import BUNDLE, NothingKept, read_frames, require_training_clips, write_shards
+from preprocessing.store import StoreFailed
 from preprocessing.units import DiskFull, process_here
 
+FOR_THE_OPERATOR = (NothingKept, DiskFull, StoreFailed, ValueError)
+"""What is told in one line; anything else is a bug."""
 UNITS_PER_WORKER = 8
 """Few enough to cost nothing, many enough that workers end at about the same time."""
 
@@ -36,11 +40,12 @@ def run_shards(params: Params, environment: Environment) -> int:
         ValueError: there is no ledger, no face detector, or one person in two splits.
         NothingKept: no clip is left for training; the ledger says why.
         DiskFull: nothing can be written any more.
+        StoreFailed: there is a store, and it cannot be read or written.
     """
     require_eyes(params.shards, environment.root)
     sources = read_source_rows(environment.source_ledger)
     state = shards_flow(sources, params.shards, environment, return_state=True)
-    if state.is_failed() and isinstance(state.data, NothingKept | DiskFull | ValueError):
+    if state.is_failed() and isinstance(state.data, FOR_THE_OPERATOR):
         raise state.data
     state.result()
     return 0
@@ -67,12 +72,16 @@ def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment:
         _write_counts(rows, prepared, environment)
         logger.info("clips: %s", ", ".join(f"{count} {word}" for word, count in count_clips(rows).items()))
         require_training_clips(rows, sources)
-    except (NothingKept, DiskFull, ValueError) as error:
+    except FOR_THE_OPERATOR as error:
         # Returned rather than raised: Prefect would print its traceback above our one line.
         return Failed(message=str(error), data=error)
     _warn(assigned)
-    write_all(prepared, rows, sources, settings, environment)
-    _forget_delisted({row.source.row_key for row in sources}, environment)
+    try:
+        write_all(prepared, rows, sources, settings, environment)
+    except StoreFailed as error:
+        return Failed(message=str(error), data=error)
+    wanted = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
+    _remove_delisted({row.source.row_key for row in wanted}, environment)
     return Completed(message=f"{len(prepared)} clips")
 
 
@@ -87,6 +96,7 @@ def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: E
             settings=settings,
             tracks=environment.tracks,
             clips=environment.clips,
+            store_url=environment.store_url,
         )
         for row in verified
     ]
@@ -107,6 +117,10 @@ def process_all(work: list[Job], num_parallel: int, environment: Environment) ->
 
         with connected(environment):
             results = process_on_cluster(units, num_parallel, tell)
+        store = environment.store()
+        if store is not None:
+            for job in work:
+                bring_clips(job, store)
     found = {result.row_key: result for result in results}
     return [found[job.source.row_key] for job in work]
 
@@ -144,6 +158,10 @@ def write_all(
         for key, images in read_frames(environment.shards, split, shown)
     }
     write_report(environment.shards / "report.html", sources, rows, frames)
+    store = environment.store()
+    if store is not None:
+        files = (path for path in environment.shards.rglob("*") if path.is_file())
+        store.put(BUNDLE, {str(path.relative_to(environment.shards)): path for path in files})
 
 
 def _write_counts(rows: list[ClipRow], prepared: list[PreparedClip], environment: Environment) -> None:
@@ -168,8 +186,8 @@ def _warn(assigned: Assigned) -> None:
         logger.warning("identities %s and %s in data/sources.csv seem to be one person", one, other)
 
 
-def _forget_delisted(row_keys: set[str], environment: Environment) -> None:
-    """Remove what is stored of sources that are not in the ledger any more."""
+def _remove_delisted(row_keys: set[str], environment: Environment) -> None:
+    """Remove what is stored of sources that are not in the ledger any more, or taken down."""
     for path in _children(environment.tracks):
         if path.stem not in row_keys:
             path.unlink()

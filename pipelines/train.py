@@ -17,12 +17,13 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 
 from lia_model import registry
-from lia_model.checkpoint import write_directory
+from lia_model.checkpoint import read_config, write_directory
 from lia_model.data import ShardedClips, read_manifest
 from lia_model.settings import TrainSettings
 from pipelines.cluster import connected
 from pipelines.environment import Environment
 from pipelines.params import Params
+from preprocessing.shards import BUNDLE
 
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
@@ -38,6 +39,9 @@ def run_train(params: Params, environment: Environment) -> int:
     """
     settings = absolute(params.train, environment.root)
     require_files(settings)
+    store = environment.store()
+    if store is not None and not environment.shards.exists():
+        store.get(BUNDLE, lambda name: environment.shards / name)
     manifest = read_manifest(environment.shards)
     ShardedClips(environment.shards, "train")
     name = run_name(params.train, manifest)
@@ -102,7 +106,7 @@ def train_flow(
 def open_training_run(
     name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
 ) -> str:
-    """Return the id of the MLflow run called `name`, with settings, data set and commit on it."""
+    """Return the id of the MLflow run called `name`, with settings, data set, sources and commit on it."""
     run = registry.open_run(
         name,
         environment.artifacts,
@@ -110,6 +114,12 @@ def open_training_run(
         {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest["identity_disjoint"])},
     )
     registry.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest["counts"])
+    keys = {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]}
+    if settings.init_from is not None:
+        # What the first weights have seen, this model has seen too.
+        earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
+        keys |= registry.Run(earlier).source_keys() if earlier else set()
+    run.log_source_keys(keys)
     return run.run_id
 
 

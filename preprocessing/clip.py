@@ -45,6 +45,8 @@ RECIPE_VERSION = 2
 """Raise it when this code gives other clips for the same settings: finished work is then not reused."""
 TRAIN_SHARE = 0.75
 """Where a source with split `by_time` is divided."""
+RESULT_NAME = "result.json"
+"""In a source's folder of clips: what became of it."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FOLLOW_IOU = 0.3
 FOLLOW_NUM_FRAMES = 25
@@ -70,6 +72,8 @@ class Job(BaseModel):
     """Folder in which sightings are kept."""
     clips: Path
     """Folder in which cut clips are kept."""
+    store_url: str | None = None
+    """Where all three are kept too; None keeps them here alone."""
 
     @property
     def folder(self) -> Path:
@@ -154,11 +158,9 @@ def process_source(job: Job) -> Result:
 
 def process_stored(job: Job) -> Result | None:
     """Return the result where what is stored is enough, so without a worker; None where pixels are needed."""
-    finished = job.folder / "result.json"
-    if finished.is_file():
-        result = Result.model_validate_json(finished.read_text())
-        if result.fingerprint == fingerprint(job):
-            return result
+    finished = read_finished(job)
+    if finished is not None:
+        return finished
     detections = _stored_detections(job)
     if detections is None:
         return None
@@ -166,6 +168,16 @@ def process_stored(job: Job) -> Result | None:
     if not all(is_cut(job, candidate) for candidate in candidates):
         return None
     return _finish(job, detections, candidates, people)
+
+
+def read_finished(job: Job) -> Result | None:
+    """Return the result of a run that all of this was the same for, or None."""
+    finished = job.folder / RESULT_NAME
+    # What was seen is an output too: where somebody removed it, it is made again.
+    if not finished.is_file() or not detections_file(job).is_file():
+        return None
+    result = Result.model_validate_json(finished.read_text())
+    return result if result.fingerprint == fingerprint(job) else None
 
 
 def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
@@ -248,6 +260,11 @@ def _detections_fingerprint(job: Job) -> str:
     return _hash(RECIPE_VERSION, job.video_sha256, settings.fps, rules, _networks(job))
 
 
+def detections_file(job: Job) -> Path:
+    """Return where the source's sightings lie."""
+    return job.tracks / f"{job.source.row_key}.npz"
+
+
 def _networks(job: Job) -> list[str]:
     if not job.finds_faces:
         return []
@@ -259,14 +276,14 @@ def _networks(job: Job) -> list[str]:
 
 
 def _stored_detections(job: Job) -> Detections | None:
-    return read_detections(job.tracks / f"{job.source.row_key}.npz", _detections_fingerprint(job))
+    return read_detections(detections_file(job), _detections_fingerprint(job))
 
 
 def _detect(job: Job) -> Detections:
     tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance(job.settings, job.root))
     detector, recognizer = _eyes(job)
     detections = analyse(part_frames(job), detector, recognizer, job.settings.detect, tracker)
-    write_detections(job.tracks / f"{job.source.row_key}.npz", _detections_fingerprint(job), detections)
+    write_detections(detections_file(job), _detections_fingerprint(job), detections)
     return detections
 
 
@@ -425,7 +442,7 @@ def _finish(job: Job, detections: Detections, candidates: list[_Candidate], peop
     for path in job.folder.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)
-    _write_text(job.folder / "result.json", result.model_dump_json())
+    _write_text(job.folder / RESULT_NAME, result.model_dump_json())
     return result
 
 

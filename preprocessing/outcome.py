@@ -70,6 +70,8 @@ class DownloadStatus(StrEnum):
     """The host asks for a pause; nothing more is asked of it in this run."""
     INVALID = "invalid"
     """The row of the list cannot be used; the setting download.bad_rows lets the others pass."""
+    FORGOTTEN = "forgotten"
+    """Taken down: `data/tombstones.csv` names it, so it is never fetched again."""
 
 
 TEMPORARY_STATUSES = (DownloadStatus.RETRYABLE, DownloadStatus.ENVIRONMENT, DownloadStatus.STOP_THE_QUEUE)

@@ -23,13 +23,18 @@ from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources import Source
+from preprocessing.store import Store
 
 logger = logging.getLogger(__name__)
 RECORD = TypeAdapter(Download)
 
 
 def download_sources(
-    sources: Sequence[Source], settings: DownloadSettings, raw: Path, say: Callable[..., None]
+    sources: Sequence[Source],
+    settings: DownloadSettings,
+    raw: Path,
+    say: Callable[..., None],
+    store: Store | None = None,
 ) -> dict[str, Download]:
     """Return each source's download by its key; hosts are asked as often as they and the settings allow.
 
@@ -38,6 +43,10 @@ def download_sources(
         settings: how.
         raw: where to.
         say: gets a format and its arguments, once a source and whenever a host must wait.
+        store: where videos are kept too; what it has is not asked of a host.
+
+    Raises:
+        StoreFailed: it cannot be read or written.
     """
     raw.mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
@@ -50,12 +59,13 @@ def download_sources(
             say("%d/%d %s %s%s", len(downloads), len(sources), outcome.status.value, source.url, remark)
 
     missing = []
-    for source in sources:
-        verified = read_verified(raw, source.key)
-        if verified is None:
-            missing.append(source)
-        else:
-            finish(source, verified)
+    with ThreadPoolExecutor(settings.num_parallel) as pool:
+        known = pool.map(lambda source: _find(source.key, raw, store), sources)
+        for source, verified in zip(sources, known, strict=True):
+            if verified is None:
+                missing.append(source)
+            else:
+                finish(source, verified)
     hosts = HostQueue(missing, settings, receiving_folder(raw) / "hosts.json", say)
 
     def work() -> None:
@@ -71,6 +81,8 @@ def download_sources(
                 hosts.done(turn.source)
             elif hosts.refused(turn.source, answer.retry_after_s):
                 continue
+            if store is not None and answer.download.status == DownloadStatus.VERIFIED:
+                _keep(turn.source.key, raw, answer.download, store)
             finish(turn.source, answer.download)
 
     _run_in_threads(work, settings.num_parallel, hosts.stop)
@@ -126,6 +138,28 @@ def remove_stale(raw: Path, keys: set[str]) -> list[str]:
         if path.is_dir() and path.name not in keys:
             shutil.rmtree(path)
     return removed
+
+
+def bundle_of(key: str) -> str:
+    """Return the name under which a store keeps a video and its record."""
+    return f"raw/{key}"
+
+
+def _find(key: str, raw: Path, store: Store | None) -> Download | None:
+    """Return the record of a video that is here, or that the store has; both have it then."""
+    verified = read_verified(raw, key)
+    if store is None:
+        return verified
+    if verified is None:
+        store.get(bundle_of(key), lambda name: raw / name)
+        return read_verified(raw, key)
+    _keep(key, raw, verified, store)
+    return verified
+
+
+def _keep(key: str, raw: Path, verified: Download, store: Store) -> None:
+    names = (str(verified.file), f"{key}.json")
+    store.put(bundle_of(key), {name: raw / name for name in names})
 
 
 def receiving_folder(raw: Path) -> Path:

@@ -93,7 +93,8 @@ def _clip(row: ClipRow, frames: Sequence[bytes]) -> str:
         f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>" for data in chosen
     )
     words = escape(" · ".join(fact for fact in facts if fact))
-    return f"<p><b>{escape(row.url)}</b><br>{words}<br>{pictures}</p>"
+    # By its id a page tells whom it shows, when somebody is to be forgotten.
+    return f"<p id='{row.key}'><b>{escape(row.url)}</b><br>{words}<br>{pictures}</p>"
 
 
 def _histogram(counts: Mapping[str, int]) -> str:

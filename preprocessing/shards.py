@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from webdataset.writer import TarWriter
@@ -29,6 +29,8 @@ from preprocessing.settings import ShardsSettings
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+BUNDLE = "shards"
+"""Name under which a store keeps the folder of shards."""
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
@@ -202,6 +204,19 @@ def _manifest(
         "complete": not any(row.download.status in TEMPORARY_STATUSES for row in sources),
         "identity_disjoint": not any(clip.clip.by_time for clip in prepared),
     }
+
+
+def tars_with(index: BinaryIO, source_keys: Collection[str]) -> list[str]:
+    """Return the names of a split's tars that hold clips of some videos.
+
+    Args:
+        index: the split's `index.npz`.
+        source_keys: the videos' keys.
+    """
+    with np.load(index) as arrays:
+        keys, tars, clip_tar = arrays["clip_key"], arrays["tars"], arrays["clip_tar"]
+    found = {int(tar) for key, tar in zip(keys, clip_tar, strict=True) if key.split("-")[0] in source_keys}
+    return [str(tars[number]) for number in sorted(found)]
 
 
 def read_frames(

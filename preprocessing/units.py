@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 
 from preprocessing.clip import Job, Result, failed, process_source, process_stored
+from preprocessing.exchange import bring_clips, bring_video, keep_clips
 from preprocessing.isolation import ChildFailed
 from preprocessing.outcome import Failed
+from preprocessing.store import Store
 from preprocessing.worker import Worker
 
 Unit = list[Job]
@@ -26,10 +28,16 @@ def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
 
     Raises:
         DiskFull: nothing can be written any more.
+        StoreFailed: there is a store, and it cannot be read or written.
     """
     for job in unit:
+        store = None if job.store_url is None else Store(job.store_url)
+        if store is not None:
+            bring_clips(job, store)
         result = process_stored(job)
         if result is None:
+            if store is not None:
+                bring_video(job, store)
             try:
                 result = Result.model_validate_json(worker.ask(job.model_dump_json()))
             except ChildFailed as error:
@@ -39,6 +47,8 @@ def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
                 f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and "
                 "rerun, finished sources are kept"
             )
+        if store is not None:
+            keep_clips(job, store)
         yield result
 
 
@@ -47,6 +57,7 @@ def process_here(units: Sequence[Unit], num_parallel: int, tell: Callable[[Resul
 
     Raises:
         DiskFull: nothing can be written any more.
+        StoreFailed: there is a store, and it cannot be read or written.
     """
     with ExitStack() as stack:
         workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()

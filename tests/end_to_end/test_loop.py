@@ -82,6 +82,7 @@ def test_repro_accounts_for_every_source_and_trains(project):
         "environment": 0,
         "stop_the_queue": 0,
         "invalid": 0,
+        "forgotten": 0,
     }
     assert metric(project, "shards")["clips"] == {"kept": 2, "filtered(no_face)": 1}
     assert metric(project, "train")["step"] == 6
