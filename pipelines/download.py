@@ -23,6 +23,7 @@ def run_download(params: Params, environment: Environment) -> int:
 
     Raises:
         ValueError: the list of sources or that of tombstones is missing or has bad rows.
+        StoreFailed: there is a store, and it cannot be read or written.
     """
     path = environment.root / params.download.sources
     skips = params.download.bad_rows == "skip"
@@ -33,6 +34,7 @@ def run_download(params: Params, environment: Environment) -> int:
         "cookies": cookies and environment.root / cookies,
     }
     settings = params.download.model_copy(update=in_project)
+    environment.check_store()
     rows = download_flow(listed, settings, environment)
     write_sources(environment.source_ledger, rows)
     counts = count_sources(rows)

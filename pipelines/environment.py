@@ -154,6 +154,16 @@ class Environment(BaseModel):
 
         return None if self.store_url is None else Store(self.store_url)
 
+    def check_store(self) -> None:
+        """Read something of the store, where there is one, before work begins that would end in vain.
+
+        Raises:
+            StoreFailed: it cannot be read.
+        """
+        store = self.store()
+        if store is not None:
+            store.check()
+
     def tool_variables(self) -> dict[str, str]:
         """Return the variables that the tools underneath read: homes, addresses, and no telemetry."""
         variables = {

@@ -43,6 +43,7 @@ def run_shards(params: Params, environment: Environment) -> int:
         StoreFailed: there is a store, and it cannot be read or written.
     """
     require_eyes(params.shards, environment.root)
+    environment.check_store()
     sources = read_source_rows(environment.source_ledger)
     state = shards_flow(sources, params.shards, environment, return_state=True)
     if state.is_failed() and isinstance(state.data, FOR_THE_OPERATOR):

@@ -177,7 +177,7 @@ def read_finished(job: Job) -> Result | None:
     if not finished.is_file() or not detections_file(job).is_file():
         return None
     result = Result.model_validate_json(finished.read_text())
-    return result if result.fingerprint == fingerprint(job) else None
+    return _in_folder(result, job.folder) if result.fingerprint == fingerprint(job) else None
 
 
 def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
@@ -442,8 +442,14 @@ def _finish(job: Job, detections: Detections, candidates: list[_Candidate], peop
     for path in job.folder.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)
-    _write_text(job.folder / RESULT_NAME, result.model_dump_json())
+    # Without the folder, so that a checkout may move and another machine may read it.
+    _write_text(job.folder / RESULT_NAME, _in_folder(result, Path()).model_dump_json())
     return result
+
+
+def _in_folder(result: Result, folder: Path) -> Result:
+    prepared = [clip.model_copy(update={"file": folder / clip.file.name}) for clip in result.prepared]
+    return result.model_copy(update={"prepared": prepared})
 
 
 def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:

@@ -8,7 +8,7 @@ written, is one whose hashes are not true, and counts as absent.
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -41,6 +41,16 @@ class Store:
             # A listing that another machine has outdated is of no use here.
             self._fs, self._path = fsspec.url_to_fs(url, use_listings_cache=False)
 
+    def check(self) -> None:
+        """Read something, so that a wrong address or key is told before any work.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+        """
+        with self._told():
+            self._hashes("nothing")
+            self._require_bucket()
+
     def put(self, bundle: str, files: Mapping[str, Path]) -> None:
         """Make the bundle hold these files and no others; what it holds already is not sent again.
 
@@ -56,6 +66,7 @@ class Store:
             hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
             if hashes == before:
                 return
+            self._require_bucket()
             for name, path in files.items():
                 if before.get(name) != hashes[name]:
                     target = self._full(f"{bundle}/{name}")
@@ -63,7 +74,8 @@ class Store:
                     self._fs.put_file(str(path), target)
             self._fs.pipe_file(self._full(f"{bundle}/{LIST_NAME}"), json.dumps(hashes).encode())
             for name in before.keys() - hashes.keys():
-                self._fs.rm_file(self._full(f"{bundle}/{name}"))
+                with suppress(FileNotFoundError):
+                    self._fs.rm_file(self._full(f"{bundle}/{name}"))
 
     def get(self, bundle: str, place: Callable[[str], Path]) -> bool:
         """Bring the bundle's files here, each whole or not at all; return whether there was such a bundle.
@@ -83,13 +95,13 @@ class Store:
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 partial = path.with_name(f".{path.name}.partial")
-                try:
+                with suppress(FileNotFoundError):
                     self._fs.get_file(self._full(f"{bundle}/{name}"), str(partial))
-                except FileNotFoundError:
-                    return False
-                if file_sha256(partial) != sha256:
-                    partial.unlink()
+                if not partial.is_file() or file_sha256(partial) != sha256:
+                    partial.unlink(missing_ok=True)
                     logger.warning("%s/%s is not what its list says; left out", self._url, bundle)
+                    # Without its list, whoever has the files puts all of them anew.
+                    self._remove_list(bundle)
                     return False
                 partial.replace(path)
             return bool(hashes)
@@ -113,9 +125,7 @@ class Store:
             StoreFailed: the store cannot be written.
         """
         with self._told():
-            listing = self._full(f"{bundle}/{LIST_NAME}")
-            if self._fs.exists(listing):
-                self._fs.rm_file(listing)
+            self._remove_list(bundle)
             if self._fs.exists(self._full(bundle)):
                 self._fs.rm(self._full(bundle), recursive=True)
 
@@ -124,6 +134,16 @@ class Store:
             return json.loads(self._fs.cat_file(self._full(f"{bundle}/{LIST_NAME}")))
         except FileNotFoundError:
             return {}
+
+    def _remove_list(self, bundle: str) -> None:
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._full(f"{bundle}/{LIST_NAME}"))
+
+    def _require_bucket(self) -> None:
+        """Refuse a bucket that is not there: making folders would make it, by whatever name was mistyped."""
+        bucket = self._path.partition("/")[0]
+        if bucket and not self._fs.exists(bucket):
+            raise FileNotFoundError(f"no bucket {bucket}")
 
     def _full(self, name: str) -> str:
         return f"{self._path.rstrip('/')}/{name}"

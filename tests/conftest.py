@@ -26,6 +26,8 @@ import pytest
 import yaml
 from jaxtyping import install_import_hook
 
+from tests.object_store import serve_s3
+
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -123,6 +125,13 @@ def new_project(
     yield make
     for project in made:
         project.run("lia", "stop")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The variables with which programs reach a real S3 server, LIA_STORE_URL among them."""
+    with serve_s3() as variables:
+        yield variables
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from preprocessing.ledger import read_clip_rows, read_source_rows
+from tests.conftest import Project
 
 
 @pytest.mark.slow
@@ -88,3 +89,38 @@ def written(root):
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     files.append(root / "data/ledger/clips.parquet")
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+@pytest.mark.slow
+def test_another_machine_goes_on_from_the_store(new_project, samples_url, s3):
+    """Two checkouts share nothing but an object store: the second fetches, decodes and detects nothing."""
+    names = ("single_face.mp4", "no_face.mp4")
+    first, second = (
+        new_project(f"store-{number}", sources=[f"{samples_url}/{name},train" for name in names])
+        for number in (1, 2)
+    )
+    first.run("lia", "up", "prefect")
+    server = f"http://127.0.0.1:{first.variables['LIA_PREFECT_PORT']}/api"
+    for project in (first, second):
+        project.variables.update(s3 | {"LIA_PREFECT_API_URL": server})
+    first.run("lia", "download")
+    first.run("lia", "shards")
+    wanted = written(first.root)
+
+    # Nobody serves the videos any more, nor does the first checkout have them.
+    shutil.rmtree(first.root / "data")
+    second.set_params({"download.allow_private_hosts": []})
+    second.run("lia", "download")
+    raw = list((second.root / "data/raw").iterdir())
+    assert len(raw) == 4
+    for path in raw:
+        path.unlink()
+    second.run("lia", "shards")
+    assert written(second.root) == wanted
+    assert not list((second.root / "data/raw").iterdir())
+
+    locked_out = Project(second.root, second.variables | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+    for stage in ("download", "shards"):
+        told = locked_out.run("lia", stage, succeeds=False)
+        assert told.stderr.startswith("lia: got PermissionError")
+        assert told.stderr.count("\n") == 1
