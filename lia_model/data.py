@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,11 @@ Split = str
 def to_float(images: UInt8[np.ndarray, "T H W 3"] | UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
     """Return RGB bytes as floats in [-1, 1]: v / 127.5 - 1, on the device they are on, in channels_last."""
     tensor = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return _scaled(tensor.permute(0, 3, 1, 2))
+
+
+def _scaled(images: UInt8[Tensor, ...]) -> Float[Tensor, ...]:
+    return images.float().div_(127.5).sub_(1)
 
 
 def to_bytes(images: Float[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "T H W 3"]:
@@ -82,6 +87,11 @@ class ShardedClips:
                 f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
             )
 
+    @property
+    def num_frames(self) -> tuple[int, ...]:
+        """Return the length of each clip."""
+        return tuple(clip.num_frames for clip in self.clips)
+
     def __len__(self) -> int:
         return len(self.clips)
 
@@ -91,15 +101,22 @@ class ShardedClips:
 
     def frame_bytes(self, clip: int, frame: int) -> bytes:
         """Return one frame as the JPEG file it is stored as."""
-        at = int(self._clip_first[clip]) + frame
+        return self.files(clip, [frame])[frame]
+
+    def files(self, clip: int, frames: Collection[int]) -> dict[int, bytes]:
+        """Return some frames of one clip as JPEG files, read in the order in which they lie on disk."""
+        first = int(self._clip_first[clip])
+        found = {}
         with (self.directory / self._tars[self._clip_tar[clip]]).open("rb") as tar:
-            tar.seek(int(self._frame_offset[at]))
-            return tar.read(int(self._frame_size[at]))
+            for frame in sorted(frames):
+                tar.seek(int(self._frame_offset[first + frame]))
+                found[frame] = tar.read(int(self._frame_size[first + frame]))
+        return found
 
     def frames(self, clip: int, start: int = 0, stop: int | None = None) -> UInt8[np.ndarray, "T S S 3"]:
         """Decode frames `start` up to `stop` of one clip."""
         stop = self.clips[clip].num_frames if stop is None else stop
-        return np.stack([self.frame(clip, frame) for frame in range(start, stop)])
+        return np.stack([decode_jpeg(data) for data in self.files(clip, range(start, stop)).values()])
 
 
 def read_manifest(shards: Path) -> dict[str, Any]:
@@ -119,15 +136,15 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
     from PIL import Image  # here, so that the model alone imports without Pillow
 
     with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 @dataclass(frozen=True)
 class PairSampler:
     """Which pairs a rank trains on at a step: a pure function of the seed.
 
-    Pairs are numbered through the whole training. Every epoch visits all clips once in a new order; two
-    different frames of the visited clip are drawn (lia.md section 6).
+    Pairs are numbered through the whole training. Every epoch visits all clips once in a new order; at each
+    visit pairs of two different frames are drawn (lia.md section 6).
     """
 
     num_frames: tuple[int, ...]
@@ -136,6 +153,8 @@ class PairSampler:
     rank: int
     num_ranks: int
     batch_size: int
+    pairs_per_visit: int = 1
+    """Pairs drawn from a clip before the next one is visited; a batch holds whole visits."""
 
     def pairs(self, step: int) -> list[tuple[int, int, int]]:
         """Return (clip, source frame, driving frame) for each sample of this rank's batch at `step`."""
@@ -147,7 +166,7 @@ class PairSampler:
         return range(first, first + self.batch_size)
 
     def _pair(self, number: int) -> tuple[int, int, int]:
-        epoch, position = divmod(number, len(self.num_frames))
+        epoch, position = divmod(number // self.pairs_per_visit, len(self.num_frames))
         clip = int(visiting_order(self.seed, epoch, len(self.num_frames))[position])
         draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[1, 0, 0, 0]))
         source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)
@@ -165,34 +184,48 @@ def visiting_order(seed: int, epoch: int, num_clips: int) -> Int64[np.ndarray, "
 
 
 class PairLoader:
-    """Batches of (source, driving), floats [B,3,S,S] in [-1, 1], for one rank."""
+    """One rank's pairs by step: decoded here as bytes, made into images on the device they train on.
+
+    A frame is a quarter of its image in memory, so that is what travels.
+
+    Args:
+        clips: what to read.
+        sampler: which pairs.
+        augmentation: how pairs are changed; None leaves them as they are.
+    """
 
     def __init__(
-        self,
-        clips: ShardedClips,
-        seed: int,
-        rank: int,
-        num_ranks: int,
-        batch_size: int,
-        augmentation: AugmentationSettings | None = None,
+        self, clips: ShardedClips, sampler: PairSampler, augmentation: AugmentationSettings | None = None
     ) -> None:
         self._clips = clips
-        lengths = tuple(clip.num_frames for clip in clips.clips)
-        self._sampler = PairSampler(lengths, seed, rank, num_ranks, batch_size)
+        self._sampler = sampler
         self._augmentation = augmentation if augmentation and augmentation.changes_anything else None
 
-    def batch(self, step: int) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
-        """Decode the batch of `step`."""
+    def frames(self, step: int) -> UInt8[Tensor, "B 2 S S 3"]:
+        """Decode source and driving frame of every pair of the batch of `step`."""
         pairs = self._sampler.pairs(step)
         size_px = self._clips.size_px
         frames = np.empty((len(pairs), 2, size_px, size_px, 3), np.uint8)
-        for place, (clip, source, driving) in enumerate(pairs):
-            frames[place, 0] = self._clips.frame(clip, source)
-            frames[place, 1] = self._clips.frame(clip, driving)
-        images = to_float(frames.reshape(-1, size_px, size_px, 3)).unflatten(0, (-1, 2))
+        places: dict[int, list[int]] = {}
+        for place, (clip, *_) in enumerate(pairs):
+            places.setdefault(clip, []).append(place)
+        for clip, visited in places.items():
+            files = self._clips.files(clip, {frame for place in visited for frame in pairs[place][1:]})
+            for place in visited:
+                for side, frame in enumerate(pairs[place][1:]):
+                    frames[place, side] = decode_jpeg(files[frame])
+        return torch.from_numpy(frames)
+
+    def images(
+        self, frames: UInt8[Tensor, "B 2 S S 3"], step: int
+    ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
+        """Return (source, driving) in [-1, 1] of what `frames` gave for `step`, wherever that lies now."""
+        # Put in order as bytes, of which there is a quarter.
+        ordered = frames.permute(1, 0, 4, 2, 3).contiguous()
+        source, driving = _scaled(ordered)
         if self._augmentation is not None:
-            numbers = self._sampler.numbers(step)
-            for images_of_pair, number in zip(images, numbers, strict=True):
+            for place, number in enumerate(self._sampler.numbers(step)):
                 change = draw_change(self._augmentation, self._sampler.seed, number)
-                images_of_pair.copy_(apply_change(images_of_pair, change))
-        return images[:, 0].contiguous(), images[:, 1].contiguous()
+                changed = apply_change(torch.stack((source[place], driving[place])), change)
+                source[place], driving[place] = changed
+        return source, driving

@@ -167,6 +167,9 @@ class TrainSettings(Settings):
     """Optimizer updates in all; published 800 000."""
     batch_size_per_worker: Annotated[int, Field(ge=1)]
     """Pairs a step and process; published 8 on 8 processes."""
+    pairs_per_visit: Annotated[int, Field(ge=1)]
+    """Pairs drawn from a clip each time it is visited; divides the batch. Published 1; more read the shards
+    in fewer places, for storage that seeks slowly, and put fewer different clips into a batch."""
     init_from: str | None
     """Checkpoint directory to start from, or null for fresh weights."""
     precision: Literal["fp32", "bf16"]
@@ -191,6 +194,15 @@ class TrainSettings(Settings):
     """Interval of the checkpoints that a killed run resumes from."""
     num_kept_checkpoints: Annotated[int, Field(ge=1)]
     """How many of them stay on disk."""
+
+    @model_validator(mode="after")
+    def _has_whole_visits(self) -> TrainSettings:
+        if self.batch_size_per_worker % self.pairs_per_visit:
+            raise ValueError(
+                f"got pairs_per_visit {self.pairs_per_visit} and batch_size_per_worker "
+                f"{self.batch_size_per_worker}; a batch holds whole visits; choose a divisor of the batch"
+            )
+        return self
 
 
 class CrossIdentitySettings(Settings):

@@ -20,6 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -139,21 +140,22 @@ def decode(path: Path, fps: Fraction | int | None = None, hardware: bool = False
         UnreadableVideo: the file is not a video, or breaks off.
         NoVideoHardware: no GPU here decodes it.
     """
+    convert = VideoReformatter()
     if fps is None:
         for shown in _frames(path, hardware=hardware):
-            yield Frame(_upright_rgb(shown.frame), float(shown.start))
+            yield Frame(_upright_rgb(shown.frame, convert), float(shown.start))
         return
     count = 0
     last: VideoFrame | None = None
     for shown in _frames(path, hardware=hardware):
         image: Image | None = None
         while (count + Fraction(1, 2)) / fps < shown.end:
-            image = _upright_rgb(shown.frame) if image is None else image
+            image = _upright_rgb(shown.frame, convert) if image is None else image
             yield Frame(image, float(count / Fraction(fps)))
             count += 1
         last = shown.frame
     if count == 0 and last is not None:
-        yield Frame(_upright_rgb(last), 0.0)
+        yield Frame(_upright_rgb(last, convert), 0.0)
 
 
 def read_image(path: Path, convert: bool = True) -> Image:
@@ -486,9 +488,13 @@ def _start(stream: VideoStream) -> Fraction:
     return (stream.start_time or 0) * (stream.time_base or Fraction(0))
 
 
-def _upright_rgb(frame: VideoFrame) -> Image:
-    """Return the pixels, turned as the file's display matrix asks (its angle is counter-clockwise)."""
-    image = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+def _upright_rgb(frame: VideoFrame, convert: VideoReformatter) -> Image:
+    """Return the pixels, turned as the file's display matrix asks (its angle is counter-clockwise).
+
+    `convert` serves one file: a frame left to itself sets up a converter of its own, which takes several
+    times as long as converting.
+    """
+    image = np.asarray(convert.reformat(frame, format="rgb24").to_ndarray(), dtype=np.uint8)
     num_turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, num_turns)) if num_turns else image
 

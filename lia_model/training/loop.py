@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoint import save_generator
-from lia_model.data import PairLoader, ShardedClips, to_bytes
+from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes
 from lia_model.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
 from lia_model.settings import TrainSettings
 from lia_model.training.ema import update_average
@@ -99,10 +99,11 @@ def run(
     base_rates = _rates(state)
     means = _Means()
     with ThreadPoolExecutor(1) as pool:
-        upcoming = pool.submit(loader.batch, state.step)
+        upcoming = pool.submit(loader.frames, state.step)
         while state.step < settings.num_steps:
-            source, driving = (images.to(device, non_blocking=True) for images in upcoming.result())
-            upcoming = pool.submit(loader.batch, state.step + 1)
+            frames = upcoming.result().to(device, non_blocking=True)
+            upcoming = pool.submit(loader.frames, state.step + 1)
+            source, driving = loader.images(frames, state.step)
             _set_rates(
                 state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer)
             )
@@ -124,9 +125,15 @@ def run(
 
 def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ranks: int) -> PairLoader:
     """Return the pairs of one rank, changed as `settings.augmentation` says."""
-    return PairLoader(
-        clips, settings.seed, rank, num_ranks, settings.batch_size_per_worker, settings.augmentation
+    sampler = PairSampler(
+        clips.num_frames,
+        settings.seed,
+        rank,
+        num_ranks,
+        settings.batch_size_per_worker,
+        settings.pairs_per_visit,
     )
+    return PairLoader(clips, sampler, settings.augmentation)
 
 
 def describe_losses(settings: TrainSettings, size_px: int) -> dict[str, Any]:

@@ -72,25 +72,26 @@ def _fresh(folder: Path) -> Path:
 
 def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
     job = make_job(SAMPLE, _fresh(folder), settings)
-    kept = sum(prepared.clip.num_frames for prepared in process_source(job).prepared)
+    (prepared,) = process_source(job).prepared
+    kept, square = prepared.clip.num_frames, _box(prepared)
     with np.load(next(job.tracks.glob("*.npz"))) as stored:
         num_calls, embedded = len(stored["frames"]), len(stored["embedded"])
-        box = Box(*stored["faces"][0][1:5].tolist())
+        face = Box(*stored["faces"][0][1:5].tolist())
     frames: list[Frame] = [frame for _, frame in part_frames(job)]
     detector = FaceDetector(job.models, settings.detect.min_score, settings.detect.pad_px)
     assert settings.identity.models is not None
     reader = FaceReader(job.root / settings.identity.models)
-    squares = [cut(frame.image, box, settings.crop.size_px) for frame in frames[:kept]]
+    squares = [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]]
 
     def encode() -> None:
-        for square in squares:
-            Image.fromarray(square).save(io.BytesIO(), "jpeg", quality=settings.jpeg_quality, subsampling=0)
+        for image in squares:
+            Image.fromarray(image).save(io.BytesIO(), "jpeg", quality=settings.jpeg_quality, subsampling=0)
 
     parts: dict[str, Callable[[], object]] = {
         "decoding": lambda: [number for number, _ in part_frames(job)],
         "detector": lambda: [detector.detect(frame.image) for frame in frames[:num_calls]],
-        "embedding": lambda: [reader.read(frame.image, box) for frame in frames[:embedded]],
-        "cropping": lambda: [cut(frame.image, box, settings.crop.size_px) for frame in frames[:kept]],
+        "embedding": lambda: [reader.read(frame.image, face) for frame in frames[:embedded]],
+        "cropping": lambda: [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]],
         "encoding": encode,
     }
     ours = {"ours": lambda: process_source(make_job(SAMPLE, _fresh(folder), settings))}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lia_model.data import PairLoader, PairSampler, ShardedClips, decode_jpeg, visiting_order
+from lia_model.data import PairLoader, PairSampler, ShardedClips, decode_jpeg
 from tests.benchmarks.timing import Row, by_turns
 from tests.lia_model.shards_on_disk import write_shards
 from tests.puppets import draw_identity, draw_motion, render_clip
@@ -34,15 +34,18 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
     clips = [render_clip(draw_identity(rng), draw_motion(rng, NUM_FRAMES), SIZE_PX) for _ in range(NUM_CLIPS)]
     write_shards(shards, {"train": clips}, SIZE_PX)
     stored = ShardedClips(shards, "train")
-    loader = PairLoader(stored, seed=0, rank=0, num_ranks=1, batch_size=BATCH_SIZE)
-    sampler = PairSampler((NUM_FRAMES,) * NUM_CLIPS, 0, 0, 1, BATCH_SIZE)
+    sampler = PairSampler(stored.num_frames, 0, 0, 1, BATCH_SIZE)
+    loader = PairLoader(stored, sampler)
     wanted = [
         (clip, frame) for step in range(NUM_STEPS) for clip, *both in sampler.pairs(step) for frame in both
     ]
     files = [stored.frame_bytes(clip, frame) for clip, frame in wanted]
     seconds = by_turns(
         {
-            "ours": lambda: [loader.batch(step) for step in range(NUM_STEPS)],
+            "ours": lambda: [loader.frames(step) for step in range(NUM_STEPS)],
+            "ours, as images": lambda: [
+                loader.images(loader.frames(step), step) for step in range(NUM_STEPS)
+            ],
             "bare decoding": lambda: [decode_jpeg(data) for data in files],
             "bare reading": lambda: [stored.frame_bytes(clip, frame) for clip, frame in wanted],
         },
@@ -54,13 +57,17 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
     facts = [
         f"{1000 / row.median_ms('ours'):.0f} pairs/s a core",
         f"{100 * row.ratio('bare decoding'):.0f} % of the bare decode rate",
+        f"as images on this core {1000 / row.median_ms('ours, as images'):.0f} pairs/s",
         f"{np.mean([len(data) for data in files]) / 1000:.0f} kB a frame",
-        f"order of {MANY_CLIPS} clips: correlation of neighbours {_neighbour_correlation():+.4f}",
+        f"correlation of neighbouring samples' clips among {MANY_CLIPS}: {_correlation(1, 1):+.4f}",
+        f"with 4 pairs a visit {_correlation(4, 1):+.2f} in a batch, {_correlation(4, BATCH_SIZE):+.4f} from "
+        "batch to batch",
     ]
     return Row(row.section, row.name, row.seconds, "; ".join(facts))
 
 
-def _neighbour_correlation() -> float:
-    """Return the correlation between the numbers of clips visited one after the other; 0 is shuffled well."""
-    order = visiting_order(0, 0, MANY_CLIPS)
-    return float(np.corrcoef(order[:-1], order[1:])[0, 1])
+def _correlation(pairs_per_visit: int, distance: int) -> float:
+    """Return the correlation between the numbers of the clips of samples so far apart; 0 is shuffled well."""
+    sampler = PairSampler((2,) * MANY_CLIPS, 0, 0, 1, MANY_CLIPS, pairs_per_visit)
+    clips = np.array([clip for clip, *_ in sampler.pairs(0)])
+    return float(np.corrcoef(clips[:-distance], clips[distance:])[0, 1])

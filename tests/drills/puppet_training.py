@@ -36,6 +36,7 @@ SETTINGS = TrainSettings.model_validate(
         "use_gpu": False,
         "num_steps": 4000,
         "batch_size_per_worker": 16,
+        "pairs_per_visit": 1,
         "init_from": None,
         "precision": "fp32",
         "network": {"width": 0.0625, "latent_dim": 128, "num_directions": 20},

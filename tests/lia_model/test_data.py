@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from lia_model.augmentation import apply_change, draw_change
 from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes, to_float, visiting_order
+from lia_model.settings import AugmentationSettings
 from tests.lia_model.shards_on_disk import write_shards
 
 
@@ -90,8 +92,57 @@ def test_all_frames_of_a_clip_are_drawn_about_equally_often():
     assert counts.max() < 480
 
 
-def test_batches_hold_floats_in_range(shards):
-    source, driving = PairLoader(ShardedClips(shards, "train"), 0, 0, 1, 6).batch(0)
-    assert source.shape == driving.shape == (6, 3, 32, 32)
-    assert source.min() >= -1
-    assert source.max() <= 1
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_a_visit_gives_its_pairs_to_one_batch(num_ranks):
+    samplers = [
+        PairSampler((9,) * 6, 7, rank, num_ranks, 12 // num_ranks, pairs_per_visit=3)
+        for rank in range(num_ranks)
+    ]
+    pairs = [pair for step in range(3) for sampler in samplers for pair in sampler.pairs(step)]
+    # Two batches of all ranks are an epoch of six visits with three pairs each.
+    for epoch in (pairs[:18], pairs[18:36]):
+        visits = [epoch[start : start + 3] for start in range(0, 18, 3)]
+        assert sorted({visit[0][0] for visit in visits}) == list(range(6))
+        assert all(len({clip for clip, *_ in visit}) == 1 for visit in visits)
+        assert any(len(set(visit)) == 3 for visit in visits)
+
+
+@pytest.mark.parametrize("pairs_per_visit", [1, 3])
+def test_a_batch_holds_the_frames_of_its_pairs_as_images_in_range(shards, pairs_per_visit):
+    clips = ShardedClips(shards, "train")
+    sampler = PairSampler(clips.num_frames, 0, 0, 1, 6, pairs_per_visit)
+    loader = PairLoader(clips, sampler)
+    frames = loader.frames(4)
+    assert frames.dtype == torch.uint8
+    for place, (clip, *both) in enumerate(sampler.pairs(4)):
+        for side, frame in enumerate(both):
+            assert torch.equal(frames[place, side], torch.from_numpy(np.array(clips.frame(clip, frame))))
+    source, driving = loader.images(frames, 4)
+    assert torch.equal(source, to_float(frames[:, 0]))
+    assert torch.equal(driving, to_float(frames[:, 1]))
+    assert source.is_contiguous()
+
+
+def test_a_visit_opens_its_shard_once(shards, monkeypatch):
+    clips = ShardedClips(shards, "train")
+    opened = []
+    monkeypatch.setattr(
+        ShardedClips,
+        "files",
+        lambda self, clip, frames, get=ShardedClips.files: opened.append(clip) or get(self, clip, frames),
+    )
+    PairLoader(clips, PairSampler(clips.num_frames, 0, 0, 1, 6, pairs_per_visit=3)).frames(0)
+    assert len(opened) == 2
+
+
+def test_both_frames_of_a_pair_are_changed_alike(shards):
+    clips = ShardedClips(shards, "train")
+    sampler = PairSampler(clips.num_frames, 0, 0, 1, 4)
+    flips = AugmentationSettings(flip=True, brightness=0.5, contrast=0, saturation=0, hue=0)
+    plain, changed = PairLoader(clips, sampler), PairLoader(clips, sampler, flips)
+    frames = plain.frames(1)
+    before, after = plain.images(frames, 1), changed.images(frames, 1)
+    for place, number in enumerate(sampler.numbers(1)):
+        change = draw_change(flips, sampler.seed, number)
+        for one, other in zip(before, after, strict=True):
+            assert torch.equal(apply_change(one[place, None], change)[0], other[place])

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from lia_model.checkpoint import load_generator, read_config
-from lia_model.data import PairLoader, ShardedClips
-from lia_model.training.loop import Hooks, run, train_directory
+from lia_model.data import ShardedClips
+from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -19,7 +19,7 @@ def shards(tmp_path):
 
 
 def train(state, shards, settings, hooks=None):
-    loader = PairLoader(ShardedClips(shards, "train"), settings.seed, 0, 1, settings.batch_size_per_worker)
+    loader = build_loader(ShardedClips(shards, "train"), settings, rank=0, num_ranks=1)
     run(state, loader, settings, hooks or Hooks())
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lia_model import registry
 from lia_model.checkpoint import read_config
-from lia_model.data import PairLoader, ShardedClips
+from lia_model.data import ShardedClips
 from lia_model.training.loop import Hooks, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.worker import RELEASED, Fit, fit
@@ -60,7 +60,8 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     # (Without the discriminator's minibatch groups, which see one rank's images only, they would be equal.)
     start, alone, resumed = (new_state(settings, 32, CPU) for _ in range(3))
     whole = settings.model_copy(update={"num_steps": 3, "batch_size_per_worker": 8})
-    run(alone, PairLoader(ShardedClips(tmp_path / "shards", "train"), 0, 0, 1, 8), whole, Hooks())
+    clips = ShardedClips(tmp_path / "shards", "train")
+    run(alone, build_loader(clips, whole, rank=0, num_ranks=1), whole, Hooks())
     load_state(resumed, checkpoint)
     assert resumed.step == 3
     before, expected, got = (
