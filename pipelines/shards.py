@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.assignment import Assigned, assign
-from preprocessing.clip import Job, Result, max_distance, require_eyes
+from preprocessing.clip import Job, Result, max_distance, pictures_of, require_eyes
 from preprocessing.detect import LICENCE_NOTE
 from preprocessing.exchange import bring_clips
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
@@ -23,7 +23,7 @@ from preprocessing.plan import group_into_units
 from preprocessing.report import examples, write_report
 from preprocessing.sample import PreparedClip
 from preprocessing.settings import ShardsSettings
-from preprocessing.shards import BUNDLE, NothingKept, read_frames, require_training_clips, write_shards
+from preprocessing.shards import BUNDLE, NothingKept, require_training_clips, write_shards
 from preprocessing.store import StoreFailed
 from preprocessing.units import DiskFull, process_here
 
@@ -152,13 +152,9 @@ def write_all(
     """Write data/shards: tars, index, manifest and contact sheet."""
     models = environment.root / settings.detect.models
     write_shards(prepared, rows, sources, settings, models, environment.shards)
-    shown = {row.key for chosen in examples(rows).values() for row in chosen}
-    frames = {
-        key: images
-        for split in ("train", "test")
-        for key, images in read_frames(environment.shards, split, shown)
-    }
-    write_report(environment.shards / "report.html", sources, rows, frames)
+    shown = (row for chosen in examples(rows).values() for row in chosen)
+    pictures = {row.key: pictures_of(row, environment.clips) for row in shown}
+    write_report(environment.shards / "report.html", sources, rows, pictures)
     store = environment.store()
     if store is not None:
         files = (path for path in environment.shards.rglob("*") if path.is_file())

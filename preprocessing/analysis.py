@@ -8,12 +8,15 @@ between detections follow every face. No more than k frames are in memory.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 
 from preprocessing.appearance import measure
-from preprocessing.boxes import Box, iou
+from preprocessing.boxes import Box, iou, square_around
+from preprocessing.crop import cut
 from preprocessing.detect import Face
 from preprocessing.detections import Detections, Embedding, Sighting
+from preprocessing.jpeg import encode_jpeg
 from preprocessing.scenes import CutDetector
 from preprocessing.settings import DetectSettings
 from preprocessing.track import Tracker
@@ -23,6 +26,10 @@ SAME_IOU = 0.3
 """Least overlap for two faces in neighbouring analysed frames to be taken for one."""
 CLOSEST_NUM_FRAMES = 2
 """Analysed frames at most this far apart are not looked between."""
+PICTURE_PX, PICTURE_QUALITY, PICTURE_SCALE = 96, 80, 1.5
+"""Side of the pictures for people, and that of what they show over the face's longer side."""
+STILL_PX = 240
+"""Width of the picture of a whole frame."""
 
 
 @runtime_checkable
@@ -67,18 +74,14 @@ class _Analysis:
         self.tracker = tracker
         self.frames: list[int] = []
         self.faces: list[list[Sighting]] = []
-        self.num_calls = 0
-
-    def detect(self, image: Image) -> list[Face]:
-        self.num_calls += 1
-        return self.detector.detect(image)
+        self.still = b""
 
     def between(self, images: Sequence[Image], low: int, high: int, found: dict[int, list[Face]]) -> None:
         """Look between two analysed frames of `images` while what they show disagrees; adds to `found`."""
         if high - low <= CLOSEST_NUM_FRAMES or agree(found[low], found[high], self.settings.recheck_iou):
             return
         middle = (low + high) // 2
-        found[middle] = self.detect(images[middle])
+        found[middle] = self.detector.detect(images[middle])
         share = (middle - low) / (high - low)
         if not lies_between(found[low], found[middle], found[high], share, self.settings.recheck_iou):
             self.between(images, low, middle, found)
@@ -95,9 +98,17 @@ class _Analysis:
                 sighting._replace(embedding=self.recognizer(image, face)) if is_due else sighting
                 for sighting, face, is_due in zip(sightings, faces, due, strict=True)
             ]
-        self.tracker.update(number, sightings)
+        counts = self.tracker.update(number, sightings)
+        self.faces.append(
+            [
+                sighting._replace(picture=picture(image, sighting.box)) if is_pictured(count) else sighting
+                for sighting, count in zip(sightings, counts, strict=True)
+            ]
+        )
         self.frames.append(number)
-        self.faces.append(sightings)
+        if is_power_of_two(len(self.frames)):
+            # The last one stays, so that it comes from the second half.
+            self.still = still(image)
 
 
 def analyse(
@@ -134,7 +145,7 @@ def analyse(
                 cuts.append(number)
                 tracker.cut()
             first = number if first is None else first
-            at_start = state.detect(frame.image)
+            at_start = state.detector.detect(frame.image)
             state.record(number, frame.image, at_start)
             waiting = [(number, frame.image)]
             continue
@@ -147,7 +158,8 @@ def analyse(
     last, image = waiting[-1]
     _finish(state, waiting, at_start)
     height, width = image.shape[:2]
-    return Detections(first, last - first + 1, (width, height), state.frames, state.faces, cuts)
+    num_frames = last - first + 1
+    return Detections(first, num_frames, (width, height), state.frames, state.faces, cuts, state.still)
 
 
 def agree(first: Sequence[Face], second: Sequence[Face], least_iou: float) -> bool:
@@ -175,13 +187,40 @@ def lies_between(
     return agree(expected, middle, least_iou)
 
 
+def is_pictured(count: int) -> bool:
+    """Tell whether a face is pictured when it is seen for this time: often at first, then now and then."""
+    return is_power_of_two(count) or count % 16 == 0
+
+
+def is_power_of_two(number: int) -> bool:
+    """Tell whether a positive number is one."""
+    return number & (number - 1) == 0
+
+
+def picture(image: Image, box: Box) -> bytes | None:
+    """Return a small JPEG of what is around a box; None where that lies outside the image."""
+    height, width = image.shape[:2]
+    square = square_around(box, PICTURE_SCALE)
+    if not iou(square, Box(0, 0, width, height)):
+        return None
+    return encode_jpeg(cut(image, square, PICTURE_PX), PICTURE_QUALITY)
+
+
+def still(image: Image) -> bytes:
+    """Return a small JPEG of a whole image."""
+    height, width = image.shape[:2]
+    size = (STILL_PX, max(1, round(STILL_PX * height / width)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return encode_jpeg(np.asarray(small, dtype=np.uint8), PICTURE_QUALITY)
+
+
 def _finish(state: _Analysis, waiting: list[tuple[int, Image]], at_start: list[Face]) -> list[Face]:
     """Analyse the last of the waiting frames and what is needed between; return the last one's faces."""
     if len(waiting) == 1:
         return at_start
     images = [image for _, image in waiting]
     last = len(images) - 1
-    found = {0: at_start, last: state.detect(images[last])}
+    found = {0: at_start, last: state.detector.detect(images[last])}
     state.between(images, 0, last, found)
     for place in sorted(found)[1:]:
         state.record(waiting[place][0], images[place], found[place])

@@ -7,7 +7,6 @@ thresholds need no decoding, other crops no detecting, and a killed run resumes.
 
 import errno
 import hashlib
-import io
 import logging
 import os
 import shutil
@@ -17,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image as PillowImage
 from pydantic import BaseModel, ConfigDict
 
 from preprocessing.analysis import Detector, FixedBox, Recognizer, analyse
@@ -28,25 +26,29 @@ from preprocessing.detections import Detections, read_detections, write_detectio
 from preprocessing.duplicates import clip_hash
 from preprocessing.hashing import file_sha256
 from preprocessing.identity import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
+from preprocessing.jpeg import encode_jpeg
 from preprocessing.ledger import ClipRow
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
 from preprocessing.people import Person, number_people
+from preprocessing.pictures import read_pictures, write_pictures
 from preprocessing.quality import Scores, judge, score
-from preprocessing.sample import Clip, PreparedClip
+from preprocessing.sample import Clip, PreparedClip, split_frames
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources import Source
 from preprocessing.track import Track, Tracker, Tube, associate, divide, part_of
-from preprocessing.video import Frame, Image, UnreadableVideo, decode
+from preprocessing.video import Frame, UnreadableVideo, decode
 from preprocessing.worker import serve
 
 logger = logging.getLogger(__name__)
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raise it when this code gives other clips for the same settings: finished work is then not reused."""
 TRAIN_SHARE = 0.75
 """Where a source with split `by_time` is divided."""
 RESULT_NAME = "result.json"
 """In a source's folder of clips: what became of it."""
+PICTURES_NAME = "pictures.zip"
+"""In a source's folder of clips: what was left out looked so."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FOLLOW_IOU = 0.3
 FOLLOW_NUM_FRAMES = 25
@@ -135,6 +137,8 @@ class _Candidate:
     box: Box | Filtered
     scores: Scores
     outcome: Outcome
+    pictures: list[bytes]
+    """Small JPEG files of its face."""
 
 
 def process_source(job: Job) -> Result:
@@ -178,6 +182,21 @@ def read_finished(job: Job) -> Result | None:
         return None
     result = Result.model_validate_json(finished.read_text())
     return _in_folder(result, job.folder) if result.fingerprint == fingerprint(job) else None
+
+
+def pictures_of(row: ClipRow, clips: Path) -> list[bytes]:
+    """Return JPEG files of a candidate for people: a cut clip's frames, else its face here and there.
+
+    Args:
+        row: what became of it.
+        clips: the folder of all cut clips.
+    """
+    folder = clips / row.row_key
+    record = folder / f"{row.key}.json"
+    if not record.is_file():
+        return read_pictures(folder / PICTURES_NAME, row.key)
+    sizes = CutRecord.model_validate_json(record.read_text()).frame_bytes
+    return split_frames(folder / f"{row.key}.jpgs", sizes)
 
 
 def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
@@ -342,6 +361,7 @@ def _candidates(job: Job, detections: Detections) -> tuple[list[_Candidate], lis
                     box=box,
                     scores=scores,
                     outcome=outcome,
+                    pictures=[face.picture for face in part.faces if face.picture is not None],
                 )
                 candidates.append(candidate)
                 follows = candidate.key if outcome == Kept() else None
@@ -387,7 +407,7 @@ def _cut(job: Job, candidates: list[_Candidate]) -> None:
                 if 0 <= number - candidate.tube.first_frame < len(candidate.tube.boxes):
                     assert isinstance(candidate.box, Box)
                     square = cut(frame.image, candidate.box, settings.crop.size_px)
-                    data = _jpeg(square, settings.jpeg_quality)
+                    data = encode_jpeg(square, settings.jpeg_quality)
                     files[candidate.key].write(data)
                     sizes[candidate.key].append(len(data))
     for candidate in candidates:
@@ -438,7 +458,13 @@ def _finish(job: Job, detections: Detections, candidates: list[_Candidate], peop
         people=people,
     )
     job.folder.mkdir(parents=True, exist_ok=True)
+    left_out = {one.key: one.pictures for one in candidates if one.outcome != Kept()}
+    if not candidates:
+        left_out = {job.source.row_key: [detections.still]}
     names = {f"{candidate.key}{ending}" for candidate in kept for ending in (".jpgs", ".json")}
+    if any(left_out.values()):
+        write_pictures(job.folder / PICTURES_NAME, left_out)
+        names.add(PICTURES_NAME)
     for path in job.folder.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)
@@ -475,13 +501,6 @@ def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:
         frame_size_px=detections.frame_size,
         mean_score=candidate.scores.mean_score,
     )
-
-
-def _jpeg(image: Image, quality: int) -> bytes:
-    """Encode with full colour resolution: at 4:2:0 lips and eyes of a small face lose their colour."""
-    buffer = io.BytesIO()
-    PillowImage.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
 
 
 def _clip_row(job: Job, candidate: _Candidate) -> ClipRow:

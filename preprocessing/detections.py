@@ -4,6 +4,7 @@ Stored as one file a source in data/tracks, so that tracking, crops and threshol
 or detecting again. N faces, M of them embedded, E numbers an embedding.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class Sighting(NamedTuple):
     appearance: Appearance
     embedding: Embedding | None
     """Whose face it is, [E]; None where it was not asked."""
+    picture: bytes | None = None
+    """A small JPEG of it for people, of some sightings of every face."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Detections:
     """What was found in each."""
     cuts: list[int]
     """First frames of new scenes."""
+    still: bytes
+    """A small JPEG of a whole frame of the part's second half, for people."""
 
 
 def write_detections(path: Path, fingerprint: str, detections: Detections) -> None:
@@ -73,6 +78,7 @@ def write_detections(path: Path, fingerprint: str, detections: Detections) -> No
         for frame, face in pairs
     ]
     embedded = [number for number, (_, face) in enumerate(pairs) if face.embedding is not None]
+    pictures = {number: face.picture for number, (_, face) in enumerate(pairs) if face.picture is not None}
     width, height = THUMBNAIL_SIZE
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -89,6 +95,10 @@ def write_detections(path: Path, fingerprint: str, detections: Detections) -> No
             ),
             embedded=np.array(embedded, dtype=np.int64),
             embeddings=np.array([pairs[number][1].embedding for number in embedded], dtype=np.float32),
+            pictured=np.array(list(pictures), dtype=np.int64),
+            picture_bytes=np.array([len(picture) for picture in pictures.values()], dtype=np.int64),
+            pictures=np.frombuffer(b"".join(pictures.values()), np.uint8),
+            still=np.frombuffer(detections.still, np.uint8),
         )
     partial.replace(path)
 
@@ -102,6 +112,13 @@ def read_detections(path: Path, fingerprint: str) -> Detections | None:
             return None
         faces: dict[int, list[Sighting]] = {int(frame): [] for frame in stored["frames"]}
         embeddings = dict(zip(stored["embedded"].tolist(), stored["embeddings"], strict=True))
+        pictures = dict(
+            zip(
+                stored["pictured"].tolist(),
+                _divided(stored["pictures"], stored["picture_bytes"]),
+                strict=True,
+            )
+        )
         thumbnails = stored["thumbnails"]
         for number, row in enumerate(stored["faces"]):
             sighting = Sighting(
@@ -110,8 +127,15 @@ def read_detections(path: Path, fingerprint: str) -> Detections | None:
                 score=float(row[15]),
                 appearance=Appearance(float(row[16]), float(row[17]), thumbnails[number]),
                 embedding=embeddings.get(number),
+                picture=pictures.get(number),
             )
             faces[int(row[0])].append(sighting)
         first, count, width, height = (int(value) for value in stored["span"])
         cuts = [int(cut) for cut in stored["cuts"]]
-    return Detections(first, count, (width, height), list(faces), list(faces.values()), cuts)
+        still = stored["still"].tobytes()
+    return Detections(first, count, (width, height), list(faces), list(faces.values()), cuts, still)
+
+
+def _divided(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Iterator[bytes]:
+    ends = np.cumsum(sizes)
+    yield from (data[end - size : end].tobytes() for size, end in zip(sizes, ends, strict=True))

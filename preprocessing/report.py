@@ -26,7 +26,7 @@ def write_report(
     path: Path,
     sources: Sequence[SourceRow],
     rows: Sequence[ClipRow],
-    frames: Mapping[str, Sequence[bytes]],
+    pictures: Mapping[str, Sequence[bytes]],
 ) -> None:
     """Write the contact sheet; it stays small, however many clips there are: see `examples`.
 
@@ -34,7 +34,7 @@ def write_report(
         path: the HTML file.
         sources: every source.
         rows: every candidate clip.
-        frames: the JPEG files of those of the examples that were kept, by key.
+        pictures: JPEG files of the examples, in order of time, by key.
     """
     body = [
         "<h1>Contact sheet</h1>",
@@ -50,7 +50,7 @@ def write_report(
     counts = count_clips(rows)
     for label, chosen in examples(rows).items():
         body.append(f"<h3>{escape(label)}: {len(chosen)} of {counts[label]}</h3>")
-        body += [_clip(row, frames.get(row.key, ())) for row in chosen]
+        body += [_clip(row, pictures.get(row.key, ())) for row in chosen]
     page = f"<!doctype html><meta charset='utf-8'><title>Contact sheet</title><style>{STYLE}</style>"
     path.write_text(page + "\n".join(body) + "\n", encoding="utf-8")
 
@@ -63,8 +63,8 @@ def examples(rows: Sequence[ClipRow]) -> dict[str, list[ClipRow]]:
     return {label: _spread(found) for label, found in by_label.items()}
 
 
-def _spread(found: Sequence[Item]) -> list[Item]:
-    number = min(NUM_EXAMPLES, len(found))
+def _spread(found: Sequence[Item], most: int = NUM_EXAMPLES) -> list[Item]:
+    number = min(most, len(found))
     return [found[place * len(found) // number] for place in range(number)]
 
 
@@ -82,19 +82,17 @@ def _troubled(sources: Sequence[SourceRow]) -> str:
     return _table(("source", "status", "remark"), cells) if cells else ""
 
 
-def _clip(row: ClipRow, frames: Sequence[bytes]) -> str:
+def _clip(row: ClipRow, pictures: Sequence[bytes]) -> str:
     facts = [row.split or "", row.error or ""]
     if row.num_frames is not None:
         facts.append(f"{row.num_frames} frames from {row.start_s:.2f} s, face {row.face_px:.0f} px")
-    chosen = (
-        [frames[number * len(frames) // NUM_PICTURES] for number in range(NUM_PICTURES)] if frames else []
-    )
-    pictures = "".join(
-        f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>" for data in chosen
+    images = "".join(
+        f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>"
+        for data in _spread(pictures, NUM_PICTURES)
     )
     words = escape(" · ".join(fact for fact in facts if fact))
     # By its id a page tells whom it shows, when somebody is to be forgotten.
-    return f"<p id='{row.key}'><b>{escape(row.url)}</b><br>{words}<br>{pictures}</p>"
+    return f"<p id='{row.key}'><b>{escape(row.url)}</b><br>{words}<br>{images}</p>"
 
 
 def _histogram(counts: Mapping[str, int]) -> str:

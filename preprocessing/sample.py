@@ -1,5 +1,6 @@
 """What a clip is: its metadata as stored in the shards, and its frames on the way there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -61,9 +62,10 @@ class PreparedClip(BaseModel):
 
     def frames(self) -> list[bytes]:
         """Read the JPEG files."""
-        data = self.file.read_bytes()
-        frames, offset = [], 0
-        for size in self.frame_bytes:
-            frames.append(data[offset : offset + size])
-            offset += size
-        return frames
+        return split_frames(self.file, self.frame_bytes)
+
+
+def split_frames(file: Path, frame_bytes: Sequence[int]) -> list[bytes]:
+    """Return files that lie one after the other in one, by their lengths."""
+    with file.open("rb") as data:
+        return [data.read(size) for size in frame_bytes]

@@ -11,7 +11,7 @@ import logging
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -217,21 +217,3 @@ def tars_with(index: BinaryIO, source_keys: Collection[str]) -> list[str]:
         keys, tars, clip_tar = arrays["clip_key"], arrays["tars"], arrays["clip_tar"]
     found = {int(tar) for key, tar in zip(keys, clip_tar, strict=True) if key.split("-")[0] in source_keys}
     return [str(tars[number]) for number in sorted(found)]
-
-
-def read_frames(
-    folder: Path, split: str, keys: Collection[str] | None = None
-) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield every clip's key and JPEG files, found through the index alone; of `keys` alone where given."""
-    with np.load(folder / split / "index.npz") as index:
-        arrays = {name: index[name] for name in index.files}
-    for number, key in enumerate(arrays["clip_key"]):
-        if keys is not None and str(key) not in keys:
-            continue
-        first, end = arrays["clip_first"][number : number + 2]
-        with (folder / split / str(arrays["tars"][arrays["clip_tar"][number]])).open("rb") as tar:
-            frames = []
-            for frame in range(first, end):
-                tar.seek(arrays["frame_offset"][frame])
-                frames.append(tar.read(arrays["frame_size"][frame]))
-        yield str(key), frames

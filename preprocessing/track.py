@@ -83,8 +83,8 @@ class Tracker:
             for face in faces
         ]
 
-    def update(self, frame: int, faces: Sequence[Sighting]) -> None:
-        """Add the faces of the next analysed frame."""
+    def update(self, frame: int, faces: Sequence[Sighting]) -> list[int]:
+        """Add the faces of the next analysed frame; return how often each has been seen by now."""
         alive = self._alive(frame)
         matches = sorted(
             (-self._affinity(track, face), -track.frames[-1], number, index)
@@ -92,15 +92,18 @@ class Tracker:
             for index, face in enumerate(faces)
         )
         free_tracks, free_faces = set(range(len(alive))), set(range(len(faces)))
+        counts = [1] * len(faces)
         for negative, _, number, index in matches:
             if -negative >= self._min_iou and number in free_tracks and index in free_faces:
                 alive[number].frames.append(frame)
                 alive[number].faces.append(faces[index])
+                counts[index] = len(alive[number].faces)
                 free_tracks.remove(number)
                 free_faces.remove(index)
         started = [Track([frame], [faces[index]]) for index in sorted(free_faces)]
         self.tracks += started
         self._current = alive + started
+        return counts
 
     def _alive(self, frame: int) -> list[Track]:
         return [t for t in self._current if frame - t.frames[-1] <= self._max_gap_num_frames]

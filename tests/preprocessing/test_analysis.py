@@ -1,11 +1,15 @@
 """Sparse analysis against synthetic faces whose true boxes are known in every frame."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from preprocessing.analysis import FixedBox, analyse
 from preprocessing.boxes import Box, iou
 from preprocessing.detect import Face
+from preprocessing.detections import read_detections, write_detections
 from preprocessing.track import Tracker, associate, interpolate
 from preprocessing.video import Frame, UnreadableVideo
 
@@ -92,6 +96,43 @@ def test_a_recognizer_is_asked_seldom(look):
     found, _ = look(lambda number: [100.0], recognizer=recognize)
     assert len(asked) == 3
     assert sum(face.embedding is not None for faces in found.faces for face in faces) == 3
+
+
+def test_every_face_is_pictured_at_first_and_now_and_then(look, tmp_path):
+    found, _ = look(lambda number: [100.0, 200.0] if number >= 50 else [100.0], count=401)
+    pictured = [
+        [frame for frame, faces in zip(found.frames, found.faces, strict=True) if pictures(faces, left)]
+        for left in (100.0, 200.0)
+    ]
+    first = next(frame for frame, faces in zip(found.frames, found.faces, strict=True) if len(faces) == 2)
+    assert len(pictured[0]) == 6
+    assert pictured[0][:3] == [0, 10, 30]
+    assert pictured[1][0] == first
+    assert len(pictured[1]) in (5, 6)
+    # They are stored with the rest.
+    write_detections(tmp_path / "found.npz", "mark", found)
+    again = read_detections(tmp_path / "found.npz", "mark")
+    assert again is not None
+    assert again.still == found.still
+    assert [[face.picture for face in faces] for faces in again.faces] == [
+        [face.picture for face in faces] for faces in found.faces
+    ]
+
+
+def pictures(faces, left):
+    return [face.picture for face in faces if face.picture is not None and face.box.left == left]
+
+
+def test_a_still_shows_the_second_half(look):
+    found, _ = look(lambda number: [], count=81, cut_at=41)
+    image = Image.open(io.BytesIO(found.still))
+    assert image.size == (240, 135)
+    assert image.getpixel((120, 60)) == (200, 200, 200)
+
+
+def test_a_face_outside_the_image_has_no_picture(look):
+    found, _ = look(lambda number: [700.0], count=11)
+    assert {face.picture for faces in found.faces for face in faces} == {None}
 
 
 def test_a_given_box_is_in_every_frame_without_points(shards_settings):

@@ -4,7 +4,7 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.clip import Job, process_source, process_stored
+from preprocessing.clip import Job, pictures_of, process_source, process_stored
 from preprocessing.plan import group_into_units
 from preprocessing.units import process_here
 
@@ -105,6 +105,30 @@ def test_a_video_without_a_face_is_filtered_by_that_reason(make_job, make_video,
     result = process_source(make_job(make_video(tmp_path / "grey.mp4", [90] * 30)))
     assert [row.label for row in result.rows] == ["filtered(no_face)"]
     assert result.prepared == []
+
+
+def shown(job, result):
+    """Return the sizes of the pictures of each candidate, by its label."""
+    return {
+        row.label: [Image.open(io.BytesIO(data)).size for data in pictures_of(row, job.clips)]
+        for row in result.rows
+    }
+
+
+def test_whatever_was_left_out_has_pictures(make_job, make_video, samples, tmp_path, shards_settings):
+    faceless = make_job(make_video(tmp_path / "grey.mp4", [90] * 30))
+    assert shown(faceless, process_source(faceless)) == {"filtered(no_face)": [(240, 180)]}
+    short = make_job(samples / "single_face.mp4", end_s=1.0)
+    assert set(shown(short, process_source(short))["filtered(too_short)"]) == {(96, 96)}
+    # Without the video, by what is stored: other thresholds leave out what was kept before.
+    kept = make_job(samples / "single_face.mp4")
+    assert shown(kept, process_source(kept)) == {"kept": [(64, 64)] * 60}
+    quality = shards_settings.quality.model_copy(update={"min_num_frames": 61})
+    settings = shards_settings.model_copy(update={"quality": quality})
+    stricter = kept.model_copy(update={"settings": settings, "video": tmp_path / "gone.mp4"})
+    result = process_stored(stricter)
+    assert result is not None
+    assert set(shown(stricter, result)["filtered(too_short)"]) == {(96, 96)}
 
 
 def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_job, tmp_path):
