@@ -218,6 +218,7 @@ def fingerprint(job: Job) -> str:
     rules = job.settings.model_dump_json(
         exclude={
             "num_parallel": True,
+            "timeout_s": True,
             "shard_bytes": True,
             "test_fraction": True,
             "seed": True,

@@ -162,6 +162,8 @@ class ShardsSettings(Settings):
     """Which identities these are."""
     num_parallel: PositiveInt
     """Sources processed at the same time, here or on the Ray cluster that LIA_RAY_ADDRESS names."""
+    timeout_s: Annotated[float, Field(gt=0)]
+    """Wall clock for one source; its process is killed after that."""
     detect: DetectSettings
     """How faces are found."""
     identity: IdentitySettings

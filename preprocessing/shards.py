@@ -180,7 +180,7 @@ def _manifest(
     settings: ShardsSettings,
     models: Path,
 ) -> dict[str, Any]:
-    rules = settings.model_dump(mode="json", exclude={"num_parallel"})
+    rules = settings.model_dump(mode="json", exclude={"num_parallel", "timeout_s"})
     return {
         "format_version": FORMAT_VERSION,
         "size_px": settings.crop.size_px,

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from preprocessing.clip import Job, Result, failed, process_source, process_stored
 from preprocessing.exchange import bring_clips, bring_video, keep_clips
-from preprocessing.isolation import ChildFailed
+from preprocessing.isolation import ChildFailed, ChildTimedOut
 from preprocessing.outcome import Failed
 from preprocessing.store import Store
 from preprocessing.worker import Worker
@@ -24,7 +24,7 @@ class DiskFull(RuntimeError):
 
 
 def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
-    """Yield each source's result; a source that crashes its worker is a failure, and costs itself alone.
+    """Yield each source's result; one that crashes or stalls its worker is a failure of its own.
 
     Raises:
         DiskFull: nothing can be written any more.
@@ -39,7 +39,13 @@ def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
             if store is not None:
                 bring_video(job, store)
             try:
-                result = Result.model_validate_json(worker.ask(job.model_dump_json()))
+                answer = worker.ask(job.model_dump_json(), job.settings.timeout_s)
+                result = Result.model_validate_json(answer)
+            except ChildTimedOut as error:
+                told = (
+                    f"processing {error}, and no more is allowed; raise shards.timeout_s if that was at work"
+                )
+                result = failed(job, Failed(told, retryable=True))
             except ChildFailed as error:
                 result = failed(job, Failed(f"processing {error}", retryable=True))
         if result.stops:

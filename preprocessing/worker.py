@@ -19,7 +19,7 @@ from typing import IO
 
 import psutil
 
-from preprocessing.isolation import ChildFailed, end_with_parent
+from preprocessing.isolation import ChildFailed, ChildTimedOut, end_with_parent
 
 MAX_IDLE_BYTES = 1_000_000_000
 """A process that holds more memory than this between two requests is replaced."""
@@ -38,22 +38,20 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[str] | None = None
 
-    def ask(self, request: str) -> str:
+    def ask(self, request: str, timeout_s: float | None = None) -> str:
         """Return the answer to a request of one line.
 
         Raises:
+            ChildTimedOut: no answer came within `timeout_s`, and the process was killed.
             ChildFailed: the process died over it; the message holds the last line it wrote. The next request
                 gets a new process.
         """
         process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(request + "\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
+        deadline = _Deadline(process, timeout_s)
+        answer = self._exchange(process, request)
+        if deadline.is_over():
+            self._stop()
+            raise ChildTimedOut(f"took longer than {timeout_s:g} s")
         if not answer.endswith("\n"):
             raise ChildFailed(self._last_words())
         if psutil.Process(process.pid).memory_info().rss > MAX_IDLE_BYTES:
@@ -69,6 +67,18 @@ class Worker:
     ) -> None:
         """End the process."""
         self._stop()
+
+    @staticmethod
+    def _exchange(process: subprocess.Popen[str], request: str) -> str:
+        """Return the line that the process answers; what is not a whole line if it died."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+            return process.stdout.readline()
+        except BrokenPipeError:
+            return ""
 
     def _start(self) -> subprocess.Popen[str]:
         # Not a pipe: nobody would read it while the parent waits for an answer.
@@ -86,8 +96,7 @@ class Worker:
     def _stop(self) -> None:
         if self._process is None or self._errors is None:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        _kill_group(self._process)
         with suppress(BrokenPipeError):
             self._process.__exit__(None, None, None)
         self._errors.close()
@@ -101,6 +110,34 @@ class Worker:
         lines = deque((line for line in self._errors if line.strip()), maxlen=1)
         self._stop()
         return f"ended with code {code}: {lines[0].strip() if lines else 'without a message'}"
+
+
+class _Deadline:
+    """Kills a process group that has not answered in time."""
+
+    def __init__(self, process: subprocess.Popen[str], timeout_s: float | None) -> None:
+        self._has_killed = False
+        self._process = process
+        self._timer = None if timeout_s is None else threading.Timer(timeout_s, self._kill)
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
+
+    def is_over(self) -> bool:
+        """Return whether the process was killed; from now on it is not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        return self._has_killed
+
+    def _kill(self) -> None:
+        self._has_killed = True
+        _kill_group(self._process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def serve(handle: Callable[[str], str]) -> None:

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from preprocessing.isolation import ChildFailed
+from preprocessing.isolation import ChildFailed, ChildTimedOut
 from preprocessing.worker import Worker
 
 MODULE = """
@@ -19,6 +19,8 @@ def answer(request):
     if request == "die":
         print("out of luck", file=sys.stderr)
         os._exit(3)
+    if request == "stall":
+        time.sleep(60)
     if request == "grow":
         globals()["kept"] = bytearray(os.urandom(1)) * 1_100_000_000
     return f"{os.getpid()} {request}"
@@ -46,6 +48,14 @@ def test_a_crash_costs_one_request_and_says_its_last_words(worker):
     worker.ask("hello")
     with pytest.raises(ChildFailed, match="ended with code 3: out of luck"):
         worker.ask("die")
+    assert worker.ask("again").endswith(" again")
+
+
+def test_a_stall_ends_at_its_time_and_costs_one_request(worker):
+    pid = int(worker.ask("hello", 30).split()[0])
+    with pytest.raises(ChildTimedOut, match=r"took longer than 0\.5 s"):
+        worker.ask("stall", 0.5)
+    assert not psutil.pid_exists(pid)
     assert worker.ask("again").endswith(" again")
 
 
