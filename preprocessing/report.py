@@ -17,8 +17,9 @@ NUM_EXAMPLES = 12
 """Most clips that are shown of one outcome, and most sources of one state."""
 STYLE = (
     "body{font:15px system-ui;margin:2rem;max-width:72rem}table{border-collapse:collapse;margin:1rem 0}"
-    "td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left}"
-    ".bar{background:#4a7;height:.8rem}img{height:96px;image-rendering:auto}"
+    "td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left}td+td{text-align:right}"
+    ".bar{background:#4a7;height:.8rem}.wide{width:12rem}img{height:96px}"
+    ".side{display:flex;flex-wrap:wrap;gap:0 2.5rem}p{margin:.8rem 0}"
 )
 
 
@@ -38,13 +39,14 @@ def write_report(
     """
     body = [
         "<h1>Contact sheet</h1>",
-        "<h2>Sources</h2>",
-        _histogram(count_sources(sources)),
+        "<div class=side>",
+        _block("h2", "Sources", _histogram(count_sources(sources))),
+        _block("h2", "Clips", _histogram(count_clips(rows))),
+        "</div>",
         _troubled(sources),
-        "<h2>Clips</h2>",
-        _histogram(count_clips(rows)),
-        "<h2>Kept clips</h2>",
+        "<h2>Kept clips</h2><div class=side>",
         _distributions([row for row in rows if row.outcome == "kept"]),
+        "</div>",
         "<h2>Examples</h2>",
     ]
     counts = count_clips(rows)
@@ -99,7 +101,7 @@ def _histogram(counts: Mapping[str, int]) -> str:
     most = max([*counts.values(), 1])
     lines = [
         f"<tr><td>{escape(word)}</td><td>{count}</td>"
-        f"<td style='width:20rem'><div class='bar' style='width:{100 * count / most:.0f}%'></div></td></tr>"
+        f"<td class=wide><div class=bar style='width:{100 * count / most:.0f}%'></div></td></tr>"
         for word, count in counts.items()
     ]
     return "<table>" + "".join(lines) + "</table>"
@@ -116,10 +118,13 @@ def _distributions(kept: Sequence[ClipRow]) -> str:
         ("Number of clips of a person", list(people.values()), 1),
     )
     return "".join(
-        f"<h3>{escape(title)}</h3>"
-        + _histogram(_binned([value for value in values if value is not None], step))
+        _block("h3", title, _histogram(_binned([value for value in values if value is not None], step)))
         for title, values, step in columns
     )
+
+
+def _block(level: str, title: str, content: str) -> str:
+    return f"<div><{level}>{escape(title)}</{level}>{content}</div>"
 
 
 def _binned(values: Sequence[float], step: int) -> dict[str, int]:
