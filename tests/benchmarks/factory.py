@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,12 @@ SAMPLES = (SAMPLE, Path("data/samples/single_face.mp4"))
 SIZE_PX = 256
 NUM_WORKERS = 2
 LONG_TIMES = 6
+ALONE = """
+import json, resource, sys
+from preprocessing.clip import Job, process_source
+process_source(Job.model_validate_json(sys.stdin.read()))
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9))
+"""
 
 
 def measure(num_rounds: int) -> Iterator[Row]:
@@ -164,11 +169,7 @@ def _long_video(folder: Path, settings: ShardsSettings) -> Row:
 
 
 def _peak_gb(job: Job) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.factory"]
+    """Return the most memory of a process that does nothing but this job."""
+    command = [sys.executable, "-c", ALONE]
     done = subprocess.run(command, input=job.model_dump_json(), check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
-
-
-if __name__ == "__main__":
-    process_source(Job.model_validate_json(sys.stdin.read()))
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6))

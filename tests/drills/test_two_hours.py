@@ -1,0 +1,94 @@
+"""A video of two hours becomes clips in bounded memory: frames stream, and only what was seen is kept."""
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+import yaml
+
+from preprocessing.clip import Job
+from preprocessing.ledger import ClipRow
+from preprocessing.settings import ShardsSettings
+from preprocessing.sources import Source, source_key
+from preprocessing.video import probe
+
+logger = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.drill
+
+SAMPLE = "WolfgangLanger_Pexels.mp4"
+LASTS_S = 7200
+MOST_BYTES = 1_500_000_000
+# Looking for faces takes most of the time, and one look leaves about 2 kB in memory.
+EVERY_NUM_FRAMES = 25
+PROGRAM = """
+import sys
+from preprocessing.clip import Job, process_source
+for row in process_source(Job.model_validate_json(sys.stdin.read())).rows:
+    print(row.model_dump_json())
+"""
+
+
+def repeat(video: Path, path: Path, lasts_s: float) -> Path:
+    """Write a video's pictures over and over, without encoding them again."""
+    end = 0
+    with av.open(str(path), "w") as output:
+        stream = None
+        while stream is None or end * stream.time_base < lasts_s:
+            with av.open(str(video)) as source:
+                shown = source.streams.video[0]
+                stream = stream or output.add_stream_from_template(shown)
+                for packet in source.demux(shown):
+                    if packet.dts is None:
+                        continue
+                    packet.stream, packet.pts, packet.dts = stream, packet.pts + end, packet.dts + end
+                    output.mux(packet)
+                end += shown.duration
+    return path
+
+
+def test_two_hours_need_no_more_memory_than_a_worker_may_have(samples, models, tmp_path):
+    video = repeat(samples / SAMPLE, tmp_path / "long.mp4", LASTS_S)
+    num_frames = round(probe(video).duration_s * 25)
+    assert num_frames >= LASTS_S * 25
+    shipped = yaml.safe_load((models.parent / "params.yaml").read_text())["shards"]
+    shipped["detect"]["every_num_frames"] = EVERY_NUM_FRAMES
+    url = "http://127.0.0.1/long.mp4"
+    job = Job(
+        source=Source(url=url, key=source_key(url)),
+        video=video,
+        video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
+        root=models.parent,
+        settings=ShardsSettings(**shipped),
+        tracks=tmp_path / "tracks",
+        clips=tmp_path / "clips",
+    )
+    with (tmp_path / "rows").open("w+") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=told, text=True
+        )
+        assert process.stdin is not None
+        process.stdin.write(job.model_dump_json())
+        process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        told.seek(0)
+        rows = [ClipRow.model_validate_json(line) for line in told]
+    num_kept = sum(row.num_frames or 0 for row in rows if row.outcome == "kept")
+    peak_bytes = usage.ru_maxrss * 1024
+    logger.info(
+        "%d of %d frames kept in %d clips; peak %.2f GB; sightings %.1f MB",
+        num_kept,
+        num_frames,
+        len(rows),
+        peak_bytes / 1e9,
+        sum(path.stat().st_size for path in job.tracks.iterdir()) / 1e6,
+    )
+    assert num_kept > 0.9 * num_frames
+    assert peak_bytes < MOST_BYTES
