@@ -63,6 +63,7 @@ def examine(environment: Environment) -> list[Finding]:
         *_files("samples", fetch.SAMPLES, environment.samples),
         *_ports(environment),
         _disk(environment),
+        _store(environment),
         Finding("project", "ok", str(environment.root)),
         Finding("tools' homes", "ok", f"{environment.runs}, Ray's in {environment.ray_home}"),
     ]
@@ -182,3 +183,17 @@ def _disk(environment: Environment) -> Finding:
     if free_bytes < _LEAST_FREE_BYTES:
         return Finding("disk", "missing", detail, f"make room: {_LEAST_FREE_BYTES / 1e9:.0f} GB are needed")
     return Finding("disk", "ok", detail)
+
+
+def _store(environment: Environment) -> Finding:
+    from preprocessing.store import StoreFailed
+
+    if environment.store_url is None:
+        return Finding("store", "absent", "data stays on this machine", "set LIA_STORE_URL to share it")
+    try:
+        environment.check_store()
+    except StoreFailed as error:
+        return Finding(
+            "store", "missing", str(error), "correct LIA_STORE_URL; S3 needs `pip install '.[s3]'`"
+        )
+    return Finding("store", "ok", environment.store_url)

@@ -13,8 +13,10 @@ from pipelines.environment import read_environment
 from pipelines.params import read_params
 from preprocessing import clip
 from preprocessing.clip import Job
+from preprocessing.exchange import bring_clips
 from preprocessing.plan import group_into_units
 from preprocessing.sources import Source, source_key
+from preprocessing.store import Store
 from preprocessing.units import process_here
 from tests.conftest import CHECKOUT
 
@@ -26,7 +28,7 @@ def make_jobs(tmp_path, samples, models):
     videos = [samples / name for name in ("single_face.mp4", "no_face.mp4")]
     videos.append(shutil.copy(samples / "single_face.mp4", tmp_path / "again.mp4"))
 
-    def make(folder):
+    def make(folder, store_url=None):
         urls = [f"http://a.org/{number}.mp4" for number in range(len(videos))]
         sources = [Source(url=url, key=source_key(url)) for url in urls]
         return [
@@ -38,6 +40,7 @@ def make_jobs(tmp_path, samples, models):
                 settings=settings,
                 tracks=tmp_path / folder / "tracks",
                 clips=tmp_path / folder / "clips",
+                store_url=store_url,
             )
             for source, video in zip(sources, videos, strict=True)
         ]
@@ -61,6 +64,7 @@ def without_place(results):
 @pytest.mark.slow
 def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path):
     here = process_here(in_units(make_jobs("here")[::-1], 1), 1, lambda result: None)
+    jobs = make_jobs("there", f"file://{tmp_path}/store")
     environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
     told, killed, is_over = [], [], threading.Event()
 
@@ -78,9 +82,13 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
     with connected(environment):
         killer = threading.Thread(target=kill)
         killer.start()
-        there = process_on_cluster(in_units(make_jobs("there"), 3), 2, told.append)
+        there = process_on_cluster(in_units(jobs, 3), 2, told.append)
         is_over.set()
         killer.join()
     assert killed
+    # As if the cluster were other machines: what they cut comes back through the store alone.
+    shutil.rmtree(tmp_path / "there")
+    for job in jobs:
+        bring_clips(job, Store(f"file://{tmp_path}/store"))
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)

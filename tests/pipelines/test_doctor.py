@@ -35,3 +35,13 @@ def test_without_dlib_the_doctor_says_what_the_evaluation_leaves_out(monkeypatch
     assert finding.state == "absent"
     assert "AKD" in finding.detail
     assert not doctor.is_required_missing([finding])
+
+
+def test_a_store_is_tried(tmp_path: Path) -> None:
+    def look(url: str) -> doctor.Finding:
+        return doctor._store(read_environment(Path.cwd(), {"LIA_STORE_URL": url}))
+
+    assert look(f"file://{tmp_path}").state == "ok"
+    assert look("nowhere://a").state == "missing"
+    assert "LIA_STORE_URL nowhere://a" in look("nowhere://a").detail
+    assert doctor._store(read_environment(Path.cwd(), {})).state == "absent"
