@@ -32,8 +32,9 @@ def keys(samples_url):
 
 @pytest.fixture(scope="module")
 def project(new_project, samples_url):
-    """Two committed and pushed versions of a data set of two people."""
+    """Two committed and pushed versions of a data set of two people, kept in a store too."""
     project = new_project("forget")
+    project.variables["LIA_STORE_URL"] = f"file://{project.root}/runs/store"
     rows = ["single_face.mp4,sitter,train", "face_noface.mov,other,train"]
     lines = ["url,identity,split", *(f"{samples_url}/{row}" for row in rows)]
     (project.root / "data/sources.csv").write_text("\n".join(lines) + "\n")
@@ -103,8 +104,8 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
     wanted = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in own}
     others = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in of_other}
     assert len(own) == 5
-    # Each lies in the project, in the cache and in the remote.
-    assert all(len(before[digest]) == 3 for digest in wanted)
+    # Each lies in the project, in the cache, in the remote and in the store.
+    assert all(len(before[digest]) == 4 for digest in wanted)
 
     refused = project.run("lia", "forget", "nobody", "--yes", succeeds=False)
     assert "got 'nobody', which is no source_id or identity" in refused.stderr
@@ -112,9 +113,10 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
 
     after = digests(root)
     assert {name for digest, name in wanted.items() if digest in after} == set()
-    assert {name for digest, name in others.items() if len(after.get(digest, [])) < 3} == set()
+    assert {name for digest, name in others.items() if len(after.get(digest, [])) < 4} == set()
     assert not [path for path in root.rglob(f"*{gone}*") if ".git" not in path.parts]
     assert "trained on it, and kept: run both (lia 1 (champion))" in told
+    assert f"removed from the store: raw/{gone}" in told
     assert "quality 90" in told
     assert "quality 95" in told
     assert registered.file_names("") == ["data"]

@@ -14,8 +14,16 @@ from preprocessing.ledger import read_clip_rows, read_source_rows
 from tests.conftest import Project
 
 
+@pytest.fixture(scope="module")
+def prefect(new_project):
+    """The variable that leads commands to a Prefect server; starting one takes longer than a stage."""
+    project = new_project("prefect")
+    project.run("lia", "up", "prefect")
+    return {"LIA_PREFECT_API_URL": f"http://127.0.0.1:{project.variables['LIA_PREFECT_PORT']}/api"}
+
+
 @pytest.mark.slow
-def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_project, samples_url):
+def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_project, samples_url, prefect):
     project = new_project(
         "shards",
         sources=[
@@ -25,6 +33,7 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
             "none.mp4,auto",
         ],
     )
+    project.variables.update(prefect)
     stopped = project.run("lia", "download", succeeds=False)
     assert "line 5: got url 'none.mp4'" in stopped.stderr
     assert not (project.root / "data/raw").exists()
@@ -52,13 +61,14 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(1), marks=pytest.mark.slow, id="one moment"),
-        pytest.param(range(1, 6), marks=pytest.mark.drill, id="five moments"),
+        pytest.param(range(3), marks=pytest.mark.slow, id="three moments"),
+        pytest.param(range(3, 13), marks=pytest.mark.drill, id="ten moments"),
     ],
 )
-def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(new_project, samples_url, seeds):
+def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(new_project, samples_url, prefect, seeds):
     names = ("single_face.mp4", "no_face.mp4")
     project = new_project("killed", sources=[f"{samples_url}/{name},train" for name in names])
+    project.variables.update(prefect)
     project.run("lia", "download")
     started = time.monotonic()
     project.run("lia", "shards")
@@ -92,17 +102,15 @@ def written(root):
 
 
 @pytest.mark.slow
-def test_another_machine_goes_on_from_the_store(new_project, samples_url, s3):
+def test_another_machine_goes_on_from_the_store(new_project, samples_url, prefect, s3):
     """Two checkouts share nothing but an object store: the second fetches, decodes and detects nothing."""
     names = ("single_face.mp4", "no_face.mp4")
     first, second = (
         new_project(f"store-{number}", sources=[f"{samples_url}/{name},train" for name in names])
         for number in (1, 2)
     )
-    first.run("lia", "up", "prefect")
-    server = f"http://127.0.0.1:{first.variables['LIA_PREFECT_PORT']}/api"
     for project in (first, second):
-        project.variables.update(s3 | {"LIA_PREFECT_API_URL": server})
+        project.variables.update(s3 | prefect)
     first.run("lia", "download")
     first.run("lia", "shards")
     wanted = written(first.root)
