@@ -39,6 +39,7 @@ drill: setup
 	set -o pipefail; pytest -m drill -s -v 2>&1 | tee runs/drills/$$(date +%Y-%m-%d-%H%M).log
 
 bench: setup
+	lia fetch samples models
 	python -m tests.benchmarks $(BENCH)
 
 check: setup

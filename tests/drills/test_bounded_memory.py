@@ -47,7 +47,7 @@ def project(tmp_path_factory, models, samples):
     presets.write_preset("demo", root / "params.yaml")
     params = (root / "params.yaml").read_text()
     # Looking for faces takes most of the time and holds nothing.
-    (root / "params.yaml").write_text(params.replace("every_num_frames: 5", "every_num_frames: 25"))
+    (root / "params.yaml").write_text(params.replace("every_num_frames: 10", "every_num_frames: 25"))
     (root / "models").symlink_to(models)
     network = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     save_generator(root / "model", build_generator(network, seed=0))
