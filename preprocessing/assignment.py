@@ -3,7 +3,7 @@
 Nobody and no video is ever in two splits: `check_splits` proves it for what is about to be written.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -70,7 +70,45 @@ def assign(
                 changes["follows"] = None
             prepared.append(clip.model_copy(update={"clip": clip.clip.model_copy(update=changes)}))
     check_splits(prepared)
+    check_accounts(sources, rows, prepared)
     return Assigned(rows, prepared, lookalikes)
+
+
+def check_accounts(
+    sources: Sequence[Source], rows: Sequence[ClipRow], prepared: Sequence[PreparedClip]
+) -> None:
+    """Prove that every source and every candidate is in exactly one state, and that just the kept ones go on.
+
+    Raises:
+        RuntimeError: one is not, which is a bug of ours; the first few are named.
+    """
+    counts = Counter(row.key for row in rows)
+    wanted, found = {source.row_key for source in sources}, {row.row_key for row in rows}
+    kept = {row.key for row in rows if row.outcome == "kept"}
+    given = Counter(clip.clip.key for clip in prepared)
+    wrong = {
+        "in more than one state": [key for key, count in counts.items() if count > 1],
+        "without a state": [*(wanted - found), *(key for key in given if key not in counts)],
+        "of no source": list(found - wanted),
+        "without a reason": [row.key for row in rows if not _says_why(row)],
+        "kept, and without a clip": list(kept - given.keys()),
+        "with a clip, and not kept": list(given.keys() & counts.keys() - kept),
+        "with two clips": [key for key, count in given.items() if count > 1],
+    }
+    told = [f"{what}: {', '.join(sorted(keys)[:3])}" for what, keys in wrong.items() if keys]
+    if told:
+        raise RuntimeError(
+            f"the ledger does not add up ({'; '.join(told)}); nothing was written; report this as a bug"
+        )
+
+
+def _says_why(row: ClipRow) -> bool:
+    is_told = {
+        "kept": row.reason is None and row.error is None,
+        "filtered": bool(row.reason) and row.error is None,
+        "failed": bool(row.error) and row.reason is None and row.retryable is not None,
+    }
+    return is_told.get(row.outcome, False)
 
 
 def check_splits(prepared: Sequence[PreparedClip]) -> None:

@@ -55,6 +55,14 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
     assert sorted(row.label for row in clips) == ["filtered(no_face)", "kept"]
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert manifest["counts"]["frames"] == {"train": 60, "test": 0}
+    # Nothing is lost between the list and the counts.
+    assert sum(manifest["counts"]["sources"].values()) == 4
+    assert sum(manifest["counts"]["clips"].values()) == len(clips)
+    assert {row.row_key for row in clips} == {
+        row.source.row_key
+        for row in read_source_rows(project.root / "data/ledger/sources.parquet")
+        if row.download.status == "verified"
+    }
     assert (project.root / "data/shards/report.html").is_file()
 
 

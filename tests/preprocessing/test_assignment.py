@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from preprocessing.assignment import assign, check_splits
+from preprocessing.assignment import assign, check_accounts, check_splits
 from preprocessing.clip import Result
 from preprocessing.ledger import ClipRow
 from preprocessing.people import Person
@@ -124,3 +124,33 @@ def test_a_leak_is_named(settings, sources, make_result):
         ValueError, match=r"2 in both train and test: person unnamed-.*, video http://a.org/0"
     ):
         check_splits([prepared[0], prepared[0].model_copy(update={"clip": other})])
+
+
+def test_every_source_and_every_candidate_is_in_exactly_one_state(settings, sources, make_result):
+    results = [make_result(source, seen) for source, seen in zip(sources, ["a", "ab", "b", "c"], strict=True)]
+    rows = [row for result in results for row in result.rows]
+    clips = [clip for result in results for clip in result.prepared]
+    check_accounts(sources, rows, clips)
+    first = rows[0]
+    broken = {
+        "in more than one state": (sources, [*rows, first], clips),
+        "without a state": (sources, rows[1:], clips),
+        "of no source": (sources[1:], rows, clips),
+        "without a reason": (
+            sources,
+            [first.model_copy(update={"outcome": "filtered"}), *rows[1:]],
+            clips[1:],
+        ),
+        "kept, and without a clip": (sources, rows, clips[1:]),
+        "with a clip, and not kept": (
+            sources,
+            [first.model_copy(update={"outcome": "filtered", "reason": "dark"}), *rows[1:]],
+            clips,
+        ),
+        "with two clips": (sources, rows, [*clips, clips[0]]),
+    }
+    for what, told in broken.items():
+        with pytest.raises(
+            RuntimeError, match=f"the ledger does not add up .*{what}: .*{sources[0].key[:12]}"
+        ):
+            check_accounts(*told)
