@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import subprocess
 import sys
 import tempfile
@@ -38,10 +37,11 @@ SIZE_PX = 256
 NUM_WORKERS = 2
 LONG_TIMES = 6
 ALONE = """
-import json, resource, sys
+import sys
 from preprocessing.clip import Job, process_source
+from tests.peak_memory import peak_bytes
 process_source(Job.model_validate_json(sys.stdin.read()))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9))
+print(peak_bytes() / 1e9)
 """
 
 
@@ -172,4 +172,4 @@ def _peak_gb(job: Job) -> float:
     """Return the most memory of a process that does nothing but this job."""
     command = [sys.executable, "-c", ALONE]
     done = subprocess.run(command, input=job.model_dump_json(), check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return float(done.stdout)

@@ -6,7 +6,6 @@ Runs as a program of its own (`python -m tests.benchmarks.planning`), so that it
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.timing import Row
+from tests.peak_memory import peak_bytes
 
 NUM_ROWS = 1_000_000
 FLOOR = """
@@ -94,7 +94,7 @@ def _plan(sources: Path, ledger: Path) -> dict[str, object]:
         "diff": times[2] - times[1],
         "group": times[3] - times[2],
         "total": times[3] - times[0],
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_gb": peak_bytes() / 1e9,
         "found": f"{found}, in {len(units)} units",
     }
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +28,10 @@ EVERY_NUM_FRAMES = 25
 PROGRAM = """
 import sys
 from preprocessing.clip import Job, process_source
+from tests.peak_memory import peak_bytes
 for row in process_source(Job.model_validate_json(sys.stdin.read())).rows:
     print(row.model_dump_json())
+print(peak_bytes())
 """
 
 
@@ -68,20 +69,11 @@ def test_two_hours_need_no_more_memory_than_a_worker_may_have(samples, models, t
         tracks=tmp_path / "tracks",
         clips=tmp_path / "clips",
     )
-    with (tmp_path / "rows").open("w+") as told:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=told, text=True
-        )
-        assert process.stdin is not None
-        process.stdin.write(job.model_dump_json())
-        process.stdin.close()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        told.seek(0)
-        rows = [ClipRow.model_validate_json(line) for line in told]
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, input=job.model_dump_json(), check=True, stdout=subprocess.PIPE, text=True)
+    *told, peak = done.stdout.splitlines()
+    rows, peak_bytes = [ClipRow.model_validate_json(line) for line in told], int(peak)
     num_kept = sum(row.num_frames or 0 for row in rows if row.outcome == "kept")
-    peak_bytes = usage.ru_maxrss * 1024
     logger.info(
         "%d of %d frames kept in %d clips; peak %.2f GB; sightings %.1f MB",
         num_kept,

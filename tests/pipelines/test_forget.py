@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 
@@ -55,10 +56,11 @@ def project(new_project, samples_url):
 
 
 @pytest.fixture(scope="module")
-def registered(project, monkeypatch_module):
+def registered(project):
     """A registered model of a run on both, with a sample strip."""
     environment = read_environment(project.root, project.variables)
-    monkeypatch_module.setenv("MLFLOW_TRACKING_URI", environment.mlflow_tracking_uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
     manifest = json.loads((environment.shards / "manifest.json").read_text())
     settings = read_params(project.root / "params.yaml").train
     run = registry.Run(open_training_run.fn("both", settings, manifest, environment))
@@ -69,13 +71,8 @@ def registered(project, monkeypatch_module):
     save_generator(project.root / "runs/final", generator, {"run_id": run.run_id})
     version = registry.register("lia", project.root / "runs/final", run.run_id, {})
     registry.set_alias("lia", registry.CHAMPION, version)
-    return run
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
+    yield run
+    mlflow.set_tracking_uri(before)
 
 
 def digests(root: Path) -> dict[str, list[Path]]:

@@ -9,7 +9,7 @@ import torch
 from lia_model import registry
 from lia_model.checkpoint import read_config
 from lia_model.data import ShardedClips
-from lia_model.training.loop import Hooks, run
+from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.worker import RELEASED, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
