@@ -425,6 +425,7 @@ def forget(
         typer.Argument(metavar="URL|SOURCE_ID|IDENTITY", help="A video, by address or name, or a person."),
     ],
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take a video out of everything the project keeps, old versions included, and name models it trained."""
     params, environment = _stage()
@@ -433,13 +434,14 @@ def forget(
 
     versions = DataVersions(environment.root)
     takedown = module.survey(what, params, environment, versions)
-    for line in module.as_lines(takedown, environment):
-        typer.echo(line)
+    lines = module.as_lines(takedown, environment)
+    typer.echo(module.as_json(takedown, environment) if as_json else "\n".join(lines))
     if not yes:
-        typer.confirm("remove all of this for good?", abort=True)
+        typer.confirm("remove all of this for good?", abort=True, err=True)
     module.carry_out(takedown, environment, versions)
     module.rebuild(environment)
-    typer.echo("done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout")
+    done = "done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout"
+    typer.echo(done, err=as_json)
 
 
 @app.command()

@@ -6,12 +6,13 @@ data set is decided anew without them. Models stay: those trained on a video are
 the same command again finishes.
 """
 
+import json
 import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -122,6 +123,12 @@ def as_lines(takedown: Takedown, environment: Environment) -> list[str]:
     lines += _listing("trained on it, and kept: ", takedown.runs)
     lines += _listing("kept, for another video has the same bytes; forget it too: ", copies.shared)
     return lines
+
+
+def as_json(takedown: Takedown, environment: Environment) -> str:
+    """Say the same for programs, as one JSON document."""
+    told = asdict(takedown) | {"files": [str(path.relative_to(environment.root)) for path in takedown.files]}
+    return json.dumps(told, indent=1)
 
 
 def carry_out(takedown: Takedown, environment: Environment, versions: DataVersions) -> None:

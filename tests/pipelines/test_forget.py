@@ -135,9 +135,11 @@ def test_what_was_taken_down_does_not_come_back(project: Project, keys):
     assert manifest["counts"]["sources"]["forgotten"] == 1
     assert not list((project.root / "data/raw").glob(f"{keys['single_face.mp4']}*"))
     # By its address or its key a second time: nothing is left to remove, and the models are told again.
-    told = project.run("lia", "forget", keys["single_face.mp4"], "--yes").stdout
-    assert "removed" not in told
-    assert "trained on it, and kept: run both (lia 1 (champion))" in told
+    told = json.loads(project.run("lia", "forget", keys["single_face.mp4"], "--yes", "--json").stdout)
+    assert set(told["videos"]) == {keys["single_face.mp4"]}
+    assert not any(told[kind] for kind in ("files", "shards", "bundles", "pictures"))
+    assert not any(told["copies"]["objects"].values())
+    assert [(run["name"], run["versions"]) for run in told["runs"]] == [("both", ["lia 1 (champion)"])]
 
 
 def test_where_a_remote_cannot_be_searched_nothing_is_removed(project: Project, keys):
