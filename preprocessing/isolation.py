@@ -58,7 +58,7 @@ def run_isolated(
                 raise ChildTimedOut(f"took longer than {timeout_s:g} s") from error
             finally:
                 # Also on Ctrl-C, and for what the process itself started.
-                _kill_group(process)
+                kill_group(process)
                 watch.join()
         if watch.has_killed:
             raise ChildTooLarge(
@@ -103,7 +103,7 @@ class _MemoryWatch(threading.Thread):
             except subprocess.TimeoutExpired:
                 if _memory_bytes(self._process.pid) > self._max_bytes:
                     self.has_killed = True
-                    _kill_group(self._process)
+                    kill_group(self._process)
 
 
 def _memory_bytes(pid: int) -> int:
@@ -115,7 +115,8 @@ def _memory_bytes(pid: int) -> int:
         return 0
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process that leads a group, and all in it, and wait for its end; gone already is no error."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

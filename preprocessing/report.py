@@ -15,6 +15,15 @@ Item = TypeVar("Item")
 NUM_PICTURES = 8
 NUM_EXAMPLES = 12
 """Most clips that are shown of one outcome, and most sources of one state."""
+MEASURES = {
+    "low_confidence": ("mean_score", "mean confidence {:.2f}"),
+    "dark": ("brightness", "brightness {:.0f} of 255"),
+    "blurry": ("sharpness", "sharpness {:.0f}"),
+    "extreme_pose": ("yaw_deg", "head {:.0f} degrees to the side"),
+    "multiple_faces": ("other_face", "another face covers {:.0%}"),
+    "static": ("motion", "motion {:.2f} of 255"),
+}
+"""What was measured where a clip was left out for it, so that people can choose another threshold."""
 STYLE = (
     "body{font:15px system-ui;margin:2rem;max-width:72rem}table{border-collapse:collapse;margin:1rem 0}"
     "td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left}td+td{text-align:right}"
@@ -85,9 +94,14 @@ def _troubled(sources: Sequence[SourceRow]) -> str:
 
 
 def _clip(row: ClipRow, pictures: Sequence[bytes]) -> str:
-    facts = [row.split or "", row.error or ""]
+    facts = [row.split or "", row.identity or "", row.error or ""]
     if row.num_frames is not None:
         facts.append(f"{row.num_frames} frames from {row.start_s:.2f} s, face {row.face_px:.0f} px")
+    field, words = MEASURES.get(row.reason or "", ("", ""))
+    if (value := getattr(row, field, None)) is not None:
+        facts.append(words.format(value))
+    if row.duplicate_of is not None:
+        facts.append(f"shows the same as {row.duplicate_of}")
     images = "".join(
         f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>"
         for data in _spread(pictures, NUM_PICTURES)

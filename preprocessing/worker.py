@@ -6,7 +6,6 @@ many requests; it is replaced when it dies or has grown.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import IO
 
 import psutil
 
-from preprocessing.isolation import ChildFailed, ChildTimedOut, end_with_parent
+from preprocessing.isolation import ChildFailed, ChildTimedOut, end_with_parent, kill_group
 
 MAX_IDLE_BYTES = 1_000_000_000
 """A process that holds more memory than this between two requests is replaced."""
@@ -96,7 +95,7 @@ class Worker:
     def _stop(self) -> None:
         if self._process is None or self._errors is None:
             return
-        _kill_group(self._process)
+        kill_group(self._process)
         with suppress(BrokenPipeError):
             self._process.__exit__(None, None, None)
         self._errors.close()
@@ -132,12 +131,7 @@ class _Deadline:
 
     def _kill(self) -> None:
         self._has_killed = True
-        _kill_group(self._process)
-
-
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(self._process)
 
 
 def serve(handle: Callable[[str], str]) -> None:

@@ -10,8 +10,9 @@ import webdataset
 from PIL import Image
 
 from preprocessing.ledger import ClipRow, Download, SourceRow
-from preprocessing.outcome import DownloadStatus
-from preprocessing.report import examples, write_report
+from preprocessing.outcome import DownloadStatus, Filtered
+from preprocessing.quality import Scores, judge
+from preprocessing.report import MEASURES, examples, write_report
 from preprocessing.sample import Clip, PreparedClip
 from preprocessing.shards import (
     NothingKept,
@@ -277,3 +278,43 @@ def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
         table = page.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
         for name, count in bins.items():
             assert f"<td>{name}</td><td>{count}</td>" in table
+
+
+def test_report_says_what_was_measured_where_a_clip_was_left_out_for_it(tmp_path):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "filtered"}
+    rows = [
+        ClipRow(key="a", reason="blurry", sharpness=41.4, identity="Ann", **base),
+        ClipRow(key="b", reason="multiple_faces", other_face=0.25, **base),
+        ClipRow(key="c", reason="duplicate", duplicate_of="z-whole-000-000000", **base),
+        ClipRow(key="d", reason="too_short", num_frames=5, start_s=1.0, face_px=80.0, **base),
+    ]
+    write_report(tmp_path / "report.html", [], rows, {})
+    page = (tmp_path / "report.html").read_text()
+    for words in (
+        "Ann · sharpness 41",
+        "another face covers 25%",
+        "shows the same as z-whole-000-000000",
+        "5 frames from 1.00 s, face 80 px",
+    ):
+        assert f"<br>{words}<br>" in page
+
+
+def test_every_measure_is_of_a_rule_and_in_the_ledger(shards_settings):
+    """Names of reasons are those that `judge` gives; those of fields are the ledger's."""
+    poor = Scores(
+        mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=0.0, roll_deg=0.0,
+        other_face=0.9, motion=0.0,
+    )  # fmt: skip
+    strict = {
+        "low_confidence": {"min_mean_score": 0.5},
+        "dark": {"min_brightness": 9.0},
+        "blurry": {"min_sharpness": 9.0},
+        "extreme_pose": {"max_yaw_deg": 9.0},
+        "multiple_faces": {"max_other_face": 0.1},
+        "static": {"min_motion": 9.0},
+    }
+    assert set(strict) == set(MEASURES)
+    for reason, change in strict.items():
+        lenient = shards_settings.quality.model_copy(update={"min_mean_score": 0.0} | change)
+        assert judge(100, poor, lenient) == Filtered(reason)
+        assert MEASURES[reason][0] in ClipRow.model_fields
