@@ -22,11 +22,11 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lia_model import registry
-from lia_model.checkpoint import load_generator
-from lia_model.data import to_bytes, to_float
+from lia_model.checkpoints.directory import load_generator
+from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
+from lia_model.registry import models as registry
 from lia_model.settings import Compilation, Precision
 
 Mode = Literal["relative", "absolute"]

@@ -111,7 +111,7 @@ def _stage() -> "tuple[Params, Environment]":
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine has and lacks, and what to do; exit 1 if something required is missing."""
     environment = _environment()
-    from pipelines import doctor as module
+    from pipelines.local import doctor as module
 
     findings = module.examine(environment)
     typer.echo(module.as_json(findings) if as_json else module.as_lines(findings))
@@ -141,7 +141,7 @@ def preset(
 def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")]) -> None:
     """Bring sample clips to data/samples or detector and feature networks to models/, checked by sha256."""
     environment = _environment()
-    from pipelines import fetch as module
+    from pipelines.local import fetch as module
 
     if Fetchable.SAMPLES in what:
         module.fetch_samples(environment.samples)
@@ -153,7 +153,7 @@ def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")
 def download() -> None:
     """Download every source of data/sources.csv to data/raw; exit 1 while any can still be retried."""
     params, environment = _stage()
-    from pipelines.download import run_download
+    from pipelines.stages.download import run_download
 
     raise typer.Exit(run_download(params, environment) or 0)
 
@@ -162,7 +162,7 @@ def download() -> None:
 def shards() -> None:
     """Detect, track and crop faces in data/raw and write data/shards."""
     params, environment = _stage()
-    from pipelines.shards import run_shards
+    from pipelines.stages.shards import run_shards
 
     raise typer.Exit(run_shards(params, environment) or 0)
 
@@ -171,7 +171,7 @@ def shards() -> None:
 def train() -> None:
     """Train on data/shards, or resume; the result is checkpoints/final."""
     params, environment = _stage()
-    from pipelines.train import run_train
+    from pipelines.stages.train import run_train
 
     raise typer.Exit(run_train(params, environment) or 0)
 
@@ -194,7 +194,7 @@ def evaluate(
         name: name if name.startswith("models:/") else str(Path(name).absolute()) for name in baseline or []
     }
     params, environment = _stage()
-    from pipelines.evaluate import as_lines, run_evaluate
+    from pipelines.stages.evaluate import as_lines, run_evaluate
 
     report = run_evaluate(params, environment, pair_list, baselines)
     typer.echo(json.dumps(report, indent=1) if as_json else as_lines(report, environment.metrics))
@@ -209,7 +209,7 @@ def release(
 ) -> None:
     """Register the model as challenger and promote it to champion when it is better, or say why not."""
     params, environment = _stage()
-    from pipelines.release import run_release
+    from pipelines.stages.release import run_release
 
     raise typer.Exit(run_release(params, environment, run_id=run, name=name) or 0)
 
@@ -220,7 +220,7 @@ def rollback(
 ) -> None:
     """Give the alias champion back to the version that had it before."""
     params, environment = _stage()
-    from pipelines.release import run_rollback
+    from pipelines.stages.release import run_rollback
 
     raise typer.Exit(run_rollback(params, environment, name=name) or 0)
 
@@ -261,8 +261,8 @@ def animate(
 ) -> None:
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
     environment = _environment()
-    from lia_model.animation import AnimationRequest
-    from pipelines.animate import Means, parse_face, run_animate
+    from lia_model.animation.file import AnimationRequest
+    from pipelines.commands.animate import Means, parse_face, run_animate
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
@@ -296,7 +296,7 @@ def motion_extract(
 ) -> None:
     """Write DRIVING's motion to a file that drives this model in the clip's place, without its sound."""
     environment = _environment()
-    from pipelines.animate import Means, run_extract
+    from pipelines.commands.animate import Means, run_extract
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
@@ -319,7 +319,7 @@ def sources_import(
     as_json: AsJson = False,
 ) -> None:
     """Convert a published list of sources into ours; say what was repeated, cut off or in both splits."""
-    from pipelines import sources as module
+    from pipelines.commands import sources as module
 
     report = module.import_list(file, format_name, output, fix_split)
     typer.echo(report.model_dump_json(indent=1) if as_json else module.as_lines(report))
@@ -339,8 +339,8 @@ def manipulate(
 ) -> None:
     """Show what each motion direction does to SOURCE: a strip and a video of each, and a contact sheet."""
     environment = _environment()
-    from lia_model.manipulation import CONTACT_SHEET, ManipulationRequest
-    from pipelines.animate import Means, run_manipulate
+    from lia_model.animation.manipulation import CONTACT_SHEET, ManipulationRequest
+    from pipelines.commands.animate import Means, run_manipulate
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
@@ -358,7 +358,7 @@ def import_checkpoint(
 ) -> None:
     """Turn a published LIA checkpoint into a checkpoint directory; every entry is used or named."""
     environment = _environment()
-    from pipelines.interchange import run_import
+    from pipelines.commands.checkpoints import run_import
 
     typer.echo(run_import(file, output, register, environment))
 
@@ -370,7 +370,7 @@ def export_checkpoint(
 ) -> None:
     """Write a checkpoint directory under the published names and shapes."""
     _environment()
-    from pipelines.interchange import run_export
+    from pipelines.commands.checkpoints import run_export
 
     typer.echo(run_export(directory, output))
 
@@ -382,7 +382,7 @@ def export_onnx(
 ) -> None:
     """Write a model as ONNX graphs for other runtimes, checked against the module."""
     _environment()
-    from pipelines.interchange import run_export_onnx
+    from pipelines.commands.checkpoints import run_export_onnx
 
     typer.echo(run_export_onnx(model, output))
 
@@ -397,7 +397,7 @@ def serve(
 ) -> None:
     """Run the animation service in the foreground."""
     params, environment = _stage()
-    from pipelines.serve import run_serve
+    from pipelines.commands.serve import run_serve
 
     run_serve(params, environment, host=host, port=port or environment.serve_port, model=model, block=True)
 
@@ -412,7 +412,7 @@ def batch(
 ) -> None:
     """Animate every row of MANIFEST; run it again to finish what is missing."""
     environment = _environment()
-    from pipelines.batch import run_batch
+    from pipelines.commands.batch import run_batch
 
     endpoint = endpoint or f"http://{environment.host}:{environment.serve_port}"
     raise typer.Exit(run_batch(manifest, output, endpoint, token=environment.api_token) or 0)
@@ -429,8 +429,8 @@ def forget(
 ) -> None:
     """Take a video out of everything the project keeps, old versions included, and name models it trained."""
     params, environment = _stage()
-    from pipelines import forget as module
-    from pipelines.data_versions import DataVersions
+    from pipelines.commands import forget as module
+    from pipelines.local.data_versions import DataVersions
 
     versions = DataVersions(environment.root)
     takedown = module.survey(what, params, environment, versions)
@@ -459,7 +459,7 @@ def up(
 ) -> None:
     """Start this project's Prefect server, MLflow UI and Ray head, and print where they are."""
     environment = _environment()
-    from pipelines import services
+    from pipelines.local import services
 
     running = services.start(environment, names or services.NAMES)
     typer.echo(services.as_json(running) if as_json else services.as_lines(running))
@@ -469,7 +469,7 @@ def up(
 def stop() -> None:
     """Stop what `lia up` and the demo started, by process id."""
     environment = _environment()
-    from pipelines import services
+    from pipelines.local import services
 
     for name in services.stop_all(environment):
         typer.echo(f"stopped {name}")
@@ -481,6 +481,6 @@ def demo(
 ) -> None:
     """Run the whole loop on a sample clip: out/demo/animation.mp4 and out/demo/report.html."""
     params, environment = _stage()
-    from pipelines.demo import run_demo
+    from pipelines.demo.run import run_demo
 
     run_demo(params, environment, keep=keep, say=typer.echo)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.process import live_record
 
 if TYPE_CHECKING:
-    from preprocessing.store import Store
+    from preprocessing.storage.object_store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Environment(BaseModel):
         Raises:
             StoreFailed: fsspec does not know such an address.
         """
-        from preprocessing.store import Store
+        from preprocessing.storage.object_store import Store
 
         return None if self.store_url is None else Store(self.store_url)
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from preprocessing.outcome import DownloadStatus
-from preprocessing.sources import Source
+from preprocessing.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ def samples() -> Path:
 @pytest.fixture(scope="session")
 def samples_url(samples: Path) -> Iterator[str]:
     """Base URL under which the sample clips are served on loopback during the session."""
-    from pipelines.samples import serve_folder
+    from pipelines.demo.samples import serve_folder
 
     with serve_folder(samples, "127.0.0.1", 0) as url:
         yield url

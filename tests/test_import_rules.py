@@ -8,7 +8,7 @@ import pytest
 ALLOWED_PARTS = {
     "lia_model/training/worker.py": {"ray.train"},
     "lia_model/serving/app.py": {"ray", "ray.serve"},
-    "pipelines/cluster.py": {"ray"},
+    "pipelines/local/cluster.py": {"ray"},
 }
 
 

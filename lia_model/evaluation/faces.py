@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model import metrics
+from lia_model.evaluation import metrics
 from lia_model.settings import FaceMetricSettings
-from preprocessing.boxes import Box
-from preprocessing.crop import cut
-from preprocessing.detect import FaceDetector
-from preprocessing.identity import FaceReader, FaceReading
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.faces.embedder import FaceReader, FaceReading
+from preprocessing.media.boxes import Box
+from preprocessing.media.images import cut
 
 READ_SIZE_PX = 512
 # A crop is filled by its face, which the detector misses without a wide border.

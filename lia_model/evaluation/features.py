@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from lia_model.evaluation.metrics import Moments, frechet_distance
 from lia_model.evaluation.pairs import Skipped
-from lia_model.metrics import Moments, frechet_distance
 
 NUM_VIDEO_FRAMES = 16
 # What the published files ask for beside the images; a file without such an argument is called without it.

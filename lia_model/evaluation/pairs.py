@@ -20,7 +20,8 @@ from jaxtyping import UInt8
 from pydantic import ValidationError
 
 from lia_model.animator import Mode
-from lia_model.data import Clip, ShardedClips, decode_jpeg
+from lia_model.data.pixels import decode_jpeg
+from lia_model.data.sharded_clips import Clip, ShardedClips
 from lia_model.settings import EvaluateSettings, Settings
 
 FORMAT_VERSION = 1

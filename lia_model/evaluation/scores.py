@@ -20,14 +20,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lia_model import metrics, registry
 from lia_model.animator import Animator, resolve_device
-from lia_model.checkpoint import GENERATOR
-from lia_model.data import Clip, to_float
+from lia_model.checkpoints.directory import GENERATOR
+from lia_model.data.pixels import to_float
+from lia_model.data.sharded_clips import Clip
+from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
 from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
-from lia_model.perceptual import Lpips
+from lia_model.losses.perceptual import Lpips
+from lia_model.registry import models as registry
 from lia_model.settings import EvaluateSettings
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lia_model.evaluation.metrics import bootstrap_interval
 from lia_model.evaluation.pairs import PROTOCOLS
 from lia_model.evaluation.scores import COPY_SOURCE, METRICS, MODEL, Score
-from lia_model.metrics import bootstrap_interval
 
 Summary = dict[str, dict[str, dict[str, dict[str, Any]]]]
 

@@ -21,7 +21,7 @@ from starlette.datastructures import UploadFile as Upload
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lia_model.media import UnreadableMediaError, media_kind, require_media
+from lia_model.animation.footage import UnreadableMediaError, media_kind, require_media
 from lia_model.serving.jobs import (
     Job,
     JobStore,

@@ -14,14 +14,14 @@ from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.allocator import keep_freed_memory
+from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
-from lia_model.framing import FaceCropper
 from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.worker import Worker
 from lia_model.settings import Compilation
-from preprocessing.detect import FaceDetector
+from preprocessing.faces.detector import FaceDetector
 
 logger = logging.getLogger(__name__)
 

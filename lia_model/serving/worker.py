@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lia_model.animation import AnimationRequest, animate_file
+from lia_model.animation.driving import StoppedError
+from lia_model.animation.file import AnimationRequest, animate_file
+from lia_model.animation.footage import UnreadableMediaError
+from lia_model.animation.framing import FaceCropper, NoFaceError
 from lia_model.animator import Animator
-from lia_model.driving import StoppedError
-from lia_model.framing import FaceCropper, NoFaceError
-from lia_model.media import UnreadableMediaError
 from lia_model.serving.jobs import Job, JobStore
 from lia_model.serving.messages import Error
 

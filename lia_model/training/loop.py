@@ -21,11 +21,13 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from lia_model.allocator import keep_freed_memory
-from lia_model.checkpoint import save_generator
-from lia_model.data import PairLoader, PairSampler, ShardedClips, to_bytes
-from lia_model.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
+from lia_model.checkpoints.directory import save_generator
+from lia_model.data.pixels import to_bytes
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.losses.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
 from lia_model.settings import TrainSettings
 from lia_model.training.ema import update_average
+from lia_model.training.pairs import PairLoader, PairSampler
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
 from lia_model.training.step import Players, learning_rate_factor, training_step
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from lia_model.checkpoint import (
+from lia_model.checkpoints.directory import (
     DISCRIMINATOR,
     GENERATOR,
     load_generator,

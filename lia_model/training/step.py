@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from lia_model.losses import discriminator_loss, generator_adversarial_loss, r1_penalty, reconstruction_loss
+from lia_model.losses.terms import (
+    discriminator_loss,
+    generator_adversarial_loss,
+    r1_penalty,
+    reconstruction_loss,
+)
 from lia_model.settings import LossSettings, OptimizerSettings
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lia_model.animation import AnimationRequest, animate_file
+from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animator import Animator
-from lia_model.data import to_bytes, to_float
+from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
-from preprocessing.video import VideoWriter, decode, read_image
+from preprocessing.media.video import VideoWriter, decode, read_image
 from tests.benchmarks.apart import Apart
 from tests.benchmarks.model import DTYPES, calmed_generator
 from tests.benchmarks.published_formulation import PublishedFormulation

@@ -17,17 +17,16 @@ import torch
 import yaml
 from PIL import Image
 
-from preprocessing.boxes import Box, iou
-from preprocessing.clip import Job, Result, part_frames, process_source
-from preprocessing.crop import cut
-from preprocessing.detect import FaceDetector
-from preprocessing.identity import FaceReader
-from preprocessing.plan import group_into_units
-from preprocessing.sample import PreparedClip
+from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.source_run import Job, Result, part_frames, process_source
+from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.faces.embedder import FaceReader
+from preprocessing.media.boxes import Box, iou
+from preprocessing.media.images import cut
+from preprocessing.media.video import Frame, VideoWriter
 from preprocessing.settings import ShardsSettings
-from preprocessing.sources import Source, source_key
-from preprocessing.units import process_here
-from preprocessing.video import Frame, VideoWriter
+from preprocessing.sources.source import Source, source_key
 from tests.benchmarks.timing import Row, by_turns
 
 SAMPLE = Path("data/samples/WolfgangLanger_Pexels.mp4")
@@ -38,7 +37,7 @@ NUM_WORKERS = 2
 LONG_TIMES = 6
 ALONE = """
 import sys
-from preprocessing.clip import Job, process_source
+from preprocessing.clips.source_run import Job, process_source
 from tests.peak_memory import peak_bytes
 process_source(Job.model_validate_json(sys.stdin.read()))
 print(peak_bytes() / 1e9)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lia_model.data import PairLoader, PairSampler, ShardedClips, decode_jpeg
+from lia_model.data.pixels import decode_jpeg
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.training.pairs import PairLoader, PairSampler
 from tests.benchmarks.timing import Row, by_turns
 from tests.lia_model.shards_on_disk import write_shards
 from tests.puppets import draw_identity, draw_motion, render_clip

@@ -67,7 +67,7 @@ def _write(sources: Path, ledger: Path) -> None:
 
     from preprocessing.ledger import Download, SourceRow, write_sources
     from preprocessing.outcome import DownloadStatus
-    from preprocessing.source_list import read_sources
+    from preprocessing.sources.source_list import read_sources
 
     rows = []
     for number, source in enumerate(read_sources(sources)):
@@ -78,9 +78,10 @@ def _write(sources: Path, ledger: Path) -> None:
 
 
 def _plan(sources: Path, ledger: Path) -> dict[str, object]:
+    from preprocessing.clips.units import group_into_units
+    from preprocessing.download.changes import difference
     from preprocessing.ledger import iterate_sources
-    from preprocessing.plan import difference, group_into_units
-    from preprocessing.source_list import read_sources
+    from preprocessing.sources.source_list import read_sources
 
     times = [time.perf_counter()]
     listed = read_sources(sources)

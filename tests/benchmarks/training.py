@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
-from lia_model.losses import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+from lia_model.losses.perceptual import PerceptualLoss, build_features
+from lia_model.losses.terms import discriminator_loss, generator_adversarial_loss, reconstruction_loss
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.perceptual import PerceptualLoss, build_features
 from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Players, training_step

@@ -12,7 +12,8 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lia_model.data import ShardedClips, to_bytes, to_float
+from lia_model.data.pixels import to_bytes, to_float
+from lia_model.data.sharded_clips import ShardedClips
 from lia_model.networks.generator import Generator
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run

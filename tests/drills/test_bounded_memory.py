@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.checkpoint import save_generator
-from lia_model.compositing import resize
+from lia_model.animation.compositing import resize
+from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines import presets
-from preprocessing.video import VideoWriter, decode, probe
+from preprocessing.media.video import VideoWriter, decode, probe
 
 logger = logging.getLogger(__name__)
 

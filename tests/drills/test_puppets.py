@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.checkpoint import save_generator
+from lia_model.checkpoints.directory import save_generator
 from tests.drills import puppet_training as puppets
 
 pytestmark = pytest.mark.drill

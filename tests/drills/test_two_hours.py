@@ -10,11 +10,11 @@ import av
 import pytest
 import yaml
 
-from preprocessing.clip import Job
+from preprocessing.clips.source_run import Job
 from preprocessing.ledger import ClipRow
+from preprocessing.media.video import probe
 from preprocessing.settings import ShardsSettings
-from preprocessing.sources import Source, source_key
-from preprocessing.video import probe
+from preprocessing.sources.source import Source, source_key
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ MOST_BYTES = 1_500_000_000
 EVERY_NUM_FRAMES = 25
 PROGRAM = """
 import sys
-from preprocessing.clip import Job, process_source
+from preprocessing.clips.source_run import Job, process_source
 from tests.peak_memory import peak_bytes
 for row in process_source(Job.model_validate_json(sys.stdin.read())).rows:
     print(row.model_dump_json())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.samples import serve_folder
-from preprocessing.video import VideoWriter, decode, probe
+from pipelines.demo.samples import serve_folder
+from preprocessing.media.video import VideoWriter, decode, probe
 
 pytestmark = pytest.mark.slow
 

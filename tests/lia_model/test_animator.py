@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lia_model.animator import Animator, is_relative, nearest_frame, require_picture, resolve_precision
-from lia_model.checkpoint import save_generator
-from lia_model.data import to_bytes, to_float
+from lia_model.checkpoints.directory import save_generator
+from lia_model.data.pixels import to_bytes, to_float
 
 
 @pytest.fixture

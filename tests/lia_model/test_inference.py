@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from lia_model.evaluation.metrics import psnr
 from lia_model.inference import InferenceModel, fold_head
-from lia_model.metrics import psnr
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 

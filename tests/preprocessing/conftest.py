@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from preprocessing.settings import DownloadSettings, ShardsSettings
-from preprocessing.sources import Source, source_key
+from preprocessing.sources.source import Source, source_key
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -8,11 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from preprocessing.clip import Job
+from preprocessing.clips.source_run import Job
+from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.download.raw_folder import download_source
 from preprocessing.outcome import DownloadStatus
-from preprocessing.plan import group_into_units
-from preprocessing.raw_folder import download_source
-from preprocessing.units import process_here
 
 KINDS = {
     "h264.mp4": ("libx264", "yuv420p"),

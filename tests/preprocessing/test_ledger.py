@@ -1,5 +1,6 @@
 import pytest
 
+from preprocessing.download.changes import account_for
 from preprocessing.ledger import (
     ClipRow,
     Download,
@@ -13,8 +14,7 @@ from preprocessing.ledger import (
     write_sources,
 )
 from preprocessing.outcome import DownloadStatus
-from preprocessing.plan import account_for
-from preprocessing.source_list import BadRow
+from preprocessing.sources.source_list import BadRow
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from lia_model.evaluation.faces import FaceMeter
-from preprocessing.boxes import square_around
-from preprocessing.crop import cut
-from preprocessing.detect import FaceDetector
-from preprocessing.video import decode
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.boxes import square_around
+from preprocessing.media.images import cut
+from preprocessing.media.video import decode
 from tests.lia_model.evaluation_settings import evaluation_settings
 
 SIZE_PX = 64

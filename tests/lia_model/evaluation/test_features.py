@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, video_starts
-from lia_model.metrics import frechet_distance
+from lia_model.evaluation.metrics import frechet_distance
 
 
 class MeanColour(nn.Module):

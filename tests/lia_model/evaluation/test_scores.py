@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lia_model.animator import Animator
-from lia_model.checkpoint import save_generator
+from lia_model.checkpoints.directory import save_generator
 from lia_model.evaluation.pairs import PairReader, freeze
 from lia_model.evaluation.scores import (
     COPY_SOURCE,

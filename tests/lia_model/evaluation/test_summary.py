@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lia_model.data import Clip
+from lia_model.data.sharded_clips import Clip
 from lia_model.evaluation.pairs import Pair, SourceFrame
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
 from lia_model.evaluation.summary import clip_means, improvements, summarise

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lia_model.checkpoints.published import discriminator_names, generator_names, published_shape
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.published import discriminator_names, generator_names, published_shape
 from lia_model.settings import NetworkSettings
 
 REFERENCE = dict(np.load(Path(__file__).with_name("published_reference.npz")))

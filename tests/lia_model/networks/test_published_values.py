@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.perceptual import downscale
+from lia_model.losses.perceptual import downscale
 from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Players, training_step

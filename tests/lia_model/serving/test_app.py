@@ -8,12 +8,12 @@ import ray
 from PIL import Image
 from ray import serve
 
-from lia_model.checkpoint import save_generator
+from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
-from preprocessing.video import VideoWriter, probe
+from preprocessing.media.video import VideoWriter, probe
 from tests.conftest import free_port
 
 NTSC = Fraction(30000, 1001)

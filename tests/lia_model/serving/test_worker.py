@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
-from lia_model.framing import FaceCropper
 from lia_model.networks.build import build_generator
 from lia_model.serving.jobs import JobStore, Order, new_id
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.serving.worker import Worker
 from lia_model.settings import NetworkSettings
-from preprocessing.detect import FaceDetector
-from preprocessing.video import VideoWriter, probe
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.video import VideoWriter, probe
 
 NUM_FRAMES = 40
 

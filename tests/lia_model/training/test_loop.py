@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.checkpoint import load_generator, read_config
-from lia_model.data import ShardedClips
+from lia_model.checkpoints.directory import load_generator, read_config
+from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
 from tests.lia_model.shards_on_disk import write_shards

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lia_model.checkpoint import save_generator
+from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.training.state import load_state, new_state, save_state
 

@@ -6,9 +6,9 @@ import pytest
 import ray
 import torch
 
-from lia_model import registry
-from lia_model.checkpoint import read_config
-from lia_model.data import ShardedClips
+from lia_model.checkpoints.directory import read_config
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.registry import models as registry
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.worker import RELEASED, Fit, fit

@@ -1,0 +1,1 @@
+"""From files to a file: a driving video, image or motion file moves a portrait."""

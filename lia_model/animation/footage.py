@@ -1,0 +1,158 @@
+"""What a file of unknown origin holds: a still image, a video, or neither, told by its first bytes.
+
+Only formats on this list are opened at all. Names and declared types prove nothing, and FFmpeg would also
+open playlists, which make it read other files and addresses.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from preprocessing.media.video import UnreadableVideo, decode, probe, read_image
+
+MediaKind = Literal["image", "video"]
+
+MIN_SIDE_PX = 32
+"""A picture with a shorter side shows no face that a model could use."""
+STILL_FPS = Fraction(25)
+"""Rate of the one-frame video that a driving image gives."""
+
+_NUM_HEAD_BYTES = 512
+_MPEG_TS_PACKET_BYTES = 188
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+_VIDEO_STARTS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"FLV\x01",
+    b"GIF87a",
+    b"GIF89a",
+    b"OggS",
+    b"\x00\x00\x01\xba",  # MPEG program stream
+)
+_QUICKTIME_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+
+
+class UnreadableMediaError(ValueError):
+    """The file is neither an image nor a video that can be decoded."""
+
+
+def media_kind(path: Path) -> MediaKind | None:
+    """Tell an image from a video by the first bytes; None for anything else.
+
+    Raises:
+        UnreadableMediaError: there is no such file.
+    """
+    if not path.is_file():
+        raise UnreadableMediaError(f"got {path}, but there is no such file; give an image or a video")
+    with path.open("rb") as file:
+        head = file.read(_NUM_HEAD_BYTES)
+    if head.startswith(_IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return "image"
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    is_mpeg_ts = head[:1] == b"G" and head[_MPEG_TS_PACKET_BYTES : _MPEG_TS_PACKET_BYTES + 1] == b"G"
+    if head.startswith(_VIDEO_STARTS) or head[4:8] in _QUICKTIME_ATOMS or is_avi or is_mpeg_ts:
+        return "video"
+    return None
+
+
+@dataclass(frozen=True)
+class Footage:
+    """An image or a video that opens, decoded anew each time its frames are asked for."""
+
+    path: Path
+    is_still: bool
+    fps: Fraction
+    num_frames: int
+    """As the header says; only decoding tells."""
+    convert: bool
+    """Whether an image that is not upright 8-bit RGB is made so, or refused."""
+    hardware: bool = False
+    """Whether a video is decoded on the GPU."""
+
+    @property
+    def sound(self) -> Path | None:
+        """Where its sound is, if it can have any."""
+        return None if self.is_still else self.path
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Decode from the start.
+
+        Raises:
+            UnreadableMediaError: the video breaks off.
+        """
+        if self.is_still:
+            yield _read_image(self.path, self.convert)
+            return
+        try:
+            for frame in decode(self.path, hardware=self.hardware):
+                yield frame.image
+        except UnreadableVideo as error:
+            raise UnreadableMediaError(str(error)) from error
+
+    def first_frame(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode the image, or the video's first frame."""
+        return next(self.frames())
+
+
+def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Footage:
+    """Open the file and decode its first picture.
+
+    Args:
+        path: an image or a video, whatever its name.
+        convert: make an image upright 8-bit RGB where it is not; False refuses it.
+        hardware: decode a video on the GPU.
+
+    Raises:
+        UnreadableMediaError: it holds no picture that can be decoded, one with a side under 32 px, or
+            one that would have to be converted and must not.
+    """
+    kind = media_kind(path)
+    if kind == "image":
+        height, width = _read_image(path, convert).shape[:2]
+        footage = Footage(path, True, STILL_FPS, 1, convert)
+    elif kind == "video":
+        try:
+            info = probe(path)
+        except UnreadableVideo as error:
+            raise UnreadableMediaError(str(error)) from error
+        height, width = info.height_px, info.width_px
+        footage = Footage(path, False, info.fps, info.num_frames, convert, hardware)
+    else:
+        is_empty = path.stat().st_size == 0
+        what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"
+        raise UnreadableMediaError(f"got {path}, which {what}; give a JPEG, PNG or mp4")
+    if min(width, height) < MIN_SIDE_PX:
+        raise UnreadableMediaError(
+            f"got {path} of {width}x{height} px; both sides must have at least {MIN_SIDE_PX} px: "
+            "give a larger picture"
+        )
+    return footage
+
+
+def require_media(path: Path) -> MediaKind:
+    """Open the file, decode its first picture and tell what it is.
+
+    Raises:
+        UnreadableMediaError: it holds no picture that can be used.
+    """
+    return "image" if open_footage(path).is_still else "video"
+
+
+def first_picture(path: Path, convert: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the image, or the video's first frame.
+
+    Raises:
+        UnreadableMediaError: it holds no picture that can be used.
+    """
+    return open_footage(path, convert).first_frame()
+
+
+def _read_image(path: Path, convert: bool) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        return read_image(path, convert)
+    except ValueError as error:
+        raise UnreadableMediaError(str(error)) from error

@@ -1,0 +1,161 @@
+"""Which square of each picture the model sees.
+
+Source and driving are cropped by preprocessing's own rule (Siarohin et al. 2019, `fomm_square`), so that the
+model sees faces as it saw them in training: one square for all frames of a video, around all places where its
+face is seen. Such a video is read once for its faces and later once for its pixels, and never held whole.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.boxes import Box, iou, square_around, union
+
+RULE = "fomm_square"
+FaceChoice = Literal["largest", "all"] | int
+"""Which of a picture's faces: the largest, all of them, or the N-th from the left, counted from 1."""
+
+
+class NoFaceError(ValueError):
+    """No face was found where one is needed.
+
+    Args:
+        role: what the file is used as, source or driving.
+        path: the file.
+    """
+
+    def __init__(self, role: str, path: Path) -> None:
+        super().__init__(
+            f"got no face in the {role} file {path.name}; one must be visible; "
+            "give another file, or leave out cropping if it is cropped already"
+        )
+
+
+@dataclass(frozen=True)
+class FaceCropper:
+    """How a face is found and framed; the numbers must be those of the model's training clips."""
+
+    detector: FaceDetector
+    every_num_frames: int
+    """Look for the face in each k-th frame of a video."""
+    scale: float
+    """Side of the square over the longer side of the face's box, or of the union of a clip's boxes."""
+
+    def find(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Box]:
+        """Return the faces of a picture from left to right."""
+        return sorted((face.box for face in self.detector.detect(image)), key=lambda box: box.centre)
+
+
+class Sighting(NamedTuple):
+    """Where a face stood in one frame."""
+
+    frame: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class Framing:
+    """A clip's square, and how its face stands in it."""
+
+    square: Box
+    sightings: tuple[Sighting, ...]
+
+    def around(self, face: Box, start: int = 0) -> Box:
+        """Return the square that stands to another picture's `face` as this one does to its own.
+
+        So the source's face is as large and stands where the driving face does in the frame `start`, from
+        which motion is counted. A square of its own would show it larger than training clips do, whose square
+        has room for all of their motion.
+        """
+        own = min(self.sightings, key=lambda sighting: abs(sighting.frame - start)).box
+        scale = max(face.width, face.height) / max(own.width, own.height)
+        x, y = (
+            there + (whole - here) * scale
+            for there, whole, here in zip(face.centre, self.square.centre, own.centre, strict=True)
+        )
+        half = self.square.width * scale / 2
+        return Box(x - half, y - half, x + half, y + half)
+
+
+def choose_faces(faces: Sequence[Box], choice: FaceChoice) -> list[Box]:
+    """Return the chosen ones of a picture's faces, which stand from left to right.
+
+    Raises:
+        ValueError: there are fewer faces than the number asked for.
+    """
+    if choice == "all":
+        return list(faces)
+    if choice == "largest":
+        return [max(faces, key=lambda box: box.width * box.height)]
+    if not 1 <= choice <= len(faces):
+        raise ValueError(
+            f"got face {choice}, but the source shows {len(faces)}; faces count from 1 at the left: "
+            "ask for one that is there"
+        )
+    return [faces[choice - 1]]
+
+
+def frame_clip(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]], cropper: FaceCropper, choice: FaceChoice
+) -> tuple[list[Framing], int]:
+    """Return a framing for each chosen face of a clip, none where it shows no face, and the number of frames.
+
+    Raises:
+        ValueError: there are fewer faces than the number asked for.
+    """
+    num_frames = 0
+
+    def look() -> Iterator[tuple[int, list[Box]]]:
+        nonlocal num_frames
+        for number, image in enumerate(frames):
+            num_frames = number + 1
+            if number % cropper.every_num_frames == 0:
+                yield number, cropper.find(image)
+
+    framings = [framing_of(track, cropper.scale) for track in follow_faces(look(), choice)]
+    return framings, num_frames
+
+
+def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> list[list[Sighting]]:
+    """Return where each chosen face was seen, none where no frame shows a face.
+
+    The choice is made in the first frame that shows one. A face is followed by overlap: what does not touch
+    its last box is somebody else.
+
+    Args:
+        found: frame numbers and the faces in those frames, from left to right.
+        choice: which of them.
+
+    Raises:
+        ValueError: there are fewer faces in that frame than the number asked for.
+    """
+    tracks: list[list[Sighting]] = []
+    for number, faces in found:
+        if faces and not tracks:
+            tracks = [[Sighting(number, box)] for box in choose_faces(faces, choice)]
+            continue
+        for track in tracks:
+            last = track[-1].box
+            overlaps = [iou(box, last) for box in faces]
+            if overlaps and max(overlaps) > 0:
+                track.append(Sighting(number, faces[overlaps.index(max(overlaps))]))
+    return tracks
+
+
+def framing_of(track: Sequence[Sighting], scale: float) -> Framing:
+    """Return the square around all places of one face, `scale` times as wide as they are."""
+    boxes = np.array([sighting.box for sighting in track], dtype=np.float64)
+    return Framing(square_around(union(boxes), scale), tuple(track))
+
+
+def middle_square(image: UInt8[np.ndarray, "H W 3"]) -> Box:
+    """Return the largest square in the middle of a picture."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    return Box(left, top, left + side, top + side)

@@ -1,0 +1,161 @@
+"""What each motion direction does: a portrait moved along one direction at a time.
+
+z = z_source + D (a_source + delta e_i), delta in even steps from -range to range. Directions count from 1.
+Axes: T deltas, K directions, S side of the network's images; images are uint8 RGB.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from lia_model.animation.compositing import resize
+from lia_model.animation.footage import first_picture
+from lia_model.animation.framing import FaceCropper, NoFaceError, choose_faces, middle_square
+from lia_model.animator import Animator
+from preprocessing.media.boxes import square_around
+from preprocessing.media.images import cut
+from preprocessing.media.video import VideoWriter
+
+FPS = Fraction(8)
+MAX_FRAMES = 256
+CONTACT_SHEET = "contact_sheet.png"
+MAX_CELL_PX = 96
+MAX_COLUMNS = 16
+LABEL_PX = 24
+GAP_PX = 2
+
+
+@dataclass(frozen=True)
+class ManipulationRequest:
+    """One portrait along all directions."""
+
+    source: Path
+    """An image, or a video of which the first frame is taken."""
+    output: Path
+    """Folder for the strips, the videos and the contact sheet."""
+    reach: float
+    """Greatest step along a direction, to both sides; the paper shows 3."""
+    num_frames: int
+    """Steps from one side to the other."""
+    batch_size: int = 16
+    """Frames a forward pass."""
+    convert: bool = True
+    """Make an image upright 8-bit RGB where it is not; False refuses it."""
+
+
+def manipulate_file(
+    animator: Animator,
+    cropper: FaceCropper | None,
+    request: ManipulationRequest,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write `direction_NN.png` and `.mp4` for every direction, and `contact_sheet.png`.
+
+    Args:
+        animator: the model.
+        cropper: finds the largest face; None takes the largest square in the middle.
+        request: what to write.
+        progress: called with the directions done and the directions in all, after each.
+
+    Returns:
+        The number of directions.
+
+    Raises:
+        NoFaceError: the source shows no face.
+        UnreadableMediaError: the source cannot be used.
+        ValueError: range or number of frames is out of bounds.
+    """
+    deltas = even_deltas(request.reach, request.num_frames)
+    portrait = _portrait(animator, cropper, request)
+    own = next(animator.motion_weights([portrait]))
+    shown = np.linspace(0, len(deltas) - 1, min(len(deltas), MAX_COLUMNS)).round().astype(int)
+    request.output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for direction in range(len(own)):
+        walk = walk_along(own, direction, deltas)
+        images = list(animator.synthesize(portrait, walk, batch_size=request.batch_size))
+        name = request.output / f"direction_{direction + 1:02d}"
+        Image.fromarray(np.concatenate(images, axis=1)).save(name.with_suffix(".png"))
+        with VideoWriter(name.with_suffix(".mp4"), FPS, (animator.size_px, animator.size_px)) as video:
+            for image in images:
+                video.write(image)
+        cell = min(animator.size_px, MAX_CELL_PX)
+        rows.append([resize(images[number], cell, cell) for number in shown])
+        progress(direction + 1, len(own))
+    Image.fromarray(contact_sheet(rows, deltas[shown])).save(request.output / CONTACT_SHEET)
+    return len(own)
+
+
+def even_deltas(reach: float, num_frames: int) -> Float64[np.ndarray, " T"]:
+    """Return `num_frames` even steps from -`reach` to `reach`.
+
+    Raises:
+        ValueError: one of the two is out of bounds.
+    """
+    if not (math.isfinite(reach) and reach > 0):
+        raise ValueError(f"range is {reach}; it is a step to both sides, above 0: the paper shows 3")
+    if not 2 <= num_frames <= MAX_FRAMES:
+        raise ValueError(f"frames is {num_frames}; it is from 2 to {MAX_FRAMES}: 16 shows enough")
+    return np.linspace(-reach, reach, num_frames)
+
+
+def walk_along(
+    weights: Float32[np.ndarray, " K"], direction: int, deltas: Float64[np.ndarray, " T"]
+) -> Float32[np.ndarray, "T K"]:
+    """Return `weights` for every delta, with that much added along one direction (counted from 0)."""
+    walk = np.repeat(weights[None], len(deltas), axis=0)
+    walk[:, direction] += deltas
+    return walk
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[UInt8[np.ndarray, "S S 3"]]], deltas: Float64[np.ndarray, " T"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a table of pictures: a row for each direction, a column for each delta, both labelled."""
+    cell = rows[0][0].shape[0] + GAP_PX
+    margin = 2 * LABEL_PX
+    sheet = Image.new("RGB", (margin + cell * len(deltas), LABEL_PX + cell * len(rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(LABEL_PX * 0.6)
+
+    def write(x: float, y: float, text: str) -> None:
+        draw.text((x, y), text, "black", font, anchor="mm")
+
+    decimals = num_decimals(deltas)
+    write(margin / 2, LABEL_PX / 2, "delta")
+    for column, delta in enumerate(deltas):
+        write(margin + cell * (column + 0.5), LABEL_PX / 2, f"{delta:+.{decimals}f}")
+    for row, images in enumerate(rows):
+        top = LABEL_PX + cell * row
+        write(margin / 2, top + cell / 2, str(row + 1))
+        for column, image in enumerate(images):
+            sheet.paste(Image.fromarray(image), (margin + cell * column, top))
+    return np.asarray(sheet)
+
+
+def num_decimals(deltas: Float64[np.ndarray, " T"]) -> int:
+    """Return how many decimals tell the deltas apart: no more than are needed to write them out."""
+    step = deltas[1] - deltas[0]
+    enough = max(0, math.ceil(-math.log10(step))) + 1
+    exact = [
+        count for count in range(enough) if np.allclose(deltas, deltas.round(count), rtol=0, atol=step / 100)
+    ]
+    return min([*exact, enough])
+
+
+def _portrait(
+    animator: Animator, cropper: FaceCropper | None, request: ManipulationRequest
+) -> UInt8[np.ndarray, "S S 3"]:
+    image = first_picture(request.source, request.convert)
+    if cropper is None:
+        return cut(image, middle_square(image), animator.size_px)
+    faces = cropper.find(image)
+    if not faces:
+        raise NoFaceError("source", request.source)
+    return cut(image, square_around(choose_faces(faces, "largest")[0], cropper.scale), animator.size_px)

@@ -1,0 +1,1 @@
+"""Checkpoint directories, and conversion from and to other formats."""

@@ -1,0 +1,1 @@
+"""Clips read from shards, and the conversion between bytes and image tensors."""

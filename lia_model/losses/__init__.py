@@ -1,0 +1,1 @@
+"""Loss terms of training, and distances in the features of ImageNet networks."""

@@ -1,0 +1,1 @@
+"""Experiment runs and registered models in MLflow."""

@@ -1,0 +1,1 @@
+"""What the commands of `lia` do beyond the stages."""

@@ -1,0 +1,139 @@
+"""`lia serve`: the animation service on this project's Ray head, in the foreground or left running there."""
+
+import ipaddress
+import logging
+import signal
+import time
+import urllib.error
+import urllib.request
+
+from lia_model.registry import models as registry
+from lia_model.serving.app import ServingConfig, deploy, withdraw
+from lia_model.serving.messages import ModelVersion
+from pipelines.environment import Environment
+from pipelines.local.cluster import connected
+from pipelines.params import Params
+from preprocessing.faces.detector import require_models
+
+logger = logging.getLogger(__name__)
+
+LOCAL_VERSION = "local"
+_ANSWER_TIMEOUT_S = 20
+
+
+class ServiceSilentError(Exception):
+    """The service was deployed, but does not answer where it should."""
+
+
+def run_serve(
+    params: Params, environment: Environment, host: str, port: int, model: str, block: bool = True
+) -> None:
+    """Serve `model` at `host`:`port`.
+
+    Args:
+        params: settings.
+        environment: where this project lives; its running Ray head is used where there is one.
+        host: address to bind; beyond loopback a token is needed.
+        port: port to bind.
+        model: checkpoint directory or model URI; an alias is resolved once, here.
+        block: stay until interrupted, then take the service down. False returns when it answers, and leaves
+            it on the running Ray head.
+
+    Raises:
+        ValueError: no token for a public address, no such model or detector, or no Ray head to leave it on.
+        ServiceSilentError: it came up, but not at that address.
+    """
+    require_token_beyond_loopback(host, environment.api_token)
+    if not block and environment.ray_address is None:
+        raise ValueError("got no running Ray head to leave the service on; start one with `lia up`")
+    config = make_config(params, environment, model)
+    with connected(environment):
+        deploy(config, host, port)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        _wait_until_healthy(url)
+        logger.info("serving %s version %s at %s", config.model.name, config.model.version, url)
+        if block:
+            _wait_for_interrupt()
+            withdraw()
+
+
+def require_token_beyond_loopback(host: str, token: str | None) -> None:
+    """Refuse to serve strangers without a token.
+
+    Raises:
+        ValueError: `host` is not a loopback address and there is no token.
+    """
+    if token is None and not _is_loopback(host):
+        raise ValueError(
+            f"got host {host} without a token; without one only loopback (127.0.0.1) is served; "
+            "set LIA_API_TOKEN or leave --host out"
+        )
+
+
+def make_config(params: Params, environment: Environment, model: str) -> ServingConfig:
+    """Resolve the model and make every path absolute.
+
+    Raises:
+        ValueError: no such model, or no detector.
+    """
+    detector = environment.root / params.serve.detector
+    require_models(detector)
+    found = registry.resolve(model)
+    detect = params.shards.detect
+    return ServingConfig(
+        checkpoint=found.directory,
+        model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
+        home=environment.runs / "serving",
+        root=environment.root,
+        token=environment.api_token,
+        max_upload_bytes=params.serve.max_upload_bytes,
+        max_num_queued=params.serve.max_num_queued,
+        batch_size=params.serve.batch_size,
+        num_threads=params.serve.num_threads,
+        compilation=params.serve.compilation,
+        hardware_video=params.serve.hardware_video,
+        detector=detector,
+        min_score=detect.min_score,
+        pad_px=detect.pad_px,
+        every_num_frames=detect.every_num_frames,
+        crop_scale=params.shards.crop.scale,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _wait_until_healthy(url: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
+    while True:
+        try:
+            with opener.open(f"{url}/healthz", timeout=5):
+                return
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() > deadline_s:
+                raise ServiceSilentError(
+                    f"the service was deployed but does not answer at {url} ({error}): "
+                    "if Serve already ran at another address, `lia stop` ends it; then start again"
+                ) from None
+            time.sleep(0.2)
+
+
+def _wait_for_interrupt() -> None:
+    """Sleep until Ctrl-C or SIGTERM."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        logger.info("stopping")

@@ -1,0 +1,1 @@
+"""`make demo`: the whole loop on a sample clip, and its report."""

@@ -1,0 +1,1 @@
+"""This machine: services, Ray cluster, fetched models, diagnosis."""

@@ -1,0 +1,1 @@
+"""The stages of dvc.yaml as Prefect flows, and what runs them in order."""

@@ -1,0 +1,224 @@
+"""Stage train: data/shards to checkpoints/final, with losses and sample strips in MLflow."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+
+from lia_model.checkpoints.directory import read_config, write_directory
+from lia_model.data.sharded_clips import ShardedClips, read_manifest
+from lia_model.registry import models as registry
+from lia_model.settings import TrainSettings
+from pipelines.environment import Environment
+from pipelines.local.cluster import connected
+from pipelines.params import Params
+from preprocessing.shards.writer import BUNDLE
+
+DIGEST_CHARS = 12
+PROGRESS_INTERVAL_S = 5
+# What the loop logs begins with one of these; evaluation and release add other metrics to the same run.
+TRAINING = ("loss/", "speed/")
+
+
+def run_train(params: Params, environment: Environment) -> int:
+    """Train, or resume the run that the same settings on the same shards began.
+
+    Raises:
+        ValueError: there are no shards, or a file that the settings name is missing.
+    """
+    settings = absolute(params.train, environment.root)
+    require_files(settings)
+    store = environment.store()
+    if store is not None and not environment.shards.exists():
+        store.get(BUNDLE, lambda name: environment.shards / name)
+    manifest = read_manifest(environment.shards)
+    ShardedClips(environment.shards, "train")
+    name = run_name(params.train, manifest)
+    train_flow(name, settings, manifest, environment)
+    return 0
+
+
+def absolute(settings: TrainSettings, root: Path) -> TrainSettings:
+    """Return the settings with every path absolute, since Ray's workers run in a folder of their own."""
+    perceptual = settings.losses.perceptual
+    perceptual = perceptual.model_copy(update={"weights": root / perceptual.weights})
+    losses = settings.losses.model_copy(update={"perceptual": perceptual})
+    init_from = settings.init_from
+    if init_from is not None:
+        init_from = str(
+            registry.resolve(init_from if init_from.startswith("models:/") else root / init_from).directory
+        )
+    return settings.model_copy(update={"losses": losses, "init_from": init_from})
+
+
+def require_files(settings: TrainSettings) -> None:
+    """Check, before anything starts, that the files the settings name are there.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    perceptual = settings.losses.perceptual
+    if perceptual.weight and not perceptual.weights.is_file():
+        raise ValueError(
+            f"train.losses.perceptual.weights: {perceptual.weights} does not exist; run `lia fetch models`, "
+            f"or name a file with {perceptual.backbone}"
+        )
+
+
+def run_name(settings: TrainSettings, manifest: dict[str, Any]) -> str:
+    """Return the name of the run: a hash of what decides its result."""
+    decisive = json.dumps([settings.model_dump(mode="json"), manifest], sort_keys=True)
+    return "train-" + hashlib.sha256(decisive.encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def data_digest(manifest: dict[str, Any]) -> str:
+    """Return the data set's hash: that of its manifest, which holds the hash of every shard."""
+    return hashlib.md5(json.dumps(manifest, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+
+@flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)
+def train_flow(
+    name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
+) -> None:
+    """Open the MLflow run, fit, and publish the result."""
+    run = registry.Run(open_training_run(name, settings, manifest, environment))
+    try:
+        checkpoint = fit_on_cluster(name, run.run_id, settings, manifest, environment)
+        publish(checkpoint, run, environment)
+    except BaseException:
+        run.finish("FAILED")
+        raise
+    run.finish()
+
+
+@task(name="open MLflow run", persist_result=False, retries=2, retry_delay_seconds=2)
+def open_training_run(
+    name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
+) -> str:
+    """Return the id of the MLflow run called `name`, with settings, data set, sources and commit on it."""
+    run = registry.open_run(
+        name,
+        environment.artifacts,
+        settings.model_dump(mode="json"),
+        {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest["identity_disjoint"])},
+    )
+    registry.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest["counts"])
+    keys = {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]}
+    if settings.init_from is not None:
+        # What the first weights have seen, this model has seen too.
+        earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
+        keys |= registry.Run(earlier).source_keys() if earlier else set()
+    run.log_source_keys(keys)
+    return run.run_id
+
+
+@task(name="fit", persist_result=False)
+def fit_on_cluster(
+    name: str, run_id: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
+) -> Path:
+    """Train on the Ray cluster and return the last checkpoint's folder."""
+    from lia_model.training.worker import Fit, fit
+
+    get_run_logger().info("training %s for %d steps", name, settings.num_steps)
+    provenance = {
+        "run_id": run_id,
+        "run_name": name,
+        "commit": commit(environment.root),
+        "data_digest": data_digest(manifest),
+        "identity_disjoint": manifest["identity_disjoint"],
+        "crop": manifest["crop"],
+        "fps": manifest["fps"],
+        "train": settings.model_dump(mode="json"),
+    }
+    with connected(environment), progress_told(registry.Run(run_id), settings.num_steps):
+        return fit(
+            Fit(
+                settings=settings,
+                shards=environment.shards,
+                name=name,
+                storage=environment.runs / "train",
+                provenance=provenance,
+                run_id=run_id,
+                tracking_uri=environment.mlflow_tracking_uri,
+            )
+        )
+
+
+@contextmanager
+def progress_told(run: registry.Run, num_steps: int) -> Iterator[None]:
+    """Log a line whenever the workers have committed further steps to the MLflow run."""
+    logger = get_run_logger()
+    stop = threading.Event()
+
+    def watch() -> None:
+        seen, started_s = 0, time.monotonic()
+        while not stop.wait(PROGRESS_INTERVAL_S):
+            history = run.metric_history("loss/l1")
+            if history and history[-1][0] > seen:
+                seen, value = history[-1]
+                logger.info(
+                    "step %d/%d, l1 %.4f, %.0f s", seen, num_steps, value, time.monotonic() - started_s
+                )
+
+    thread = threading.Thread(target=watch, name="training progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@task(name="publish", persist_result=False)
+def publish(checkpoint: Path, run: registry.Run, environment: Environment) -> None:
+    """Copy the released generator to checkpoints/final and the run's curves to metrics/."""
+    from lia_model.training.worker import RELEASED
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
+
+    for place in (released_directory(environment, run.run_id), environment.checkpoints / "final"):
+        write_directory(place, copy)
+    write_curves(run, environment.metrics)
+
+
+def released_directory(environment: Environment, run_id: str) -> Path:
+    """Return where the released generator of a run is kept for `lia release --run`."""
+    return environment.runs / "released" / run_id
+
+
+def write_curves(run: registry.Run, metrics: Path) -> None:
+    """Write the last value of every training metric to train.json and all of them by step to train.csv."""
+    histories = {
+        name: dict(run.metric_history(name)) for name in run.metric_names() if name.startswith(TRAINING)
+    }
+    steps = sorted({step for history in histories.values() for step in history})
+    metrics.mkdir(parents=True, exist_ok=True)
+    last = {name: history[max(history)] for name, history in histories.items()}
+    (metrics / "train.json").write_text(json.dumps({"step": max(steps), **last}, indent=1) + "\n")
+    with (metrics / "train.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *histories])
+        writer.writerows([step, *(history.get(step, "") for history in histories.values())] for step in steps)
+
+
+def commit(root: Path) -> str:
+    """Return the checkout's commit, with `-dirty` when tracked files are changed; `unknown` outside git."""
+    described = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"

@@ -1,0 +1,1 @@
+"""Video links in, verified files out: one attempt, retries, per-host rate limits."""

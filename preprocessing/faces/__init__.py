@@ -1,0 +1,1 @@
+"""Faces in video frames: detection, embedding, tracks and people."""

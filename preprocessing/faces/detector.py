@@ -1,0 +1,131 @@
+"""Faces in one image, by insightface's detector; the only file that imports insightface.
+
+The weights are any folder of insightface-compatible ONNX files with a detector in it. All published ones are
+for non-commercial research.
+"""
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.media.boxes import Box
+
+with warnings.catch_warnings():
+    # insightface and what it imports warn about their own dependencies, which no user can act on.
+    warnings.simplefilter("ignore")
+    import onnxruntime
+    from insightface.app import FaceAnalysis
+    from insightface.utils.face_align import norm_crop
+
+logger = logging.getLogger(__name__)
+
+LICENCE_NOTE = "detector weights for non-commercial research only"
+INPUT_SIZE = (640, 640)
+
+
+class Face(NamedTuple):
+    """One face; pixels of the image that was given, so that a box may reach over its edge."""
+
+    box: Box
+    points: NDArray[np.float64]
+    """Eyes, nose and corners of the mouth as x, y: [5, 2]."""
+    score: float
+
+
+def require_models(models: Path) -> None:
+    """Check that the folder holds ONNX files.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not any(models.glob("*.onnx")):
+        raise ValueError(
+            f"got no face detector at {models}; a folder with a detector's .onnx file is needed; "
+            "run `lia fetch models` or set detect.models"
+        )
+
+
+def models_sha256(models: Path) -> str:
+    """Return one hash over the names and bytes of the folder's ONNX files."""
+    digest = hashlib.sha256()
+    for path in sorted(models.glob("*.onnx")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+RECOGNITION_DISTANCE = 1.1
+"""Two embeddings of an ArcFace network nearer than this are one person: a cosine of 0.4."""
+
+
+class FaceDetector:
+    """SCRFD with a padded frame: a face that fills the frame is missed without the border.
+
+    Args:
+        models: folder of ONNX files.
+        min_score: least confidence of a face, 0 to 1.
+        pad_px: black border around the image; boxes come back in the image's own pixels.
+
+    Raises:
+        ValueError: the folder holds no detector.
+    """
+
+    def __init__(self, models: Path, min_score: float, pad_px: int) -> None:
+        """Load the weights."""
+        require_models(models)
+        self._pad_px = pad_px
+        options = onnxruntime.SessionOptions()
+        # One thread a process: sources run in parallel, and spinning threads starve each other.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        try:
+            analysis = FaceAnalysis(
+                name=str(models),
+                allowed_modules=["detection", "recognition"],
+                providers=["CPUExecutionProvider"],
+                sess_options=options,
+            )
+        except AssertionError as error:
+            raise ValueError(
+                f"got {models} with ONNX files but no face detector among them; "
+                "a detector such as scrfd.onnx is needed; run `lia fetch models`"
+            ) from error
+        analysis.prepare(ctx_id=-1, det_thresh=min_score, det_size=INPUT_SIZE)
+        self._model: Any = analysis.det_model
+        self._recognition: Any = analysis.models.get("recognition")
+
+    @property
+    def can_recognize(self) -> bool:
+        """Return whether the folder holds a recognition network too, so that `embed` works."""
+        return self._recognition is not None
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Return the faces of a uint8 RGB [H, W, 3] image, surest first; empty where there is none."""
+        pad = self._pad_px
+        padded = np.pad(image[:, :, ::-1], ((pad, pad), (pad, pad), (0, 0)))
+        rows, points = self._model.detect(np.ascontiguousarray(padded))
+        if points is None:
+            raise ValueError(
+                "got a detector without the five points of a face; use one with points, such as SCRFD"
+            )
+        faces = [
+            Face(Box(*(row[:4].astype(float) - pad).tolist()), found.astype(float) - pad, float(row[4]))
+            for row, found in zip(rows, points, strict=True)
+        ]
+        return sorted(faces, key=lambda face: -face.score)
+
+    def embed(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.float32]:
+        """Return whose face it is as the folder's recognition network has it, of length 1: [E].
+
+        Args:
+            image: RGB, uint8 [H, W, 3].
+            face: as `detect` found it in this image.
+        """
+        size = self._recognition.input_size[0]
+        aligned = norm_crop(image[:, :, ::-1], landmark=face.points.astype(np.float32), image_size=size)
+        embedding = self._recognition.get_feat(aligned).ravel().astype(np.float32)
+        return embedding / np.linalg.norm(embedding)

@@ -1,0 +1,79 @@
+"""Who is the same person, by the distance of embeddings. Pure. N faces or tracks, E numbers an embedding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from preprocessing.faces.tracks import Track
+
+_BLOCK = 1024
+
+
+class Person(BaseModel):
+    """Somebody seen in a source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_frames: int
+    """How long, counting each analysed frame once."""
+    embedding: list[float]
+    """Mean over their tracks."""
+
+
+def number_people(tracks: Sequence[Track], max_distance: float) -> tuple[list[int | None], list[Person]]:
+    """Return each track's person, None where none of its faces is embedded, and the people by number."""
+    embedded = [number for number, track in enumerate(tracks) if track.embeddings]
+    means = [np.mean(tracks[number].embeddings, axis=0, dtype=np.float32) for number in embedded]
+    labels = cluster(np.array(means, dtype=np.float32), max_distance)
+    numbers: list[int | None] = [None] * len(tracks)
+    for number, label in zip(embedded, labels.tolist(), strict=True):
+        numbers[number] = label
+    people = []
+    for label in range(int(labels.max(initial=-1)) + 1):
+        own = [place for place, found in enumerate(labels) if found == label]
+        seen = sum(len(tracks[embedded[place]].frames) for place in own)
+        mean = np.mean([means[place] for place in own], axis=0)
+        people.append(Person(num_frames=seen, embedding=[round(float(value), 6) for value in mean]))
+    return numbers, people
+
+
+def cluster(embeddings: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
+    """Return a number for every person and who each of the [N, E] embeddings is: [N], from 0 on.
+
+    Average linkage within what chains of near neighbours join: a chain alone would make one person of two as
+    soon as a blurred face lies between them. Memory grows with the pairs of near neighbours, not with N².
+    """
+    if len(embeddings) == 0:
+        return np.zeros(0, np.int64)
+    _, chains = connected_components(_neighbours(embeddings, max_distance), directed=False)
+    people = np.zeros(len(embeddings), np.int64)
+    num_people = 0
+    order = np.argsort(chains, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(chains[order])) + 1):
+        if len(members) == 1:
+            labels = np.ones(1, np.int64)
+        else:
+            tree = linkage(embeddings[members], method="average")
+            labels = fcluster(tree, max_distance, criterion="distance").astype(np.int64)
+        people[members] = num_people + labels - 1
+        num_people += int(labels.max())
+    return people
+
+
+def _neighbours(embeddings: NDArray[np.float32], max_distance: float) -> coo_array:
+    squares = (embeddings**2).sum(axis=1)
+    rows, columns = [], []
+    for start in range(0, len(embeddings), _BLOCK):
+        block = embeddings[start : start + _BLOCK]
+        distances = squares[start : start + _BLOCK, None] + squares[None] - 2 * block @ embeddings.T
+        row, column = np.nonzero(distances <= max_distance**2)
+        rows.append(row + start)
+        columns.append(column)
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    size = len(embeddings)
+    return coo_array((np.ones(len(row), np.bool_), (row, column)), shape=(size, size))

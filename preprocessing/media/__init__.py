@@ -1,0 +1,1 @@
+"""Video files, images and boxes in pixels."""

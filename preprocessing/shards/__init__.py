@@ -1,0 +1,1 @@
+"""Clips in, webdataset shards out, with their manifest and contact sheet."""

@@ -1,0 +1,1 @@
+"""The list of sources: rows, importers of published lists, splits and takedowns."""

@@ -1,0 +1,211 @@
+"""The list of sources, one row a video or a part of one, checked as a whole before anything starts.
+
+Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height it
+refers to, identity, split (train, test, auto or by_time), licence, note. Other columns are kept for the
+ledger.
+"""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from preprocessing.sources.source import Source, Split, canonical_key, canonical_url
+from preprocessing.sources.splits import mixed_groups
+
+COLUMNS = (
+    "url",
+    "source_id",
+    "start_s",
+    "end_s",
+    "bbox",
+    "width",
+    "height",
+    "identity",
+    "split",
+    "licence",
+    "note",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be used."""
+
+    line: int
+    """Its last line in the file, from 1."""
+    text: str
+    """What it says, fields parted by commas."""
+    problem: str
+    """What came; what is allowed; what to do."""
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """All rows of a list, each of them in one of two places."""
+
+    sources: list[Source]
+    """Those that can be used, in their order."""
+    bad_rows: list[BadRow]
+    """The others, in theirs."""
+
+
+def read_sources(path: Path) -> list[Source]:
+    """Return every row of the list, in its order.
+
+    Raises:
+        ValueError: the file is missing or has bad rows; all of them are named at once, with their line
+        numbers.
+    """
+    listed, leaks = _read(path)
+    problems = [*map(str, listed.bad_rows), *leaks]
+    if problems:
+        raise ValueError(f"got {len(problems)} bad rows in {path}; correct them: " + " | ".join(problems))
+    return _require_any(listed, path).sources
+
+
+def read_list(path: Path) -> SourceList:
+    """Return the rows that can be used, and those that cannot with what is wrong with them.
+
+    Raises:
+        ValueError: the file is missing, has no row that can be used, or asks for one video or person in both
+        splits, which cannot be left to a guess.
+    """
+    listed, leaks = _read(path)
+    if leaks:
+        raise ValueError(f"got {len(leaks)} leaks in {path}; correct them: " + " | ".join(leaks))
+    return _require_any(listed, path)
+
+
+def _require_any(listed: SourceList, path: Path) -> SourceList:
+    if not listed.sources:
+        remark = f" but {len(listed.bad_rows)} bad ones" if listed.bad_rows else ""
+        raise ValueError(
+            f"got no rows in {path}{remark}; at least one source is needed; add a line with its url"
+        )
+    return listed
+
+
+def _read(path: Path) -> tuple[SourceList, list[str]]:
+    """Return the list, and one line for every video or person in both splits."""
+    if not path.is_file():
+        raise ValueError(
+            f"got no list of sources at {path}; a CSV file with a url column is needed; write one"
+        )
+    sources: list[Source] = []
+    bad_rows: list[BadRow] = []
+    lines: dict[str, int] = {}
+    # A line a row, fields with line breaks refused: an open quote must not swallow the rows after it.
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        names = _fields(next(file, "").rstrip("\n"))
+        if "url" not in names:
+            raise ValueError(
+                f"got {path} with columns {names}; a column url is needed; "
+                f"the known columns are {', '.join(COLUMNS)}"
+            )
+        extra = [name for name in names if name not in COLUMNS]
+        for number, line in enumerate(file, 2):
+            text = line.rstrip("\n")
+            if not text:
+                continue
+            try:
+                source = _read_row(names, _fields(text), extra)
+                first = lines.setdefault(source.row_key, number)
+                if first != number:
+                    raise ValueError(
+                        f"got the same part of {source.url} as line {first}; "
+                        "one row each is allowed; remove one"
+                    )
+            except ValueError as error:
+                bad_rows.append(BadRow(number, text, str(error)))
+                continue
+            sources.append(source)
+    leaks = [_name_leak(group, lines) for group in mixed_groups(sources)]
+    return SourceList(sources, bad_rows), leaks
+
+
+def _fields(line: str) -> list[str]:
+    if "\ufffd" in line:
+        raise ValueError("got bytes that are not UTF-8; save the list as UTF-8")
+    try:
+        return next(csv.reader((line,), strict=True), [])
+    except csv.Error as error:
+        raise ValueError(f"got a line that is not CSV ({error}); check its commas and quotes") from error
+
+
+def _name_leak(group: list[Source], lines: dict[str, int]) -> str:
+    wanted = sorted({source.split for source in group} - {"auto", "by_time"})
+    rows = ", ".join(str(lines[source.row_key]) for source in group)
+    return (
+        f"lines {rows}: got splits {' and '.join(wanted)} for one video or identity; "
+        "only one is allowed; choose one"
+    )
+
+
+def _read_row(names: list[str], fields: list[str], extra: list[str]) -> Source:
+    if len(fields) != len(names):
+        raise ValueError(
+            f"got {len(fields)} fields; {len(names)} are needed, as in the header; check commas and quotes"
+        )
+    values = {name: value.strip() for name, value in zip(names, fields, strict=True)}
+    url = canonical_url(values["url"])
+    split = values.get("split") or "auto"
+    if split not in get_args(Split):
+        raise ValueError(f"got split {split!r}; {', '.join(get_args(Split))} are allowed; correct the row")
+    start_s, end_s = (_seconds(values, name) for name in ("start_s", "end_s"))
+    if end_s is not None and end_s <= (start_s or 0):
+        raise ValueError(
+            f"got end_s {end_s} and start_s {start_s or 0}; the end must come later; correct the row"
+        )
+    bbox, bbox_size = _bbox(values)
+    return Source(
+        url=url,
+        key=canonical_key(url),
+        source_id=values.get("source_id") or None,
+        start_s=start_s,
+        end_s=end_s,
+        bbox=bbox,
+        bbox_size=bbox_size,
+        identity=values.get("identity") or None,
+        split=split,  # pyright: ignore[reportArgumentType]  (checked above)
+        licence=values.get("licence") or None,
+        note=values.get("note") or None,
+        extra={name: values[name] for name in extra},
+    )
+
+
+def _seconds(values: dict[str, str], name: str) -> float | None:
+    text = values.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"got {name} {text!r}; seconds from 0 are allowed; correct the row")
+    return value
+
+
+def _bbox(
+    values: dict[str, str],
+) -> tuple[tuple[float, float, float, float] | None, tuple[int, int] | None]:
+    text = values.get("bbox")
+    if not text:
+        return None, None
+    try:
+        left, top, right, bottom = (float(part) for part in text.split("-"))
+        size = int(values.get("width", "")), int(values.get("height", ""))
+    except ValueError:
+        left = top = right = bottom = math.nan
+        size = 0, 0
+    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+        raise ValueError(
+            f"got bbox {text!r} with width {values.get('width')!r} and height {values.get('height')!r}; "
+            "left-top-right-bottom inside that width and height is needed; correct the row"
+        )
+    return (left, top, right, bottom), size

@@ -1,0 +1,1 @@
+"""Files on disk and in an object store."""

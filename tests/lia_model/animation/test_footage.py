@@ -1,0 +1,78 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lia_model.animation.footage import UnreadableMediaError, first_picture, media_kind, require_media
+from preprocessing.media.video import VideoWriter
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("media") / "video"
+    with VideoWriter(path, Fraction(25), (48, 40)) as writer:
+        for level in (0, 100, 200):
+            writer.write(np.full((40, 48, 3), level, dtype=np.uint8))
+    return path
+
+
+def save_image(path, image_format):
+    Image.fromarray(np.full((40, 36, 3), 90, dtype=np.uint8)).save(path, image_format)
+    return path
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp", "bmp"])
+def test_images_are_known_by_their_bytes_whatever_their_name(tmp_path, image_format):
+    path = save_image(tmp_path / "named_like_a.mp4", image_format)
+    assert require_media(path) == "image"
+    assert first_picture(path).shape == (40, 36, 3)
+
+
+def test_a_video_shows_its_first_frame(video):
+    assert require_media(video) == "video"
+    picture = first_picture(video)
+    assert picture.shape == (40, 48, 3)
+    assert picture.max() < 20
+
+
+PLAYLISTS = [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"%PDF-1.7", *PLAYLISTS])
+def test_what_is_no_known_format_is_never_opened(tmp_path, content):
+    path = tmp_path / "video.mp4"
+    path.write_bytes(content)
+    assert media_kind(path) is None
+    with pytest.raises(UnreadableMediaError, match=r"is empty|neither an image nor a video"):
+        require_media(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UnreadableMediaError, match="nowhere"):
+        require_media(tmp_path / "nowhere")
+
+
+def test_half_an_image_is_unreadable(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / "half.png"
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UnreadableMediaError):
+        require_media(path)
+
+
+def test_an_absurd_size_is_unreadable(tmp_path):
+    path = save_image(tmp_path / "bomb.bmp", "bmp")
+    content = bytearray(path.read_bytes())
+    content[18:26] = (100_000).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError):
+        require_media(path)
+
+
+def test_the_head_of_a_video_alone_is_unreadable(tmp_path, video):
+    path = tmp_path / "head.mp4"
+    path.write_bytes(video.read_bytes()[:100])
+    with pytest.raises(UnreadableMediaError):
+        require_media(path)

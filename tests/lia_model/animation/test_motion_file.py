@@ -1,0 +1,107 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save, save_file
+
+from lia_model.animation.footage import UnreadableMediaError
+from lia_model.animation.framing import Framing, Sighting
+from lia_model.animation.motion_file import MotionTemplate, is_motion_file, read_template, write_template
+from preprocessing.media.boxes import Box
+
+MODEL = "a" * 64
+
+
+@pytest.fixture
+def template():
+    weights = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    sightings = (Sighting(0, Box(10.125, 20, 30, 40)), Sighting(5, Box(11, 21, 31, 41)))
+    return MotionTemplate(
+        weights, Fraction(30000, 1001), False, MODEL, Framing(Box(-3, 4, 45, 52), sightings)
+    )
+
+
+@pytest.fixture
+def path(tmp_path, template):
+    write_template(tmp_path / "folder" / "motion", template)
+    return tmp_path / "folder" / "motion"
+
+
+def test_what_was_written_is_read_again(path, template):
+    read = read_template(path, MODEL)
+    np.testing.assert_array_equal(read.weights, template.weights)
+    assert replace(read, weights=template.weights) == template
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_still", [True, False])
+def test_a_clip_that_was_not_cropped_has_no_framing(path, template, is_still):
+    write_template(path, replace(template, framing=None, is_still=is_still))
+    read = read_template(path, MODEL)
+    assert read.framing is None
+    assert read.is_still == is_still
+
+
+def test_everything_is_plain_tensors_and_strings(path):
+    with safe_open(path, framework="numpy") as file:
+        assert set(file.keys()) == {"weights", "face_frames", "face_boxes"}
+        assert file.get_tensor("weights").dtype == np.float32
+        assert file.metadata()["fps"] == "30000/1001"
+        assert file.metadata()["model_sha256"] == MODEL
+        assert file.metadata()["crop_rule"] == "fomm_square"
+        assert file.metadata()["format_version"] == "1"
+
+
+def test_a_motion_file_is_known_by_its_bytes(path, tmp_path):
+    assert is_motion_file(path)
+    for content in (b"", b"{", b"\x89PNG\r\n\x1a\n{", b"\0\0\0\x20ftyp{"):
+        (tmp_path / "other.safetensors").write_bytes(content)
+        assert not is_motion_file(tmp_path / "other.safetensors")
+    assert not is_motion_file(tmp_path / "nowhere")
+
+
+def test_another_models_motion_is_refused(path):
+    with pytest.raises(UnreadableMediaError, match="motion of another model"):
+        read_template(path, "b" * 64)
+
+
+@pytest.mark.parametrize("num_bytes", [9, 100, 600, -1])
+def test_a_truncated_file_is_refused(path, num_bytes):
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    assert is_motion_file(path)
+    with pytest.raises(UnreadableMediaError, match="damaged safetensors file"):
+        read_template(path, MODEL)
+
+
+def test_other_safetensors_are_refused(tmp_path):
+    save_file({"weights": np.zeros((2, 2), np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(UnreadableMediaError, match="holds no motion"):
+        read_template(tmp_path / "model.safetensors", MODEL)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "reason"),
+    [
+        ({"weights": np.zeros((0, 4), np.float32)}, {}, "weights is missing or wrong"),
+        ({"weights": np.full((2, 4), np.nan, np.float32)}, {}, "weights is missing or wrong"),
+        ({"weights": np.zeros((2, 4), np.float64)}, {}, "weights is missing or wrong"),
+        ({"other": np.zeros((2, 4), np.float32)}, {}, "'weights' is missing or wrong"),
+        ({"weights": np.zeros((2, 4), np.float32)}, {"fps": "1/0"}, "fps is missing or wrong"),
+        ({"weights": np.zeros((2, 4), np.float32)}, {"fps": "0"}, "fps is missing or wrong"),
+        ({"weights": np.zeros((2, 4), np.float32)}, {"format_version": "2"}, "format version 2"),
+    ],
+)
+def test_damaged_contents_are_named(tmp_path, tensors, metadata, reason):
+    known = {
+        "format": "open-lia motion template",
+        "format_version": "1",
+        "fps": "25",
+        "is_still": "false",
+        "model_sha256": MODEL,
+        "crop_rule": "none",
+    }
+    (tmp_path / "m").write_bytes(save(tensors, known | metadata))
+    with pytest.raises(UnreadableMediaError, match=reason):
+        read_template(tmp_path / "m", MODEL)

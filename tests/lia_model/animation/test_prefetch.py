@@ -1,0 +1,65 @@
+import threading
+import time
+from itertools import count
+
+import pytest
+
+from lia_model.animation.prefetch import ahead
+
+
+def test_all_items_come_in_their_order():
+    assert list(ahead(range(100), 3)) == list(range(100))
+    assert list(ahead([], 3)) == []
+
+
+def test_the_thread_stays_at_most_so_many_items_ahead():
+    made = []
+    stream = ahead((made.append(n) or n for n in count()), 4)
+    for taken in range(5):
+        next(stream)
+        time.sleep(0.05)
+        # Those in the queue, and one more that waits for a place in it.
+        assert len(made) <= taken + 1 + 4 + 1
+    stream.close()
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def broken():
+        yield 1
+        raise KeyError("two")
+
+    stream = ahead(broken(), 2)
+    assert next(stream) == 1
+    with pytest.raises(KeyError, match="two"):
+        next(stream)
+
+
+def test_closing_ends_the_thread_and_closes_what_it_read():
+    closed = threading.Event()
+
+    def endless():
+        try:
+            yield from count()
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    stream = ahead(endless(), 2)
+    next(stream)
+    stream.close()
+    assert closed.is_set()
+    assert threading.active_count() == before
+
+
+def test_the_next_item_is_made_while_one_is_used():
+    second_begun = threading.Event()
+
+    def items():
+        yield 1
+        second_begun.set()
+        yield 2
+
+    stream = ahead(items(), 1)
+    assert next(stream) == 1
+    assert second_begun.wait(timeout=10)
+    assert list(stream) == [2]

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+import torch
+
+from lia_model.checkpoints.directory import load_generator, read_config, save_generator, write_directory
+
+
+def test_a_generator_comes_back_as_it_was(generator, tmp_path):
+    save_generator(tmp_path / "model", generator, {"run_id": "abc"})
+    loaded = load_generator(tmp_path / "model")
+    source = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(loaded(source), generator(source), atol=0, rtol=0)
+    assert read_config(tmp_path / "model").provenance == {"run_id": "abc"}
+    assert not loaded.training
+
+
+def test_a_checkpoint_holds_no_pickle(generator, tmp_path):
+    save_generator(tmp_path / "model", generator)
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "generator.safetensors",
+    ]
+
+
+def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"is no checkpoint directory: it holds no config\.json"):
+        load_generator(tmp_path)
+
+
+def test_weights_of_another_network_are_refused_with_the_first_wrong_name(generator, tmp_path):
+    save_generator(tmp_path / "model", generator)
+    config = tmp_path / "model" / "config.json"
+    text = config.read_text().replace('"latent_dim": 16', '"latent_dim": 24')
+    config.write_text(text)
+    with pytest.raises(
+        ValueError, match=r"does not fit this Generator: .* of another shape \(first: encoder"
+    ):
+        load_generator(tmp_path / "model")
+
+
+def test_a_newer_format_is_refused(generator, tmp_path):
+    save_generator(tmp_path / "model", generator)
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"format_version": 99}))
+    with pytest.raises(ValueError, match="format version 99"):
+        load_generator(tmp_path / "model")
+
+
+def test_a_damaged_weights_file_is_named(generator, tmp_path):
+    save_generator(tmp_path / "model", generator)
+    (tmp_path / "model" / "generator.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"generator\.safetensors is not a safetensors file"):
+        load_generator(tmp_path / "model")
+
+
+def test_a_writer_that_dies_leaves_the_old_checkpoint(generator, tmp_path):
+    save_generator(tmp_path / "model", generator, {"number": 1})
+
+    def die(folder):
+        (folder / "config.json").write_text("{")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_directory(tmp_path / "model", die)
+    assert read_config(tmp_path / "model").provenance == {"number": 1}

@@ -1,0 +1,164 @@
+import csv
+import threading
+import time
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from lia_model.animation.framing import FaceCropper
+from lia_model.animator import Animator
+from lia_model.networks.build import build_generator
+from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.messages import ModelVersion
+from lia_model.serving.worker import Worker
+from lia_model.settings import NetworkSettings
+from pipelines.commands.batch import NoServiceError, Row, output_name, read_manifest, run_batch
+from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.video import VideoWriter, decode, probe
+from tests.conftest import free_port
+
+NUM_FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, samples):
+    """The folder the service may read and write, with a clip of a face and a picture without one."""
+    root = tmp_path_factory.mktemp("root")
+    with VideoWriter(root / "face.mp4", Fraction(24), (640, 360)) as writer:
+        for frame in islice(decode(samples / "WolfgangLanger_Pexels.mp4"), NUM_FRAMES):
+            writer.write(frame.image)
+    Image.fromarray(np.full((64, 64, 3), 90, dtype=np.uint8)).save(root / "wall.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def endpoint(root, models):
+    """The real API and the real worker, with a queue of two and a token."""
+    jobs = JobStore(root / "serving" / "jobs.sqlite")
+    limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2)
+    api = build_api(jobs, ModelVersion(name="lia", version="1"), limits)
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
+    cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
+    worker = Worker(jobs, animator, cropper, batch_size=4)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    worker.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+    worker.stop()
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def results(folder):
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_row_gets_its_video_or_a_reason(root, endpoint, tmp_path):
+    manifest = write(
+        root / "batch.csv",
+        "source,driving,mode",
+        "face.mp4,face.mp4,",
+        "gone.mp4,face.mp4,absolute",
+        "wall.png,face.mp4,absolute",
+        f"{tmp_path}/elsewhere.mp4,face.mp4,",
+        "face.mp4,face.mp4,absolute",
+    )
+    output = root / "out"
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 1
+    rows = results(output)
+    assert [row["status"] for row in rows] == ["succeeded", "failed", "failed", "failed", "succeeded"]
+    assert rows[0].keys() == {"source", "driving", "mode", "status", "output", "frames", "error"}
+    assert [row["error"].split(":")[0] for row in rows[:3]] == ["", "not_found", "no_face"]
+    assert "outside the allowed root" in rows[3]["error"]
+    for row in (rows[0], rows[4]):
+        assert probe(output / row["output"]).num_frames == int(row["frames"]) == NUM_FRAMES
+    assert rows[0]["output"] != rows[4]["output"]
+
+
+def test_a_rerun_does_only_what_is_missing(root, endpoint):
+    Image.fromarray(np.asarray(next(decode(root / "face.mp4")).image)).save(root / "copy.png")
+    manifest = write(root / "again.csv", "source,driving", "face.mp4,face.mp4", "late.png,face.mp4")
+    output = root / "again"
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 1
+    first = results(output)[0]["output"]
+    written = (output / first).stat().st_mtime_ns
+    (root / "copy.png").rename(root / "late.png")
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 0
+    assert [row["status"] for row in results(output)] == ["succeeded", "succeeded"]
+    assert (output / first).stat().st_mtime_ns == written
+
+
+def test_without_a_service_the_error_says_how_to_start_one(root, tmp_path):
+    manifest = write(root / "alone.csv", "source,driving", "face.mp4,face.mp4")
+    with pytest.raises(NoServiceError, match="lia serve"):
+        run_batch(manifest, tmp_path, f"http://127.0.0.1:{free_port()}")
+    assert [row["status"] for row in results(tmp_path)] == ["missing"]
+
+
+def test_a_wrong_token_is_told(root, endpoint, tmp_path):
+    manifest = write(root / "token.csv", "source,driving", "face.mp4,face.mp4")
+    with pytest.raises(NoServiceError, match="LIA_API_TOKEN"):
+        run_batch(manifest, tmp_path, endpoint, token="guess")
+
+
+def test_all_bad_lines_are_named_at_once(tmp_path):
+    manifest = write(
+        tmp_path / "bad.csv",
+        "source,driving,mode",
+        "a.png,b.mp4,relative",
+        ",b.mp4,",
+        "a.png,b.mp4,sideways",
+        "a.png,,",
+        "a.png,b.mp4,relative,more",
+    )
+    with pytest.raises(ValueError, match="4 bad lines") as error:
+        read_manifest(manifest)
+    assert [f"line {number}:" in str(error.value) for number in range(1, 7)] == [False, False, *[True] * 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("driving\nb.mp4\n", "no column source"), ("source,driving\n", "no rows"), ("", "source")],
+)
+def test_a_file_that_is_no_manifest_is_refused(tmp_path, content, words):
+    manifest = tmp_path / "batch.csv"
+    manifest.write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_manifest(manifest)
+    with pytest.raises(ValueError, match="no such file"):
+        read_manifest(tmp_path / "nowhere.csv")
+
+
+def test_paths_start_at_the_manifests_folder(tmp_path):
+    manifest = write(tmp_path / "batch.csv", "source,driving", "a.png,/b.mp4")
+    assert read_manifest(manifest) == [Row(str(tmp_path / "a.png"), "/b.mp4", "relative")]
+
+
+def test_files_are_named_after_what_was_asked_for():
+    one, other = Row("/x/my face!.png", "/y/.mp4", "relative"), Row("/x/my face!.png", "/y/.mp4", "absolute")
+    assert output_name(one) == output_name(one) != output_name(other)
+    assert output_name(one).startswith("my_face__by_")
+
+
+def test_a_foreign_results_file_is_not_overwritten(tmp_path):
+    manifest = write(tmp_path / "batch.csv", "source,driving", "a.png,b.mp4")
+    mine = write(tmp_path / "results.csv", "my,own,table")
+    with pytest.raises(ValueError, match="not written by lia batch"):
+        run_batch(manifest, tmp_path, "http://127.0.0.1:1")
+    assert mine.read_text() == "my,own,table\n"

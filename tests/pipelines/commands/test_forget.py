@@ -1,0 +1,166 @@
+"""`lia forget` on a real project: DVC's cache and a remote, two committed versions, MLflow."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from lia_model.checkpoints.directory import save_generator
+from lia_model.networks.build import build_generator
+from lia_model.registry import models as registry
+from lia_model.settings import NetworkSettings
+from pipelines.environment import read_environment
+from pipelines.params import read_params
+from pipelines.stages.train import open_training_run
+from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
+from preprocessing.sources.source import source_key
+from tests.conftest import Project
+
+pytestmark = pytest.mark.slow
+COMMIT = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "--all")
+
+
+@pytest.fixture(scope="module")
+def keys(samples_url):
+    return {name: source_key(f"{samples_url}/{name}") for name in ("single_face.mp4", "face_noface.mov")}
+
+
+@pytest.fixture(scope="module")
+def project(new_project, samples_url):
+    """Two committed and pushed versions of a data set of two people, kept in a store too."""
+    project = new_project("forget")
+    project.variables["LIA_STORE_URL"] = f"file://{project.root}/runs/store"
+    rows = ["single_face.mp4,sitter,train", "face_noface.mov,other,train"]
+    lines = ["url,identity,split", *(f"{samples_url}/{row}" for row in rows)]
+    (project.root / "data/sources.csv").write_text("\n".join(lines) + "\n")
+    project.run("lia", "up", "prefect")
+    lines = project.run("lia", "env").stdout.splitlines()
+    exports = (line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
+    project.variables.update(dict(exports))
+    # Both are kept, in a tar each, so that one of them need not change.
+    settings = {"shard_bytes": 1, "identity.models": None, "quality.max_duplicate_distance": None}
+    project.set_params({f"shards.{name}": value for name, value in settings.items()})
+    for quality in (90, 95):
+        project.set_params({"shards.jpeg_quality": quality})
+        project.run("dvc", "repro", "shards")
+        project.run("git", "add", ".")
+        project.run(*COMMIT, "--message", f"quality {quality}")
+        project.run("dvc", "push", "shards", "download")
+    return project
+
+
+@pytest.fixture(scope="module")
+def registered(project):
+    """A registered model of a run on both, with a sample strip."""
+    environment = read_environment(project.root, project.variables)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
+    manifest = json.loads((environment.shards / "manifest.json").read_text())
+    settings = read_params(project.root / "params.yaml").train
+    run = registry.Run(open_training_run.fn("both", settings, manifest, environment))
+    run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
+    generator = build_generator(
+        NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4), seed=1
+    )
+    save_generator(project.root / "runs/final", generator, {"run_id": run.run_id})
+    version = registry.register("lia", project.root / "runs/final", run.run_id, {})
+    registry.set_alias("lia", registry.CHAMPION, version)
+    yield run
+    mlflow.set_tracking_uri(before)
+
+
+def digests(root: Path) -> dict[str, list[Path]]:
+    """Return all files of a project by the hash of their bytes, without those that its server offers."""
+    found: dict[str, list[Path]] = {}
+    for path in root.rglob("*"):
+        if path.is_file() and root / "data/samples" not in path.parents:
+            found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(path)
+    return found
+
+
+def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Project, registered, keys):
+    root = project.root
+    gone, kept = keys["single_face.mp4"], keys["face_noface.mov"]
+    own = [path for place in ("raw", "tracks") for path in (root / "data" / place).glob(f"{gone}*")]
+    index = dict(np.load(root / "data/shards/train/index.npz"))
+    tars = {
+        str(key).split("-")[0]: root / "data/shards/train" / index["tars"][tar]
+        for key, tar in zip(index["clip_key"], index["clip_tar"], strict=True)
+    }
+    assert len(set(tars.values())) == 2
+    own += [tars[gone], root / "data/shards/report.html"]
+    of_other = [path for place in ("raw", "tracks") for path in (root / "data" / place).glob(f"{kept}*")]
+    of_other.append(tars[kept])
+    before = digests(root)
+    wanted = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in own}
+    others = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in of_other}
+    assert len(own) == 5
+    # Each lies in the project, in the cache, in the remote and in the store.
+    assert all(len(before[digest]) == 4 for digest in wanted)
+
+    refused = project.run("lia", "forget", "nobody", "--yes", succeeds=False)
+    assert "got 'nobody', which is no source_id or identity" in refused.stderr
+    told = project.run("lia", "forget", "sitter", "--yes").stdout
+
+    after = digests(root)
+    assert {name for digest, name in wanted.items() if digest in after} == set()
+    assert {name for digest, name in others.items() if len(after.get(digest, [])) < 4} == set()
+    assert not [path for path in root.rglob(f"*{gone}*") if ".git" not in path.parts]
+    assert "trained on it, and kept: run both (lia 1 (champion))" in told
+    assert f"removed from the store: raw/{gone}" in told
+    assert "quality 90" in told
+    assert "quality 95" in told
+    assert registered.file_names("") == ["data"]
+    assert f"{gone}," in (root / "data/tombstones.csv").read_text()
+
+    rows = read_source_rows(root / "data/ledger/sources.parquet")
+    counts = count_sources(rows)
+    assert (counts["verified"], counts["forgotten"]) == (1, 1)
+    assert {row.source_key for row in read_clip_rows(root / "data/ledger/clips.parquet")} == {kept}
+    manifest = json.loads((root / "data/shards/manifest.json").read_text())
+    assert {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]} == {kept}
+
+
+def test_what_was_taken_down_does_not_come_back(project: Project, keys):
+    for folder in ("data/raw", "data/tracks", "data/shards"):
+        shutil.rmtree(project.root / folder)
+    project.run("dvc", "repro", "shards", "--force")
+    manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
+    assert manifest["counts"]["sources"]["forgotten"] == 1
+    assert not list((project.root / "data/raw").glob(f"{keys['single_face.mp4']}*"))
+    # By its address or its key a second time: nothing is left to remove, and the models are told again.
+    told = json.loads(project.run("lia", "forget", keys["single_face.mp4"], "--yes", "--json").stdout)
+    assert set(told["videos"]) == {keys["single_face.mp4"]}
+    assert not any(told[kind] for kind in ("files", "shards", "bundles", "pictures"))
+    assert not any(told["copies"]["objects"].values())
+    assert [(run["name"], run["versions"]) for run in told["runs"]] == [("both", ["lia 1 (champion)"])]
+
+
+def test_where_a_remote_cannot_be_searched_nothing_is_removed(project: Project, keys):
+    project.run("dvc", "remote", "add", "--local", "far", "s3://bucket/far")
+    refused = project.run("lia", "forget", "other", "--yes", succeeds=False)
+    project.run("dvc", "remote", "remove", "--local", "far")
+    assert "DVC's remotes cannot be read" in refused.stderr
+    assert list((project.root / "data/raw").glob(f"{keys['face_noface.mov']}*"))
+
+
+def test_while_dvc_is_at_work_nothing_is_removed(project: Project, keys):
+    held = (
+        "import time; from dvc.repo import Repo\nwith Repo().lock: print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        (sys.executable, "-c", held), cwd=project.root, env=project.variables, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        refused = project.run("lia", "forget", "other", "--yes", succeeds=False)
+        holder.kill()
+    assert "DVC is at work in this project" in refused.stderr
+    assert list((project.root / "data/raw").glob(f"{keys['face_noface.mov']}*"))
+    assert keys["face_noface.mov"] not in (project.root / "data/tombstones.csv").read_text()

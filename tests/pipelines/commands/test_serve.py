@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from lia_model.checkpoints.directory import save_generator
+from lia_model.networks.build import build_generator
+from lia_model.settings import NetworkSettings
+from pipelines.commands.serve import make_config, require_token_beyond_loopback, run_serve
+from pipelines.environment import read_environment
+from pipelines.params import read_params
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def params():
+    return read_params(CHECKOUT / "params.yaml")
+
+
+@pytest.fixture
+def environment(tmp_path):
+    (tmp_path / "params.yaml").touch()
+    return read_environment(tmp_path, {})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_token(host):
+    require_token_beyond_loopback(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org"])
+def test_every_other_address_needs_a_token(host, params, environment):
+    require_token_beyond_loopback(host, "s3cret")
+    with pytest.raises(ValueError, match="LIA_API_TOKEN"):
+        run_serve(params, environment, host, 8000, "models:/lia@champion")
+
+
+def test_a_missing_detector_is_named_before_anything_starts(params, environment):
+    with pytest.raises(ValueError, match="lia fetch models"):
+        make_config(params, environment, "models:/lia@champion")
+
+
+def test_nothing_can_be_left_running_without_a_ray_head(params, environment):
+    with pytest.raises(ValueError, match="lia up"):
+        run_serve(params, environment, "127.0.0.1", 8000, "models:/lia@champion", block=False)
+
+
+def test_the_config_names_the_model_and_is_absolute(params, environment, models):
+    (environment.root / "models").symlink_to(models)
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    save_generator(environment.root / "mine", build_generator(settings, seed=0))
+    config = make_config(params, environment, str(environment.root / "mine"))
+    assert (config.model.name, config.model.version) == ("mine", "local")
+    assert all(path.is_absolute() for path in (config.checkpoint, config.home, config.root, config.detector))
+    assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))

@@ -1,0 +1,93 @@
+"""Units of work on a real Ray cluster of one machine."""
+
+import hashlib
+import shutil
+import threading
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from pipelines.environment import read_environment
+from pipelines.local.cluster import connected, process_on_cluster
+from pipelines.params import read_params
+from preprocessing.clips import source_run as clip
+from preprocessing.clips.exchange import bring_clips
+from preprocessing.clips.source_run import Job
+from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.sources.source import Source, source_key
+from preprocessing.storage.object_store import Store
+from tests.conftest import CHECKOUT
+
+
+@pytest.fixture
+def make_jobs(tmp_path, samples, models):
+    """Function that returns one job for each of three videos, whose results go to a folder of that name."""
+    settings = read_params(CHECKOUT / "params.yaml").shards
+    videos = [samples / name for name in ("single_face.mp4", "no_face.mp4")]
+    videos.append(shutil.copy(samples / "single_face.mp4", tmp_path / "again.mp4"))
+
+    def make(folder, store_url=None):
+        urls = [f"http://a.org/{number}.mp4" for number in range(len(videos))]
+        sources = [Source(url=url, key=source_key(url)) for url in urls]
+        return [
+            Job(
+                source=source,
+                video=video,
+                video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
+                root=models.parent,
+                settings=settings,
+                tracks=tmp_path / folder / "tracks",
+                clips=tmp_path / folder / "clips",
+                store_url=store_url,
+            )
+            for source, video in zip(sources, videos, strict=True)
+        ]
+
+    return make
+
+
+def in_units(jobs, num_units):
+    return group_into_units(jobs, num_units, lambda job: job.source)
+
+
+def without_place(results):
+    """Return results in the order of their keys, with the bytes of their clips, wherever these lie."""
+    found = {}
+    for result in results:
+        clips = [(prepared.clip, prepared.frames()) for prepared in result.prepared]
+        found[result.row_key] = (result.rows, clips, result.fingerprint)
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path):
+    here = process_here(in_units(make_jobs("here")[::-1], 1), 1, lambda result: None)
+    jobs = make_jobs("there", f"file://{tmp_path}/store")
+    environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
+    told, killed, is_over = [], [], threading.Event()
+
+    def kill():
+        """Kill the Ray process above the first worker that appears."""
+        while not killed and not is_over.wait(0.05):
+            for worker in psutil.process_iter():
+                with suppress(psutil.Error, AttributeError):
+                    task = worker.parent()
+                    if clip.__name__ in worker.cmdline() and task.cmdline()[0].startswith("ray::"):
+                        task.kill()
+                        killed.append(task.pid)
+                        break
+
+    with connected(environment):
+        killer = threading.Thread(target=kill)
+        killer.start()
+        there = process_on_cluster(in_units(jobs, 3), 2, told.append)
+        is_over.set()
+        killer.join()
+    assert killed
+    # As if the cluster were other machines: what they cut comes back through the store alone.
+    shutil.rmtree(tmp_path / "there")
+    for job in jobs:
+        bring_clips(job, Store(f"file://{tmp_path}/store"))
+    assert without_place(there) == without_place(here)
+    assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)

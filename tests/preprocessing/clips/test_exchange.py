@@ -1,0 +1,76 @@
+"""What one machine has done another does not do again: two folders that share a store."""
+
+import hashlib
+import shutil
+
+import pytest
+
+from preprocessing.clips.exchange import bring_clips, bring_video
+from preprocessing.clips.source_run import Job, process_stored
+from preprocessing.clips.units import process_here
+from preprocessing.storage.object_store import Store
+
+
+@pytest.fixture
+def make_job(tmp_path, models, make_source, shards_settings):
+    """Function that returns a job on a video of a machine's own folder."""
+
+    def make(machine):
+        source = make_source()
+        return Job(
+            source=source,
+            video=tmp_path / machine / "raw" / f"{source.key}.mp4",
+            video_sha256="0" * 64,
+            root=models.parent,
+            settings=shards_settings,
+            tracks=tmp_path / machine / "tracks",
+            clips=tmp_path / machine / "clips",
+            store_url=f"file://{tmp_path}/store",
+        )
+
+    return make
+
+
+def folder_bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_clips_made_on_one_machine_are_found_on_another(make_job, samples, tmp_path):
+    one, other = make_job("one"), make_job("other")
+    one.video.parent.mkdir(parents=True)
+    shutil.copy(samples / "single_face.mp4", one.video)
+    (made,) = process_here([[one]], 1, lambda result: None)
+    assert [row.outcome for row in made.rows] == ["kept"]
+    # No video is there, and none is in the store: what comes is what was handed over.
+    (found,) = process_here([[other]], 1, lambda result: None)
+    assert found.rows == made.rows
+    assert [clip.frames() for clip in found.prepared] == [clip.frames() for clip in made.prepared]
+    assert folder_bytes(tmp_path / "other" / "tracks") == folder_bytes(tmp_path / "one" / "tracks")
+
+
+def test_what_is_here_already_is_not_brought(make_job, samples, tmp_path, monkeypatch):
+    job = make_job("one")
+    job.video.parent.mkdir(parents=True)
+    shutil.copy(samples / "single_face.mp4", job.video)
+    process_here([[job]], 1, lambda result: None)
+    asked = []
+    monkeypatch.setattr(Store, "get", lambda self, bundle, place: asked.append(bundle))
+    bring_clips(job, Store(str(job.store_url)))
+    bring_video(job, Store(str(job.store_url)))
+    assert asked == []
+
+
+def test_clips_of_other_settings_are_not_taken_for_these(make_job, samples):
+    one = make_job("one")
+    one.video.parent.mkdir(parents=True)
+    shutil.copy(samples / "single_face.mp4", one.video)
+    process_here([[one]], 1, lambda result: None)
+    crop = one.settings.crop.model_copy(update={"size_px": 32})
+    other = make_job("other").model_copy(update={"settings": one.settings.model_copy(update={"crop": crop})})
+    bring_clips(other, Store(str(other.store_url)))
+    # The sightings are as good for these, the squares are not.
+    assert process_stored(other) is None
+    assert (
+        hashlib.sha256(next(other.tracks.iterdir()).read_bytes()).hexdigest()
+        == hashlib.sha256(next(one.tracks.iterdir()).read_bytes()).hexdigest()
+    )

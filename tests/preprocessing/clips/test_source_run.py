@@ -1,0 +1,192 @@
+import hashlib
+import io
+
+import pytest
+from PIL import Image
+
+from preprocessing.clips.source_run import Job, pictures_of, process_source, process_stored
+from preprocessing.clips.units import group_into_units, process_here
+
+
+@pytest.fixture(scope="module")
+def make_job(tmp_path_factory, models, make_source, shards_settings):
+    def make(video, folder=None, settings=shards_settings, **changes):
+        folder = folder or tmp_path_factory.mktemp("job")
+        return Job(
+            source=make_source(**changes),
+            video=video,
+            video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
+            root=models.parent,
+            settings=settings,
+            tracks=folder / "tracks",
+            clips=folder / "clips",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def short(shards_settings):
+    """Clips of the 2.4 s sample may be short, also when it is divided."""
+    quality = shards_settings.quality.model_copy(update={"min_num_frames": 10})
+    return shards_settings.model_copy(update={"quality": quality})
+
+
+@pytest.fixture(scope="module")
+def divided(make_job, samples, short):
+    job = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+    return job, process_source(job)
+
+
+def test_a_face_becomes_square_frames_of_the_right_number(divided, short):
+    _, result = divided
+    for prepared in result.prepared:
+        frames = prepared.frames()
+        assert len(frames) == prepared.clip.num_frames
+        for data in (frames[0], frames[-1]):
+            assert Image.open(io.BytesIO(data)).size == (short.crop.size_px, short.crop.size_px)
+
+
+def test_by_time_divides_the_video_once_and_keeps_the_crop(divided):
+    _, result = divided
+    train, test = (prepared.clip for prepared in result.prepared)
+    assert (train.split, test.split, train.by_time, test.by_time) == ("train", "test", True, True)
+    assert (train.num_frames, test.num_frames) == (45, 15)
+    assert train.end_s == test.start_s == 1.8
+    assert train.crop_box == test.crop_box
+    assert (train.follows, test.follows) == (None, train.key)
+
+
+def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_job, samples, short):
+    _, result = divided
+    said = []
+    other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+    (again,) = process_here(group_into_units([other], 4, lambda job: job.source), 2, said.append)
+    assert said == [again]
+    assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
+    assert [(one.clip, one.frames()) for one in again.prepared] == [
+        (one.clip, one.frames()) for one in result.prepared
+    ]
+    assert not {one.file for one in again.prepared} & {one.file for one in result.prepared}
+
+
+def test_keys_have_no_dots(divided):
+    _, result = divided
+    assert not any("." in prepared.clip.key for prepared in result.prepared)
+
+
+def test_frames_show_colours_at_full_resolution(divided):
+    _, result = divided
+    image = Image.open(io.BytesIO(result.prepared[0].frames()[0]))
+    assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
+
+
+def test_stored_detections_give_the_same_clips_without_the_detector(divided):
+    job, result = divided
+    before = {path.name: path.stat().st_mtime_ns for path in job.tracks.iterdir()}
+    again = process_source(job)
+    assert {path.name: path.stat().st_mtime_ns for path in job.tracks.iterdir()} == before
+    assert again == result
+
+
+def test_finished_work_is_not_done_again_and_changed_rules_are(divided):
+    job, result = divided
+    assert process_stored(job) == result
+    crop = job.settings.crop.model_copy(update={"size_px": 32})
+    changed = job.model_copy(update={"settings": job.settings.model_copy(update={"crop": crop})})
+    assert process_stored(changed) is None
+    other = process_source(changed)
+    assert other.fingerprint != result.fingerprint
+    assert {prepared.clip.size_px for prepared in other.prepared} == {32}
+
+
+def test_a_video_without_a_face_is_filtered_by_that_reason(make_job, make_video, tmp_path):
+    result = process_source(make_job(make_video(tmp_path / "grey.mp4", [90] * 30)))
+    assert [row.label for row in result.rows] == ["filtered(no_face)"]
+    assert result.prepared == []
+
+
+def shown(job, result):
+    """Return the sizes of the pictures of each candidate, by its label."""
+    return {
+        row.label: [Image.open(io.BytesIO(data)).size for data in pictures_of(row, job.clips)]
+        for row in result.rows
+    }
+
+
+def test_whatever_was_left_out_has_pictures(make_job, make_video, samples, tmp_path, shards_settings):
+    faceless = make_job(make_video(tmp_path / "grey.mp4", [90] * 30))
+    assert shown(faceless, process_source(faceless)) == {"filtered(no_face)": [(240, 180)]}
+    short = make_job(samples / "single_face.mp4", end_s=1.0)
+    assert set(shown(short, process_source(short))["filtered(too_short)"]) == {(96, 96)}
+    # Without the video, by what is stored: other thresholds leave out what was kept before.
+    kept = make_job(samples / "single_face.mp4")
+    assert shown(kept, process_source(kept)) == {"kept": [(64, 64)] * 60}
+    quality = shards_settings.quality.model_copy(update={"min_num_frames": 61})
+    settings = shards_settings.model_copy(update={"quality": quality})
+    stricter = kept.model_copy(update={"settings": settings, "video": tmp_path / "gone.mp4"})
+    result = process_stored(stricter)
+    assert result is not None
+    assert set(shown(stricter, result)["filtered(too_short)"]) == {(96, 96)}
+
+
+def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_job, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
+    (row,) = process_source(make_job(tmp_path / "broken.mp4")).rows
+    assert (row.outcome, row.retryable) == ("failed", False)
+    assert "it is not a video" in row.error
+
+
+def test_a_short_part_is_too_short_and_starts_where_it_was_asked_to(make_job, samples):
+    job = make_job(samples / "single_face.mp4", start_s=1.0, end_s=2.0)
+    (row,) = process_source(job).rows
+    assert row.label == "filtered(too_short)"
+    assert (row.start_s, row.end_s, row.num_frames) == (1.0, 2.0, 25)
+
+
+def test_a_part_beyond_the_end_is_a_failure(make_job, samples):
+    (row,) = process_source(make_job(samples / "single_face.mp4", start_s=100.0)).rows
+    assert row.outcome == "failed"
+    assert "start_s" in row.error
+
+
+def test_only_the_face_in_the_bbox_is_wanted(make_job, samples, short):
+    elsewhere = make_job(
+        samples / "single_face.mp4", settings=short, bbox=(0, 0, 100, 360), bbox_size=(640, 360), end_s=0.5
+    )
+    assert [row.label for row in process_source(elsewhere).rows] == ["filtered(no_face)"]
+    here = make_job(
+        samples / "single_face.mp4", settings=short, bbox=(100, 0, 250, 180), bbox_size=(320, 180), end_s=0.5
+    )
+    assert [row.label for row in process_source(here).rows] == ["kept"]
+
+
+def test_a_clip_ends_at_the_cut(make_job, samples, short):
+    """The sample shows a face for 60 frames, then something else."""
+    (row,) = process_source(make_job(samples / "face_noface.mov", settings=short, end_s=2.8)).rows
+    assert (row.outcome, row.num_frames) == ("kept", 60)
+
+
+def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_job, samples, short, tmp_path):
+    body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
+    job = make_job(
+        samples / "single_face.mp4", settings=body, bbox=(40.0, 0.0, 140.0, 180.0), bbox_size=(320, 180)
+    ).model_copy(update={"root": tmp_path})
+    result = process_source(job)
+    assert [row.label for row in result.rows] == ["kept"]
+    (prepared,) = result.prepared
+    assert (prepared.clip.crop_rule, prepared.clip.crop_box) == ("body", (0, 0, 360, 360))
+    assert (prepared.clip.num_frames, result.people) == (60, [])
+
+
+def test_a_body_without_a_box_is_a_failure_that_says_what_to_do(make_job, samples, short):
+    body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
+    (row,) = process_source(make_job(samples / "single_face.mp4", settings=body)).rows
+    assert (row.outcome, row.retryable) == ("failed", False)
+    assert "crop rule body cuts out the list's box; fill bbox" in row.error
+
+
+def test_no_rule_takes_the_middle_of_the_frame(make_job, samples, short):
+    whole = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "none"})})
+    (prepared,) = process_source(make_job(samples / "single_face.mp4", settings=whole)).prepared
+    assert prepared.clip.crop_box == (140, 0, 500, 360)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from preprocessing.faces.appearance import Appearance
+from preprocessing.faces.sightings import Detections, Sighting
+from preprocessing.faces.tracks import Tracker, associate, divide, interpolate
+from preprocessing.media.boxes import Box
+
+
+@pytest.fixture
+def settings(shards_settings):
+    return shards_settings.track
+
+
+def face(left, top=0.0, size=100.0, score=0.9, look=100, embedding=None):
+    """A face that shows a ramp of brightness from `look` on, or its mirror image below zero."""
+    ramp = np.tile(np.linspace(0, 150, 17, dtype=np.uint8), (16, 1))[:, :: 1 if look >= 0 else -1]
+    looks = Appearance(100.0, 100.0, ramp)
+    points = np.zeros((5, 2))
+    return Sighting(Box(left, top, left + size, top + size), points, score, looks, embedding)
+
+
+def detections(faces, every=5, cuts=()):
+    frames = list(range(0, every * len(faces), every))
+    return Detections(0, frames[-1] + 1, (640, 360), frames, faces, list(cuts), b"")
+
+
+def test_a_moving_face_is_one_track(settings):
+    tracks = associate(detections([[face(10.0 * step)] for step in range(10)]), settings, 0.6)
+    assert [track.frames for track in tracks] == [list(range(0, 50, 5))]
+
+
+def test_two_people_never_share_a_track(settings):
+    faces = [
+        [face(0.0 + step), face(300.0 - step)] if step % 2 else [face(300.0 - step), face(0.0 + step)]
+        for step in range(8)
+    ]
+    tracks = associate(detections(faces), settings, 0.6)
+    assert len(tracks) == 2
+    for track in tracks:
+        lefts = [seen.box.left for seen in track.faces]
+        assert max(lefts) - min(lefts) < 10
+
+
+def test_faceless_frames_do_not_end_a_track_until_the_gap_is_too_long(settings):
+    short = [[face(0)], *[[]] * 4, [face(0)]]
+    long = [[face(0)], *[[]] * 5, [face(0)]]
+    assert len(associate(detections(short), settings, 0.6)) == 1
+    assert len(associate(detections(long), settings, 0.6)) == 2
+
+
+def test_no_track_crosses_a_cut(settings):
+    faces = [[face(0)] for _ in range(6)]
+    tracks = associate(detections(faces, cuts=[13]), settings, 0.6)
+    assert [track.frames for track in tracks] == [[0, 5, 10], [15, 20, 25]]
+
+
+def test_boxes_between_detections_lie_on_a_line(settings):
+    (track,) = associate(detections([[face(0.0)], [face(10.0)]]), settings, 0.6)
+    np.testing.assert_allclose(interpolate(track)[:, 0], [0, 2, 4, 6, 8, 10])
+
+
+def test_tubes_cover_the_track_once_and_stay_near_their_first_box(settings):
+    (track,) = associate(detections([[face(15.0 * step)] for step in range(30)]), settings, 0.6)
+    tubes = divide(track, settings)
+    assert len(tubes) > 1
+    frames = [tube.first_frame + number for tube in tubes for number in range(len(tube.boxes))]
+    assert frames == list(range(146))
+    np.testing.assert_allclose(np.concatenate([tube.boxes for tube in tubes]), interpolate(track))
+
+
+def test_a_tube_closes_at_its_greatest_length(settings):
+    short = settings.model_copy(update={"max_num_frames": 20})
+    (track,) = associate(detections([[face(0)] for _ in range(11)]), settings, 0.6)
+    assert [len(tube.boxes) for tube in divide(track, short)] == [20, 20, 11]
+
+
+def test_somebody_elses_face_in_the_same_place_starts_a_track(settings):
+    """By embeddings where both have one; by looks where the track has none."""
+    one, two = np.zeros(8, np.float32), np.ones(8, np.float32)
+    faces = [[face(0, embedding=one)], [face(0, embedding=one)], [face(0, embedding=two)], [face(0)]]
+    assert [track.frames for track in associate(detections(faces), settings, 0.6)] == [[0, 5], [10, 15]]
+    faces = [[face(0)], [face(0)], [face(0, look=-1, embedding=two)], [face(0, look=-1)]]
+    assert [track.frames for track in associate(detections(faces), settings, 0.6)] == [[0, 5], [10, 15]]
+
+
+def test_embeddings_are_asked_for_at_powers_of_two_and_where_faces_crowd():
+    tracker = Tracker(0.3, 25, 0.6)
+    asked = []
+    for number in range(20):
+        (due,) = tracker.needs_embedding(number, [face(0)])
+        asked += [number + 1] * due
+        tracker.update(number, [face(0)])
+    assert asked == [2, 4, 8, 16]
+    assert tracker.needs_embedding(20, [face(0), face(50)]) == [True, True]

@@ -1,0 +1,320 @@
+import gc
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from preprocessing.clips.quality import Scores, judge
+from preprocessing.clips.sample import Clip, PreparedClip
+from preprocessing.ledger import ClipRow, Download, SourceRow
+from preprocessing.outcome import DownloadStatus, Filtered
+from preprocessing.shards.contact_sheet import MEASURES, examples, write_report
+from preprocessing.shards.writer import (
+    NothingKept,
+    group_into_shards,
+    require_training_clips,
+    write_shards,
+)
+from preprocessing.sources.source import source_key
+
+
+@pytest.fixture
+def make_prepared(tmp_path):
+    def make(source, number, split="train", num_frames=4, by_time=False, follows=None):
+        url = f"http://a.org/{source}.mp4"
+        key = f"{source_key(url)}-whole-{number:03d}-000000"
+        frames = []
+        for frame in range(num_frames):
+            buffer = io.BytesIO()
+            Image.new("RGB", (16, 16), (10 * source, 20 * number, 30 * frame)).save(buffer, "JPEG")
+            frames.append(buffer.getvalue() + b"\0" * frame)
+        file = tmp_path / f"{key}.jpgs"
+        file.write_bytes(b"".join(frames))
+        clip = Clip(
+            key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
+            by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames,
+            fps=25, size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32),
+            mean_score=0.9,
+        )  # fmt: skip
+        return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames])
+
+    return make
+
+
+@pytest.fixture
+def clips(make_prepared):
+    train = [make_prepared(source, number) for source in (1, 2, 3) for number in (0, 1)]
+    return [*train, make_prepared(4, 0, split="test", num_frames=7)]
+
+
+@pytest.fixture
+def write(models, shards_settings, make_source, tmp_path):
+    def write(clips, name, shard_bytes=10**9, num_parallel=1, statuses=(DownloadStatus.VERIFIED,)):
+        settings = shards_settings.model_copy(
+            update={"shard_bytes": shard_bytes, "num_parallel": num_parallel}
+        )
+        rows = [
+            ClipRow(
+                outcome="kept",
+                row_key=c.clip.source_key,
+                **c.clip.model_dump(include={"key", "source_key", "url", "split"}),
+            )
+            for c in clips
+        ]
+        sources = [SourceRow(source=make_source(), download=Download(status=status)) for status in statuses]
+        manifest = write_shards(clips, rows, sources, settings, models / "scrfd", tmp_path / name)
+        return tmp_path / name, manifest
+
+    return write
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_frames(folder, split):
+    """Return every clip's JPEG files, found through the index alone."""
+    with np.load(folder / split / "index.npz") as index:
+        arrays = {name: index[name] for name in index.files}
+    found = {}
+    for number, key in enumerate(arrays["clip_key"]):
+        tar = (folder / split / str(arrays["tars"][arrays["clip_tar"][number]])).read_bytes()
+        places = range(*arrays["clip_first"][number : number + 2])
+        spans = [(arrays["frame_offset"][place], arrays["frame_size"][place]) for place in places]
+        found[str(key)] = [tar[offset : offset + size] for offset, size in spans]
+    return found
+
+
+def test_same_clips_give_the_same_bytes_in_any_order(write, clips):
+    first, _ = write(clips, "first")
+    second, _ = write(clips[::-1], "second", num_parallel=2)
+    assert contents(first) == contents(second)
+
+
+def test_index_finds_every_frame_that_was_prepared(write, clips):
+    folder, _ = write(clips, "shards", shard_bytes=4000)
+    expected = {prepared.clip.key: prepared.frames() for prepared in clips if prepared.clip.split == "train"}
+    assert read_frames(folder, "train") == expected
+
+
+def test_index_has_the_promised_shapes(write, clips):
+    folder, manifest = write(clips, "shards")
+    with np.load(folder / "train" / "index.npz") as index:
+        num_clips, num_frames = len(index["clip_key"]), len(index["frame_offset"])
+        assert (num_clips, num_frames) == (6, 24)
+        assert index["clip_first"].tolist() == [0, 4, 8, 12, 16, 20, 24]
+        assert index["clip_tar"].dtype == index["frame_size"].dtype == np.int32
+        assert index["clip_first"].dtype == index["frame_offset"].dtype == np.int64
+        listed = [clip["key"] for clip in manifest["splits"]["train"]["clips"]]
+        assert index["clip_key"].tolist() == listed
+
+
+def test_an_empty_split_has_an_empty_index(write, make_prepared):
+    folder, manifest = write([make_prepared(1, 0)], "shards")
+    with np.load(folder / "test" / "index.npz") as index:
+        assert index["clip_first"].tolist() == [0]
+    assert manifest["splits"]["test"] == {"tars": [], "clips": []}
+
+
+# webdataset leaves its last file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_plain_webdataset_reads_whole_samples(write, clips):
+    folder, _ = write(clips, "shards")
+    path = str(folder / "test" / "00000.tar")
+    (sample,) = webdataset.WebDataset(path, shardshuffle=False).decode("rgb8")
+    assert sample["json"]["num_frames"] == 7
+    frames = sorted(name for name in sample if name.endswith(".jpg"))
+    assert frames == [f"{number:05d}.jpg" for number in range(7)]
+    assert sample["00000.jpg"].shape == (16, 16, 3)
+    gc.collect()
+
+
+def test_members_carry_no_owner_no_time_and_the_metadata_first(write, clips):
+    folder, _ = write(clips, "shards")
+    with tarfile.open(folder / "train" / "00000.tar") as tar:
+        members = tar.getmembers()
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
+    assert members[0].name.endswith(".json")
+    assert [m.name.split(".", 1)[1] for m in members[1:5]] == [f"{number:05d}.jpg" for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Clips of a hundred sources, two each, of 10 kB each."""
+    clips = []
+    for number in range(100):
+        url = f"http://a.org/{number}.mp4"
+        for place in (0, 1):
+            clip = Clip(
+                key=f"{source_key(url)}-whole-{place:03d}-000000", source_key=source_key(url), url=url,
+                licence=None, identity=None, split="train", by_time=False, follows=None, start_s=0.0,
+                end_s=1.0, num_frames=1, fps=25, size_px=16, crop_rule="fomm_square",
+                crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
+            )  # fmt: skip
+            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000]))
+    return sorted(clips, key=lambda one: one.clip.key)
+
+
+def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(many):
+    shards = group_into_shards(many, 200_000)
+    assert [clip for shard in shards for clip in shard] == many
+    homes = [{clip.clip.source_key for clip in shard} for shard in shards]
+    assert sum(len(keys) for keys in homes) == 100
+    sizes = [sum(clip.frame_bytes[0] for clip in shard) for shard in shards]
+    assert max(sizes) <= 400_000
+    assert 100_000 < np.mean(sizes) < 300_000
+    assert all(len(shard) == 2 for shard in group_into_shards(many, 1))
+
+
+def test_a_source_that_goes_changes_its_own_shard_and_hardly_another(many):
+    before = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(many, 200_000)}
+    numbers = []
+    for gone in {clip.clip.source_key for clip in many}:
+        left = [clip for clip in many if clip.clip.source_key != gone]
+        after = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(left, 200_000)}
+        numbers.append(len(after - before))
+    assert max(numbers) <= 2
+    assert np.mean(numbers) < 1.2
+
+
+def test_manifest_says_what_is_inside(write, clips, make_prepared):
+    folder, manifest = write(clips, "shards")
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert manifest["identity_disjoint"]
+    assert manifest["complete"]
+    assert manifest["counts"]["frames"] == {"train": 24, "test": 7}
+    assert manifest["crop"] == {"rule": "fomm_square", "scale": 1.2, "outside": "pad"}
+    assert str(folder) not in (folder / "manifest.json").read_text()
+    _, divided = write([*clips, make_prepared(5, 0, by_time=True)], "divided")
+    assert not divided["identity_disjoint"]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_complete"),
+    [
+        (DownloadStatus.PERMANENT, True),
+        (DownloadStatus.INVALID, True),
+        (DownloadStatus.RETRYABLE, False),
+        (DownloadStatus.ENVIRONMENT, False),
+        (DownloadStatus.STOP_THE_QUEUE, False),
+    ],
+)
+def test_manifest_says_whether_a_rerun_might_bring_more(write, clips, status, is_complete):
+    _, manifest = write(clips, "shards", statuses=(DownloadStatus.VERIFIED, status))
+    assert manifest["complete"] == is_complete
+
+
+def test_a_new_run_leaves_no_stale_shard(write, clips):
+    write(clips, "shards", shard_bytes=1)
+    folder, _ = write(clips, "shards")
+    assert sorted(path.name for path in (folder / "train").iterdir()) == ["00000.tar", "index.npz"]
+
+
+def test_a_run_without_training_clips_counts_the_reasons(make_source):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
+    rows = [
+        ClipRow(key="a", outcome="kept", split="test", **base),
+        ClipRow(key="b", outcome="filtered", reason="too_short", **base),
+        ClipRow(key="c", outcome="filtered", reason="too_short", **base),
+    ]
+    sources = [SourceRow(source=make_source(), download=Download(status=DownloadStatus.VERIFIED))]
+    with pytest.raises(NothingKept, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"):
+        require_training_clips(rows, sources)
+
+
+def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make_source, clips):
+    url = "http://a.org/?<script>"
+    base = {"row_key": "k", "source_key": "k", "url": url}
+    rows = [
+        ClipRow(key="a", outcome="failed", error="<b>broken</b>", retryable=False, **base),
+        ClipRow(key=clips[0].clip.key, outcome="kept", num_frames=4, start_s=0.0, face_px=9.0, **base),
+    ]
+    sources = [SourceRow(source=make_source(url), download=Download(status=DownloadStatus.VERIFIED))]
+    write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert page.index("<h3>kept: 1 of 1</h3>") < page.index("<h3>failed: 1 of 1</h3>")
+    assert "<b>broken" not in page
+    assert page.count("data:image/jpeg") == 4
+
+
+def test_report_stays_small_and_shows_each_outcome(tmp_path, make_source):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
+    rows = [ClipRow(key=f"{number:04d}", outcome="filtered", reason="dark", **base) for number in range(1000)]
+    rows.append(ClipRow(key="one", outcome="failed", error="broken", retryable=False, **base))
+    chosen = examples(rows)
+    assert [row.key for row in chosen["failed"]] == ["one"]
+    assert [row.key for row in chosen["filtered(dark)"]] == [
+        f"{place * 1000 // 12:04d}" for place in range(12)
+    ]
+    gone = Download(status=DownloadStatus.PERMANENT, error="gone")
+    sources = [SourceRow(make_source(f"http://a.org/{number}.mp4"), gone) for number in range(1000)]
+    write_report(tmp_path / "report.html", sources, rows, {})
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>filtered(dark): 12 of 1000</h3>" in page
+    assert page.count("<td>gone</td>") == 12
+
+
+def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "kept", "start_s": 0.0}
+    rows = [
+        ClipRow(key="a", num_frames=100, face_px=70.0, yaw_deg=4.0, pitch_deg=-3.0, identity="x", **base),
+        ClipRow(key="b", num_frames=130, face_px=300.0, yaw_deg=25.0, pitch_deg=None, identity="x", **base),
+    ]
+    write_report(tmp_path / "report.html", [], rows, {})
+    page = (tmp_path / "report.html").read_text()
+    for title, bins in {
+        "Size of the face, px": {"64 to 128": 1, "128 to 192": 0, "256 to 320": 1},
+        "Length, frames": {"0 to 128": 1, "128 to 256": 1},
+        "Head to the side, degrees": {"0 to 10": 1, "20 to 30": 1},
+        "Head up or down, degrees": {"-10 to 0": 1},
+        "Number of clips of a person": {"2": 1},
+    }.items():
+        table = page.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
+        for name, count in bins.items():
+            assert f"<td>{name}</td><td>{count}</td>" in table
+
+
+def test_report_says_what_was_measured_where_a_clip_was_left_out_for_it(tmp_path):
+    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "filtered"}
+    rows = [
+        ClipRow(key="a", reason="blurry", sharpness=41.4, identity="Ann", **base),
+        ClipRow(key="b", reason="multiple_faces", other_face=0.25, **base),
+        ClipRow(key="c", reason="duplicate", duplicate_of="z-whole-000-000000", **base),
+        ClipRow(key="d", reason="too_short", num_frames=5, start_s=1.0, face_px=80.0, **base),
+    ]
+    write_report(tmp_path / "report.html", [], rows, {})
+    page = (tmp_path / "report.html").read_text()
+    for words in (
+        "Ann · sharpness 41",
+        "another face covers 25%",
+        "shows the same as z-whole-000-000000",
+        "5 frames from 1.00 s, face 80 px",
+    ):
+        assert f"<br>{words}<br>" in page
+
+
+def test_every_measure_is_of_a_rule_and_in_the_ledger(shards_settings):
+    """Names of reasons are those that `judge` gives; those of fields are the ledger's."""
+    poor = Scores(
+        mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=0.0, roll_deg=0.0,
+        other_face=0.9, motion=0.0,
+    )  # fmt: skip
+    strict = {
+        "low_confidence": {"min_mean_score": 0.5},
+        "dark": {"min_brightness": 9.0},
+        "blurry": {"min_sharpness": 9.0},
+        "extreme_pose": {"max_yaw_deg": 9.0},
+        "multiple_faces": {"max_other_face": 0.1},
+        "static": {"min_motion": 9.0},
+    }
+    assert set(strict) == set(MEASURES)
+    for reason, change in strict.items():
+        lenient = shards_settings.quality.model_copy(update={"min_mean_score": 0.0} | change)
+        assert judge(100, poor, lenient) == Filtered(reason)
+        assert MEASURES[reason][0] in ClipRow.model_fields

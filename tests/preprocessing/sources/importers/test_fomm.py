@@ -1,0 +1,71 @@
+import pytest
+
+from preprocessing.media.boxes import Box
+from preprocessing.sources.importers.fomm import read_fomm
+
+HEADER = "video_id,start,end,bbox,fps,width,height,partition"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_lines(*lines, header=HEADER):
+        path = tmp_path / "metadata.csv"
+        path.write_text("\n".join([header, *lines]) + "\n")
+        return read_fomm(path)
+
+    return read_lines
+
+
+def test_frames_become_seconds_at_the_rows_own_rate(read):
+    (row,) = read("abc,50,150,10-20-110-140,25.0,640,360,train")
+    assert (row.url, row.start_s, row.end_s) == ("https://www.youtube.com/watch?v=abc", 2.0, 6.0)
+    assert (row.box, row.frame_size, row.split) == (Box(10, 20, 110, 140), (640, 360), "train")
+    assert row.identity is None
+
+
+def test_zero_to_zero_is_the_whole_video(read):
+    (row,) = read("abc,0,0,10-20-110-140,30,640,360,test")
+    assert (row.start_s, row.end_s) == (None, None)
+
+
+def test_a_person_is_an_identity_and_columns_go_by_name(read):
+    (row,) = read(
+        "id7,train,360,640,25,1-2-3-4,9,5,abc",
+        header="person_id,partition,height,width,fps,bbox,end,start,video_id",
+    )
+    assert (row.identity, row.box, row.start_s) == ("id7", Box(1, 2, 3, 4), 0.2)
+
+
+def test_a_box_may_begin_left_of_the_frame(read):
+    (row,) = read("abc,0,9,-5--2-30-40,25,640,360,train")
+    assert row.box == Box(-5, -2, 30, 40)
+
+
+def test_taichi_numbers_the_parts_of_a_video(read):
+    one, two = read("abc#001,0,9,1-2-3-4,25,640,360,train", "abc#002,9,18,1-2-3-4,25,640,360,train")
+    assert one.url == two.url == "https://www.youtube.com/watch?v=abc"
+
+
+def test_all_bad_rows_are_named_at_once(read):
+    good = "abc,0,9,1-2-3-4,25,640,360,train"
+    with pytest.raises(ValueError, match="got 7 bad rows") as error:
+        read(
+            good,
+            "abc,x,9,1-2-3-4,25,640,360,train",
+            "abc,9,9,1-2-3-4,25,640,360,train",
+            "abc,0,9,1-2-3,25,640,360,train",
+            "abc,0,9,1-2-3-4,0,640,360,train",
+            "abc,0,9,1-2-3-4,25,640,360,dev",
+            "id7#abc,0,9,1-2-3-4,25,640,360,train",
+            "abc,0,9",
+        )
+    for line in range(3, 10):
+        assert f"line {line}: got" in str(error.value)
+    assert "line 2:" not in str(error.value)
+
+
+def test_another_file_is_told_by_its_columns(read):
+    with pytest.raises(ValueError, match="without the columns bbox, fps"):
+        read("a,0,9,640,360,train", header="video_id,start,end,width,height,partition")
+    with pytest.raises(ValueError, match="got no rows"):
+        read()

@@ -1,0 +1,129 @@
+"""The store on a local folder and on a real S3 server."""
+
+import json
+
+import fsspec
+import pytest
+
+from preprocessing.storage.object_store import LIST_NAME, Store, StoreFailed
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
+def store(request, tmp_path, monkeypatch):
+    """An empty store."""
+    if request.param == "local":
+        return Store(f"file://{tmp_path}/store")
+    variables = request.getfixturevalue("s3")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Store(f"{variables['LIA_STORE_URL']}/{request.node.originalname}")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files, by their names in a bundle."""
+    found = {"one.bin": tmp_path / "1", "train/two.bin": tmp_path / "2"}
+    for number, path in enumerate(found.values()):
+        path.write_bytes(bytes([number]) * 100_000)
+    return found
+
+
+def fetched(store, bundle, folder):
+    """Bring a bundle to `folder`; return whether there was one, and what is in the folder."""
+    is_there = store.get(bundle, lambda name: folder / name)
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return is_there, {name: path.read_bytes() for name, path in found.items()}
+
+
+def test_what_is_put_is_brought_back(store, files, tmp_path):
+    store.put("raw/a", files)
+    store.put("raw/b", {"one.bin": files["one.bin"]})
+    assert store.names("raw") == ["a", "b"]
+    assert fetched(store, "raw/a", tmp_path / "back") == (
+        True,
+        {name: path.read_bytes() for name, path in files.items()},
+    )
+
+
+def test_an_absent_bundle_brings_nothing(store, tmp_path):
+    assert store.names("raw") == []
+    assert fetched(store, "raw/none", tmp_path / "back") == (False, {})
+    store.remove("raw/none")
+
+
+def test_a_bundle_put_again_holds_what_was_put_last(store, files, tmp_path):
+    store.put("raw/a", files)
+    files["one.bin"].write_bytes(b"new")
+    store.put("raw/a", {"one.bin": files["one.bin"]})
+    assert fetched(store, "raw/a", tmp_path / "back") == (True, {"one.bin": b"new"})
+    assert not store._fs.exists(store._full("raw/a/train/two.bin"))
+
+
+def test_what_the_store_holds_is_not_sent_again(store, files, monkeypatch):
+    store.put("raw/a", files)
+    sent = []
+    put_file = store._fs.put_file
+    monkeypatch.setattr(store._fs, "put_file", lambda here, there: (sent.append(here), put_file(here, there)))
+    store.put("raw/a", files)
+    assert sent == []
+    files["train/two.bin"].write_bytes(b"new")
+    store.put("raw/a", files)
+    assert sent == [str(files["train/two.bin"])]
+
+
+@pytest.mark.parametrize("wrong", [b"half", None], ids=["half", "gone"])
+def test_a_bundle_whose_files_are_not_as_listed_counts_as_absent(store, files, tmp_path, wrong):
+    store.put("raw/a", files)
+    path = store._full("raw/a/train/two.bin")
+    if wrong is None:
+        store._fs.rm_file(path)
+    else:
+        store._fs.pipe_file(path, wrong)
+    is_there, found = fetched(store, "raw/a", tmp_path / "back")
+    assert not is_there
+    assert "train/two.bin" not in found
+    # Put again by a machine that has them, it is whole again.
+    store.put("raw/a", files)
+    assert fetched(store, "raw/a", tmp_path / "again")[0]
+
+
+def test_a_bundle_written_by_half_counts_as_absent(store, files, tmp_path):
+    for name, path in files.items():
+        store._fs.makedirs(store._full("raw/a/train"), exist_ok=True)
+        store._fs.put_file(str(path), store._full(f"raw/a/{name}"))
+    assert fetched(store, "raw/a", tmp_path / "back") == (False, {})
+
+
+def test_removed_is_gone(store, files, tmp_path):
+    store.put("raw/a", files)
+    store.put("raw/b", files)
+    store.remove("raw/a")
+    # Some servers list an emptied folder a little longer.
+    assert not any(store._fs.exists(store._full(f"raw/a/{name}")) for name in (*files, LIST_NAME))
+    assert "b" in store.names("raw")
+    assert fetched(store, "raw/a", tmp_path / "back") == (False, {})
+
+
+def test_the_list_is_readable_by_other_programs(store, files):
+    store.put("raw/a", files)
+    assert set(json.loads(store._fs.cat_file(store._full(f"raw/a/{LIST_NAME}")))) == set(files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes", [{"AWS_SECRET_ACCESS_KEY": "wrong"}, {"LIA_STORE_URL": "s3://no-such-bucket/project"}]
+)
+def test_a_store_that_refuses_is_told_in_one_line(s3, files, monkeypatch, changes):
+    for name, value in (s3 | changes).items():
+        monkeypatch.setenv(name, value)
+    # fsspec keeps what it has connected, by its address alone.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    refusing = Store((s3 | changes)["LIA_STORE_URL"])
+    with pytest.raises(StoreFailed, match=r"from LIA_STORE_URL s3://.*; correct it and its") as told:
+        refusing.put("raw/a", files)
+    assert "\n" not in str(told.value)
+
+
+def test_an_unknown_protocol_is_told_in_one_line():
+    with pytest.raises(StoreFailed, match="from LIA_STORE_URL nowhere://a; a store that can be read"):
+        Store("nowhere://a")
