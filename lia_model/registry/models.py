@@ -329,7 +329,9 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
 
     import mlflow
 
-    package = Path(__file__).parent
+    import lia_model
+
+    package = Path(str(lia_model.__file__)).parent
     requirements = [f"{name}=={version(name).split('+')[0]}" for name in SERVED_PACKAGES]
     # `log_model` takes the run from MLflow's own state; leaving it there would end up in other calls.
     mlflow.start_run(run_id=run_id)

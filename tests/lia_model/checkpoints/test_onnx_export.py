@@ -10,7 +10,7 @@ import torch
 from lia_model.checkpoints.directory import save_generator
 from lia_model.checkpoints.onnx_export import ENCODER, PAINTER, export_onnx
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def outputs(path: Path, *inputs: torch.Tensor | np.ndarray):

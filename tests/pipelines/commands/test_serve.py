@@ -9,7 +9,7 @@ from pipelines.commands.serve import make_config, require_token_beyond_loopback,
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.fixture
