@@ -8,17 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from preprocessing.settings import Settings
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Compilation = Literal["none", "inductor", "cuda-graphs"]
 Unit = Annotated[float, Field(ge=0, le=1)]
-
-
-class Settings(BaseModel):
-    """A frozen group of settings that knows every key it is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class NetworkScale(Settings):

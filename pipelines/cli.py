@@ -262,7 +262,7 @@ def animate(
     """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
     environment = _environment()
     from lia_model.animation.file import AnimationRequest
-    from pipelines.commands.animate import Means, parse_face, run_animate
+    from pipelines.commands.animate import InferenceOptions, parse_face, run_animate
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
@@ -279,8 +279,8 @@ def animate(
         convert=convert,
         hardware=hardware_video,
     )
-    means = Means(model, device, precision, compilation, crop)
-    result = run_animate(params, environment, request, means)
+    options = InferenceOptions(model, device, precision, compilation, crop)
+    result = run_animate(params, environment, request, options)
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 
 
@@ -296,12 +296,12 @@ def motion_extract(
 ) -> None:
     """Write DRIVING's motion to a file that drives this model in the clip's place, without its sound."""
     environment = _environment()
-    from pipelines.commands.animate import Means, run_extract
+    from pipelines.commands.animate import InferenceOptions, run_extract
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
-    means = Means(model, device, precision, "none", crop)
-    template = run_extract(params, environment, driving, output, means, convert)
+    options = InferenceOptions(model, device, precision, "none", crop)
+    template = run_extract(params, environment, driving, output, options, convert)
     typer.echo(f"{output}: {len(template.weights)} frames at {float(template.fps):.3f} fps")
 
 
@@ -340,13 +340,13 @@ def manipulate(
     """Show what each motion direction does to SOURCE: a strip and a video of each, and a contact sheet."""
     environment = _environment()
     from lia_model.animation.manipulation import CONTACT_SHEET, ManipulationRequest
-    from pipelines.commands.animate import Means, run_manipulate
+    from pipelines.commands.animate import InferenceOptions, run_manipulate
     from pipelines.params import read_params
 
     params = read_params(environment.root / "params.yaml")
     request = ManipulationRequest(source, output, reach, frames, params.serve.batch_size, convert)
-    means = Means(model, device, precision, "none", crop)
-    count = run_manipulate(params, environment, request, means)
+    options = InferenceOptions(model, device, precision, "none", crop)
+    count = run_manipulate(params, environment, request, options)
     typer.echo(f"{output / CONTACT_SHEET}: {count} directions, a strip and a video of each beside it")
 
 

@@ -148,7 +148,7 @@ class Environment(BaseModel):
         """Return the store, or None where there is none.
 
         Raises:
-            StoreFailed: fsspec does not know such an address.
+            StoreError: fsspec does not know such an address.
         """
         from preprocessing.storage.object_store import Store
 
@@ -158,7 +158,7 @@ class Environment(BaseModel):
         """Read something of the store, where there is one, before work begins that would end in vain.
 
         Raises:
-            StoreFailed: it cannot be read.
+            StoreError: it cannot be read.
         """
         store = self.store()
         if store is not None:

@@ -17,7 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.framing import FaceCropper, Framing, NoFaceError, frame_clip, middle_square
-from lia_model.animation.motion_file import MotionTemplate, is_motion_file, read_template
+from lia_model.animation.motion_file import Motion, is_motion_file, read_motion
 from lia_model.animation.prefetch import ahead
 from lia_model.animator import Animator
 from preprocessing.media.boxes import Box
@@ -49,7 +49,7 @@ class Driving:
     is_still: bool
     """Whether it is one image, whose pose holds for any number of frames."""
     footage: Footage | None
-    template: MotionTemplate | None
+    template: Motion | None
     square: Box | None
     """What of the footage is seen; None before it is framed, and for a motion file."""
     framing: Framing | None
@@ -83,7 +83,7 @@ class Driving:
             return self
         views = ahead(self._views(animator.size_px, should_stop), 2 * batch_size)
         weights = np.stack(list(animator.motion_weights(views, batch_size)))
-        template = MotionTemplate(weights, self.fps, self.is_still, animator.fingerprint, self.framing)
+        template = Motion(weights, self.fps, self.is_still, animator.fingerprint, self.framing)
         return replace(self, template=template)
 
     def motion(
@@ -117,7 +117,7 @@ def open_driving(path: Path, animator: Animator, convert: bool, hardware: bool =
         UnreadableMediaError: it is neither image, video nor motion file, or a motion file of another model.
     """
     if is_motion_file(path):
-        template = read_template(path, animator.fingerprint)
+        template = read_motion(path, animator.fingerprint)
         count, framing = len(template.weights), template.framing
         return Driving(path.name, count, template.fps, template.is_still, None, template, None, framing)
     footage = open_footage(path, convert, hardware)
@@ -133,7 +133,7 @@ def extract_motion(
     batch_size: int = 16,
     convert: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
-) -> MotionTemplate:
+) -> Motion:
     """Return a clip's motion, which drives as the clip itself does.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from preprocessing.media.video import UnreadableVideo, decode, probe, read_image
+from preprocessing.media.video import UnreadableVideoError, decode, probe, read_image
 
 MediaKind = Literal["image", "video"]
 
@@ -90,7 +90,7 @@ class Footage:
         try:
             for frame in decode(self.path, hardware=self.hardware):
                 yield frame.image
-        except UnreadableVideo as error:
+        except UnreadableVideoError as error:
             raise UnreadableMediaError(str(error)) from error
 
     def first_frame(self) -> UInt8[np.ndarray, "H W 3"]:
@@ -117,7 +117,7 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
     elif kind == "video":
         try:
             info = probe(path)
-        except UnreadableVideo as error:
+        except UnreadableVideoError as error:
             raise UnreadableMediaError(str(error)) from error
         height, width = info.height_px, info.width_px
         footage = Footage(path, False, info.fps, info.num_frames, convert, hardware)

@@ -51,7 +51,7 @@ class FaceCropper:
         return sorted((face.box for face in self.detector.detect(image)), key=lambda box: box.centre)
 
 
-class Sighting(NamedTuple):
+class FacePosition(NamedTuple):
     """Where a face stood in one frame."""
 
     frame: int
@@ -63,7 +63,7 @@ class Framing:
     """A clip's square, and how its face stands in it."""
 
     square: Box
-    sightings: tuple[Sighting, ...]
+    positions: tuple[FacePosition, ...]
 
     def around(self, face: Box, start: int = 0) -> Box:
         """Return the square that stands to another picture's `face` as this one does to its own.
@@ -72,7 +72,7 @@ class Framing:
         which motion is counted. A square of its own would show it larger than training clips do, whose square
         has room for all of their motion.
         """
-        own = min(self.sightings, key=lambda sighting: abs(sighting.frame - start)).box
+        own = min(self.positions, key=lambda position: abs(position.frame - start)).box
         scale = max(face.width, face.height) / max(own.width, own.height)
         x, y = (
             there + (whole - here) * scale
@@ -121,7 +121,7 @@ def frame_clip(
     return framings, num_frames
 
 
-def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> list[list[Sighting]]:
+def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> list[list[FacePosition]]:
     """Return where each chosen face was seen, none where no frame shows a face.
 
     The choice is made in the first frame that shows one. A face is followed by overlap: what does not touch
@@ -134,22 +134,22 @@ def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> 
     Raises:
         ValueError: there are fewer faces in that frame than the number asked for.
     """
-    tracks: list[list[Sighting]] = []
+    tracks: list[list[FacePosition]] = []
     for number, faces in found:
         if faces and not tracks:
-            tracks = [[Sighting(number, box)] for box in choose_faces(faces, choice)]
+            tracks = [[FacePosition(number, box)] for box in choose_faces(faces, choice)]
             continue
         for track in tracks:
             last = track[-1].box
             overlaps = [iou(box, last) for box in faces]
             if overlaps and max(overlaps) > 0:
-                track.append(Sighting(number, faces[overlaps.index(max(overlaps))]))
+                track.append(FacePosition(number, faces[overlaps.index(max(overlaps))]))
     return tracks
 
 
-def framing_of(track: Sequence[Sighting], scale: float) -> Framing:
+def framing_of(track: Sequence[FacePosition], scale: float) -> Framing:
     """Return the square around all places of one face, `scale` times as wide as they are."""
-    boxes = np.array([sighting.box for sighting in track], dtype=np.float64)
+    boxes = np.array([position.box for position in track], dtype=np.float64)
     return Framing(square_around(union(boxes), scale), tuple(track))
 
 

@@ -2,7 +2,7 @@
 
 Weights mean something to the model they came from alone, which the file names by the hash of its weights. The
 clip's framing comes along, so that a source is framed as if the clip itself drove it.
-Axes: T frames, K directions, N sightings of the face.
+Axes: T frames, K directions, N positions of the face.
 """
 
 import json
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lia_model.animation.footage import UnreadableMediaError
-from lia_model.animation.framing import RULE, Framing, Sighting
+from lia_model.animation.framing import RULE, FacePosition, Framing
 from preprocessing.media.boxes import Box
 
 FORMAT = "open-lia motion template"
@@ -31,7 +31,7 @@ class UnusableMotionError(UnreadableMediaError):
 
 
 @dataclass(frozen=True)
-class MotionTemplate:
+class Motion:
     """What a driving clip does, seen by one model."""
 
     weights: Float32[np.ndarray, "T K"]
@@ -54,7 +54,7 @@ def is_motion_file(path: Path) -> bool:
     return head[_NUM_LENGTH_BYTES:] == b"{" and length <= _MAX_HEADER_BYTES
 
 
-def write_template(path: Path, template: MotionTemplate) -> None:
+def write_motion(path: Path, template: Motion) -> None:
     """Write the file, under a temporary name until it is complete."""
     tensors = {"weights": np.ascontiguousarray(template.weights)}
     metadata = {
@@ -66,9 +66,9 @@ def write_template(path: Path, template: MotionTemplate) -> None:
         "crop_rule": "none",
     }
     if template.framing is not None:
-        sightings = template.framing.sightings
-        tensors["face_frames"] = np.array([sighting.frame for sighting in sightings], dtype=np.int64)
-        tensors["face_boxes"] = np.array([sighting.box for sighting in sightings], dtype=np.float64)
+        positions = template.framing.positions
+        tensors["face_frames"] = np.array([position.frame for position in positions], dtype=np.int64)
+        tensors["face_boxes"] = np.array([position.box for position in positions], dtype=np.float64)
         metadata |= {"crop_rule": RULE, "crop_square": json.dumps(list(template.framing.square))}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -76,7 +76,7 @@ def write_template(path: Path, template: MotionTemplate) -> None:
     partial.replace(path)
 
 
-def read_template(path: Path, model: str) -> MotionTemplate:
+def read_motion(path: Path, model: str) -> Motion:
     """Read a motion file.
 
     Args:
@@ -123,7 +123,7 @@ def _check_kind(path: Path, metadata: dict[str, str], model: str) -> None:
         )
 
 
-def _build(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> MotionTemplate:
+def _build(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Motion:
     weights = tensors["weights"]
     if weights.dtype != np.float32 or weights.ndim != 2 or not len(weights) or not np.isfinite(weights).all():
         raise ValueError("weights")
@@ -137,6 +137,6 @@ def _build(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> MotionTe
     if metadata["crop_rule"] != "none":
         boxes = [Box(*(float(side) for side in box)) for box in tensors["face_boxes"]]
         frames = tensors["face_frames"].tolist()
-        sightings = tuple(Sighting(frame, box) for frame, box in zip(frames, boxes, strict=True))
-        framing = Framing(Box(*(float(side) for side in json.loads(metadata["crop_square"]))), sightings)
-    return MotionTemplate(weights, fps, metadata["is_still"] == "true", metadata["model_sha256"], framing)
+        positions = tuple(FacePosition(frame, box) for frame, box in zip(frames, boxes, strict=True))
+        framing = Framing(Box(*(float(side) for side in json.loads(metadata["crop_square"]))), positions)
+    return Motion(weights, fps, metadata["is_still"] == "true", metadata["model_sha256"], framing)

@@ -330,8 +330,9 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
     import mlflow
 
     import lia_model
+    import preprocessing
 
-    package = Path(str(lia_model.__file__)).parent
+    packages = [Path(str(package.__file__)).parent for package in (lia_model, preprocessing)]
     requirements = [f"{name}=={version(name).split('+')[0]}" for name in SERVED_PACKAGES]
     # `log_model` takes the run from MLflow's own state; leaving it there would end up in other calls.
     mlflow.start_run(run_id=run_id)
@@ -341,9 +342,9 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
             warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)
             info = mlflow.pyfunc.log_model(
                 name=name,
-                python_model=str(package / "pyfunc.py"),
+                python_model=str(packages[0] / "pyfunc.py"),
                 artifacts={"checkpoint": str(checkpoint)},
-                code_paths=[str(package)],
+                code_paths=[str(package) for package in packages],
                 pip_requirements=requirements,
                 signature=_signature(),
                 input_example=_input_example(),

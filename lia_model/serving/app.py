@@ -17,9 +17,9 @@ from lia_model.allocator import keep_freed_memory
 from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
 from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.worker import Worker
 from lia_model.settings import Compilation
 from preprocessing.faces.detector import FaceDetector
 
@@ -84,7 +84,7 @@ class AnimationWorker:
             animator.warm_up(config.batch_size)
         detector = FaceDetector(config.detector, config.min_score, config.pad_px)
         cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
-        self._worker = Worker(
+        self._worker = JobRunner(
             JobStore(config.jobs), animator, cropper, config.batch_size, config.hardware_video
         )
         self._worker.start()

@@ -51,7 +51,7 @@ class Hooks:
 
 
 @dataclass
-class _Means:
+class _RunningMeans:
     """Losses summed between two reports."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def run(
     perceptual = build_perceptual(settings, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
     base_rates = _rates(state)
-    means = _Means()
+    means = _RunningMeans()
     with ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(loader.frames, state.step)
         while state.step < settings.num_steps:
@@ -156,8 +156,12 @@ def build_perceptual(settings: TrainSettings, device: torch.device) -> Perceptua
 
 
 def _report(
-    state: TrainingState, settings: TrainSettings, hooks: Hooks, means: _Means, batch: tuple[Tensor, Tensor]
-) -> _Means:
+    state: TrainingState,
+    settings: TrainSettings,
+    hooks: Hooks,
+    means: _RunningMeans,
+    batch: tuple[Tensor, Tensor],
+) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
         interval = sum(means.counts.values()) and means.counts["l1"]
@@ -168,7 +172,7 @@ def _report(
                 f"{wrong[0]} is {values[wrong[0]]} at step {state.step}: lower the learning rates"
             )
         hooks.on_metrics(state.step, values)
-        means = _Means()
+        means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))
     if state.step % settings.checkpoint_every_steps == 0 or is_last:

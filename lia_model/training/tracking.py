@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from lia_model.registry.models import Run
 
 
-class Tracker:
+class RunLogger:
     """Metrics and sample strips of one run; metrics wait until a checkpoint that covers them is kept.
 
     A killed run resumes from its last checkpoint and computes the steps since then once more; what was not

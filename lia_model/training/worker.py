@@ -30,7 +30,7 @@ from lia_model.registry.models import Run
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, describe_losses, run
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
-from lia_model.training.tracking import Tracker
+from lia_model.training.tracking import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -101,17 +101,17 @@ def _train_worker(config: dict[str, Any]) -> None:
         log.info("resuming at step %d", state.step)
     rank = context.get_world_rank()
     loader = build_loader(clips, settings, rank, context.get_world_size())
-    tracker = Tracker(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
-    run(state, loader, settings, _hooks(work, tracker, clips.size_px), wrap=data_parallel)
+    run_logger = RunLogger(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
+    run(state, loader, settings, _hooks(work, run_logger, clips.size_px), wrap=data_parallel)
 
 
-def _hooks(work: Fit, tracker: Tracker | None, size_px: int) -> Hooks:
+def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
     latest: dict[str, float] = {}
     provenance = work.provenance | describe_losses(work.settings, size_px)
 
     def on_checkpoint(state: TrainingState) -> None:
         is_last = state.step == work.settings.num_steps
-        if tracker is None:
+        if run_logger is None:
             ray.train.report({"step": state.step})
         else:
             with tempfile.TemporaryDirectory() as folder:
@@ -123,17 +123,17 @@ def _hooks(work: Fit, tracker: Tracker | None, size_px: int) -> Hooks:
         if is_last:
             # A checkpoint is safe only once the controller has noted it; at the end that is worth the wait.
             ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
-        if tracker is not None:
-            tracker.commit()
+        if run_logger is not None:
+            run_logger.commit()
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
         latest.update(values)
-        if tracker is not None:
-            tracker.add_metrics(step, values)
+        if run_logger is not None:
+            run_logger.add_metrics(step, values)
 
-    if tracker is None:
+    if run_logger is None:
         return Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint)
-    return Hooks(on_metrics=on_metrics, on_strip=tracker.add_strip, on_checkpoint=on_checkpoint)
+    return Hooks(on_metrics=on_metrics, on_strip=run_logger.add_strip, on_checkpoint=on_checkpoint)
 
 
 def data_parallel(module: nn.Module) -> nn.Module:

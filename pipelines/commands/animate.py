@@ -8,7 +8,7 @@ from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
 from lia_model.animation.framing import FaceChoice, FaceCropper
 from lia_model.animation.manipulation import ManipulationRequest, manipulate_file
-from lia_model.animation.motion_file import MotionTemplate, write_template
+from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animator import Animator
 from lia_model.settings import Compilation, Precision
 from pipelines.environment import Environment
@@ -18,7 +18,7 @@ from preprocessing.faces.detector import FaceDetector
 
 
 @dataclass(frozen=True)
-class Means:
+class InferenceOptions:
     """What an animation is made with."""
 
     model: str
@@ -34,7 +34,7 @@ class Means:
 
 
 def run_animate(
-    params: Params, environment: Environment, request: AnimationRequest, means: Means
+    params: Params, environment: Environment, request: AnimationRequest, options: InferenceOptions
 ) -> AnimationResult:
     """Write the animation.
 
@@ -43,31 +43,36 @@ def run_animate(
             model does not exist.
     """
     _require_files(request.source, request.driving)
-    animator = _animator(means)
-    if means.compilation != "none":
+    animator = _animator(options)
+    if options.compilation != "none":
         animator.warm_up(request.batch_size)
-    cropper = _cropper(params, environment, means)
+    cropper = _cropper(params, environment, options)
     with progress("frames") as tell:
         return animate_file(animator, cropper, request, tell)
 
 
 def run_extract(
-    params: Params, environment: Environment, driving: Path, output: Path, means: Means, convert: bool
-) -> MotionTemplate:
+    params: Params,
+    environment: Environment,
+    driving: Path,
+    output: Path,
+    options: InferenceOptions,
+    convert: bool,
+) -> Motion:
     """Write the motion of a driving clip.
 
     Raises:
         ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
     """
     _require_files(driving)
-    cropper = _cropper(params, environment, means)
-    template = extract_motion(_animator(means), cropper, driving, params.serve.batch_size, convert)
-    write_template(output, template)
+    cropper = _cropper(params, environment, options)
+    template = extract_motion(_animator(options), cropper, driving, params.serve.batch_size, convert)
+    write_motion(output, template)
     return template
 
 
 def run_manipulate(
-    params: Params, environment: Environment, request: ManipulationRequest, means: Means
+    params: Params, environment: Environment, request: ManipulationRequest, options: InferenceOptions
 ) -> int:
     """Write the strips, videos and contact sheet; return the number of directions.
 
@@ -76,7 +81,7 @@ def run_manipulate(
             model does not exist.
     """
     _require_files(request.source)
-    return manipulate_file(_animator(means), _cropper(params, environment, means), request)
+    return manipulate_file(_animator(options), _cropper(params, environment, options), request)
 
 
 def parse_face(text: str) -> FaceChoice:
@@ -98,13 +103,13 @@ def _require_files(*paths: Path) -> None:
             raise ValueError(f"{path} does not exist: give an image or a video")
 
 
-def _animator(means: Means) -> Animator:
+def _animator(options: InferenceOptions) -> Animator:
     keep_freed_memory()
-    return Animator.load(means.model, means.device, means.precision, means.compilation)
+    return Animator.load(options.model, options.device, options.precision, options.compilation)
 
 
-def _cropper(params: Params, environment: Environment, means: Means) -> FaceCropper | None:
-    if not means.crop:
+def _cropper(params: Params, environment: Environment, options: InferenceOptions) -> FaceCropper | None:
+    if not options.crop:
         return None
     detect = params.shards.detect
     detector = FaceDetector(environment.root / params.serve.detector, detect.min_score, detect.pad_px)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import ray
 
 from pipelines.environment import Environment
-from preprocessing.clips.source_run import Job, Result, process_source
+from preprocessing.clips.source_run import Result, SourceTask, process_source
 from preprocessing.clips.units import Unit, process_unit
-from preprocessing.sandbox.worker import Worker
+from preprocessing.sandbox.child_server import ChildServer
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ def process_on_cluster(
     there is a store through which they exchange them.
 
     Raises:
-        DiskFull: nothing can be written any more.
-        StoreFailed: there is a store, and it cannot be read or written.
+        DiskError: nothing can be written any more.
+        StoreError: there is a store, and it cannot be read or written.
     """
-    waiting = [[job.model_dump_json() for job in unit] for unit in units][::-1]
+    waiting = [[task.model_dump_json() for task in unit] for unit in units][::-1]
     running: list[ray.ObjectRef] = []
     results: list[Result] = []
     try:
@@ -75,6 +75,6 @@ def process_on_cluster(
 
 @ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
 def _process_unit(jobs: list[str]) -> list[str]:
-    with Worker(process_source.__module__) as worker:
-        unit = [Job.model_validate_json(job) for job in jobs]
+    with ChildServer(process_source.__module__) as worker:
+        unit = [SourceTask.model_validate_json(task) for task in jobs]
         return [result.model_dump_json() for result in process_unit(unit, worker)]

@@ -186,13 +186,13 @@ def _disk(environment: Environment) -> Finding:
 
 
 def _store(environment: Environment) -> Finding:
-    from preprocessing.storage.object_store import StoreFailed
+    from preprocessing.storage.object_store import StoreError
 
     if environment.store_url is None:
         return Finding("store", "absent", "data stays on this machine", "set LIA_STORE_URL to share it")
     try:
         environment.check_store()
-    except StoreFailed as error:
+    except StoreError as error:
         return Finding(
             "store", "missing", str(error), "correct LIA_STORE_URL; S3 needs `pip install '.[s3]'`"
         )

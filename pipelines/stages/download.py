@@ -23,7 +23,7 @@ def run_download(params: Params, environment: Environment) -> int:
 
     Raises:
         ValueError: the list of sources or that of tombstones is missing or has bad rows.
-        StoreFailed: there is a store, and it cannot be read or written.
+        StoreError: there is a store, and it cannot be read or written.
     """
     path = environment.root / params.download.sources
     skips = params.download.bad_rows == "skip"

@@ -16,17 +16,17 @@ from pipelines.params import Params
 from preprocessing.clips.assignment import Assigned, assign
 from preprocessing.clips.exchange import bring_clips
 from preprocessing.clips.sample import PreparedClip
-from preprocessing.clips.source_run import Job, Result, max_distance, pictures_of, require_eyes
-from preprocessing.clips.units import DiskFull, group_into_units, process_here
+from preprocessing.clips.source_run import Result, SourceTask, max_distance, pictures_of, require_eyes
+from preprocessing.clips.units import DiskError, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_report
-from preprocessing.shards.writer import BUNDLE, NothingKept, require_training_clips, write_shards
-from preprocessing.storage.object_store import StoreFailed
+from preprocessing.shards.writer import BUNDLE, NothingKeptError, require_training_clips, write_shards
+from preprocessing.storage.object_store import StoreError
 
-FOR_THE_OPERATOR = (NothingKept, DiskFull, StoreFailed, ValueError)
+FOR_THE_OPERATOR = (NothingKeptError, DiskError, StoreError, ValueError)
 """What is told in one line; anything else is a bug."""
 UNITS_PER_WORKER = 8
 """Few enough to cost nothing, many enough that workers end at about the same time."""
@@ -37,9 +37,9 @@ def run_shards(params: Params, environment: Environment) -> int:
 
     Raises:
         ValueError: there is no ledger, no face detector, or one person in two splits.
-        NothingKept: no clip is left for training; the ledger says why.
-        DiskFull: nothing can be written any more.
-        StoreFailed: there is a store, and it cannot be read or written.
+        NothingKeptError: no clip is left for training; the ledger says why.
+        DiskError: nothing can be written any more.
+        StoreError: there is a store, and it cannot be read or written.
     """
     require_eyes(params.shards, environment.root)
     environment.check_store()
@@ -78,17 +78,19 @@ def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment:
     _warn(assigned)
     try:
         write_all(prepared, rows, sources, settings, environment)
-    except StoreFailed as error:
+    except StoreError as error:
         return Failed(message=str(error), data=error)
     wanted = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
     _remove_delisted({row.source.row_key for row in wanted}, environment)
     return Completed(message=f"{len(prepared)} clips")
 
 
-def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: Environment) -> list[Job]:
+def jobs(
+    verified: Sequence[SourceRow], settings: ShardsSettings, environment: Environment
+) -> list[SourceTask]:
     """Return the work: one job for each part of each verified video."""
     return [
-        Job(
+        SourceTask(
             source=row.source,
             video=environment.raw / str(row.download.file),
             video_sha256=str(row.download.sha256),
@@ -103,7 +105,7 @@ def jobs(verified: Sequence[SourceRow], settings: ShardsSettings, environment: E
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def process_all(work: list[Job], num_parallel: int, environment: Environment) -> list[Result]:
+def process_all(work: list[SourceTask], num_parallel: int, environment: Environment) -> list[Result]:
     """Process the sources in units, side by side, on the Ray cluster where there is one, else in processes.
 
     Results come in the order of `work`.

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from preprocessing.clips.source_run import Job, detections_file, read_finished
+from preprocessing.clips.source_run import SourceTask, read_finished, sightings_file
 from preprocessing.download.raw_folder import bundle_of
 from preprocessing.storage.object_store import Store
 
-_DETECTIONS = "detections.npz"
+_SIGHTINGS = "detections.npz"
 
 
 def clips_bundle(row_key: str) -> str:
@@ -14,36 +14,36 @@ def clips_bundle(row_key: str) -> str:
     return f"clips/{row_key}"
 
 
-def bring_clips(job: Job, store: Store) -> None:
+def bring_clips(task: SourceTask, store: Store) -> None:
     """Bring what the store has of a source's sightings and clips, unless all of it is here.
 
     Raises:
-        StoreFailed: the store cannot be read.
+        StoreError: the store cannot be read.
     """
 
     def place(name: str) -> Path:
-        return detections_file(job) if name == _DETECTIONS else job.folder / name
+        return sightings_file(task) if name == _SIGHTINGS else task.folder / name
 
-    if read_finished(job) is None:
-        store.get(clips_bundle(job.source.row_key), place)
+    if read_finished(task) is None:
+        store.get(clips_bundle(task.source.row_key), place)
 
 
-def bring_video(job: Job, store: Store) -> None:
+def bring_video(task: SourceTask, store: Store) -> None:
     """Bring a source's video, unless it is here.
 
     Raises:
-        StoreFailed: the store cannot be read.
+        StoreError: the store cannot be read.
     """
-    if not job.video.is_file():
-        store.get(bundle_of(job.source.key), lambda name: job.video.with_name(name))
+    if not task.video.is_file():
+        store.get(bundle_of(task.source.key), lambda name: task.video.with_name(name))
 
 
-def keep_clips(job: Job, store: Store) -> None:
+def keep_clips(task: SourceTask, store: Store) -> None:
     """Keep a finished source's sightings and clips in the store.
 
     Raises:
-        StoreFailed: the store cannot be written.
+        StoreError: the store cannot be written.
     """
-    if read_finished(job) is not None:
-        files = {path.name: path for path in job.folder.iterdir() if not path.name.startswith(".")}
-        store.put(clips_bundle(job.source.row_key), files | {_DETECTIONS: detections_file(job)})
+    if read_finished(task) is not None:
+        files = {path.name: path for path in task.folder.iterdir() if not path.name.startswith(".")}
+        store.put(clips_bundle(task.source.row_key), files | {_SIGHTINGS: sightings_file(task)})

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from preprocessing.faces.appearance import change
 from preprocessing.faces.pose import pose_of
-from preprocessing.faces.sightings import Detections
+from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.media.boxes import Box
 from preprocessing.outcome import Filtered, Kept
@@ -38,7 +38,7 @@ class Scores(BaseModel):
     """Mean change of the face's thumbnail from one sighting to the next, of 255."""
 
 
-def score(tube: Tube, square: Box, detections: Detections) -> Scores:
+def score(tube: Tube, square: Box, sightings: Sightings) -> Scores:
     """Measure a clip by its sightings and those of others that its crop would show."""
     faces = tube.faces
     poses = [pose_of(face.points) for face in faces if np.isfinite(face.points).all()]
@@ -51,7 +51,7 @@ def score(tube: Tube, square: Box, detections: Detections) -> Scores:
         yaw_deg=_median([abs(pose.yaw) for pose in poses]) if poses else None,
         pitch_deg=_median([pose.pitch for pose in poses]) if poses else None,
         roll_deg=_median([abs(pose.roll) for pose in poses]) if poses else None,
-        other_face=_other_face(tube, square, detections),
+        other_face=_other_face(tube, square, sightings),
         motion=float(np.mean(changes)) if changes else None,
     )
 
@@ -75,12 +75,12 @@ def judge(num_frames: int, scores: Scores, settings: QualitySettings) -> Kept | 
     return Kept()
 
 
-def _other_face(tube: Tube, square: Box, detections: Detections) -> float:
+def _other_face(tube: Tube, square: Box, sightings: Sightings) -> float:
     own = {id(face) for face in tube.faces}
     end = tube.first_frame + len(tube.boxes)
     shares = [
         _covered(square, face.box)
-        for frame, faces in zip(detections.frames, detections.faces, strict=True)
+        for frame, faces in zip(sightings.frames, sightings.faces, strict=True)
         if tube.first_frame <= frame < end
         for face in faces
         if id(face) not in own

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class Clip(BaseModel):
+class ClipMetadata(BaseModel):
     """Metadata of one clip, the json member of its sample; no time of day and no local path is in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -53,7 +53,7 @@ class PreparedClip(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    clip: Clip
+    clip: ClipMetadata
     """Metadata."""
     file: Path
     """The JPEG files, concatenated."""

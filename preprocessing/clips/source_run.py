@@ -21,20 +21,20 @@ from pydantic import BaseModel, ConfigDict
 from preprocessing.clips.crop import RULES_BY_FACE, crop_box, known_box
 from preprocessing.clips.duplicates import clip_hash
 from preprocessing.clips.quality import Scores, judge, score
-from preprocessing.clips.sample import Clip, PreparedClip, split_frames
+from preprocessing.clips.sample import ClipMetadata, PreparedClip, split_frames
 from preprocessing.clips.thumbnails import read_pictures, write_pictures
 from preprocessing.faces.analysis import Detector, FixedBox, Recognizer, analyse
 from preprocessing.faces.detector import RECOGNITION_DISTANCE, FaceDetector, models_sha256, require_models
 from preprocessing.faces.embedder import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
 from preprocessing.faces.people import Person, number_people
-from preprocessing.faces.sightings import Detections, read_detections, write_detections
+from preprocessing.faces.sightings import Sightings, read_sightings, write_sightings
 from preprocessing.faces.tracks import Track, Tracker, Tube, associate, divide, part_of
 from preprocessing.ledger import ClipRow
 from preprocessing.media.boxes import Box, scale_box, union
 from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.video import Frame, UnreadableVideo, decode
+from preprocessing.media.video import Frame, UnreadableVideoError, decode
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
-from preprocessing.sandbox.worker import serve
+from preprocessing.sandbox.child_server import serve
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 from preprocessing.storage.files import file_sha256
@@ -55,7 +55,7 @@ FOLLOW_NUM_FRAMES = 25
 """How faces are followed while choosing whom to embed; apart from the settings, so that these may change."""
 
 
-class Job(BaseModel):
+class SourceTask(BaseModel):
     """One source to process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -79,7 +79,7 @@ class Job(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """Return where this job's clips lie."""
+        """Return where this task's clips lie."""
         return self.clips / self.source.row_key
 
     @property
@@ -141,47 +141,47 @@ class _Candidate:
     """Small JPEG files of its face."""
 
 
-def process_source(job: Job) -> Result:
-    """Turn one source into clips in `job.folder` and rows for the ledger; a bad source is a row."""
+def process_source(task: SourceTask) -> Result:
+    """Turn one source into clips in `task.folder` and rows for the ledger; a bad source is a row."""
     try:
-        detections = _stored_detections(job) or _detect(job)
-        candidates, people = _candidates(job, detections)
-        _cut(job, [candidate for candidate in candidates if not is_cut(job, candidate)])
-        return _finish(job, detections, candidates, people)
-    except UnreadableVideo as error:
-        return failed(job, Failed(str(error), retryable=False))
+        sightings = _stored_sightings(task) or _detect(task)
+        candidates, people = _candidates(task, sightings)
+        _cut(task, [candidate for candidate in candidates if not is_cut(task, candidate)])
+        return _finish(task, sightings, candidates, people)
+    except UnreadableVideoError as error:
+        return failed(task, Failed(str(error), retryable=False))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            return failed(job, Failed(str(error), retryable=True), stops=True)
+            return failed(task, Failed(str(error), retryable=True), stops=True)
         # The clip's boundary, the one place where anything is caught: one bad video must not end the run.
-        logger.warning("%s failed", job.source.url, exc_info=True)
+        logger.warning("%s failed", task.source.url, exc_info=True)
         # A rerun meets the same values again, but not the same memory or disk.
         is_retryable = not isinstance(error, ValueError)
-        return failed(job, Failed(f"{type(error).__name__}: {error}", retryable=is_retryable))
+        return failed(task, Failed(f"{type(error).__name__}: {error}", retryable=is_retryable))
 
 
-def process_stored(job: Job) -> Result | None:
+def process_stored(task: SourceTask) -> Result | None:
     """Return the result where what is stored is enough, so without a worker; None where pixels are needed."""
-    finished = read_finished(job)
+    finished = read_finished(task)
     if finished is not None:
         return finished
-    detections = _stored_detections(job)
-    if detections is None:
+    sightings = _stored_sightings(task)
+    if sightings is None:
         return None
-    candidates, people = _candidates(job, detections)
-    if not all(is_cut(job, candidate) for candidate in candidates):
+    candidates, people = _candidates(task, sightings)
+    if not all(is_cut(task, candidate) for candidate in candidates):
         return None
-    return _finish(job, detections, candidates, people)
+    return _finish(task, sightings, candidates, people)
 
 
-def read_finished(job: Job) -> Result | None:
+def read_finished(task: SourceTask) -> Result | None:
     """Return the result of a run that all of this was the same for, or None."""
-    finished = job.folder / RESULT_NAME
+    finished = task.folder / RESULT_NAME
     # What was seen is an output too: where somebody removed it, it is made again.
-    if not finished.is_file() or not detections_file(job).is_file():
+    if not finished.is_file() or not sightings_file(task).is_file():
         return None
     result = Result.model_validate_json(finished.read_text())
-    return _in_folder(result, job.folder) if result.fingerprint == fingerprint(job) else None
+    return _in_folder(result, task.folder) if result.fingerprint == fingerprint(task) else None
 
 
 def pictures_of(row: ClipRow, clips: Path) -> list[bytes]:
@@ -199,13 +199,13 @@ def pictures_of(row: ClipRow, clips: Path) -> list[bytes]:
     return split_frames(folder / f"{row.key}.jpgs", sizes)
 
 
-def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
+def failed(task: SourceTask, failure: Failed, stops: bool = False) -> Result:
     """Return the result of a source that could not be processed, and remove its clips."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    rows = [_source_row(job, failure)]
+    shutil.rmtree(task.folder, ignore_errors=True)
+    rows = [_source_row(task, failure)]
     return Result(
-        row_key=job.source.row_key,
-        fingerprint=fingerprint(job),
+        row_key=task.source.row_key,
+        fingerprint=fingerprint(task),
         rows=rows,
         prepared=[],
         people=[],
@@ -213,9 +213,9 @@ def failed(job: Job, failure: Failed, stops: bool = False) -> Result:
     )
 
 
-def fingerprint(job: Job) -> str:
+def fingerprint(task: SourceTask) -> str:
     """Return the hash of everything a source's result depends on."""
-    rules = job.settings.model_dump_json(
+    rules = task.settings.model_dump_json(
         exclude={
             "num_parallel": True,
             "timeout_s": True,
@@ -227,8 +227,8 @@ def fingerprint(job: Job) -> str:
             "quality": {"max_duplicate_distance"},
         }
     )
-    row = job.model_dump_json(include={"source"}, exclude={"source": {"source_id", "note", "extra"}})
-    return _hash(RECIPE_VERSION, row, job.video_sha256, rules, _networks(job))
+    row = task.model_dump_json(include={"source"}, exclude={"source": {"source_id", "note", "extra"}})
+    return _hash(RECIPE_VERSION, row, task.video_sha256, rules, _networks(task))
 
 
 def max_distance(settings: ShardsSettings, root: Path) -> float:
@@ -256,68 +256,68 @@ def require_eyes(settings: ShardsSettings, root: Path) -> None:
         )
 
 
-def part_frames(job: Job) -> Iterator[tuple[int, Frame]]:
+def part_frames(task: SourceTask) -> Iterator[tuple[int, Frame]]:
     """Yield the source's frames at the clips' rate within start_s and end_s, with their numbers."""
-    start_s, end_s = job.source.start_s or 0.0, job.source.end_s
-    for number, frame in enumerate(decode(job.video, job.settings.fps)):
+    start_s, end_s = task.source.start_s or 0.0, task.source.end_s
+    for number, frame in enumerate(decode(task.video, task.settings.fps)):
         if end_s is not None and frame.pts_s >= end_s:
             return
         if frame.pts_s >= start_s:
             yield number, frame
 
 
-def is_cut(job: Job, candidate: _Candidate) -> bool:
+def is_cut(task: SourceTask, candidate: _Candidate) -> bool:
     """Return whether the candidate needs no cutting any more, or never did."""
-    return candidate.outcome != Kept() or _sizes(job, candidate) is not None
+    return candidate.outcome != Kept() or _sizes(task, candidate) is not None
 
 
-def _detections_fingerprint(job: Job) -> str:
-    settings = job.settings
+def _sightings_fingerprint(task: SourceTask) -> str:
+    settings = task.settings
     rules = settings.detect.model_dump_json(exclude={"models"})
-    if not job.finds_faces:
+    if not task.finds_faces:
         every = settings.detect.every_num_frames
-        rules = f"{settings.crop.rule} {every} {job.source.bbox} {job.source.bbox_size}"
-    return _hash(RECIPE_VERSION, job.video_sha256, settings.fps, rules, _networks(job))
+        rules = f"{settings.crop.rule} {every} {task.source.bbox} {task.source.bbox_size}"
+    return _hash(RECIPE_VERSION, task.video_sha256, settings.fps, rules, _networks(task))
 
 
-def detections_file(job: Job) -> Path:
+def sightings_file(task: SourceTask) -> Path:
     """Return where the source's sightings lie."""
-    return job.tracks / f"{job.source.row_key}.npz"
+    return task.tracks / f"{task.source.row_key}.npz"
 
 
-def _networks(job: Job) -> list[str]:
-    if not job.finds_faces:
+def _networks(task: SourceTask) -> list[str]:
+    if not task.finds_faces:
         return []
-    dlib = job.settings.identity.models
+    dlib = task.settings.identity.models
     return [
-        models_sha256(job.models),
-        *([] if dlib is None else [_network_sha256(job.root / dlib / EMBEDDING_FILE)]),
+        models_sha256(task.models),
+        *([] if dlib is None else [_network_sha256(task.root / dlib / EMBEDDING_FILE)]),
     ]
 
 
-def _stored_detections(job: Job) -> Detections | None:
-    return read_detections(detections_file(job), _detections_fingerprint(job))
+def _stored_sightings(task: SourceTask) -> Sightings | None:
+    return read_sightings(sightings_file(task), _sightings_fingerprint(task))
 
 
-def _detect(job: Job) -> Detections:
-    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance(job.settings, job.root))
-    detector, recognizer = _eyes(job)
-    detections = analyse(part_frames(job), detector, recognizer, job.settings.detect, tracker)
-    write_detections(detections_file(job), _detections_fingerprint(job), detections)
-    return detections
+def _detect(task: SourceTask) -> Sightings:
+    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance(task.settings, task.root))
+    detector, recognizer = _eyes(task)
+    sightings = analyse(part_frames(task), detector, recognizer, task.settings.detect, tracker)
+    write_sightings(sightings_file(task), _sightings_fingerprint(task), sightings)
+    return sightings
 
 
-def _eyes(job: Job) -> tuple[Detector, Recognizer | None]:
+def _eyes(task: SourceTask) -> tuple[Detector, Recognizer | None]:
     """Return what finds faces and what tells them apart."""
-    source, settings = job.source, job.settings
-    if not job.finds_faces:
+    source, settings = task.source, task.settings
+    if not task.finds_faces:
         return FixedBox(lambda size: known_box(settings.crop, source.bbox, source.bbox_size, size)), None
-    detector = _face_detector(job.models, settings.detect.min_score, settings.detect.pad_px)
+    detector = _face_detector(task.models, settings.detect.min_score, settings.detect.pad_px)
     if settings.identity.models is None:
         return detector, None
     if detector.can_recognize:
         return detector, detector.embed
-    reader = _face_reader(job.root / settings.identity.models)
+    reader = _face_reader(task.root / settings.identity.models)
     return detector, lambda image, face: reader.read(image, face.box).embedding.astype("float32")
 
 
@@ -335,20 +335,20 @@ def _face_reader(models: Path) -> FaceReader:
     return FaceReader(models)
 
 
-def _candidates(job: Job, detections: Detections) -> tuple[list[_Candidate], list[Person]]:
+def _candidates(task: SourceTask, sightings: Sightings) -> tuple[list[_Candidate], list[Person]]:
     """Return every tube with its box, scores and outcome; parts of a by_time tube share their box."""
-    settings, source = job.settings, job.source
-    boundary = detections.first_frame + round(TRAIN_SHARE * detections.num_frames)
-    tracks = associate(_only_wanted(job, detections), settings.track, max_distance(job.settings, job.root))
-    numbers, people = number_people(tracks, max_distance(job.settings, job.root))
+    settings, source = task.settings, task.source
+    boundary = sightings.first_frame + round(TRAIN_SHARE * sightings.num_frames)
+    tracks = associate(_only_wanted(task, sightings), settings.track, max_distance(task.settings, task.root))
+    numbers, people = number_people(tracks, max_distance(task.settings, task.root))
     candidates = []
     for number, track in enumerate(tracks):
         for tube in divide(track, settings.track):
-            box = crop_box(tube.boxes, settings.crop, detections.frame_size)
+            box = crop_box(tube.boxes, settings.crop, sightings.frame_size)
             follows = None
             is_divided = source.split == "by_time"
             for part in _divide_at(track, tube, boundary) if is_divided else [tube]:
-                scores = score(part, box if isinstance(box, Box) else union(part.boxes), detections)
+                scores = score(part, box if isinstance(box, Box) else union(part.boxes), sightings)
                 outcome = (
                     box if isinstance(box, Filtered) else judge(len(part.boxes), scores, settings.quality)
                 )
@@ -379,29 +379,29 @@ def _divide_at(track: Track, tube: Tube, boundary: int) -> list[Tube]:
     ]
 
 
-def _only_wanted(job: Job, detections: Detections) -> Detections:
+def _only_wanted(task: SourceTask, sightings: Sightings) -> Sightings:
     """Leave out faces whose middle is outside the source's bbox, where it has one."""
-    source = job.source
-    if source.bbox is None or source.bbox_size is None or not job.finds_faces:
-        return detections
-    wanted = scale_box(Box(*source.bbox), source.bbox_size, detections.frame_size)
-    faces = [[face for face in found if wanted.contains(*face.box.centre)] for found in detections.faces]
-    return replace(detections, faces=faces)
+    source = task.source
+    if source.bbox is None or source.bbox_size is None or not task.finds_faces:
+        return sightings
+    wanted = scale_box(Box(*source.bbox), source.bbox_size, sightings.frame_size)
+    faces = [[face for face in found if wanted.contains(*face.box.centre)] for found in sightings.faces]
+    return replace(sightings, faces=faces)
 
 
-def _cut(job: Job, candidates: list[_Candidate]) -> None:
+def _cut(task: SourceTask, candidates: list[_Candidate]) -> None:
     """Decode the video and append each candidate's squares to its file; one frame is in memory at a time."""
     if not candidates:
         return
-    settings = job.settings
-    job.folder.mkdir(parents=True, exist_ok=True)
+    settings = task.settings
+    task.folder.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
     # Another process may be at the same clip for a moment, when a run was killed and started again.
-    partials = {key: job.folder / f".{key}.{os.getpid()}.partial" for key in sizes}
+    partials = {key: task.folder / f".{key}.{os.getpid()}.partial" for key in sizes}
     with ExitStack() as stack:
         files = {key: stack.enter_context(path.open("wb")) for key, path in partials.items()}
         end = max(candidate.tube.first_frame + len(candidate.tube.boxes) for candidate in candidates)
-        for number, frame in part_frames(job):
+        for number, frame in part_frames(task):
             if number >= end:
                 break
             for candidate in candidates:
@@ -412,65 +412,71 @@ def _cut(job: Job, candidates: list[_Candidate]) -> None:
                     files[candidate.key].write(data)
                     sizes[candidate.key].append(len(data))
     for candidate in candidates:
-        partials[candidate.key].replace(_frames_file(job, candidate))
-        record = CutRecord(fingerprint=_cut_fingerprint(job, candidate), frame_bytes=sizes[candidate.key])
-        _write_text(job.folder / f"{candidate.key}.json", record.model_dump_json())
+        partials[candidate.key].replace(_frames_file(task, candidate))
+        record = CutRecord(fingerprint=_cut_fingerprint(task, candidate), frame_bytes=sizes[candidate.key])
+        _write_text(task.folder / f"{candidate.key}.json", record.model_dump_json())
 
 
-def _frames_file(job: Job, candidate: _Candidate) -> Path:
-    return job.folder / f"{candidate.key}.jpgs"
+def _frames_file(task: SourceTask, candidate: _Candidate) -> Path:
+    return task.folder / f"{candidate.key}.jpgs"
 
 
-def _sizes(job: Job, candidate: _Candidate) -> list[int] | None:
+def _sizes(task: SourceTask, candidate: _Candidate) -> list[int] | None:
     """Return the lengths of a clip's stored frames, None where they are not stored or were cut otherwise."""
-    path = job.folder / f"{candidate.key}.json"
+    path = task.folder / f"{candidate.key}.json"
     if not path.is_file():
         return None
     record = CutRecord.model_validate_json(path.read_text())
-    file = _frames_file(job, candidate)
+    file = _frames_file(task, candidate)
     is_whole = file.is_file() and file.stat().st_size == sum(record.frame_bytes)
-    return record.frame_bytes if is_whole and record.fingerprint == _cut_fingerprint(job, candidate) else None
+    return (
+        record.frame_bytes if is_whole and record.fingerprint == _cut_fingerprint(task, candidate) else None
+    )
 
 
-def _cut_fingerprint(job: Job, candidate: _Candidate) -> str:
-    settings = job.settings
+def _cut_fingerprint(task: SourceTask, candidate: _Candidate) -> str:
+    settings = task.settings
     span = (candidate.tube.first_frame, len(candidate.tube.boxes))
     how = (settings.fps, settings.crop.size_px, settings.jpeg_quality)
-    return _hash(RECIPE_VERSION, job.video_sha256, span, candidate.box, how)
+    return _hash(RECIPE_VERSION, task.video_sha256, span, candidate.box, how)
 
 
-def _finish(job: Job, detections: Detections, candidates: list[_Candidate], people: list[Person]) -> Result:
+def _finish(
+    task: SourceTask, sightings: Sightings, candidates: list[_Candidate], people: list[Person]
+) -> Result:
     """Write down the result, and remove what belongs to no kept clip."""
     kept = [candidate for candidate in candidates if candidate.outcome == Kept()]
-    rows = [_clip_row(job, candidate) for candidate in candidates] or [_source_row(job, Filtered("no_face"))]
+    rows = [_clip_row(task, candidate) for candidate in candidates] or [
+        _source_row(task, Filtered("no_face"))
+    ]
     prepared = [
         PreparedClip(
-            clip=_clip(job, detections, candidate),
-            file=_frames_file(job, candidate),
-            frame_bytes=_sizes(job, candidate) or [],
+            clip=_clip(task, sightings, candidate),
+            file=_frames_file(task, candidate),
+            frame_bytes=_sizes(task, candidate) or [],
         )
         for candidate in kept
     ]
     result = Result(
-        row_key=job.source.row_key,
-        fingerprint=fingerprint(job),
+        row_key=task.source.row_key,
+        fingerprint=fingerprint(task),
         rows=rows,
         prepared=prepared,
         people=people,
     )
-    job.folder.mkdir(parents=True, exist_ok=True)
+    task.folder.mkdir(parents=True, exist_ok=True)
     left_out = {one.key: one.pictures for one in candidates if one.outcome != Kept()}
     if not candidates:
-        left_out = {job.source.row_key: [detections.still]}
+        left_out = {task.source.row_key: [sightings.still]}
     names = {f"{candidate.key}{ending}" for candidate in kept for ending in (".jpgs", ".json")}
     if any(left_out.values()):
-        write_pictures(job.folder / PICTURES_NAME, left_out)
+        write_pictures(task.folder / PICTURES_NAME, left_out)
         names.add(PICTURES_NAME)
-    for path in job.folder.iterdir():
+    for path in task.folder.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)
     # Without the folder, so that a checkout may move and another machine may read it.
-    _write_text(job.folder / RESULT_NAME, _in_folder(result, Path()).model_dump_json())
+    _write_text(task.folder / RESULT_NAME, _in_folder(result, Path()).model_dump_json())
     return result
 
 
@@ -479,18 +485,18 @@ def _in_folder(result: Result, folder: Path) -> Result:
     return result.model_copy(update={"prepared": prepared})
 
 
-def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:
+def _clip(task: SourceTask, sightings: Sightings, candidate: _Candidate) -> ClipMetadata:
     assert isinstance(candidate.box, Box)
-    start, tube, settings = candidate.tube.first_frame, candidate.tube, job.settings
+    start, tube, settings = candidate.tube.first_frame, candidate.tube, task.settings
     left, top, right, bottom = (int(side) for side in candidate.box)
-    return Clip(
+    return ClipMetadata(
         key=candidate.key,
-        source_key=job.source.key,
-        url=job.source.url,
-        licence=job.source.licence,
-        identity=job.source.identity,
+        source_key=task.source.key,
+        url=task.source.url,
+        licence=task.source.licence,
+        identity=task.source.identity,
         split="test" if candidate.split == "test" else "train",
-        by_time=job.source.split == "by_time",
+        by_time=task.source.split == "by_time",
         follows=candidate.follows,
         start_s=start / settings.fps,
         end_s=(start + len(tube.boxes)) / settings.fps,
@@ -499,13 +505,13 @@ def _clip(job: Job, detections: Detections, candidate: _Candidate) -> Clip:
         size_px=settings.crop.size_px,
         crop_rule=settings.crop.rule,
         crop_box=(left, top, right, bottom),
-        frame_size_px=detections.frame_size,
+        frame_size_px=sightings.frame_size,
         mean_score=candidate.scores.mean_score,
     )
 
 
-def _clip_row(job: Job, candidate: _Candidate) -> ClipRow:
-    tube, fps = candidate.tube, job.settings.fps
+def _clip_row(task: SourceTask, candidate: _Candidate) -> ClipRow:
+    tube, fps = candidate.tube, task.settings.fps
     around = union(tube.boxes)
     facts = {
         "split": candidate.split,
@@ -517,22 +523,22 @@ def _clip_row(job: Job, candidate: _Candidate) -> ClipRow:
         "face_px": max(around.width, around.height),
         "perceptual_hash": clip_hash(tube),
     }
-    return _row(job, candidate.key, candidate.outcome).model_copy(
+    return _row(task, candidate.key, candidate.outcome).model_copy(
         update=facts | candidate.scores.model_dump()
     )
 
 
-def _source_row(job: Job, outcome: Outcome) -> ClipRow:
-    return _row(job, job.source.row_key, outcome)
+def _source_row(task: SourceTask, outcome: Outcome) -> ClipRow:
+    return _row(task, task.source.row_key, outcome)
 
 
-def _row(job: Job, key: str, outcome: Outcome) -> ClipRow:
+def _row(task: SourceTask, key: str, outcome: Outcome) -> ClipRow:
     return ClipRow(
         key=key,
-        row_key=job.source.row_key,
-        source_key=job.source.key,
-        url=job.source.url,
-        identity=job.source.identity,
+        row_key=task.source.row_key,
+        source_key=task.source.key,
+        url=task.source.url,
+        identity=task.source.identity,
         outcome=type(outcome).__name__.lower(),
         reason=outcome.reason if isinstance(outcome, Filtered) else None,
         error=outcome.error if isinstance(outcome, Failed) else None,
@@ -551,7 +557,7 @@ def _hash(*parts: object) -> str:
 
 
 def _answer(text: str) -> str:
-    return process_source(Job.model_validate_json(text)).model_dump_json()
+    return process_source(SourceTask.model_validate_json(text)).model_dump_json()
 
 
 if __name__ == "__main__":

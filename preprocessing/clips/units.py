@@ -11,18 +11,18 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from preprocessing.clips.exchange import bring_clips, bring_video, keep_clips
-from preprocessing.clips.source_run import Job, Result, failed, process_source, process_stored
+from preprocessing.clips.source_run import Result, SourceTask, failed, process_source, process_stored
 from preprocessing.outcome import Failed
-from preprocessing.sandbox.child import ChildFailed, ChildTimedOut
-from preprocessing.sandbox.worker import Worker
+from preprocessing.sandbox.child import ChildError, ChildTimeoutError
+from preprocessing.sandbox.child_server import ChildServer
 from preprocessing.sources.source import Source
 from preprocessing.storage.object_store import Store
 
-Unit = list[Job]
+Unit = list[SourceTask]
 Item = TypeVar("Item")
 
 
-class DiskFull(RuntimeError):
+class DiskError(RuntimeError):
     """Nothing can be written any more, so the run cannot go on; a rerun resumes."""
 
 
@@ -42,38 +42,38 @@ def group_into_units(
     return units
 
 
-def process_unit(unit: Unit, worker: Worker) -> Iterator[Result]:
+def process_unit(unit: Unit, worker: ChildServer) -> Iterator[Result]:
     """Yield each source's result; one that crashes or stalls its worker is a failure of its own.
 
     Raises:
-        DiskFull: nothing can be written any more.
-        StoreFailed: there is a store, and it cannot be read or written.
+        DiskError: nothing can be written any more.
+        StoreError: there is a store, and it cannot be read or written.
     """
-    for job in unit:
-        store = None if job.store_url is None else Store(job.store_url)
+    for task in unit:
+        store = None if task.store_url is None else Store(task.store_url)
         if store is not None:
-            bring_clips(job, store)
-        result = process_stored(job)
+            bring_clips(task, store)
+        result = process_stored(task)
         if result is None:
             if store is not None:
-                bring_video(job, store)
+                bring_video(task, store)
             try:
-                answer = worker.ask(job.model_dump_json(), job.settings.timeout_s)
+                answer = worker.ask(task.model_dump_json(), task.settings.timeout_s)
                 result = Result.model_validate_json(answer)
-            except ChildTimedOut as error:
+            except ChildTimeoutError as error:
                 told = (
                     f"processing {error}, and no more is allowed; raise shards.timeout_s if that was at work"
                 )
-                result = failed(job, Failed(told, retryable=True))
-            except ChildFailed as error:
-                result = failed(job, Failed(f"processing {error}", retryable=True))
+                result = failed(task, Failed(told, retryable=True))
+            except ChildError as error:
+                result = failed(task, Failed(f"processing {error}", retryable=True))
         if result.stops:
-            raise DiskFull(
+            raise DiskError(
                 f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and "
                 "rerun, finished sources are kept"
             )
         if store is not None:
-            keep_clips(job, store)
+            keep_clips(task, store)
         yield result
 
 
@@ -81,13 +81,13 @@ def process_here(units: Sequence[Unit], num_parallel: int, tell: Callable[[Resul
     """Process units side by side on this machine; `tell` gets each source's result as it comes.
 
     Raises:
-        DiskFull: nothing can be written any more.
-        StoreFailed: there is a store, and it cannot be read or written.
+        DiskError: nothing can be written any more.
+        StoreError: there is a store, and it cannot be read or written.
     """
     with ExitStack() as stack:
-        workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        workers: queue.SimpleQueue[ChildServer] = queue.SimpleQueue()
         for _ in range(num_parallel):
-            workers.put(stack.enter_context(Worker(process_source.__module__)))
+            workers.put(stack.enter_context(ChildServer(process_source.__module__)))
 
         def one(unit: Unit) -> list[Result]:
             worker = workers.get()

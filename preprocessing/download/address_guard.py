@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class RefusedHost(OSError):
+class RefusedHostError(OSError):
     """Someone tried to connect to an address that is not allowed."""
 
 
@@ -36,7 +36,7 @@ def guard_connections(allowed_hosts: Iterable[str], only: str | None, report: Ca
             is_public = address.is_global or address in allowed
             if not (is_public if proxies is None else address in proxies):
                 report(str(address))
-                raise RefusedHost(f"{address} is not allowed")
+                raise RefusedHostError(f"{address} is not allowed")
 
     sys.addaudithook(hook)
 

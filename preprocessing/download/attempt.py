@@ -30,7 +30,7 @@ from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing.download.address_guard import guard_connections, is_refused
 from preprocessing.ledger import Download
-from preprocessing.media.video import UnreadableVideo, decoded_duration_s, pack_frames, probe
+from preprocessing.media.video import UnreadableVideoError, decoded_duration_s, pack_frames, probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox import child as isolation
 from preprocessing.settings import DownloadSettings
@@ -73,11 +73,11 @@ class Answer(BaseModel):
     """How long the host wants to be left alone, where it says so."""
 
 
-class _FormatMissing(YoutubeDLError):
+class _FormatMissingError(YoutubeDLError):
     """The host offers other formats than those asked for."""
 
 
-class _TooLarge(DownloadCancelled):
+class _TooLargeError(DownloadCancelled):
     """The file is, or says it will be, larger than allowed."""
 
 
@@ -101,7 +101,7 @@ def fetch(request: Request) -> Answer:
     guard_connections(settings.allow_private_hosts, proxy, refused.append)
     try:
         return Answer(download=_fetch(request))
-    except (YoutubeDLError, OSError, UnreadableVideo, LookupError) as error:
+    except (YoutubeDLError, OSError, UnreadableVideoError, LookupError) as error:
         if refused:
             return Answer(download=_refusal(request.url, refused[0]))
         said = _one_line(error).replace(f"{request.folder}/", "")
@@ -116,7 +116,7 @@ def _fetch(request: Request) -> Download:
         def select_some(context: object) -> Iterator[Any]:
             found = list(select(context))
             if not found:
-                raise _FormatMissing(
+                raise _FormatMissingError(
                     f"got formats of which none is {request.settings.format!r}; change download.format, or "
                     "install the program that download.js_runtime names, which YouTube needs"
                 )
@@ -154,7 +154,7 @@ def _copy(request: Request) -> Download:
     except FileNotFoundError:
         message = f"got {request.url}, where no file is; correct the row"
         return Download(status=DownloadStatus.PERMANENT, error=message)
-    except (OSError, YoutubeDLError, UnreadableVideo) as error:
+    except (OSError, YoutubeDLError, UnreadableVideoError) as error:
         return Download(status=classify(error), error=_one_line(error))
 
 
@@ -170,7 +170,7 @@ def _received(path: Path, folder: Path, settings: DownloadSettings) -> Path:
 
 def _require_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise _TooLarge(
+        raise _TooLargeError(
             f"got a file of {size} bytes; at most {max_bytes} are allowed; raise download.max_bytes"
         )
 
@@ -183,12 +183,12 @@ def classify(error: BaseException) -> DownloadStatus:
             return HOST_STATUSES.get(cause.status, by_code)
         if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             return DownloadStatus.ENVIRONMENT
-        if isinstance(cause, PostProcessingError | _FormatMissing):
+        if isinstance(cause, PostProcessingError | _FormatMissingError):
             return DownloadStatus.ENVIRONMENT
         if isinstance(cause, RequestError | ContentTooShortError):
             return DownloadStatus.RETRYABLE
     for cause in _causes(error):
-        if isinstance(cause, _TooLarge | UnreadableVideo | LookupError):
+        if isinstance(cause, _TooLargeError | UnreadableVideoError | LookupError):
             return DownloadStatus.PERMANENT
         if isinstance(cause, ExtractorError) and cause.expected:
             is_wall = any(words in str(cause) for words in NOT_HUMAN)

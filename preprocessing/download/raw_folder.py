@@ -47,7 +47,7 @@ def download_sources(
         store: where videos are kept too; what it has is not asked of a host.
 
     Raises:
-        StoreFailed: it cannot be read or written.
+        StoreError: it cannot be read or written.
     """
     raw.mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
@@ -191,9 +191,9 @@ def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> Answer:
         if answer.download.status == DownloadStatus.VERIFIED:
             answer = Answer(download=_put_in_place(source, answer.download, folder, raw))
         return answer
-    except isolation.ChildTooLarge as error:
+    except isolation.ChildMemoryError as error:
         outcome = Download(status=DownloadStatus.PERMANENT, error=f"download {error}")
-    except isolation.ChildFailed as error:
+    except isolation.ChildError as error:
         outcome = Download(status=DownloadStatus.RETRYABLE, error=f"download {error}")
     except OSError as error:
         outcome = Download(status=DownloadStatus.ENVIRONMENT, error=f"got {error} in {raw.parent}")

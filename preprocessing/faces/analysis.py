@@ -2,7 +2,7 @@
 
 Faces are looked for in every k-th frame, at both ends of the part and on both sides of a scene cut; where two
 neighbouring analysed frames disagree, in the middle between them, again and again, so that straight lines
-between detections follow every face. No more than k frames are in memory.
+between sightings follow every face. No more than k frames are in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +14,11 @@ import numpy as np
 from preprocessing.faces.appearance import measure
 from preprocessing.faces.detector import Face
 from preprocessing.faces.scenes import CutDetector
-from preprocessing.faces.sightings import Detections, Embedding, Sighting
+from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.faces.tracks import Tracker
 from preprocessing.media.boxes import Box, iou, square_around
 from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.video import Frame, Image, UnreadableVideo
+from preprocessing.media.video import Frame, Image, UnreadableVideoError
 from preprocessing.settings import DetectSettings
 
 SAME_IOU = 0.3
@@ -116,7 +116,7 @@ def analyse(
     recognizer: Recognizer | None,
     settings: DetectSettings,
     tracker: Tracker,
-) -> Detections:
+) -> Sightings:
     """Look at a part of a video, once and in order.
 
     Args:
@@ -127,7 +127,7 @@ def analyse(
         tracker: fresh; decides whom to embed.
 
     Raises:
-        UnreadableVideo: there are no frames.
+        UnreadableVideoError: there are no frames.
     """
     state = _Analysis(detector, recognizer, settings, tracker)
     scenes = CutDetector()
@@ -153,12 +153,14 @@ def analyse(
             at_start = _finish(state, waiting, at_start)
             waiting = waiting[-1:]
     if first is None:
-        raise UnreadableVideo("got no frame between start_s and end_s; times inside the video are needed")
+        raise UnreadableVideoError(
+            "got no frame between start_s and end_s; times inside the video are needed"
+        )
     last, image = waiting[-1]
     _finish(state, waiting, at_start)
     height, width = image.shape[:2]
     num_frames = last - first + 1
-    return Detections(first, num_frames, (width, height), state.frames, state.faces, cuts, state.still)
+    return Sightings(first, num_frames, (width, height), state.frames, state.faces, cuts, state.still)
 
 
 def agree(first: Sequence[Face], second: Sequence[Face], least_iou: float) -> bool:

@@ -29,7 +29,7 @@ _SQUARE_SCALE = 0.942
 _SQUARE_DROP = 0.061
 
 
-class MissingIdentityModels(ValueError):
+class MissingModelsError(ValueError):
     """dlib or its weights are not on this machine."""
 
 
@@ -49,7 +49,7 @@ class FaceReader:
         models: folder with the two .dat files that `lia fetch models` writes to models/dlib.
 
     Raises:
-        MissingIdentityModels: dlib is not installed, or a file is not there.
+        MissingModelsError: dlib is not installed, or a file is not there.
     """
 
     def __init__(self, models: Path) -> None:
@@ -57,7 +57,7 @@ class FaceReader:
         self._dlib = _import_dlib()
         for name in (LANDMARK_FILE, EMBEDDING_FILE):
             if not (models / name).is_file():
-                raise MissingIdentityModels(
+                raise MissingModelsError(
                     f"got no {name} in {models}; landmarks and identities need it; run `lia fetch models`"
                 )
         self._landmarks = self._dlib.shape_predictor(str(models / LANDMARK_FILE))
@@ -93,7 +93,7 @@ def _import_dlib() -> Any:  # noqa: ANN401 - dlib has no types
     try:
         import dlib
     except ImportError:
-        raise MissingIdentityModels(
+        raise MissingModelsError(
             "got no dlib; landmarks and identities need it; pip install dlib-bin, or build dlib where "
             "there is no wheel"
         ) from None

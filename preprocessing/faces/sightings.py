@@ -34,7 +34,7 @@ class Sighting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Detections:
+class Sightings:
     """The faces of a source's analysed frames."""
 
     first_frame: int
@@ -53,17 +53,17 @@ class Detections:
     """A small JPEG of a whole frame of the part's second half, for people."""
 
 
-def write_detections(path: Path, fingerprint: str, detections: Detections) -> None:
-    """Write the file, whole or not at all; equal detections give equal bytes.
+def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
+    """Write the file, whole or not at all; equal sightings give equal bytes.
 
     Args:
         path: where to.
-        fingerprint: hash of everything that the detections depend on.
-        detections: what was seen.
+        fingerprint: hash of everything that the sightings depend on.
+        sightings: what was seen.
     """
     pairs = [
         (frame, face)
-        for frame, faces in zip(detections.frames, detections.faces, strict=True)
+        for frame, faces in zip(sightings.frames, sightings.faces, strict=True)
         for face in faces
     ]
     rows = [
@@ -86,9 +86,9 @@ def write_detections(path: Path, fingerprint: str, detections: Detections) -> No
         np.savez(
             file,
             fingerprint=np.array(fingerprint),
-            span=np.array([detections.first_frame, detections.num_frames, *detections.frame_size]),
-            frames=np.array(detections.frames, dtype=np.int64),
-            cuts=np.array(detections.cuts, dtype=np.int64),
+            span=np.array([sightings.first_frame, sightings.num_frames, *sightings.frame_size]),
+            frames=np.array(sightings.frames, dtype=np.int64),
+            cuts=np.array(sightings.cuts, dtype=np.int64),
             faces=np.array(rows, dtype=np.float64).reshape(-1, 18),
             thumbnails=np.array([face.appearance.thumbnail for _, face in pairs], np.uint8).reshape(
                 -1, height, width
@@ -98,13 +98,13 @@ def write_detections(path: Path, fingerprint: str, detections: Detections) -> No
             pictured=np.array(list(pictures), dtype=np.int64),
             picture_bytes=np.array([len(picture) for picture in pictures.values()], dtype=np.int64),
             pictures=np.frombuffer(b"".join(pictures.values()), np.uint8),
-            still=np.frombuffer(detections.still, np.uint8),
+            still=np.frombuffer(sightings.still, np.uint8),
         )
     partial.replace(path)
 
 
-def read_detections(path: Path, fingerprint: str) -> Detections | None:
-    """Return the stored detections, or None where there are none of this fingerprint."""
+def read_sightings(path: Path, fingerprint: str) -> Sightings | None:
+    """Return the stored sightings, or None where there are none of this fingerprint."""
     if not path.is_file():
         return None
     with np.load(path) as stored:
@@ -133,7 +133,7 @@ def read_detections(path: Path, fingerprint: str) -> Detections | None:
         first, count, width, height = (int(value) for value in stored["span"])
         cuts = [int(cut) for cut in stored["cuts"]]
         still = stored["still"].tobytes()
-    return Detections(first, count, (width, height), list(faces), list(faces.values()), cuts, still)
+    return Sightings(first, count, (width, height), list(faces), list(faces.values()), cuts, still)
 
 
 def _divided(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Iterator[bytes]:

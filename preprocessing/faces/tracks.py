@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from preprocessing.faces.appearance import change
-from preprocessing.faces.sightings import Detections, Embedding, Sighting
+from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.media.boxes import Box, Boxes, iou
 from preprocessing.settings import TrackSettings
 
@@ -129,12 +129,12 @@ class Tracker:
         return overlap if distance <= self._max_distance else 0.0
 
 
-def associate(detections: Detections, settings: TrackSettings, max_distance: float) -> list[Track]:
+def associate(sightings: Sightings, settings: TrackSettings, max_distance: float) -> list[Track]:
     """Return the tracks in order of appearance."""
     tracker = Tracker(settings.min_iou, settings.max_gap_num_frames, max_distance)
-    cuts = sorted(detections.cuts)
-    previous = detections.first_frame
-    for frame, faces in zip(detections.frames, detections.faces, strict=True):
+    cuts = sorted(sightings.cuts)
+    previous = sightings.first_frame
+    for frame, faces in zip(sightings.frames, sightings.faces, strict=True):
         if any(previous < cut <= frame for cut in cuts):
             tracker.cut()
         previous = frame
@@ -143,7 +143,7 @@ def associate(detections: Detections, settings: TrackSettings, max_distance: flo
 
 
 def interpolate(track: Track) -> Boxes:
-    """Return the box of every frame from the track's first to its last, linear between detections: [T, 4]."""
+    """Return the box of every frame from the track's first to its last, linear between sightings: [T, 4]."""
     wanted = np.arange(track.frames[0], track.frames[-1] + 1)
     seen = np.array([face.box for face in track.faces], dtype=np.float64)
     return np.stack([np.interp(wanted, track.frames, seen[:, side]) for side in range(4)], axis=1)

@@ -39,11 +39,11 @@ _DEEP_MODES = ("I",)
 """Pillow's modes for 16-bit grey begin so."""
 
 
-class UnreadableVideo(ValueError):
+class UnreadableVideoError(ValueError):
     """The file holds no video that can be decoded."""
 
 
-class NoVideoHardware(ValueError):
+class NoVideoHardwareError(ValueError):
     """The GPU was asked for, and there is none that does it."""
 
     def __init__(self, task: str, error: Exception) -> None:
@@ -87,7 +87,7 @@ def probe(path: Path) -> VideoInfo:
     """Return what the header and the first frame say; only that frame is decoded.
 
     Raises:
-        UnreadableVideo: not a video, or its first frame does not decode.
+        UnreadableVideoError: not a video, or its first frame does not decode.
     """
     with _open(path) as container:
         stream = _video_stream(container, path)
@@ -117,7 +117,7 @@ def decoded_duration_s(path: Path) -> float:
     A file that breaks off returns the part before the break.
 
     Raises:
-        UnreadableVideo: no frame decodes.
+        UnreadableVideoError: no frame decodes.
     """
     end_s = None
     for frame in _frames(path, stop_at_error=True):
@@ -137,8 +137,8 @@ def decode(path: Path, fps: Fraction | int | None = None, hardware: bool = False
         hardware: decode on the GPU (NVDEC).
 
     Raises:
-        UnreadableVideo: the file is not a video, or breaks off.
-        NoVideoHardware: no GPU here decodes it.
+        UnreadableVideoError: the file is not a video, or breaks off.
+        NoVideoHardwareError: no GPU here decodes it.
     """
     convert = VideoReformatter()
     if fps is None:
@@ -237,7 +237,7 @@ def pack_frames(folder: Path, target: Path, fps: int) -> None:
         fps: their rate.
 
     Raises:
-        UnreadableVideo: no picture, another kind of file by that name, or pictures of several sizes.
+        UnreadableVideoError: no picture, another kind of file by that name, or pictures of several sizes.
     """
     pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"]
     kinds = {_png_kind(picture) for picture in pictures}
@@ -269,7 +269,7 @@ class VideoWriter:
         audio_from: a file whose first audio track is kept, copied where mp4 holds its codec and re-encoded to
             AAC where not; sound beyond the video's end is left out. None, or a file without sound, gives a
             silent video.
-        hardware: encode on the GPU (NVENC), for which NoVideoHardware is raised where there is none.
+        hardware: encode on the GPU (NVENC), for which NoVideoHardwareError is raised where there is none.
     """
 
     def __init__(
@@ -455,7 +455,7 @@ def _decoder() -> HWAccel:
         accelerator = HWAccel(device_type="cuda", allow_software_fallback=False)
         accelerator.create(Codec("h264", "r"))
     except (FFmpegError, RuntimeError, ValueError) as error:
-        raise NoVideoHardware("decoding", error) from error
+        raise NoVideoHardwareError("decoding", error) from error
     return accelerator
 
 
@@ -467,7 +467,7 @@ def _require_encoder() -> None:
         encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
         encoder.open()
     except (FFmpegError, ValueError) as error:
-        raise NoVideoHardware("encoding", error) from error
+        raise NoVideoHardwareError("encoding", error) from error
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -499,7 +499,7 @@ def _upright_rgb(frame: VideoFrame, convert: VideoReformatter) -> Image:
     return np.ascontiguousarray(np.rot90(image, num_turns)) if num_turns else image
 
 
-def _unreadable(path: Path, reason: str) -> UnreadableVideo:
-    return UnreadableVideo(
+def _unreadable(path: Path, reason: str) -> UnreadableVideoError:
+    return UnreadableVideoError(
         f"got {path}, but {reason}; a video that can be decoded is needed; give another file"
     )

@@ -19,15 +19,15 @@ import psutil
 MEMORY_CHECK_S = 0.2
 
 
-class ChildFailed(RuntimeError):
+class ChildError(RuntimeError):
     """The process ended without an answer."""
 
 
-class ChildTimedOut(ChildFailed):
+class ChildTimeoutError(ChildError):
     """The process was killed at its time limit."""
 
 
-class ChildTooLarge(ChildFailed):
+class ChildMemoryError(ChildError):
     """The process was killed at its memory limit."""
 
 
@@ -37,9 +37,9 @@ def run_isolated(
     """Run `python -m module` and return its answer; its whole process group is killed at either limit.
 
     Raises:
-        ChildTimedOut: the limit of time was reached.
-        ChildTooLarge: the limit of resident memory was reached, by the process and those it started.
-        ChildFailed: no answer came; the message holds the last line the process wrote.
+        ChildTimeoutError: the limit of time was reached.
+        ChildMemoryError: the limit of resident memory was reached, by the process and those it started.
+        ChildError: no answer came; the message holds the last line the process wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "answer.json"
@@ -55,18 +55,18 @@ def run_isolated(
             try:
                 _, stderr = process.communicate(request, timeout=timeout_s)
             except subprocess.TimeoutExpired as error:
-                raise ChildTimedOut(f"took longer than {timeout_s:g} s") from error
+                raise ChildTimeoutError(f"took longer than {timeout_s:g} s") from error
             finally:
                 # Also on Ctrl-C, and for what the process itself started.
                 kill_group(process)
                 watch.join()
         if watch.has_killed:
-            raise ChildTooLarge(
+            raise ChildMemoryError(
                 f"took more than {max_memory_bytes} bytes of memory, and no more are allowed; raise the limit"
             )
         if process.returncode != 0 or not target.is_file():
             lines = stderr.strip().splitlines() or ["without a message"]
-            raise ChildFailed(f"ended with code {process.returncode}: {lines[-1]}")
+            raise ChildError(f"ended with code {process.returncode}: {lines[-1]}")
         return target.read_text()
 
 

@@ -34,7 +34,7 @@ BUNDLE = "shards"
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
-class NothingKept(RuntimeError):
+class NothingKeptError(RuntimeError):
     """No training clip is left, so there is nothing to train on."""
 
 
@@ -51,12 +51,12 @@ def require_training_clips(rows: Sequence[ClipRow], sources: Sequence[SourceRow]
     """Check that something was kept for training.
 
     Raises:
-        NothingKept: nothing was; the message counts the reasons.
+        NothingKeptError: nothing was; the message counts the reasons.
     """
     if not any(row.outcome == "kept" and row.split == "train" for row in rows):
         clips = ", ".join(f"{count} {word}" for word, count in count_clips(rows).items())
         states = ", ".join(f"{count} {word}" for word, count in count_sources(sources).items() if count)
-        raise NothingKept(
+        raise NothingKeptError(
             f"got no training clip (sources: {states}; clips: {clips}); at least one is needed; add sources "
             "or relax shards.crop, shards.quality or the sources' split; data/ledger holds each outcome"
         )

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 LIST_NAME = "sha256.json"
 
 
-class StoreFailed(RuntimeError):
+class StoreError(RuntimeError):
     """The store cannot be read or written."""
 
 
@@ -34,7 +34,7 @@ class Store:
         """Reach for nothing yet.
 
         Raises:
-            StoreFailed: fsspec has no such protocol, or lacks its package.
+            StoreError: fsspec has no such protocol, or lacks its package.
         """
         self._url = url
         with self._told():
@@ -45,7 +45,7 @@ class Store:
         """Read something, so that a wrong address or key is told before any work.
 
         Raises:
-            StoreFailed: the store cannot be read.
+            StoreError: the store cannot be read.
         """
         with self._told():
             self._hashes("nothing")
@@ -59,7 +59,7 @@ class Store:
             files: local files by their names in the bundle.
 
         Raises:
-            StoreFailed: the store cannot be written.
+            StoreError: the store cannot be written.
         """
         with self._told():
             before = self._hashes(bundle)
@@ -85,7 +85,7 @@ class Store:
             place: where a file of the bundle belongs, by its name; what is there already is not brought.
 
         Raises:
-            StoreFailed: the store cannot be read, or a file cannot be written.
+            StoreError: the store cannot be read, or a file cannot be written.
         """
         with self._told():
             hashes = self._hashes(bundle)
@@ -110,7 +110,7 @@ class Store:
         """Return the names of the bundles in a folder.
 
         Raises:
-            StoreFailed: the store cannot be read.
+            StoreError: the store cannot be read.
         """
         with self._told():
             path = self._full(folder)
@@ -122,7 +122,7 @@ class Store:
         """Remove the bundle, if there is one; its list goes first, so that half of it counts as absent.
 
         Raises:
-            StoreFailed: the store cannot be written.
+            StoreError: the store cannot be written.
         """
         with self._told():
             self._remove_list(bundle)
@@ -155,7 +155,7 @@ class Store:
             yield
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())
-            raise StoreFailed(
+            raise StoreError(
                 f"got {told} from LIA_STORE_URL {self._url}; a store that can be read and written is needed; "
                 "correct it and its credentials, or unset it"
             ) from error

@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from preprocessing.clips.sample import PreparedClip
-from preprocessing.clips.source_run import Job, Result, part_frames, process_source
+from preprocessing.clips.source_run import Result, SourceTask, part_frames, process_source
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader
@@ -37,9 +37,9 @@ NUM_WORKERS = 2
 LONG_TIMES = 6
 ALONE = """
 import sys
-from preprocessing.clips.source_run import Job, process_source
+from preprocessing.clips.source_run import SourceTask, process_source
 from tests.peak_memory import peak_bytes
-process_source(Job.model_validate_json(sys.stdin.read()))
+process_source(SourceTask.model_validate_json(sys.stdin.read()))
 print(peak_bytes() / 1e9)
 """
 
@@ -56,10 +56,10 @@ def measure(num_rounds: int) -> Iterator[Row]:
         yield _long_video(folder, settings)
 
 
-def make_job(video: Path, folder: Path, settings: ShardsSettings, number: int = 0) -> Job:
-    """Return the job of a video whose results go to `folder`."""
+def make_job(video: Path, folder: Path, settings: ShardsSettings, number: int = 0) -> SourceTask:
+    """Return the task of a video whose results go to `folder`."""
     url = f"http://127.0.0.1/{number}.mp4"
-    return Job(
+    return SourceTask(
         source=Source(url=url, key=source_key(url)),
         video=video.resolve(),
         video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
@@ -75,16 +75,16 @@ def _fresh(folder: Path) -> Path:
 
 
 def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
-    job = make_job(SAMPLE, _fresh(folder), settings)
-    (prepared,) = process_source(job).prepared
+    task = make_job(SAMPLE, _fresh(folder), settings)
+    (prepared,) = process_source(task).prepared
     kept, square = prepared.clip.num_frames, _box(prepared)
-    with np.load(next(job.tracks.glob("*.npz"))) as stored:
+    with np.load(next(task.tracks.glob("*.npz"))) as stored:
         num_calls, embedded = len(stored["frames"]), len(stored["embedded"])
         face = Box(*stored["faces"][0][1:5].tolist())
-    frames: list[Frame] = [frame for _, frame in part_frames(job)]
-    detector = FaceDetector(job.models, settings.detect.min_score, settings.detect.pad_px)
+    frames: list[Frame] = [frame for _, frame in part_frames(task)]
+    detector = FaceDetector(task.models, settings.detect.min_score, settings.detect.pad_px)
     assert settings.identity.models is not None
-    reader = FaceReader(job.root / settings.identity.models)
+    reader = FaceReader(task.root / settings.identity.models)
     squares = [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]]
 
     def encode() -> None:
@@ -92,7 +92,7 @@ def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
             Image.fromarray(image).save(io.BytesIO(), "jpeg", quality=settings.jpeg_quality, subsampling=0)
 
     parts: dict[str, Callable[[], object]] = {
-        "decoding": lambda: [number for number, _ in part_frames(job)],
+        "decoding": lambda: [number for number, _ in part_frames(task)],
         "detector": lambda: [detector.detect(frame.image) for frame in frames[:num_calls]],
         "embedding": lambda: [reader.read(frame.image, face) for frame in frames[:embedded]],
         "cropping": lambda: [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]],
@@ -114,13 +114,13 @@ def _side_by_side(folder: Path, settings: ShardsSettings, num_rounds: int) -> Ro
     def run() -> None:
         into = _fresh(folder)
         jobs = [make_job(SAMPLE, into, settings, number) for number in range(2 * NUM_WORKERS)]
-        units = group_into_units(jobs, len(jobs), lambda job: job.source)
+        units = group_into_units(jobs, len(jobs), lambda task: task.source)
         process_here(units, NUM_WORKERS, lambda result: None)
 
     seconds = by_turns({"ours": run}, num_rounds, torch.device("cpu"))
     row = Row("factory", f"{2 * NUM_WORKERS} sources, {NUM_WORKERS} processes", seconds)
-    job = make_job(SAMPLE, folder, settings)
-    num_frames = 2 * NUM_WORKERS * sum(1 for _ in part_frames(job))
+    task = make_job(SAMPLE, folder, settings)
+    num_frames = 2 * NUM_WORKERS * sum(1 for _ in part_frames(task))
     rate = num_frames / row.median_ms("ours") * 1000
     return Row(row.section, row.name, row.seconds, f"{rate:.0f} source frames/s, starting included")
 
@@ -150,8 +150,8 @@ def _box(prepared: PreparedClip) -> Box:
 
 def _long_video(folder: Path, settings: ShardsSettings) -> Row:
     """Show the peak memory of one process on the sample, and on a video some times as long."""
-    job = make_job(SAMPLE, folder, settings)
-    images = [frame.image for _, frame in part_frames(job)]
+    task = make_job(SAMPLE, folder, settings)
+    images = [frame.image for _, frame in part_frames(task)]
     long = folder / "long.mp4"
     with VideoWriter(long, Fraction(settings.fps), (images[0].shape[1], images[0].shape[0])) as writer:
         for turn in range(LONG_TIMES):
@@ -167,8 +167,8 @@ def _long_video(folder: Path, settings: ShardsSettings) -> Row:
     return Row("factory", "memory", seconds, note)
 
 
-def _peak_gb(job: Job) -> float:
-    """Return the most memory of a process that does nothing but this job."""
+def _peak_gb(task: SourceTask) -> float:
+    """Return the most memory of a process that does nothing but this task."""
     command = [sys.executable, "-c", ALONE]
-    done = subprocess.run(command, input=job.model_dump_json(), check=True, capture_output=True, text=True)
+    done = subprocess.run(command, input=task.model_dump_json(), check=True, capture_output=True, text=True)
     return float(done.stdout)

@@ -10,7 +10,7 @@ import av
 import pytest
 import yaml
 
-from preprocessing.clips.source_run import Job
+from preprocessing.clips.source_run import SourceTask
 from preprocessing.ledger import ClipRow
 from preprocessing.media.video import probe
 from preprocessing.settings import ShardsSettings
@@ -27,9 +27,9 @@ MOST_BYTES = 1_500_000_000
 EVERY_NUM_FRAMES = 25
 PROGRAM = """
 import sys
-from preprocessing.clips.source_run import Job, process_source
+from preprocessing.clips.source_run import SourceTask, process_source
 from tests.peak_memory import peak_bytes
-for row in process_source(Job.model_validate_json(sys.stdin.read())).rows:
+for row in process_source(SourceTask.model_validate_json(sys.stdin.read())).rows:
     print(row.model_dump_json())
 print(peak_bytes())
 """
@@ -60,7 +60,7 @@ def test_two_hours_need_no_more_memory_than_a_worker_may_have(samples, models, t
     shipped = yaml.safe_load((models.parent / "params.yaml").read_text())["shards"]
     shipped["detect"]["every_num_frames"] = EVERY_NUM_FRAMES
     url = "http://127.0.0.1/long.mp4"
-    job = Job(
+    task = SourceTask(
         source=Source(url=url, key=source_key(url)),
         video=video,
         video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
@@ -70,7 +70,9 @@ def test_two_hours_need_no_more_memory_than_a_worker_may_have(samples, models, t
         clips=tmp_path / "clips",
     )
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, input=job.model_dump_json(), check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, input=task.model_dump_json(), check=True, stdout=subprocess.PIPE, text=True
+    )
     *told, peak = done.stdout.splitlines()
     rows, peak_bytes = [ClipRow.model_validate_json(line) for line in told], int(peak)
     num_kept = sum(row.num_frames or 0 for row in rows if row.outcome == "kept")
@@ -80,7 +82,7 @@ def test_two_hours_need_no_more_memory_than_a_worker_may_have(samples, models, t
         num_frames,
         len(rows),
         peak_bytes / 1e9,
-        sum(path.stat().st_size for path in job.tracks.iterdir()) / 1e6,
+        sum(path.stat().st_size for path in task.tracks.iterdir()) / 1e6,
     )
     assert num_kept > 0.9 * num_frames
     assert peak_bytes < MOST_BYTES

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from preprocessing.clips.source_run import Job
+from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.download.raw_folder import download_source
 from preprocessing.outcome import DownloadStatus
@@ -78,7 +78,7 @@ def test_damaged_videos_cost_themselves_alone(
             path = tmp_path / f"{number}-{name}"
             path.write_bytes(damaged(data, draw) if number else data)
             jobs.append(
-                Job(
+                SourceTask(
                     source=make_source(path.as_uri()),
                     video=path,
                     video_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -88,10 +88,10 @@ def test_damaged_videos_cost_themselves_alone(
                     clips=tmp_path / "clips",
                 )
             )
-    results = process_here(group_into_units(jobs, 4, lambda job: job.source), 2, lambda result: None)
+    results = process_here(group_into_units(jobs, 4, lambda task: task.source), 2, lambda result: None)
     by_key = {result.row_key: result for result in results}
     assert len(by_key) == len(jobs)
-    ends = {job.video.name: by_key[job.source.row_key].rows[0] for job in jobs}
+    ends = {task.video.name: by_key[task.source.row_key].rows[0] for task in jobs}
     assert all(row.label in ENDS for row in ends.values())
     assert {ends[f"0-{name}"].label for name in KINDS} == {"kept"}
     # Broken files that show nothing of use are told from those that are still good.

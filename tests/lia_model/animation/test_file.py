@@ -11,7 +11,7 @@ from lia_model.animation.driving import StoppedError, extract_motion
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError, first_picture
 from lia_model.animation.framing import FaceCropper, NoFaceError
-from lia_model.animation.motion_file import write_template
+from lia_model.animation.motion_file import write_motion
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
@@ -197,7 +197,7 @@ def require_playable(path, num_frames, fps, has_sound, size):
 @pytest.fixture(scope="module")
 def motion_file(animator, cropper, face_clip, tmp_path_factory):
     path = tmp_path_factory.mktemp("motion") / "face.motion"
-    write_template(path, extract_motion(animator, cropper, face_clip, batch_size=3))
+    write_motion(path, extract_motion(animator, cropper, face_clip, batch_size=3))
     return path
 
 
@@ -260,7 +260,7 @@ def test_a_motion_file_does_what_its_clip_does(
 ):
     cropper = request.getfixturevalue("cropper") if is_cropped else None
     written = request.getfixturevalue("written")
-    write_template(tmp_path / "m", extract_motion(animator, cropper, face_clip, batch_size=16))
+    write_motion(tmp_path / "m", extract_motion(animator, cropper, face_clip, batch_size=16))
     run(animator, cropper, photo, face_clip, tmp_path / "direct.mp4", **options)
     direct = np.stack(written)
     written.clear()
@@ -271,7 +271,7 @@ def test_a_motion_file_does_what_its_clip_does(
 def test_a_motion_file_of_a_still_holds_its_pose_for_a_whole_video(
     animator, cropper, photo, face_clip, written, tmp_path
 ):
-    write_template(tmp_path / "m", extract_motion(animator, cropper, photo))
+    write_motion(tmp_path / "m", extract_motion(animator, cropper, photo))
     run(animator, cropper, face_clip, photo, tmp_path / "a.mp4", mode="absolute")
     direct = np.stack(written)
     written.clear()

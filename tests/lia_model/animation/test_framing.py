@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lia_model.animation.framing import (
+    FacePosition,
     Framing,
-    Sighting,
     choose_faces,
     follow_faces,
     framing_of,
@@ -19,8 +19,8 @@ def at(*lefts):
 
 
 def test_the_source_is_framed_as_the_driving_clip_is_when_it_begins():
-    framing = Framing(Box(0, 0, 200, 200), (Sighting(0, Box(50, 100, 90, 150)),))
-    assert framing.around(framing.sightings[0].box) == framing.square
+    framing = Framing(Box(0, 0, 200, 200), (FacePosition(0, Box(50, 100, 90, 150)),))
+    assert framing.around(framing.positions[0].box) == framing.square
     square = framing.around(Box(1000, 1000, 1080, 1100))
     assert square.width == square.height == 400
     face_x, face_y = Box(1000, 1000, 1080, 1100).centre
@@ -28,7 +28,7 @@ def test_the_source_is_framed_as_the_driving_clip_is_when_it_begins():
 
 
 def test_motion_that_starts_later_frames_the_source_by_the_face_of_that_time():
-    framing = Framing(Box(0, 0, 200, 200), (Sighting(0, FACES[0]), Sighting(10, FACES[1])))
+    framing = Framing(Box(0, 0, 200, 200), (FacePosition(0, FACES[0]), FacePosition(10, FACES[1])))
     assert framing.around(FACES[1], start=9) == framing.square
     assert framing.around(FACES[0], start=4) == framing.square
 
@@ -48,14 +48,14 @@ def test_a_face_that_is_not_there_is_refused_with_the_number_of_those_that_are(n
 def test_each_chosen_face_is_followed_by_overlap_from_the_first_frame_that_shows_one():
     found = [(0, []), (5, at(10, 100)), (10, at(14, 104)), (15, at(18)), (20, at(150))]
     left, right = follow_faces(found, "all")
-    assert left == [Sighting(5, *at(10)), Sighting(10, *at(14)), Sighting(15, *at(18))]
-    assert right == [Sighting(5, *at(100)), Sighting(10, *at(104))]
+    assert left == [FacePosition(5, *at(10)), FacePosition(10, *at(14)), FacePosition(15, *at(18))]
+    assert right == [FacePosition(5, *at(100)), FacePosition(10, *at(104))]
     assert follow_faces(found, 2) == [right]
     assert follow_faces([(0, []), (5, [])], "largest") == []
 
 
 def test_one_square_has_room_for_all_places_where_the_face_is_seen():
-    framing = framing_of([Sighting(0, *at(10)), Sighting(5, *at(30))], scale=1.5)
+    framing = framing_of([FacePosition(0, *at(10)), FacePosition(5, *at(30))], scale=1.5)
     assert framing.square == Box(0, 20, 60, 80)
 
 

@@ -7,8 +7,8 @@ from safetensors import safe_open
 from safetensors.numpy import save, save_file
 
 from lia_model.animation.footage import UnreadableMediaError
-from lia_model.animation.framing import Framing, Sighting
-from lia_model.animation.motion_file import MotionTemplate, is_motion_file, read_template, write_template
+from lia_model.animation.framing import FacePosition, Framing
+from lia_model.animation.motion_file import Motion, is_motion_file, read_motion, write_motion
 from preprocessing.media.boxes import Box
 
 MODEL = "a" * 64
@@ -17,20 +17,18 @@ MODEL = "a" * 64
 @pytest.fixture
 def template():
     weights = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
-    sightings = (Sighting(0, Box(10.125, 20, 30, 40)), Sighting(5, Box(11, 21, 31, 41)))
-    return MotionTemplate(
-        weights, Fraction(30000, 1001), False, MODEL, Framing(Box(-3, 4, 45, 52), sightings)
-    )
+    positions = (FacePosition(0, Box(10.125, 20, 30, 40)), FacePosition(5, Box(11, 21, 31, 41)))
+    return Motion(weights, Fraction(30000, 1001), False, MODEL, Framing(Box(-3, 4, 45, 52), positions))
 
 
 @pytest.fixture
 def path(tmp_path, template):
-    write_template(tmp_path / "folder" / "motion", template)
+    write_motion(tmp_path / "folder" / "motion", template)
     return tmp_path / "folder" / "motion"
 
 
 def test_what_was_written_is_read_again(path, template):
-    read = read_template(path, MODEL)
+    read = read_motion(path, MODEL)
     np.testing.assert_array_equal(read.weights, template.weights)
     assert replace(read, weights=template.weights) == template
     assert list(path.parent.iterdir()) == [path]
@@ -38,8 +36,8 @@ def test_what_was_written_is_read_again(path, template):
 
 @pytest.mark.parametrize("is_still", [True, False])
 def test_a_clip_that_was_not_cropped_has_no_framing(path, template, is_still):
-    write_template(path, replace(template, framing=None, is_still=is_still))
-    read = read_template(path, MODEL)
+    write_motion(path, replace(template, framing=None, is_still=is_still))
+    read = read_motion(path, MODEL)
     assert read.framing is None
     assert read.is_still == is_still
 
@@ -64,7 +62,7 @@ def test_a_motion_file_is_known_by_its_bytes(path, tmp_path):
 
 def test_another_models_motion_is_refused(path):
     with pytest.raises(UnreadableMediaError, match="motion of another model"):
-        read_template(path, "b" * 64)
+        read_motion(path, "b" * 64)
 
 
 @pytest.mark.parametrize("num_bytes", [9, 100, 600, -1])
@@ -72,13 +70,13 @@ def test_a_truncated_file_is_refused(path, num_bytes):
     path.write_bytes(path.read_bytes()[:num_bytes])
     assert is_motion_file(path)
     with pytest.raises(UnreadableMediaError, match="damaged safetensors file"):
-        read_template(path, MODEL)
+        read_motion(path, MODEL)
 
 
 def test_other_safetensors_are_refused(tmp_path):
     save_file({"weights": np.zeros((2, 2), np.float32)}, tmp_path / "model.safetensors")
     with pytest.raises(UnreadableMediaError, match="holds no motion"):
-        read_template(tmp_path / "model.safetensors", MODEL)
+        read_motion(tmp_path / "model.safetensors", MODEL)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +102,4 @@ def test_damaged_contents_are_named(tmp_path, tensors, metadata, reason):
     }
     (tmp_path / "m").write_bytes(save(tensors, known | metadata))
     with pytest.raises(UnreadableMediaError, match=reason):
-        read_template(tmp_path / "m", MODEL)
+        read_motion(tmp_path / "m", MODEL)

@@ -13,9 +13,9 @@ from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.worker import Worker
 from lia_model.settings import NetworkSettings
 from pipelines.commands.batch import NoServiceError, Row, output_name, read_manifest, run_batch
 from preprocessing.faces.detector import FaceDetector
@@ -45,7 +45,7 @@ def endpoint(root, models):
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
-    worker = Worker(jobs, animator, cropper, batch_size=4)
+    worker = JobRunner(jobs, animator, cropper, batch_size=4)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
     thread = threading.Thread(target=server.run)

@@ -13,7 +13,7 @@ from pipelines.local.cluster import connected, process_on_cluster
 from pipelines.params import read_params
 from preprocessing.clips import source_run as clip
 from preprocessing.clips.exchange import bring_clips
-from preprocessing.clips.source_run import Job
+from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store
@@ -22,7 +22,7 @@ from tests.conftest import CHECKOUT
 
 @pytest.fixture
 def make_jobs(tmp_path, samples, models):
-    """Function that returns one job for each of three videos, whose results go to a folder of that name."""
+    """Function that returns one task for each of three videos, whose results go to a folder of that name."""
     settings = read_params(CHECKOUT / "params.yaml").shards
     videos = [samples / name for name in ("single_face.mp4", "no_face.mp4")]
     videos.append(shutil.copy(samples / "single_face.mp4", tmp_path / "again.mp4"))
@@ -31,7 +31,7 @@ def make_jobs(tmp_path, samples, models):
         urls = [f"http://a.org/{number}.mp4" for number in range(len(videos))]
         sources = [Source(url=url, key=source_key(url)) for url in urls]
         return [
-            Job(
+            SourceTask(
                 source=source,
                 video=video,
                 video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
@@ -48,7 +48,7 @@ def make_jobs(tmp_path, samples, models):
 
 
 def in_units(jobs, num_units):
-    return group_into_units(jobs, num_units, lambda job: job.source)
+    return group_into_units(jobs, num_units, lambda task: task.source)
 
 
 def without_place(results):
@@ -87,7 +87,7 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
     assert killed
     # As if the cluster were other machines: what they cut comes back through the store alone.
     shutil.rmtree(tmp_path / "there")
-    for job in jobs:
-        bring_clips(job, Store(f"file://{tmp_path}/store"))
+    for task in jobs:
+        bring_clips(task, Store(f"file://{tmp_path}/store"))
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from preprocessing.clips.assignment import assign, check_accounts, check_splits
-from preprocessing.clips.sample import Clip, PreparedClip
+from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.clips.source_run import Result
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
@@ -33,7 +33,7 @@ def make_result(tmp_path):
                     **base,
                 )
             )
-            clip = Clip(
+            clip = ClipMetadata(
                 **base, licence=None, identity=source.identity, split="train", by_time=by_time, follows=None,
                 start_s=0.0, end_s=1.0, num_frames=9, fps=25, size_px=16, crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,

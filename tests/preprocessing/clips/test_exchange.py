@@ -6,18 +6,18 @@ import shutil
 import pytest
 
 from preprocessing.clips.exchange import bring_clips, bring_video
-from preprocessing.clips.source_run import Job, process_stored
+from preprocessing.clips.source_run import SourceTask, process_stored
 from preprocessing.clips.units import process_here
 from preprocessing.storage.object_store import Store
 
 
 @pytest.fixture
 def make_job(tmp_path, models, make_source, shards_settings):
-    """Function that returns a job on a video of a machine's own folder."""
+    """Function that returns a task on a video of a machine's own folder."""
 
     def make(machine):
         source = make_source()
-        return Job(
+        return SourceTask(
             source=source,
             video=tmp_path / machine / "raw" / f"{source.key}.mp4",
             video_sha256="0" * 64,
@@ -49,14 +49,14 @@ def test_clips_made_on_one_machine_are_found_on_another(make_job, samples, tmp_p
 
 
 def test_what_is_here_already_is_not_brought(make_job, samples, tmp_path, monkeypatch):
-    job = make_job("one")
-    job.video.parent.mkdir(parents=True)
-    shutil.copy(samples / "single_face.mp4", job.video)
-    process_here([[job]], 1, lambda result: None)
+    task = make_job("one")
+    task.video.parent.mkdir(parents=True)
+    shutil.copy(samples / "single_face.mp4", task.video)
+    process_here([[task]], 1, lambda result: None)
     asked = []
     monkeypatch.setattr(Store, "get", lambda self, bundle, place: asked.append(bundle))
-    bring_clips(job, Store(str(job.store_url)))
-    bring_video(job, Store(str(job.store_url)))
+    bring_clips(task, Store(str(task.store_url)))
+    bring_video(task, Store(str(task.store_url)))
     assert asked == []
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from preprocessing.clips.quality import Scores, judge, score
 from preprocessing.faces.appearance import Appearance
-from preprocessing.faces.sightings import Detections, Sighting
+from preprocessing.faces.sightings import Sighting, Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.media.boxes import Box
 from preprocessing.outcome import Filtered, Kept, label
@@ -59,11 +59,11 @@ def test_what_could_not_be_measured_breaks_no_rule(shards_settings):
 def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
     own = [sighting(0, level) for level in (100, 104, 100)]
     late, here = sighting(50), sighting(75)
-    detections = Detections(
+    sightings = Sightings(
         0, 31, (640, 360), [0, 10, 20, 30], [[own[0]], [own[1], here], [own[2]], [late]], [], b""
     )
     tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own)
-    scores = score(tube, own[0].box, detections)
+    scores = score(tube, own[0].box, sightings)
     assert scores.other_face == pytest.approx(0.25)
     assert (scores.mean_score, scores.brightness, scores.yaw_deg) == (pytest.approx(0.9), 100.0, None)
     # A change of brightness alone is no motion.

@@ -4,15 +4,15 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.clips.source_run import Job, pictures_of, process_source, process_stored
+from preprocessing.clips.source_run import SourceTask, pictures_of, process_source, process_stored
 from preprocessing.clips.units import group_into_units, process_here
 
 
 @pytest.fixture(scope="module")
 def make_job(tmp_path_factory, models, make_source, shards_settings):
     def make(video, folder=None, settings=shards_settings, **changes):
-        folder = folder or tmp_path_factory.mktemp("job")
-        return Job(
+        folder = folder or tmp_path_factory.mktemp("task")
+        return SourceTask(
             source=make_source(**changes),
             video=video,
             video_sha256=hashlib.sha256(video.read_bytes()).hexdigest(),
@@ -34,8 +34,8 @@ def short(shards_settings):
 
 @pytest.fixture(scope="module")
 def divided(make_job, samples, short):
-    job = make_job(samples / "single_face.mp4", split="by_time", settings=short)
-    return job, process_source(job)
+    task = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+    return task, process_source(task)
 
 
 def test_a_face_becomes_square_frames_of_the_right_number(divided, short):
@@ -61,7 +61,7 @@ def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_jo
     _, result = divided
     said = []
     other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
-    (again,) = process_here(group_into_units([other], 4, lambda job: job.source), 2, said.append)
+    (again,) = process_here(group_into_units([other], 4, lambda task: task.source), 2, said.append)
     assert said == [again]
     assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
     assert [(one.clip, one.frames()) for one in again.prepared] == [
@@ -82,18 +82,18 @@ def test_frames_show_colours_at_full_resolution(divided):
 
 
 def test_stored_detections_give_the_same_clips_without_the_detector(divided):
-    job, result = divided
-    before = {path.name: path.stat().st_mtime_ns for path in job.tracks.iterdir()}
-    again = process_source(job)
-    assert {path.name: path.stat().st_mtime_ns for path in job.tracks.iterdir()} == before
+    task, result = divided
+    before = {path.name: path.stat().st_mtime_ns for path in task.tracks.iterdir()}
+    again = process_source(task)
+    assert {path.name: path.stat().st_mtime_ns for path in task.tracks.iterdir()} == before
     assert again == result
 
 
 def test_finished_work_is_not_done_again_and_changed_rules_are(divided):
-    job, result = divided
-    assert process_stored(job) == result
-    crop = job.settings.crop.model_copy(update={"size_px": 32})
-    changed = job.model_copy(update={"settings": job.settings.model_copy(update={"crop": crop})})
+    task, result = divided
+    assert process_stored(task) == result
+    crop = task.settings.crop.model_copy(update={"size_px": 32})
+    changed = task.model_copy(update={"settings": task.settings.model_copy(update={"crop": crop})})
     assert process_stored(changed) is None
     other = process_source(changed)
     assert other.fingerprint != result.fingerprint
@@ -106,10 +106,10 @@ def test_a_video_without_a_face_is_filtered_by_that_reason(make_job, make_video,
     assert result.prepared == []
 
 
-def shown(job, result):
+def shown(task, result):
     """Return the sizes of the pictures of each candidate, by its label."""
     return {
-        row.label: [Image.open(io.BytesIO(data)).size for data in pictures_of(row, job.clips)]
+        row.label: [Image.open(io.BytesIO(data)).size for data in pictures_of(row, task.clips)]
         for row in result.rows
     }
 
@@ -138,8 +138,8 @@ def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_job, tmp_
 
 
 def test_a_short_part_is_too_short_and_starts_where_it_was_asked_to(make_job, samples):
-    job = make_job(samples / "single_face.mp4", start_s=1.0, end_s=2.0)
-    (row,) = process_source(job).rows
+    task = make_job(samples / "single_face.mp4", start_s=1.0, end_s=2.0)
+    (row,) = process_source(task).rows
     assert row.label == "filtered(too_short)"
     assert (row.start_s, row.end_s, row.num_frames) == (1.0, 2.0, 25)
 
@@ -169,10 +169,10 @@ def test_a_clip_ends_at_the_cut(make_job, samples, short):
 
 def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_job, samples, short, tmp_path):
     body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
-    job = make_job(
+    task = make_job(
         samples / "single_face.mp4", settings=body, bbox=(40.0, 0.0, 140.0, 180.0), bbox_size=(320, 180)
     ).model_copy(update={"root": tmp_path})
-    result = process_source(job)
+    result = process_source(task)
     assert [row.label for row in result.rows] == ["kept"]
     (prepared,) = result.prepared
     assert (prepared.clip.crop_rule, prepared.clip.crop_box) == ("body", (0, 0, 360, 360))

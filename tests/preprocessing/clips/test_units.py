@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from preprocessing.clips import source_run as clip
-from preprocessing.clips.source_run import Job
+from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
 
 
@@ -18,7 +18,7 @@ from preprocessing.clips.units import group_into_units, process_here
 def make_job(models, make_source, shards_settings, tmp_path):
     def make(video, url="http://127.0.0.1:1/v.mp4", settings=shards_settings, **changes):
         sha256 = hashlib.sha256(video.read_bytes()).hexdigest() if video.is_file() else "0"
-        return Job(
+        return SourceTask(
             source=make_source(url, **changes),
             video=video,
             video_sha256=sha256,
@@ -38,7 +38,7 @@ def copy(samples, tmp_path):
 
 def process(jobs, told=None):
     results = process_here(
-        group_into_units(jobs, 4, lambda job: job.source), 1, (told if told is not None else []).append
+        group_into_units(jobs, 4, lambda task: task.source), 1, (told if told is not None else []).append
     )
     return {result.row_key: result for result in results}
 
@@ -52,22 +52,22 @@ def with_quality(settings, **changes):
 
 
 def test_another_threshold_needs_no_video(make_job, copy, shards_settings):
-    job = make_job(copy)
-    ((before,),) = [result.rows for result in process([job]).values()]
+    task = make_job(copy)
+    ((before,),) = [result.rows for result in process([task]).values()]
     copy.unlink()
     strict = with_quality(shards_settings, min_sharpness=before.sharpness + 1)
-    ((row,),) = [result.rows for result in process([job.model_copy(update={"settings": strict})]).values()]
+    ((row,),) = [result.rows for result in process([task.model_copy(update={"settings": strict})]).values()]
     assert (before.label, row.label) == ("kept", "filtered(blurry)")
     # And back: its frames were thrown away with the threshold, so they must be cut anew.
-    ((row,),) = [result.rows for result in process([job]).values()]
+    ((row,),) = [result.rows for result in process([task]).values()]
     assert (row.outcome, row.retryable) == ("failed", False)
 
 
 def test_another_size_needs_no_detector(make_job, copy, shards_settings, monkeypatch):
-    job = make_job(copy)
-    first = clip.process_source(job)
-    monkeypatch.setattr(clip, "_eyes", lambda job: pytest.fail("looked for faces again"))
-    small = job.model_copy(update={"settings": with_crop(shards_settings, size_px=32)})
+    task = make_job(copy)
+    first = clip.process_source(task)
+    monkeypatch.setattr(clip, "_eyes", lambda task: pytest.fail("looked for faces again"))
+    small = task.model_copy(update={"settings": with_crop(shards_settings, size_px=32)})
     second = clip.process_source(small)
     assert [one.clip.size_px for one in (*first.prepared, *second.prepared)] == [64, 32]
     assert first.prepared[0].clip.crop_box == second.prepared[0].clip.crop_box
@@ -122,20 +122,20 @@ def test_a_video_that_kills_its_worker_costs_itself_alone(make_job, samples, tmp
 def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(
     make_job, samples, tmp_path, run_on_small_disk
 ):
-    job = make_job(samples / "single_face.mp4")
-    (tmp_path / "job.json").write_text(job.model_dump_json())
+    task = make_job(samples / "single_face.mp4")
+    (tmp_path / "task.json").write_text(task.model_dump_json())
     program = (
         "import pathlib, sys\n"
-        "from preprocessing.clips.source_run import Job\n"
-        "from preprocessing.clips.units import DiskFull, process_here\n"
-        "job = Job.model_validate_json(pathlib.Path(sys.argv[1]).read_text())\n"
+        "from preprocessing.clips.source_run import SourceTask\n"
+        "from preprocessing.clips.units import DiskError, process_here\n"
+        "task = SourceTask.model_validate_json(pathlib.Path(sys.argv[1]).read_text())\n"
         "try:\n"
-        "    process_here([[job]], 1, print)\n"
-        "except DiskFull as error:\n"
+        "    process_here([[task]], 1, print)\n"
+        "except DiskError as error:\n"
         "    print(error)\n"
-        "    print([path.name for path in job.clips.rglob('*')])\n"
+        "    print([path.name for path in task.clips.rglob('*')])\n"
     )
-    error, left = run_on_small_disk(program, job.clips, "100k", tmp_path / "job.json")
+    error, left = run_on_small_disk(program, task.clips, "100k", tmp_path / "task.json")
     assert "No space left on device" in error
     assert "make room and rerun" in error
     assert left == "[]"

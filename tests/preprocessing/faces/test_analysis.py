@@ -8,10 +8,10 @@ from PIL import Image
 
 from preprocessing.faces.analysis import FixedBox, analyse
 from preprocessing.faces.detector import Face
-from preprocessing.faces.sightings import read_detections, write_detections
+from preprocessing.faces.sightings import read_sightings, write_sightings
 from preprocessing.faces.tracks import Tracker, associate, interpolate
 from preprocessing.media.boxes import Box, iou
-from preprocessing.media.video import Frame, UnreadableVideo
+from preprocessing.media.video import Frame, UnreadableVideoError
 
 
 class Oracle:
@@ -110,8 +110,8 @@ def test_every_face_is_pictured_at_first_and_now_and_then(look, tmp_path):
     assert pictured[1][0] == first
     assert len(pictured[1]) in (5, 6)
     # They are stored with the rest.
-    write_detections(tmp_path / "found.npz", "mark", found)
-    again = read_detections(tmp_path / "found.npz", "mark")
+    write_sightings(tmp_path / "found.npz", "mark", found)
+    again = read_sightings(tmp_path / "found.npz", "mark")
     assert again is not None
     assert again.still == found.still
     assert [[face.picture for face in faces] for faces in again.faces] == [
@@ -144,5 +144,5 @@ def test_a_given_box_is_in_every_frame_without_points(shards_settings):
 
 
 def test_a_part_without_frames_is_unreadable(look):
-    with pytest.raises(UnreadableVideo, match="start_s and end_s"):
+    with pytest.raises(UnreadableVideoError, match="start_s and end_s"):
         look(lambda number: [], count=0)

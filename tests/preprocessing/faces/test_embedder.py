@@ -11,7 +11,7 @@ from preprocessing.faces.embedder import (
     LANDMARK_FILE,
     SAME_PERSON_DISTANCE,
     FaceReader,
-    MissingIdentityModels,
+    MissingModelsError,
     dlib_square,
 )
 from preprocessing.media.boxes import Box
@@ -86,11 +86,11 @@ def test_dlibs_square_reaches_from_the_brows_to_the_chin():
 
 
 def test_missing_weights_and_a_missing_library_say_what_to_do(tmp_path, models, monkeypatch):
-    with pytest.raises(MissingIdentityModels, match=f"no {LANDMARK_FILE} in .*run `lia fetch models`"):
+    with pytest.raises(MissingModelsError, match=f"no {LANDMARK_FILE} in .*run `lia fetch models`"):
         FaceReader(tmp_path)
     (tmp_path / LANDMARK_FILE).write_bytes(b"")
-    with pytest.raises(MissingIdentityModels, match=f"no {EMBEDDING_FILE}"):
+    with pytest.raises(MissingModelsError, match=f"no {EMBEDDING_FILE}"):
         FaceReader(tmp_path)
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(MissingIdentityModels, match="pip install dlib-bin"):
+    with pytest.raises(MissingModelsError, match="pip install dlib-bin"):
         FaceReader(models / "dlib")

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from preprocessing.media.video import (
-    NoVideoHardware,
-    UnreadableVideo,
+    NoVideoHardwareError,
+    UnreadableVideoError,
     VideoWriter,
     decode,
     decoded_duration_s,
@@ -73,17 +73,17 @@ def test_what_is_no_video_is_named(tmp_path, content):
     path = tmp_path / "page.mp4"
     path.write_bytes(content)
     for read in (probe, decoded_duration_s, lambda path: next(decode(path))):
-        with pytest.raises(UnreadableVideo, match=r"page\.mp4.*give another file"):
+        with pytest.raises(UnreadableVideoError, match=r"page\.mp4.*give another file"):
             read(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UnreadableVideo, match="no such file"):
+    with pytest.raises(UnreadableVideoError, match="no such file"):
         probe(tmp_path / "none.mp4")
 
 
 def test_sound_alone_is_no_video(tmp_path, make_sound):
-    with pytest.raises(UnreadableVideo, match="no video track"):
+    with pytest.raises(UnreadableVideoError, match="no video track"):
         probe(make_sound(tmp_path / "sound.mp4"))
 
 
@@ -252,10 +252,12 @@ def test_plain_images_are_taken_as_they_are(tmp_path, mode):
 def test_a_machine_without_an_nvidia_gpu_says_so(tmp_path, samples, monkeypatch):
     # The driver shows none, also where there is one.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(NoVideoHardware, match="hardware decoding of video was asked for, but no NVIDIA GPU"):
+    with pytest.raises(
+        NoVideoHardwareError, match="hardware decoding of video was asked for, but no NVIDIA GPU"
+    ):
         next(decode(samples / "single_face.mp4", hardware=True))
     with (
-        pytest.raises(NoVideoHardware, match="hardware encoding of video was asked for"),
+        pytest.raises(NoVideoHardwareError, match="hardware encoding of video was asked for"),
         VideoWriter(tmp_path / "out.mp4", Fraction(25), (64, 64), hardware=True),
     ):
         pass
@@ -286,11 +288,11 @@ def test_pictures_become_a_video_without_loss(tmp_path, pictures):
 def test_pictures_that_make_no_video_are_refused(tmp_path, pictures):
     folder, images = pictures
     Image.fromarray(images[0, :16]).save(folder / "small.png")
-    with pytest.raises(UnreadableVideo, match="2 sizes"):
+    with pytest.raises(UnreadableVideoError, match="2 sizes"):
         pack_frames(folder, tmp_path / "v.mov", 25)
     (folder / "small.png").write_text("no picture")
-    with pytest.raises(UnreadableVideo, match="not a PNG"):
+    with pytest.raises(UnreadableVideoError, match="not a PNG"):
         pack_frames(folder, tmp_path / "v.mov", 25)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnreadableVideo, match="0 sizes"):
+    with pytest.raises(UnreadableVideoError, match="0 sizes"):
         pack_frames(tmp_path / "empty", tmp_path / "v.mov", 25)

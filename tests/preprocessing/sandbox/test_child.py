@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.sandbox.child import ChildFailed, ChildTimedOut, run_isolated
+from preprocessing.sandbox.child import ChildError, ChildTimeoutError, run_isolated
 
 CHILD = """
 import os, subprocess, sys, time
@@ -54,17 +54,17 @@ def test_answer_comes_back():
 
 
 def test_an_exception_is_told_by_its_last_line():
-    with pytest.raises(ChildFailed, match="ended with code 1: RuntimeError: no such thing"):
+    with pytest.raises(ChildError, match="ended with code 1: RuntimeError: no such thing"):
         run_isolated("child_for_test", "raise", 30)
 
 
 def test_a_crash_is_a_failure_of_the_child_alone():
-    with pytest.raises(ChildFailed, match="ended with code -6"):
+    with pytest.raises(ChildError, match="ended with code -6"):
         run_isolated("child_for_test", "die", 30)
 
 
 def test_time_limit_ends_the_child_and_what_it_started(tmp_path):
-    with pytest.raises(ChildTimedOut, match="longer than 4 s"):
+    with pytest.raises(ChildTimeoutError, match="longer than 4 s"):
         run_isolated("child_for_test", f"hang {tmp_path / 'pids'}", 4)
     pids = (tmp_path / "pids").read_text().split()
     assert wait_for(lambda: not any(is_alive(pid) for pid in pids))

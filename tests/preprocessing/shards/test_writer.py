@@ -10,12 +10,12 @@ import webdataset
 from PIL import Image
 
 from preprocessing.clips.quality import Scores, judge
-from preprocessing.clips.sample import Clip, PreparedClip
+from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.ledger import ClipRow, Download, SourceRow
 from preprocessing.outcome import DownloadStatus, Filtered
 from preprocessing.shards.contact_sheet import MEASURES, examples, write_report
 from preprocessing.shards.writer import (
-    NothingKept,
+    NothingKeptError,
     group_into_shards,
     require_training_clips,
     write_shards,
@@ -35,7 +35,7 @@ def make_prepared(tmp_path):
             frames.append(buffer.getvalue() + b"\0" * frame)
         file = tmp_path / f"{key}.jpgs"
         file.write_bytes(b"".join(frames))
-        clip = Clip(
+        clip = ClipMetadata(
             key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
             by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames,
             fps=25, size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32),
@@ -150,7 +150,7 @@ def many():
     for number in range(100):
         url = f"http://a.org/{number}.mp4"
         for place in (0, 1):
-            clip = Clip(
+            clip = ClipMetadata(
                 key=f"{source_key(url)}-whole-{place:03d}-000000", source_key=source_key(url), url=url,
                 licence=None, identity=None, split="train", by_time=False, follows=None, start_s=0.0,
                 end_s=1.0, num_frames=1, fps=25, size_px=16, crop_rule="fomm_square",
@@ -223,7 +223,9 @@ def test_a_run_without_training_clips_counts_the_reasons(make_source):
         ClipRow(key="c", outcome="filtered", reason="too_short", **base),
     ]
     sources = [SourceRow(source=make_source(), download=Download(status=DownloadStatus.VERIFIED))]
-    with pytest.raises(NothingKept, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"):
+    with pytest.raises(
+        NothingKeptError, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"
+    ):
         require_training_clips(rows, sources)
 
 

@@ -5,7 +5,7 @@ import json
 import fsspec
 import pytest
 
-from preprocessing.storage.object_store import LIST_NAME, Store, StoreFailed
+from preprocessing.storage.object_store import LIST_NAME, Store, StoreError
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -119,11 +119,11 @@ def test_a_store_that_refuses_is_told_in_one_line(s3, files, monkeypatch, change
     # fsspec keeps what it has connected, by its address alone.
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     refusing = Store((s3 | changes)["LIA_STORE_URL"])
-    with pytest.raises(StoreFailed, match=r"from LIA_STORE_URL s3://.*; correct it and its") as told:
+    with pytest.raises(StoreError, match=r"from LIA_STORE_URL s3://.*; correct it and its") as told:
         refusing.put("raw/a", files)
     assert "\n" not in str(told.value)
 
 
 def test_an_unknown_protocol_is_told_in_one_line():
-    with pytest.raises(StoreFailed, match="from LIA_STORE_URL nowhere://a; a store that can be read"):
+    with pytest.raises(StoreError, match="from LIA_STORE_URL nowhere://a; a store that can be read"):
         Store("nowhere://a")

@@ -9,9 +9,9 @@ from PIL import Image
 from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
+from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore, Order, new_id
 from lia_model.serving.messages import JobStatus, ModelVersion
-from lia_model.serving.worker import Worker
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video import VideoWriter, probe
@@ -37,7 +37,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def worker(store, animator, cropper):
-    return Worker(store, animator, cropper, batch_size=2)
+    return JobRunner(store, animator, cropper, batch_size=2)
 
 
 def order(folder, crop=False):
@@ -147,7 +147,7 @@ def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cr
             time.sleep(1.8)
             yield from super().synthesize(*args, **more)
 
-    worker = Worker(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
+    worker = JobRunner(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
     worker.start()
     assert started.wait(20)
     while store.get(job_id).status == JobStatus.RUNNING:

@@ -1,8 +1,8 @@
-"""A process that does one piece of work after another and may crash: a crash costs the piece it was at.
+"""A child process that answers one request after another; a crash costs the request it was working on.
 
-The parent asks a `Worker`, which starts `python -m module` when it has none; the module, run as a program,
-calls `serve`. Requests and answers are lines of JSON. Loading networks takes seconds, so one process serves
-many requests; it is replaced when it dies or has grown.
+`ChildServer` starts `python -m module` when it has no process; the module, run as a program, calls `serve`.
+Requests and answers are lines of JSON. Loading networks takes seconds, so one process answers many requests;
+it is replaced when it dies or has grown too large.
 """
 
 import os
@@ -18,13 +18,13 @@ from typing import IO
 
 import psutil
 
-from preprocessing.sandbox.child import ChildFailed, ChildTimedOut, end_with_parent, kill_group
+from preprocessing.sandbox.child import ChildError, ChildTimeoutError, end_with_parent, kill_group
 
 MAX_IDLE_BYTES = 1_000_000_000
 """A process that holds more memory than this between two requests is replaced."""
 
 
-class Worker:
+class ChildServer:
     """Runs requests in a process of its own, one at a time; used as a context manager.
 
     Args:
@@ -41,8 +41,8 @@ class Worker:
         """Return the answer to a request of one line.
 
         Raises:
-            ChildTimedOut: no answer came within `timeout_s`, and the process was killed.
-            ChildFailed: the process died over it; the message holds the last line it wrote. The next request
+            ChildTimeoutError: no answer came within `timeout_s`, and the process was killed.
+            ChildError: the process died over it; the message holds the last line it wrote. The next request
                 gets a new process.
         """
         process = self._process or self._start()
@@ -50,14 +50,14 @@ class Worker:
         answer = self._exchange(process, request)
         if deadline.is_over():
             self._stop()
-            raise ChildTimedOut(f"took longer than {timeout_s:g} s")
+            raise ChildTimeoutError(f"took longer than {timeout_s:g} s")
         if not answer.endswith("\n"):
-            raise ChildFailed(self._last_words())
+            raise ChildError(self._last_words())
         if psutil.Process(process.pid).memory_info().rss > MAX_IDLE_BYTES:
             self._stop()
         return answer[:-1]
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> "ChildServer":
         """Start nothing yet."""
         return self
 
@@ -135,7 +135,7 @@ class _Deadline:
 
 
 def serve(handle: Callable[[str], str]) -> None:
-    """Be the worker: answer the lines of standard input until it closes or the parent is gone."""
+    """Be the server: answer the lines of standard input until it closes or the parent is gone."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")

@@ -28,7 +28,7 @@ REPORT_S = 0.5
 RENEWALS_A_LEASE = 4
 
 
-class Worker:
+class JobRunner:
     """Animates the jobs of one store with one model, in its own thread."""
 
     def __init__(

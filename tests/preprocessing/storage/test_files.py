@@ -1,0 +1,103 @@
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from preprocessing.storage.files import file_sha256, is_disk_error, write_atomically, write_folder_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_when_the_block_ends(tmp_path):
+    target = tmp_path / "deep" / "notes.txt"
+    with write_atomically(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists()
+        assert temporary.suffix == ".txt"
+    assert target.read_text() == "new"
+    assert names(target.parent) == ["notes.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    target = tmp_path / "notes.txt"
+    target.write_text("old")
+
+    def fail():
+        with write_atomically(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["notes.txt"]
+
+
+def test_two_writers_of_one_file_never_meet(tmp_path):
+    target = tmp_path / "notes.txt"
+    with write_atomically(target) as first, write_atomically(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first"
+
+
+def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path):
+    target = tmp_path / ("n" * 251 + ".txt")
+    with write_atomically(target) as temporary:
+        temporary.write_text("long")
+    assert target.read_text() == "long"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "stale").write_text("old")
+    with write_folder_atomically(folder) as temporary:
+        (temporary / "fresh").write_text("new")
+        assert names(folder) == ["stale"]
+    assert names(folder) == ["fresh"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    program = (
+        "import os, pathlib, sys; from preprocessing.storage.files import write_folder_atomically\n"
+        "with write_folder_atomically(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('half'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], check=False)
+    assert len(names(tmp_path)) == 1
+    with write_folder_atomically(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_could_not_be_written_keeps_its_content(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "kept").write_text("old")
+
+    def fail():
+        with write_folder_atomically(folder) as temporary:
+            (temporary / "fresh").write_text("half")
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        fail()
+    assert names(folder) == ["kept"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_is_told_from_other_errors(code):
+    assert is_disk_error(OSError(code, "no"))
+    assert not is_disk_error(OSError(errno.ENOENT, "no"))
+    assert not is_disk_error(ValueError("no"))
+
+
+def test_a_hash_is_of_the_bytes(tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    assert file_sha256(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
