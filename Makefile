@@ -30,8 +30,8 @@ demo: setup
 test: setup
 	lia fetch samples models
 	$(MAKE) check
-	pytest -m "not slow and not drill"
-	pytest -m "slow and not drill"
+	pytest -n 2 --dist loadfile -m "not slow and not drill"
+	pytest -n 2 --dist loadfile -m "slow and not drill"
 
 drill: setup
 	lia fetch samples models

@@ -31,8 +31,8 @@ from tests.object_store import serve_s3
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Importing Prefect makes its home, and matplotlib its own: not in the user's.
-HOMES = Path(__file__).parents[1] / "runs" / "tests"
+# Importing Prefect creates its home, and matplotlib its own: not the user's, and one for each test process.
+HOMES = Path(__file__).parents[1] / "runs" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 for variable in ("PREFECT_HOME", "MPLCONFIGDIR"):
     os.environ[variable] = str(HOMES / variable.lower())
     (HOMES / variable.lower()).mkdir(parents=True, exist_ok=True)
