@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from lia_model.evaluation.metric_table import METRICS, PIXEL_METRICS, PROTOCOL_METRICS
+
 Row = Mapping[str, Any]
 
 STYLE = """
@@ -46,35 +48,6 @@ dt{font-weight:600}dd{margin:0}
 """
 
 
-class Metric(NamedTuple):
-    """How a metric is written."""
-
-    label: str
-    arrow: str
-    """Down where less is better."""
-    decimals: int
-    meaning: str
-
-
-METRICS = {
-    "l1": Metric("L1", "↓", 4, "mean absolute difference of pixels in [0, 1]"),
-    "lpips": Metric("LPIPS", "↓", 3, "learned perceptual distance, AlexNet"),
-    "psnr": Metric("PSNR", "↑", 2, "peak signal-to-noise ratio in dB"),
-    "ssim": Metric("SSIM", "↑", 3, "structural similarity, 11 px Gaussian window"),
-    "akd": Metric("AKD", "↓", 2, "mean distance of 68 landmarks from the true ones, in pixels of the image"),
-    "mkr": Metric("MKR", "↓", 3, "share of faces in true or driving frames that the result does not show"),
-    "aed": Metric("AED", "↓", 3, "Euclidean distance of the identity embeddings of result and truth"),
-    "csim": Metric("CSIM", "↑", 3, "cosine of the identity embeddings of result and source; copying has 1"),
-    "motion": Metric(
-        "Motion", "↓", 3,
-        "how differently the landmarks of result and driving face moved since the first frame, in distances "
-        "between the outer corners of the eyes; a face that stays still has the driving face's whole motion",
-    ),
-}  # fmt: skip
-PROTOCOL_METRICS = {
-    "reconstruction": ("l1", "lpips", "psnr", "ssim", "akd", "mkr", "aed"),
-    "cross_identity": ("csim", "motion", "mkr"),
-}
 NAMES = {"model": "this model", "copy_source": "copying the source"}
 
 
@@ -101,7 +74,6 @@ PUBLISHED = (
     PublishedRow("LIA (256)", "—", ".128", "22.11", ".786", "GHOST 2.0, Table 1", "VoxCeleb2"),
 )
 _TEXT_COLUMNS = ("by", "source", "protocol", "features")
-_PUBLISHED_METRICS = ("l1", "lpips", "psnr", "ssim")
 
 
 def picture_name(row: Row) -> str:
@@ -347,7 +319,7 @@ def _published_table(report: Row, protocol: str) -> str:
         (
             row.method,
             [
-                *(_cell(getattr(row, name)) for name in _PUBLISHED_METRICS),
+                *(_cell(getattr(row, name)) for name in PIXEL_METRICS),
                 _cell(row.source, "text"),
                 _cell(row.protocol, "text wrap"),
             ],
@@ -357,12 +329,12 @@ def _published_table(report: Row, protocol: str) -> str:
     ]
     for model, entries in _entries(report, "reconstruction").items():
         cells = [
-            *(_cell(_number(name, entries[name]["mean"])) for name in _PUBLISHED_METRICS),
+            *(_cell(_number(name, entries[name]["mean"])) for name in PIXEL_METRICS),
             _cell("this evaluation", "text"),
             _cell(protocol if model == "model" else "as this model", "text wrap"),
         ]
         lines.append((_name(model), cells, model == "model"))
-    head = ["method", *map(_heading, _PUBLISHED_METRICS), "source", "protocol"]
+    head = ["method", *map(_heading, PIXEL_METRICS), "source", "protocol"]
     note = (
         "<p><strong>Numbers of different protocols are not comparable.</strong> Clips, frames, crop and "
         "image size all move them; the published rows, at 256 px unless they say so, are here for their "
@@ -386,7 +358,7 @@ def left_out(skipped: Sequence[Row]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for one in skipped:
         label = METRICS[one["what"]].label if one["what"] in METRICS else one["what"].replace("_", "-")
-        reasons.setdefault(one["reason"], []).append(label.upper() if label in ("fid", "fvd") else label)
+        reasons.setdefault(one["reason"], []).append(label)
     return reasons
 
 
@@ -397,7 +369,7 @@ def _meanings(report: Row) -> str:
     for name, metric in METRICS.items():
         if name in present:
             model = f" ({models[name]})" if name in models and name != "lpips" else ""
-            items.append(f"<dt>{metric.label} {metric.arrow}</dt><dd>{escape(metric.meaning + model)}</dd>")
+            items.append(f"<dt>{metric.heading}</dt><dd>{escape(metric.meaning + model)}</dd>")
     return f"<dl>{''.join(items)}</dl>"
 
 
@@ -455,11 +427,11 @@ def _interval_cell(name: str, entry: Row | None) -> str:
 
 
 def _number(name: str, value: float | None) -> str:
-    return "—" if value is None else f"{value:.{METRICS[name].decimals}f}"
+    return METRICS[name].text(value)
 
 
 def _heading(name: str) -> str:
-    return f"{METRICS[name].label} {METRICS[name].arrow}"
+    return METRICS[name].heading
 
 
 def _name(model: str) -> str:

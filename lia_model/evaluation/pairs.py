@@ -22,11 +22,10 @@ from pydantic import ValidationError
 from lia_model.animator import Mode
 from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import Clip, ShardedClips
+from lia_model.evaluation.metric_table import PROTOCOLS, Protocol
 from lia_model.settings import EvaluateSettings, Settings
 
 FORMAT_VERSION = 1
-Protocol = Literal["reconstruction", "cross_identity"]
-PROTOCOLS: tuple[Protocol, ...] = ("reconstruction", "cross_identity")
 
 
 class SourceFrame(Settings):

@@ -27,6 +27,7 @@ from lia_model.data.sharded_clips import Clip
 from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
+from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
 from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
 from lia_model.losses.perceptual import Lpips
 from lia_model.registry import models as registry
@@ -36,12 +37,6 @@ logger = logging.getLogger(__name__)
 
 MODEL = "model"
 COPY_SOURCE = "copy_source"
-IMAGE_METRICS = ("l1", "psnr", "ssim", "lpips")
-METRICS = {
-    "reconstruction": (*IMAGE_METRICS, "akd", "mkr", "aed"),
-    "cross_identity": ("csim", "motion", "mkr"),
-}
-FACE_METRICS = ("akd", "mkr", "aed", "csim", "motion")
 
 Frames = UInt8[np.ndarray, "T S S 3"]
 
@@ -89,7 +84,6 @@ class Score:
 
     def as_row(self) -> dict[str, Any]:
         """Return a row of the table of clips; a metric of the other protocol is None."""
-        names = dict.fromkeys(name for protocol in METRICS.values() for name in protocol)
         return {
             "protocol": self.pair.protocol,
             "model": self.model,
@@ -102,7 +96,7 @@ class Score:
             "source_frame": self.pair.source.frame,
             "num_frames": len(self.pair.frames),
             "num_face_frames": len(self.pair.face_frames),
-            **{name: self.values.get(name) for name in names},
+            **{name: self.values.get(name) for name in (*PIXEL_METRICS, *FACE_METRICS)},
         }
 
 
@@ -158,7 +152,7 @@ class Instruments:
     @torch.inference_mode()
     def compare(self, result: Frames, truth: Frames, batch_size: int) -> dict[str, float]:
         """Return the mean of the pixels' metrics over the frames; images in [0, 1], LPIPS on [-1, 1]."""
-        values: dict[str, list[Float[Tensor, " B"]]] = {name: [] for name in IMAGE_METRICS}
+        values: dict[str, list[Float[Tensor, " B"]]] = {name: [] for name in PIXEL_METRICS}
         for start in range(0, len(truth), batch_size):
             a, b = (
                 to_float(frames[start : start + batch_size]).to(self.device) for frames in (result, truth)

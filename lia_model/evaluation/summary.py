@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lia_model.evaluation.metric_table import PROTOCOL_METRICS
 from lia_model.evaluation.metrics import bootstrap_interval
-from lia_model.evaluation.pairs import PROTOCOLS
-from lia_model.evaluation.scores import COPY_SOURCE, METRICS, MODEL, Score
+from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
 
 Summary = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
@@ -34,8 +34,8 @@ def summarise(scores: Sequence[Score], num_resamples: int, seed: int) -> Summary
     summary: Summary = {}
     for model in models:
         summary[model] = {}
-        for protocol in PROTOCOLS:
-            for metric in METRICS[protocol]:
+        for protocol, names in PROTOCOL_METRICS.items():
+            for metric in names:
                 values = np.array(list(clip_means(scores, protocol, model, metric).values()))
                 if not len(values):
                     continue

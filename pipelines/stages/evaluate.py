@@ -21,6 +21,7 @@ from prefect import flow, get_run_logger, task
 from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import read_manifest
+from lia_model.evaluation.metric_table import METRICS, PIXEL_METRICS, PROTOCOL_METRICS
 from lia_model.evaluation.page import evaluation_page, left_out, picture_name
 from lia_model.evaluation.pairs import (
     PairFrames,
@@ -33,8 +34,6 @@ from lia_model.evaluation.pairs import (
 )
 from lia_model.evaluation.scores import (
     COPY_SOURCE,
-    IMAGE_METRICS,
-    METRICS,
     MODEL,
     Candidate,
     Instruments,
@@ -141,9 +140,10 @@ def evaluate_flow(comparison: Comparison, run_id: str, environment: Environment)
 def describe(row: dict[str, Any]) -> str:
     """Return one line on one clip: the model's L1 beside that of copying the source frame."""
     split = "split by time, not identity-disjoint" if row["by_time"] else "identity not trained on"
+    l1 = METRICS["l1"]
     return (
-        f"{row['url']} ({row['num_frames']} frames, {split}): L1 {row['l1']:.4f}, "
-        f"copying the source {row['copy_source_l1']:.4f}, {row['improvement']:+.1%}"
+        f"{row['url']} ({row['num_frames']} frames, {split}): {l1.label} {l1.text(row['l1'])}, copying the "
+        f"source {l1.text(row['copy_source_l1'])}, {METRICS['improvement'].text(row['improvement'])}"
     )
 
 
@@ -249,7 +249,7 @@ def faceless(summary: Summary, pairs: PairList) -> list[Skipped]:
         Skipped(what=metric, reason=f"no face was found in what {model} made of the {protocol} pairs")
         for model, measured in summary.items()
         for protocol in protocols
-        for metric in METRICS[protocol]
+        for metric in PROTOCOL_METRICS[protocol]
         if metric not in measured.get(protocol, {})
     ]
 
@@ -274,7 +274,7 @@ def clip_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
             continue
         row = score.as_row()
         prefix = "" if score.model == MODEL else f"{COPY_SOURCE}_"
-        names = METRICS["reconstruction"] if score.model == MODEL else IMAGE_METRICS
+        names = PROTOCOL_METRICS["reconstruction"] if score.model == MODEL else PIXEL_METRICS
         head = {name: row[name] for name in ("clip", "url", "by_time", "num_frames")}
         rows.setdefault(score.driving.key, head).update({f"{prefix}{name}": row[name] for name in names})
     return [{**row, "improvement": better_by[key]} for key, row in rows.items()]

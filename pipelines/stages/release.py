@@ -12,6 +12,7 @@ from prefect import flow, task
 from lia_model.animator import Animator
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import read_manifest
+from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.scores import reconstruction_l1
 from lia_model.registry import models as registry
 from lia_model.settings import EvaluateSettings, ReleaseSettings
@@ -136,7 +137,7 @@ def judge(
         "lia.gate_champion_l1": f"{scores[champion]:.6f}",
     }
     compared = f"mean L1 {scores[version]:.4f} against {scores[champion]:.4f} of champion version {champion}"
-    if scores[version] < scores[champion]:
+    if METRICS["l1"].is_better(scores[version], scores[champion]):
         return Verdict(True, f"promoted to champion: {compared}", tags | {registry.REPLACED_TAG: champion})
     return Verdict(False, f"not promoted: {compared}", tags)
 

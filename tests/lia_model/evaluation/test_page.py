@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lia_model.evaluation.metric_table import PROTOCOL_METRICS
 from lia_model.evaluation.page import (
-    PROTOCOL_METRICS,
     PUBLISHED,
     clip_names,
     evaluation_page,
