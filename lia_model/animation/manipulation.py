@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from lia_model.animation.compositing import resize
 from lia_model.animation.footage import first_picture
@@ -20,6 +20,7 @@ from lia_model.animation.framing import FaceCropper, NoFaceError, choose_faces, 
 from lia_model.animator import Animator
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
+from preprocessing.media.strips import evenly_spaced, grid, labelled_grid
 from preprocessing.media.video import VideoWriter
 
 FPS = Fraction(8)
@@ -27,8 +28,6 @@ MAX_FRAMES = 256
 CONTACT_SHEET = "contact_sheet.png"
 MAX_CELL_PX = 96
 MAX_COLUMNS = 16
-LABEL_PX = 24
-GAP_PX = 2
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ def manipulate_file(
     deltas = even_deltas(request.reach, request.num_frames)
     portrait = _portrait(animator, cropper, request)
     own = next(animator.motion_weights([portrait]))
-    shown = np.linspace(0, len(deltas) - 1, min(len(deltas), MAX_COLUMNS)).round().astype(int)
+    shown = evenly_spaced(len(deltas), MAX_COLUMNS)
     request.output.mkdir(parents=True, exist_ok=True)
     rows = []
     for direction in range(len(own)):
         walk = walk_along(own, direction, deltas)
         images = list(animator.synthesize(portrait, walk, batch_size=request.batch_size))
         name = request.output / f"direction_{direction + 1:02d}"
-        Image.fromarray(np.concatenate(images, axis=1)).save(name.with_suffix(".png"))
+        Image.fromarray(grid([images])).save(name.with_suffix(".png"))
         with VideoWriter(name.with_suffix(".mp4"), FPS, (animator.size_px, animator.size_px)) as video:
             for image in images:
                 video.write(image)
@@ -118,25 +117,13 @@ def contact_sheet(
     rows: Sequence[Sequence[UInt8[np.ndarray, "S S 3"]]], deltas: Float64[np.ndarray, " T"]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return a table of pictures: a row for each direction, a column for each delta, both labelled."""
-    cell = rows[0][0].shape[0] + GAP_PX
-    margin = 2 * LABEL_PX
-    sheet = Image.new("RGB", (margin + cell * len(deltas), LABEL_PX + cell * len(rows)), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(LABEL_PX * 0.6)
-
-    def write(x: float, y: float, text: str) -> None:
-        draw.text((x, y), text, "black", font, anchor="mm")
-
     decimals = num_decimals(deltas)
-    write(margin / 2, LABEL_PX / 2, "delta")
-    for column, delta in enumerate(deltas):
-        write(margin + cell * (column + 0.5), LABEL_PX / 2, f"{delta:+.{decimals}f}")
-    for row, images in enumerate(rows):
-        top = LABEL_PX + cell * row
-        write(margin / 2, top + cell / 2, str(row + 1))
-        for column, image in enumerate(images):
-            sheet.paste(Image.fromarray(image), (margin + cell * column, top))
-    return np.asarray(sheet)
+    return labelled_grid(
+        rows,
+        row_labels=[str(number) for number in range(1, len(rows) + 1)],
+        column_labels=[f"{delta:+.{decimals}f}" for delta in deltas],
+        corner="delta",
+    )
 
 
 def num_decimals(deltas: Float64[np.ndarray, " T"]) -> int:

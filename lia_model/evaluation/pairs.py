@@ -24,6 +24,7 @@ from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import Clip, ShardedClips
 from lia_model.evaluation.metric_table import PROTOCOLS, Protocol
 from lia_model.settings import EvaluateSettings, Settings
+from preprocessing.media.strips import evenly_spaced
 
 FORMAT_VERSION = 1
 
@@ -171,8 +172,7 @@ class PairReader:
 
 def thinned(numbers: Sequence[int], most: int) -> tuple[int, ...]:
     """Return at most `most` of the numbers, evenly spaced, both ends kept."""
-    places = np.linspace(0, len(numbers) - 1, min(len(numbers), most)).round().astype(int)
-    return tuple(int(numbers[place]) for place in places)
+    return tuple(int(numbers[place]) for place in evenly_spaced(len(numbers), most))
 
 
 def freeze(

@@ -30,6 +30,7 @@ from lia_model.training.ema import update_average
 from lia_model.training.pairs import PairLoader, PairSampler
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
 from lia_model.training.step import Players, learning_rate_factor, training_step
+from preprocessing.media.strips import grid
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ def sample_strip(
     """Return a picture with up to `num_columns` pairs: source, driving and result, one row each."""
     source, driving = source[:num_columns], driving[:num_columns]
     result = state.released_generator(settings.ema_decay)(source, driving)
-    return np.concatenate([np.concatenate(list(to_bytes(row)), axis=1) for row in (source, driving, result)])
+    return grid(map(to_bytes, (source, driving, result)))
 
 
 def _rates(state: TrainingState) -> list[float]:

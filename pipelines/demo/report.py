@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from pipelines.environment import Environment
+from preprocessing.media.strips import evenly_spaced, grid
 from preprocessing.media.video import decode, probe
 
 NUM_COLUMNS = 8
@@ -72,15 +74,10 @@ def evaluation_table(evaluation: dict[str, Any]) -> str:
 
 def film_strip(source: Path, driving: Path, result: Path) -> Image.Image:
     """Return three rows of evenly spaced frames: source, driving and result."""
-    chosen = np.linspace(0, probe(driving).num_frames - 1, NUM_COLUMNS).round().astype(int)
+    chosen = evenly_spaced(probe(driving).num_frames, NUM_COLUMNS)
     with Image.open(source) as portrait:
-        rows = [[portrait.convert("RGB")] * NUM_COLUMNS, _frames(driving, chosen), _frames(result, chosen)]
-    tiles = [[_tile(image) for image in row] for row in rows]
-    sheet = Image.new("RGB", (NUM_COLUMNS * TILE_PX, len(rows) * TILE_PX))
-    for y, row in enumerate(tiles):
-        for x, tile in enumerate(row):
-            sheet.paste(tile, (x * TILE_PX, y * TILE_PX))
-    return sheet
+        rows = [[portrait.convert("RGB")] * len(chosen), _frames(driving, chosen), _frames(result, chosen)]
+    return Image.fromarray(grid([_tile(image) for image in row] for row in rows))
 
 
 def training_curves(path: Path) -> bytes:
@@ -106,9 +103,9 @@ def _frames(video: Path, chosen: Sequence[int] | np.ndarray) -> list[Image.Image
     return [Image.fromarray(frame.image) for number, frame in frames if number in wanted]
 
 
-def _tile(image: Image.Image) -> Image.Image:
+def _tile(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     """Return the whole of `image` on a square of the sheet's size."""
-    return ImageOps.pad(image, (TILE_PX, TILE_PX))
+    return np.asarray(ImageOps.pad(image, (TILE_PX, TILE_PX)))
 
 
 def _table(clips: list[dict[str, Any]]) -> str:

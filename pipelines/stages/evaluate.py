@@ -46,6 +46,7 @@ from lia_model.settings import EvaluateSettings
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.faces.embedder import EMBEDDING_MODEL, LANDMARK_MODEL
+from preprocessing.media.strips import evenly_spaced, grid
 
 NUM_PICTURE_COLUMNS = 8
 
@@ -307,9 +308,9 @@ def save_strip(path: Path, item: PairFrames, results: Sequence[np.ndarray]) -> N
     """Write a picture of evenly spaced frames: source, driving and each model's result, one row each."""
     from PIL import Image
 
-    columns = np.linspace(0, len(item.frames) - 1, NUM_PICTURE_COLUMNS).round().astype(int)
+    columns = evenly_spaced(len(item.frames), NUM_PICTURE_COLUMNS)
     rows = ([item.source] * len(columns), item.frames[columns], *(frames[columns] for frames in results))
-    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(path)
+    Image.fromarray(grid(rows)).save(path)
 
 
 @task(name="log to MLflow", persist_result=False, retries=2, retry_delay_seconds=2)
