@@ -26,7 +26,7 @@ from lia_model.checkpoints.directory import load_generator
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
-from lia_model.registry import models as registry
+from lia_model.registry import models
 from lia_model.settings import Compilation, Precision
 
 Mode = Literal["relative", "absolute"]
@@ -89,7 +89,7 @@ class Animator:
         Raises:
             ValueError: the model does not exist, or is not one of ours.
         """
-        generator = load_generator(registry.resolve(uri).directory)
+        generator = load_generator(models.resolve(uri).directory)
         return cls(generator, device, precision, compilation)
 
     def warm_up(self, batch_size: int) -> float:

@@ -219,10 +219,10 @@ def rollback(
     name: Annotated[str | None, typer.Option(help="Registered name; by default release.name.")] = None,
 ) -> None:
     """Give the alias champion back to the version that had it before."""
-    params, environment = _stage()
+    params, _ = _stage()
     from pipelines.stages.release import run_rollback
 
-    raise typer.Exit(run_rollback(params, environment, name=name) or 0)
+    raise typer.Exit(run_rollback(name or params.release.name))
 
 
 @app.command()

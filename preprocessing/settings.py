@@ -1,7 +1,7 @@
 """Settings of the stages download and shards; `params.yaml` is the only place of their values."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,10 +10,23 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
+Own = TypeVar("Own", bound="Settings")
+
+
 class Settings(BaseModel):
     """A frozen group of settings in which a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def with_paths_under(self: Own, root: Path) -> Own:
+        """Return a copy whose relative paths, those of nested settings included, are taken from `root`."""
+        changed: dict[str, Any] = {}
+        for name, value in self:
+            if isinstance(value, Path):
+                changed[name] = root / value
+            elif isinstance(value, Settings):
+                changed[name] = value.with_paths_under(root)
+        return self.model_copy(update=changed)
 
 
 class DownloadSettings(Settings):

@@ -30,7 +30,7 @@ from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, Se
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
 from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
 from lia_model.losses.perceptual import Lpips
-from lia_model.registry import models as registry
+from lia_model.registry import models
 from lia_model.settings import EvaluateSettings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Candidate:
         Raises:
             ValueError: there is none.
         """
-        found = registry.resolve(uri)
+        found = models.resolve(uri)
         animator = Animator.load(found.directory, settings.device, settings.precision)
         sha256 = hashlib.sha256((found.directory / GENERATOR).read_bytes()).hexdigest()
         return cls(name, animator, sha256, found.version)

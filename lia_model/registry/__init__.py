@@ -1,1 +1,1 @@
-"""Experiment runs and registered models in MLflow."""
+"""MLflow: training runs, registered models, and their aliases."""

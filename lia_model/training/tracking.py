@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model.registry.models import Run
+from lia_model.registry.runs import Run
 
 
 class RunLogger:

@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry.models import Run
+from lia_model.registry.runs import Run
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, describe_losses, run
 from lia_model.training.state import TrainingState, load_state, new_state, save_state

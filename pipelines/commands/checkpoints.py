@@ -8,7 +8,7 @@ from pathlib import Path
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.checkpoints.onnx_export import ENCODER, PAINTER, export_onnx
 from lia_model.checkpoints.published import ImportReport, export_checkpoint, import_checkpoint
-from lia_model.registry import models as registry
+from lia_model.registry import models, runs
 from pipelines.environment import Environment
 
 
@@ -27,10 +27,10 @@ def run_import(file: Path, output: Path, name: str | None, environment: Environm
     report = import_checkpoint(file, output)
     lines = describe(report, output)
     if name is not None:
-        run = registry.open_run(
+        run = runs.open_run(
             f"import-{_digest(file)}", environment.artifacts, {"imported_from": file.name}, {}
         )
-        version = registry.version_of_run(name, run.run_id) or registry.register(
+        version = models.version_of_run(name, run.run_id) or models.register(
             name, output, run.run_id, {"lia.imported_from": file.name}
         )
         run.finish()
@@ -67,7 +67,7 @@ def run_export_onnx(model: str, output: Path) -> str:
     Raises:
         ValueError: there is no such model, or the packages for it are not installed.
     """
-    generator = load_generator(registry.resolve(model).directory)
+    generator = load_generator(models.resolve(model).directory)
     export_onnx(generator, output)
     return f"{output}: {ENCODER} and {PAINTER}, {generator.settings.size_px} px, checked against the module"
 

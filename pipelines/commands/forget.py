@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from lia_model.registry import models as registry
-from lia_model.registry.models import TrainedRun
+from lia_model.registry.lineage import TrainedRun, pictures_showing, runs_trained_on
+from lia_model.registry.runs import Run
 from pipelines.environment import Environment
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.params import Params
@@ -71,7 +71,7 @@ def survey(name: str, params: Params, environment: Environment, versions: DataVe
     videos = find_videos(name, listed, environment)
     keys = videos.keys()
     shards = list(_shards_with(environment.shards, keys))
-    runs = registry.runs_trained_on(keys)
+    runs = runs_trained_on(keys)
     return Takedown(
         videos=videos,
         files=sorted(_files(environment, keys, bool(shards))),
@@ -79,7 +79,7 @@ def survey(name: str, params: Params, environment: Environment, versions: DataVe
         copies=versions.find(keys),
         bundles=sorted(_bundles(environment.store(), keys, bool(shards))),
         runs=runs,
-        pictures=registry.pictures_of(keys, runs),
+        pictures=pictures_showing(keys, runs),
     )
 
 
@@ -150,7 +150,7 @@ def carry_out(takedown: Takedown, environment: Environment, versions: DataVersio
             for bundle in takedown.bundles:
                 store.remove(bundle)
         for run_id, paths in takedown.pictures.items():
-            registry.Run(run_id).delete_files(paths)
+            Run(run_id).delete_files(paths)
 
 
 def rebuild(environment: Environment) -> None:

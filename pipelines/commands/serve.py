@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-from lia_model.registry import models as registry
+from lia_model.registry import models
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
 from pipelines.environment import Environment
@@ -78,7 +78,7 @@ def make_config(params: Params, environment: Environment, model: str) -> Serving
     """
     detector = environment.root / params.serve.detector
     require_models(detector)
-    found = registry.resolve(model)
+    found = models.resolve(model)
     detect = params.shards.detect
     return ServingConfig(
         checkpoint=found.directory,

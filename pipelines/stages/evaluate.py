@@ -41,7 +41,7 @@ from lia_model.evaluation.scores import (
     evaluate,
 )
 from lia_model.evaluation.summary import Summary, improvements, summarise
-from lia_model.registry import models as registry
+from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
 from pipelines.environment import Environment
 from pipelines.params import Params
@@ -82,7 +82,8 @@ def run_evaluate(
             or the shards do not hold the list.
     """
     keep_freed_memory()
-    settings = absolute(params.evaluate, environment.root)
+    settings = params.evaluate.with_paths_under(environment.root)
+    require_lpips(settings.lpips)
     provenance = read_config(environment.checkpoints / "final").provenance
     reader = PairReader(environment.shards)
     if pair_list is not None:
@@ -94,32 +95,20 @@ def run_evaluate(
             f"got a baseline called {min(taken)!r}; that name is the result's own: write ./{min(taken)}"
         )
     for uri in named.values():
-        registry.resolve(uri)
+        models.resolve(uri)
     return evaluate_flow(Comparison(settings, named, pair_list), provenance["run_id"], environment)
 
 
-def absolute(settings: EvaluateSettings, root: Path) -> EvaluateSettings:
-    """Return the settings with absolute paths.
+def require_lpips(weights: Path) -> None:
+    """Check, before anything starts, that the file with LPIPS's weights exists.
 
     Raises:
-        ValueError: the file with LPIPS's weights does not exist.
+        ValueError: it does not.
     """
-    lpips = root / settings.lpips
-    if not lpips.is_file():
+    if not weights.is_file():
         raise ValueError(
-            f"evaluate.lpips: {lpips} does not exist; run `lia fetch models`, or name AlexNet's file"
+            f"evaluate.lpips: {weights} does not exist; run `lia fetch models`, or name AlexNet's file"
         )
-    faces = settings.faces
-    return settings.model_copy(
-        update={
-            "lpips": lpips,
-            "faces": faces.model_copy(
-                update={"detector": root / faces.detector, "models": root / faces.models}
-            ),
-            "fid_features": settings.fid_features and root / settings.fid_features,
-            "fvd_features": settings.fvd_features and root / settings.fvd_features,
-        }
-    )
 
 
 @flow(
@@ -316,7 +305,7 @@ def save_strip(path: Path, item: PairFrames, results: Sequence[np.ndarray]) -> N
 @task(name="log to MLflow", persist_result=False, retries=2, retry_delay_seconds=2)
 def log_to_run(run_id: str, report: dict[str, Any], environment: Environment) -> None:
     """Log the means and every file of the evaluation to the training's run."""
-    run = registry.Run(run_id)
+    run = runs.Run(run_id)
     run.log_metrics(0, {f"evaluate/{name}": value for name, value in report["mean"].items()})
     for name in ("evaluate.json", "evaluation_list.json", "clips.parquet", "evaluation.html"):
         run.log_file(environment.metrics / name, "evaluate")

@@ -1,4 +1,4 @@
-"""Release: register a run's model as challenger, and make it champion when it is better."""
+"""Stage release: register a run's model as challenger, and promote it if it passes the champion's gate."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prefect import flow, task
 from lia_model.animator import Animator
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import read_manifest
-from lia_model.evaluation.metric_table import METRICS
+from lia_model.evaluation import champion_gate
+from lia_model.evaluation.champion_gate import Verdict
 from lia_model.evaluation.scores import reconstruction_l1
-from lia_model.registry import models as registry
+from lia_model.registry import aliases, models
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.environment import Environment
 from pipelines.params import Params
-from pipelines.stages.evaluate import absolute
 from pipelines.stages.train import released_directory
 
 logger = logging.getLogger(__name__)
@@ -27,35 +27,35 @@ logger = logging.getLogger(__name__)
 def run_release(
     params: Params, environment: Environment, run_id: str | None = None, name: str | None = None
 ) -> int:
-    """Register a model and let it through the gate.
+    """Register a model and let the gate decide whether it becomes champion.
 
     Args:
         params: the settings.
-        environment: the machine.
+        environment: the project.
         run_id: MLflow run whose model is released; None for that of checkpoints/final.
         name: registered name; None for `release.name`.
 
     Raises:
-        ValueError: there is no trained model, or no such run.
+        ValueError: no model was trained, or not by that run.
     """
-    checkpoint = find_checkpoint(environment, run_id)
+    checkpoint = find_checkpoint(environment.checkpoints / "final", environment.runs, run_id)
     settings = params.release.model_copy(update={"name": name} if name else {})
-    release_flow(checkpoint, settings, absolute(params.evaluate, environment.root), environment)
+    evaluation = params.evaluate.with_paths_under(environment.root)
+    release_flow(checkpoint, settings, evaluation, environment.shards)
     return 0
 
 
-def find_checkpoint(environment: Environment, run_id: str | None) -> Path:
-    """Return the checkpoint directory to release.
+def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
+    """Return the checkpoint directory to release: `final`, or what the run `run_id` left under `runs`.
 
     Raises:
-        ValueError: nothing was trained, or not by that run.
+        ValueError: no model was trained, or not by that run.
     """
-    final = environment.checkpoints / "final"
     if run_id is None:
         if not final.is_dir():
             raise ValueError(f"{final} does not exist: train a model first with `dvc repro train`")
         return final
-    released = released_directory(environment, run_id)
+    released = released_directory(runs, run_id)
     if not released.is_dir():
         known = sorted(folder.name for folder in released.parent.glob("*")) or ["none yet"]
         raise ValueError(f"run {run_id!r} left no model here; runs that did: {', '.join(known)}")
@@ -66,28 +66,28 @@ def find_checkpoint(environment: Environment, run_id: str | None) -> Path:
     name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
 )
 def release_flow(
-    checkpoint: Path, settings: ReleaseSettings, evaluation: EvaluateSettings, environment: Environment
+    checkpoint: Path, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
 ) -> str:
-    """Register, set `challenger`, compare, and promote or say why not; return the version."""
-    version = register(checkpoint, settings.name)
-    champion = registry.version_of(settings.name, registry.CHAMPION)
+    """Register, set `challenger`, compare, and promote or log why not; return the version."""
+    version = register_once(checkpoint, settings.name)
+    champion = aliases.version_of(settings.name, aliases.CHAMPION)
     if champion == version:
         logger.info("%s version %s is champion already", settings.name, version)
         return version
-    registry.set_alias(settings.name, registry.CHALLENGER, version)
-    verdict = judge(settings, version, champion, evaluation, environment)
-    registry.tag_version(settings.name, version, verdict.tags)
-    if verdict.passed:
-        registry.set_alias(settings.name, registry.CHAMPION, version)
+    aliases.set_alias(settings.name, aliases.CHALLENGER, version)
+    verdict = pass_gate(settings, version, champion, evaluation, shards)
+    models.tag_version(settings.name, version, verdict.tags)
+    if verdict.is_passed:
+        aliases.set_alias(settings.name, aliases.CHAMPION, version)
     logger.info("%s version %s: %s", settings.name, version, verdict.reason)
     return version
 
 
 @task(name="register", persist_result=False)
-def register(checkpoint: Path, name: str) -> str:
-    """Return the version that holds this checkpoint, registering it once."""
+def register_once(checkpoint: Path, name: str) -> str:
+    """Return the version that holds this checkpoint, registering it if no version does."""
     provenance = read_config(checkpoint).provenance
-    known = registry.version_of_run(name, provenance["run_id"])
+    known = models.version_of_run(name, provenance["run_id"])
     if known is not None:
         return known
     tags = {
@@ -96,50 +96,33 @@ def register(checkpoint: Path, name: str) -> str:
         "lia.identity_disjoint": str(provenance["identity_disjoint"]),
         "lia.crop": json.dumps(provenance["crop"], sort_keys=True),
     }
-    return registry.register(name, checkpoint, provenance["run_id"], tags)
-
-
-class Verdict:
-    """What the gate says, and the tags that record it."""
-
-    def __init__(self, passed: bool, reason: str, tags: dict[str, str]) -> None:
-        self.passed = passed
-        self.reason = reason
-        self.tags = {"lia.gate": "passed" if passed else "refused", "lia.gate_reason": reason, **tags}
+    return models.register(name, checkpoint, provenance["run_id"], tags)
 
 
 @task(name="gate", persist_result=False)
-def judge(
-    settings: ReleaseSettings,
-    version: str,
-    champion: str | None,
-    evaluation: EvaluateSettings,
-    environment: Environment,
+def pass_gate(
+    settings: ReleaseSettings, version: str, champion: str | None, evaluation: EvaluateSettings, shards: Path
 ) -> Verdict:
-    """Decide whether a challenger becomes champion: lower mean L1, both evaluated now on one frozen list."""
-    manifest = read_manifest(environment.shards)
-    if not manifest["identity_disjoint"] and not settings.allow_by_time:
-        reason = (
-            "not promoted: the held-out list is split by time and so not identity-disjoint; "
-            "hold out whole identities, or set release.allow_by_time for a demo"
-        )
-        return Verdict(False, reason, {})
-    if champion is None:
-        return Verdict(True, "promoted to champion: there was none", {})
-    frozen = hashlib.sha256(json.dumps(manifest["splits"]["test"], sort_keys=True).encode()).hexdigest()
-    scores = {
-        each: mean_l1(f"models:/{settings.name}/{each}", environment.shards, evaluation)
-        for each in (version, champion)
-    }
-    tags: dict[str, str] = {
-        "lia.gate_list": frozen,
-        "lia.gate_l1": f"{scores[version]:.6f}",
-        "lia.gate_champion_l1": f"{scores[champion]:.6f}",
-    }
-    compared = f"mean L1 {scores[version]:.4f} against {scores[champion]:.4f} of champion version {champion}"
-    if METRICS["l1"].is_better(scores[version], scores[champion]):
-        return Verdict(True, f"promoted to champion: {compared}", tags | {registry.REPLACED_TAG: champion})
-    return Verdict(False, f"not promoted: {compared}", tags)
+    """Measure challenger and champion where needed, both now and on the same clips; `champion_gate` decides."""
+    manifest = read_manifest(shards)
+    verdict = champion_gate.decide_unmeasured(
+        has_champion=champion is not None,
+        is_identity_disjoint=manifest["identity_disjoint"],
+        allow_by_time=settings.allow_by_time,
+    )
+    if champion is None or verdict is not None:
+        assert verdict is not None
+        return verdict
+    challenger_l1, champion_l1 = (
+        mean_l1(f"models:/{settings.name}/{each}", shards, evaluation) for each in (version, champion)
+    )
+    held_out = json.dumps(manifest["splits"]["test"], sort_keys=True)
+    return champion_gate.compare(
+        challenger_l1,
+        champion_l1,
+        champion_version=champion,
+        list_sha256=hashlib.sha256(held_out.encode()).hexdigest(),
+    )
 
 
 def mean_l1(uri: str, shards: Path, settings: EvaluateSettings) -> float:
@@ -148,22 +131,20 @@ def mean_l1(uri: str, shards: Path, settings: EvaluateSettings) -> float:
     return reconstruction_l1(animator, shards, settings)
 
 
-def run_rollback(params: Params, environment: Environment, name: str | None = None) -> int:
-    """Give `champion` back to the version that the present one replaced.
+def run_rollback(name: str) -> int:
+    """Point the alias `champion` of the model `name` back at the version its champion replaced.
 
     Raises:
-        ValueError: there is no champion, or it replaced none.
+        ValueError: no version is champion, or the champion replaced none.
     """
-    del environment
-    name = name or params.release.name
-    champion = registry.version_of(name, registry.CHAMPION)
+    champion = aliases.version_of(name, aliases.CHAMPION)
     if champion is None:
         raise ValueError(f"no version of {name!r} is champion: release one first with `lia release`")
-    before = registry.version_tag(name, champion, registry.REPLACED_TAG)
+    before = models.version_tag(name, champion, aliases.REPLACED_TAG)
     if before is None:
         raise ValueError(
-            f"version {champion} of {name!r} is the first champion: there is nothing to return to"
+            f"version {champion} of {name!r} is the first champion: there is no version to return to"
         )
-    registry.set_alias(name, registry.CHAMPION, before)
-    logger.info("%s: champion is version %s again, %s before", name, before, champion)
+    aliases.set_alias(name, aliases.CHAMPION, before)
+    logger.info("%s: champion is version %s again; it was %s", name, before, champion)
     return 0

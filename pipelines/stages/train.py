@@ -18,7 +18,7 @@ from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.directory import read_config, write_directory
 from lia_model.data.sharded_clips import ShardedClips, read_manifest
-from lia_model.registry import models as registry
+from lia_model.registry import models, runs
 from lia_model.settings import TrainSettings
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
@@ -37,7 +37,7 @@ def run_train(params: Params, environment: Environment) -> int:
     Raises:
         ValueError: there are no shards, or a file that the settings name is missing.
     """
-    settings = absolute(params.train, environment.root)
+    settings = located(params.train, environment.root)
     require_files(settings)
     store = environment.store()
     if store is not None and not environment.shards.exists():
@@ -49,17 +49,13 @@ def run_train(params: Params, environment: Environment) -> int:
     return 0
 
 
-def absolute(settings: TrainSettings, root: Path) -> TrainSettings:
-    """Return the settings with every path absolute, since Ray's workers run in a folder of their own."""
-    perceptual = settings.losses.perceptual
-    perceptual = perceptual.model_copy(update={"weights": root / perceptual.weights})
-    losses = settings.losses.model_copy(update={"perceptual": perceptual})
+def located(settings: TrainSettings, root: Path) -> TrainSettings:
+    """Return the settings with absolute paths, `init_from` resolved: Ray's workers run in other folders."""
     init_from = settings.init_from
     if init_from is not None:
-        init_from = str(
-            registry.resolve(init_from if init_from.startswith("models:/") else root / init_from).directory
-        )
-    return settings.model_copy(update={"losses": losses, "init_from": init_from})
+        uri = init_from if init_from.startswith("models:/") else root / init_from
+        init_from = str(models.resolve(uri).directory)
+    return settings.with_paths_under(root).model_copy(update={"init_from": init_from})
 
 
 def require_files(settings: TrainSettings) -> None:
@@ -92,7 +88,7 @@ def train_flow(
     name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
 ) -> None:
     """Open the MLflow run, fit, and publish the result."""
-    run = registry.Run(open_training_run(name, settings, manifest, environment))
+    run = runs.Run(open_training_run(name, settings, manifest, environment))
     try:
         checkpoint = fit_on_cluster(name, run.run_id, settings, manifest, environment)
         publish(checkpoint, run, environment)
@@ -107,18 +103,18 @@ def open_training_run(
     name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
 ) -> str:
     """Return the id of the MLflow run called `name`, with settings, data set, sources and commit on it."""
-    run = registry.open_run(
+    run = runs.open_run(
         name,
         environment.artifacts,
         settings.model_dump(mode="json"),
         {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest["identity_disjoint"])},
     )
-    registry.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest["counts"])
+    runs.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest["counts"])
     keys = {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]}
     if settings.init_from is not None:
         # What the first weights have seen, this model has seen too.
         earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
-        keys |= registry.Run(earlier).source_keys() if earlier else set()
+        keys |= runs.Run(earlier).source_keys() if earlier else set()
     run.log_source_keys(keys)
     return run.run_id
 
@@ -141,7 +137,7 @@ def fit_on_cluster(
         "fps": manifest["fps"],
         "train": settings.model_dump(mode="json"),
     }
-    with connected(environment), progress_told(registry.Run(run_id), settings.num_steps):
+    with connected(environment), progress_told(runs.Run(run_id), settings.num_steps):
         return fit(
             Fit(
                 settings=settings,
@@ -156,7 +152,7 @@ def fit_on_cluster(
 
 
 @contextmanager
-def progress_told(run: registry.Run, num_steps: int) -> Iterator[None]:
+def progress_told(run: runs.Run, num_steps: int) -> Iterator[None]:
     """Log a line whenever the workers have committed further steps to the MLflow run."""
     logger = get_run_logger()
     stop = threading.Event()
@@ -181,24 +177,24 @@ def progress_told(run: registry.Run, num_steps: int) -> Iterator[None]:
 
 
 @task(name="publish", persist_result=False)
-def publish(checkpoint: Path, run: registry.Run, environment: Environment) -> None:
+def publish(checkpoint: Path, run: runs.Run, environment: Environment) -> None:
     """Copy the released generator to checkpoints/final and the run's curves to metrics/."""
     from lia_model.training.worker import RELEASED
 
     def copy(folder: Path) -> None:
         shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
 
-    for place in (released_directory(environment, run.run_id), environment.checkpoints / "final"):
+    for place in (released_directory(environment.runs, run.run_id), environment.checkpoints / "final"):
         write_directory(place, copy)
     write_curves(run, environment.metrics)
 
 
-def released_directory(environment: Environment, run_id: str) -> Path:
-    """Return where the released generator of a run is kept for `lia release --run`."""
-    return environment.runs / "released" / run_id
+def released_directory(runs: Path, run_id: str) -> Path:
+    """Return where a run's released generator is kept for `lia release --run`."""
+    return runs / "released" / run_id
 
 
-def write_curves(run: registry.Run, metrics: Path) -> None:
+def write_curves(run: runs.Run, metrics: Path) -> None:
     """Write the last value of every training metric to train.json and all of them by step to train.csv."""
     histories = {
         name: dict(run.metric_history(name)) for name in run.metric_names() if name.startswith(TRAINING)

@@ -100,12 +100,12 @@ def test_the_run_in_mlflow_has_losses_strips_and_evaluation(project):
     provenance = json.loads((project.root / "checkpoints/final/config.json").read_text())["provenance"]
     out = in_project(
         project,
-        "from lia_model import registry\n"
-        f"run = registry.client().get_run({provenance['run_id']!r})\n"
+        "from lia_model.registry import runs\n"
+        f"run = runs.mlflow_client().get_run({provenance['run_id']!r})\n"
         "print(run.info.status, run.data.tags['lia.identity_disjoint'])\n"
-        f"print(registry.Run({provenance['run_id']!r}).metric_history('loss/l1'))\n"
+        f"print(runs.Run({provenance['run_id']!r}).metric_history('loss/l1'))\n"
         "print('evaluate/l1' in run.data.metrics, run.inputs.dataset_inputs[0].dataset.name)\n"
-        "images = registry.client().list_artifacts(run.info.run_id, 'images')\n"
+        "images = runs.mlflow_client().list_artifacts(run.info.run_id, 'images')\n"
         "print(sum(image.path.endswith('.png') for image in images))\n",
     ).splitlines()
     assert out[0] == "FINISHED False"
@@ -124,7 +124,7 @@ def test_a_second_repro_does_nothing(project):
 
 
 def test_release_registers_once_and_promotes_the_first(project):
-    assert "promoted to champion: there was none" in project.run("lia", "release").stderr
+    assert "promoted to champion: no version was champion before" in project.run("lia", "release").stderr
     assert "is champion already" in project.run("lia", "release").stderr
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry import models as registry
+from lia_model.registry import runs
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.worker import RELEASED, Fit, fit
@@ -35,7 +35,7 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     write_shards(tmp_path / "shards", {"train": clips}, 32)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
-    opened = registry.open_run("fit", tmp_path / "artifacts", {}, {})
+    opened = runs.open_run("fit", tmp_path / "artifacts", {}, {})
     settings = train_settings.model_copy(
         update={"num_workers": 2, "batch_size_per_worker": 4, "num_steps": 3}
     )
@@ -72,6 +72,6 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     later = fit_for(6)
     load_state(resumed, later)
     assert resumed.step == 6
-    history = registry.Run(opened.run_id, uri).metric_history("loss/l1")
+    history = runs.Run(opened.run_id, uri).metric_history("loss/l1")
     assert [step for step, _ in history] == [2, 3, 4, 6]
     assert any((tmp_path / "artifacts").rglob("strip*.png"))

@@ -13,7 +13,8 @@ import pytest
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.registry import models as registry
+from lia_model.registry import aliases, models
+from lia_model.registry.runs import Run
 from lia_model.settings import NetworkSettings
 from pipelines.environment import read_environment
 from pipelines.params import read_params
@@ -63,14 +64,14 @@ def registered(project):
     mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
     manifest = json.loads((environment.shards / "manifest.json").read_text())
     settings = read_params(project.root / "params.yaml").train
-    run = registry.Run(open_training_run.fn("both", settings, manifest, environment))
+    run = Run(open_training_run.fn("both", settings, manifest, environment))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
     generator = build_generator(
         NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4), seed=1
     )
     save_generator(project.root / "runs/final", generator, {"run_id": run.run_id})
-    version = registry.register("lia", project.root / "runs/final", run.run_id, {})
-    registry.set_alias("lia", registry.CHAMPION, version)
+    version = models.register("lia", project.root / "runs/final", run.run_id, {})
+    aliases.set_alias("lia", aliases.CHAMPION, version)
     yield run
     mlflow.set_tracking_uri(before)
 

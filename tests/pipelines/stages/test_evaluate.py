@@ -14,7 +14,7 @@ from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.environment import Environment
 from pipelines.params import read_params
-from pipelines.stages.evaluate import Comparison, absolute, as_lines, measure, run_evaluate
+from pipelines.stages.evaluate import Comparison, as_lines, measure, run_evaluate
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
@@ -171,8 +171,7 @@ def test_paths_of_the_settings_become_absolute(tmp_path):
     from pipelines import presets
 
     presets.write_preset("demo", tmp_path / "params.yaml")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/lpips_alex.safetensors").touch()
-    settings = absolute(read_params(tmp_path / "params.yaml").evaluate, tmp_path)
+    settings = read_params(tmp_path / "params.yaml").evaluate.with_paths_under(tmp_path)
+    assert settings.lpips == tmp_path / "models/lpips_alex.safetensors"
     assert settings.faces.models == tmp_path / "models/dlib"
     assert settings.fid_features is None

@@ -7,10 +7,10 @@ import torch
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.registry import models as registry
+from lia_model.registry import aliases, models, runs
 from lia_model.settings import NetworkSettings, ReleaseSettings
 from pipelines.environment import Environment
-from pipelines.stages.release import find_checkpoint, judge, register, run_rollback
+from pipelines.stages.release import find_checkpoint, pass_gate, register_once, run_rollback
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -46,26 +46,26 @@ def versions(environment):
             with torch.no_grad():
                 for block in generator.synthesis.blocks:
                     block.to_rgb.conv.weight.zero_()
-        run = registry.open_run(name, environment.artifacts, {}, {})
+        run = runs.open_run(name, environment.artifacts, {}, {})
         provenance = {"run_id": run.run_id, "commit": "abc", "data_digest": "d", "identity_disjoint": True}
         folder = environment.runs / "released" / run.run_id
         save_generator(folder, generator, provenance | {"crop": {}})
-        assert find_checkpoint(environment, run.run_id) == folder
-        made[name] = register.fn(folder, "gate")
-        assert register.fn(folder, "gate") == made[name]
+        assert find_checkpoint(environment.checkpoints / "final", environment.runs, run.run_id) == folder
+        made[name] = register_once.fn(folder, "gate")
+        assert register_once.fn(folder, "gate") == made[name]
     return made
 
 
 def test_a_better_challenger_passes_and_a_worse_one_does_not(environment, evaluation, versions):
     poor, better = versions["poor"], versions["better"]
-    passed = judge.fn(BY_TIME_ALLOWED, better, poor, evaluation, environment)
-    assert passed.passed
+    passed = pass_gate.fn(BY_TIME_ALLOWED, better, poor, evaluation, environment.shards)
+    assert passed.is_passed
     assert passed.tags["lia.replaced"] == poor
     assert float(passed.tags["lia.gate_l1"]) < float(passed.tags["lia.gate_champion_l1"])
-    refused = judge.fn(BY_TIME_ALLOWED, poor, better, evaluation, environment)
-    assert not refused.passed
+    refused = pass_gate.fn(BY_TIME_ALLOWED, poor, better, evaluation, environment.shards)
+    assert not refused.is_passed
     assert "not promoted: mean L1" in refused.reason
-    assert not judge.fn(BY_TIME_ALLOWED, better, better, evaluation, environment).passed
+    assert not pass_gate.fn(BY_TIME_ALLOWED, better, better, evaluation, environment.shards).is_passed
 
 
 def test_a_list_split_by_time_is_refused_outside_the_demo(environment, evaluation, versions):
@@ -73,24 +73,21 @@ def test_a_list_split_by_time_is_refused_outside_the_demo(environment, evaluatio
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"identity_disjoint": False}))
     settings = ReleaseSettings(name="gate", allow_by_time=False)
-    verdict = judge.fn(settings, versions["better"], None, evaluation, environment)
+    verdict = pass_gate.fn(settings, versions["better"], None, evaluation, environment.shards)
     path.write_text(json.dumps(manifest))
-    assert not verdict.passed
+    assert not verdict.is_passed
     assert "split by time" in verdict.reason
 
 
 def test_rollback_returns_to_the_version_that_was_replaced(environment, versions):
-    class Params:
-        release = BY_TIME_ALLOWED
-
-    registry.set_alias("gate", registry.CHAMPION, versions["better"])
-    registry.tag_version("gate", versions["better"], {registry.REPLACED_TAG: versions["poor"]})
-    run_rollback(Params, environment)
-    assert registry.version_of("gate", registry.CHAMPION) == versions["poor"]
+    aliases.set_alias("gate", aliases.CHAMPION, versions["better"])
+    models.tag_version("gate", versions["better"], {aliases.REPLACED_TAG: versions["poor"]})
+    run_rollback("gate")
+    assert aliases.version_of("gate", aliases.CHAMPION) == versions["poor"]
     with pytest.raises(ValueError, match="is the first champion"):
-        run_rollback(Params, environment)
+        run_rollback("gate")
 
 
 def test_an_unknown_run_is_answered_with_the_known_ones(environment, versions):
     with pytest.raises(ValueError, match="left no model here; runs that did:"):
-        find_checkpoint(environment, "nothing")
+        find_checkpoint(environment.checkpoints / "final", environment.runs, "nothing")

@@ -1,0 +1,62 @@
+"""From a video to the runs trained on it, their registered versions and the pictures that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from lia_model.registry.runs import EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs, mlflow_client
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A training run and the versions registered from it."""
+
+    run_id: str
+    """MLflow's id."""
+    name: str
+    """The run's name."""
+    versions: list[str]
+    """Registered versions with their aliases, such as `lia 3 (champion)`."""
+
+    def __str__(self) -> str:
+        return f"run {self.name} ({', '.join(self.versions) or 'not registered'})"
+
+
+def runs_trained_on(source_keys: Collection[str]) -> list[TrainedRun]:
+    """Return the runs whose model, or the one it started from, was trained on any of the videos."""
+    found = [
+        (run_id, name) for run_id, name in all_runs() if not Run(run_id).source_keys().isdisjoint(source_keys)
+    ]
+    return [TrainedRun(run_id, name, _versions_of_run(run_id)) for run_id, name in found]
+
+
+def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]) -> dict[str, list[str]]:
+    """Return, by run id, the artifacts that show any of the videos.
+
+    Sample strips do not record which clips they show, so those of every run in `trained` are included.
+    """
+    trained_ids = {run.run_id for run in trained}
+    pictures: dict[str, list[str]] = {}
+    for run_id, _ in all_runs():
+        run = Run(run_id)
+        shown = [
+            path for path in run.file_names(EVALUATION_PICTURES) if any(key in path for key in source_keys)
+        ]
+        if shown:
+            shown += [path for path in run.file_names(EVALUATION) if path.endswith(".html")]
+        if run_id in trained_ids:
+            shown += [path for path in run.file_names("") if path == STRIPS]
+        if shown:
+            pictures[run_id] = shown
+    return pictures
+
+
+def _versions_of_run(run_id: str) -> list[str]:
+    client = mlflow_client()
+    versions = []
+    for entry in client.search_model_versions(f"run_id = '{run_id}'"):
+        aliases = client.get_registered_model(entry.name).aliases
+        own = sorted(alias for alias, version in aliases.items() if str(version) == str(entry.version))
+        versions.append(f"{entry.name} {entry.version}" + (f" ({', '.join(own)})" if own else ""))
+    return sorted(versions)

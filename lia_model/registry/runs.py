@@ -1,0 +1,194 @@
+"""Training runs in MLflow: parameters, metrics, pictures, and the videos a model was trained on.
+
+MLflow is imported inside the functions, so that loading a checkpoint directory needs torch alone. The store
+is the one that MLFLOW_TRACKING_URI names, or the one handed in.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "lia"
+SOURCE_KEYS = "data/source_keys.txt"
+STRIPS = "images"
+"""Folder of a run in which MLflow keeps what `Run.log_image` logs."""
+EVALUATION = "evaluate"
+"""Folder of a run with its evaluation's page and pictures; a picture's name holds the keys of its clips."""
+EVALUATION_PICTURES = f"{EVALUATION}/pictures"
+MAX_PARAM_CHARS = 6000
+
+
+def mlflow_client(tracking_uri: str | None = None) -> MlflowClient:
+    """Return a client of the given store, or of the one in MLFLOW_TRACKING_URI."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri)
+
+
+class Run:
+    """One MLflow run, addressed by its id, so that the driver and rank 0 log to the same one."""
+
+    def __init__(self, run_id: str, tracking_uri: str | None = None) -> None:
+        self.run_id = run_id
+        self._client = mlflow_client(tracking_uri)
+
+    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Log finite numbers at a training step."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        self._client.log_batch(self.run_id, metrics=metrics)
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Log settings under dotted names; MLflow rejects a change of a param that is already logged."""
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)[:MAX_PARAM_CHARS]) for name, value in flatten(values).items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def log_image(self, name: str, step: int, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Log an RGB picture, which MLflow shows on its step slider."""
+        self._client.log_image(self.run_id, image, key=name, step=step)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file into a folder of the run's artifacts; None is their root."""
+        self._client.log_artifact(self.run_id, str(path), folder)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, replacing older values."""
+        for name, value in tags.items():
+            self._client.set_tag(self.run_id, name, value)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.run_id, status)
+
+    def log_source_keys(self, keys: Collection[str]) -> None:
+        """Log which videos the model was trained on, by their source keys."""
+        self._client.log_text(self.run_id, "".join(f"{key}\n" for key in sorted(keys)), SOURCE_KEYS)
+
+    def source_keys(self) -> set[str]:
+        """Return the keys of the videos the model was trained on; empty if none were logged."""
+        from mlflow import MlflowException, artifacts
+
+        try:
+            if SOURCE_KEYS not in self.file_names(SOURCE_KEYS.rpartition("/")[0]):
+                return set()
+        except MlflowException:
+            # A checkpoint may come from another project, whose runs are not in this store.
+            return set()
+        return set(artifacts.load_text(f"runs:/{self.run_id}/{SOURCE_KEYS}").split())
+
+    def file_names(self, folder: str) -> list[str]:
+        """Return the paths of the files and folders in a folder of the run's artifacts."""
+        return [str(entry.path) for entry in self._client.list_artifacts(self.run_id, folder)]
+
+    def delete_files(self, paths: Sequence[str]) -> None:
+        """Delete files or folders of the run's artifacts."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        repository = get_artifact_repository(f"runs:/{self.run_id}")
+        for path in paths:
+            repository.delete_artifacts(path)
+
+    def metric_history(self, name: str) -> list[tuple[int, float]]:
+        """Return (step, value) ordered by step; a step logged twice appears once, with its last value."""
+        history = self._client.get_metric_history(self.run_id, name)
+        return sorted({metric.step: metric.value for metric in history}.items())
+
+    def metric_names(self) -> list[str]:
+        """Return the names of all metrics of the run."""
+        return sorted(self._client.get_run(self.run_id).data.metrics)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys with dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+    """Return the run called `name`: reopened if an earlier process created it, else new.
+
+    Args:
+        name: the run's name, unique within the experiment.
+        artifacts: absolute folder of the experiment's files; takes effect when the experiment is created.
+        params: settings, logged once.
+        tags: logged on every call.
+    """
+    client = mlflow_client()
+    experiment_id = _experiment_id(client, artifacts)
+    found = client.search_runs(
+        [experiment_id], filter_string=f"attributes.run_name = '{name}'", max_results=1
+    )
+    run_id = found[0].info.run_id if found else client.create_run(experiment_id, run_name=name).info.run_id
+    run = Run(run_id)
+    if found:
+        client.update_run(run_id, status="RUNNING")
+    run.log_params(params)
+    run.set_tags(tags)
+    return run
+
+
+def _experiment_id(client: MlflowClient, artifacts: Path) -> str:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return experiment.experiment_id
+    # With this tag the UI opens on training runs; without it MLflow 3 opens on traces of language models.
+    return client.create_experiment(
+        EXPERIMENT,
+        artifact_location=artifacts.absolute().as_uri(),
+        tags={"mlflow.experimentKind": "custom_model_development"},
+    )
+
+
+def all_runs() -> Iterator[tuple[str, str]]:
+    """Yield the id and the name of every run of the experiment."""
+    client = mlflow_client()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    token = None
+    while experiment is not None:
+        page = client.search_runs([experiment.experiment_id], page_token=token)
+        yield from ((run.info.run_id, str(run.info.run_name)) for run in page)
+        token = page.token
+        if not token:
+            return
+
+
+def log_dataset(run: Run, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
+    """Record the data set that a run was trained on.
+
+    Args:
+        run: the run.
+        name: the data set's name.
+        digest: hash of the data, at most 36 characters (a limit of MLflow's).
+        source: path of the data within the project.
+        profile: counts of what the data set holds.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=name,
+        digest=digest,
+        source_type="local",
+        source=json.dumps({"uri": source}),
+        profile=json.dumps(dict(profile)),
+    )
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+    mlflow_client().log_inputs(run.run_id, inputs)
