@@ -22,7 +22,7 @@ from preprocessing.faces.detector import LICENCE_NOTE
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import ShardsSettings
-from preprocessing.shards.contact_sheet import examples, write_report
+from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.writer import BUNDLE, NothingKeptError, require_training_clips, write_shards
 from preprocessing.storage.object_store import StoreError
 
@@ -155,7 +155,7 @@ def write_all(
     write_shards(prepared, rows, sources, settings, models, environment.shards)
     shown = (row for chosen in examples(rows).values() for row in chosen)
     pictures = {row.key: pictures_of(row, environment.clips) for row in shown}
-    write_report(environment.shards / "report.html", sources, rows, pictures)
+    write_contact_sheet(environment.shards / "report.html", sources, rows, pictures)
     store = environment.store()
     if store is not None:
         files = (path for path in environment.shards.rglob("*") if path.is_file())

@@ -9,11 +9,9 @@ import pytest
 import webdataset
 from PIL import Image
 
-from preprocessing.clips.quality import Scores, judge
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.ledger import ClipRow, Download, SourceRow
-from preprocessing.outcome import DownloadStatus, Filtered
-from preprocessing.shards.contact_sheet import MEASURES, examples, write_report
+from preprocessing.outcome import DownloadStatus
 from preprocessing.shards.writer import (
     NothingKeptError,
     group_into_shards,
@@ -227,96 +225,3 @@ def test_a_run_without_training_clips_counts_the_reasons(make_source):
         NothingKeptError, match=r"sources: 1 verified; clips: 2 filtered\(too_short\), 1 kept"
     ):
         require_training_clips(rows, sources)
-
-
-def test_report_shows_every_outcome_and_escapes_what_others_wrote(tmp_path, make_source, clips):
-    url = "http://a.org/?<script>"
-    base = {"row_key": "k", "source_key": "k", "url": url}
-    rows = [
-        ClipRow(key="a", outcome="failed", error="<b>broken</b>", retryable=False, **base),
-        ClipRow(key=clips[0].clip.key, outcome="kept", num_frames=4, start_s=0.0, face_px=9.0, **base),
-    ]
-    sources = [SourceRow(source=make_source(url), download=Download(status=DownloadStatus.VERIFIED))]
-    write_report(tmp_path / "report.html", sources, rows, {clips[0].clip.key: clips[0].frames()})
-    page = (tmp_path / "report.html").read_text()
-    assert "<script>" not in page
-    assert page.index("<h3>kept: 1 of 1</h3>") < page.index("<h3>failed: 1 of 1</h3>")
-    assert "<b>broken" not in page
-    assert page.count("data:image/jpeg") == 4
-
-
-def test_report_stays_small_and_shows_each_outcome(tmp_path, make_source):
-    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4"}
-    rows = [ClipRow(key=f"{number:04d}", outcome="filtered", reason="dark", **base) for number in range(1000)]
-    rows.append(ClipRow(key="one", outcome="failed", error="broken", retryable=False, **base))
-    chosen = examples(rows)
-    assert [row.key for row in chosen["failed"]] == ["one"]
-    assert [row.key for row in chosen["filtered(dark)"]] == [
-        f"{place * 1000 // 12:04d}" for place in range(12)
-    ]
-    gone = Download(status=DownloadStatus.PERMANENT, error="gone")
-    sources = [SourceRow(make_source(f"http://a.org/{number}.mp4"), gone) for number in range(1000)]
-    write_report(tmp_path / "report.html", sources, rows, {})
-    page = (tmp_path / "report.html").read_text()
-    assert "<h3>filtered(dark): 12 of 1000</h3>" in page
-    assert page.count("<td>gone</td>") == 12
-
-
-def test_report_counts_sizes_lengths_poses_and_people_of_kept_clips(tmp_path):
-    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "kept", "start_s": 0.0}
-    rows = [
-        ClipRow(key="a", num_frames=100, face_px=70.0, yaw_deg=4.0, pitch_deg=-3.0, identity="x", **base),
-        ClipRow(key="b", num_frames=130, face_px=300.0, yaw_deg=25.0, pitch_deg=None, identity="x", **base),
-    ]
-    write_report(tmp_path / "report.html", [], rows, {})
-    page = (tmp_path / "report.html").read_text()
-    for title, bins in {
-        "Size of the face, px": {"64 to 128": 1, "128 to 192": 0, "256 to 320": 1},
-        "Length, frames": {"0 to 128": 1, "128 to 256": 1},
-        "Head to the side, degrees": {"0 to 10": 1, "20 to 30": 1},
-        "Head up or down, degrees": {"-10 to 0": 1},
-        "Number of clips of a person": {"2": 1},
-    }.items():
-        table = page.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
-        for name, count in bins.items():
-            assert f"<td>{name}</td><td>{count}</td>" in table
-
-
-def test_report_says_what_was_measured_where_a_clip_was_left_out_for_it(tmp_path):
-    base = {"row_key": "k", "source_key": "k", "url": "http://a.org/1.mp4", "outcome": "filtered"}
-    rows = [
-        ClipRow(key="a", reason="blurry", sharpness=41.4, identity="Ann", **base),
-        ClipRow(key="b", reason="multiple_faces", other_face=0.25, **base),
-        ClipRow(key="c", reason="duplicate", duplicate_of="z-whole-000-000000", **base),
-        ClipRow(key="d", reason="too_short", num_frames=5, start_s=1.0, face_px=80.0, **base),
-    ]
-    write_report(tmp_path / "report.html", [], rows, {})
-    page = (tmp_path / "report.html").read_text()
-    for words in (
-        "Ann · sharpness 41",
-        "another face covers 25%",
-        "shows the same as z-whole-000-000000",
-        "5 frames from 1.00 s, face 80 px",
-    ):
-        assert f"<br>{words}<br>" in page
-
-
-def test_every_measure_is_of_a_rule_and_in_the_ledger(shards_settings):
-    """Names of reasons are those that `judge` gives; those of fields are the ledger's."""
-    poor = Scores(
-        mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=0.0, roll_deg=0.0,
-        other_face=0.9, motion=0.0,
-    )  # fmt: skip
-    strict = {
-        "low_confidence": {"min_mean_score": 0.5},
-        "dark": {"min_brightness": 9.0},
-        "blurry": {"min_sharpness": 9.0},
-        "extreme_pose": {"max_yaw_deg": 9.0},
-        "multiple_faces": {"max_other_face": 0.1},
-        "static": {"min_motion": 9.0},
-    }
-    assert set(strict) == set(MEASURES)
-    for reason, change in strict.items():
-        lenient = shards_settings.quality.model_copy(update={"min_mean_score": 0.0} | change)
-        assert judge(100, poor, lenient) == Filtered(reason)
-        assert MEASURES[reason][0] in ClipRow.model_fields
