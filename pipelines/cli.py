@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipelines.environment import Environment, read_environment
+from preprocessing.sources.importers import importer_names
 
 if TYPE_CHECKING:
     from pipelines.params import Params
@@ -41,6 +42,10 @@ class Fetchable(StrEnum):
 
     SAMPLES = "samples"
     MODELS = "models"
+
+
+# One choice for each file of `preprocessing/sources/importers`.
+ImportFormat = StrEnum("ImportFormat", importer_names())
 
 
 class Service(StrEnum):
@@ -308,17 +313,14 @@ def motion_extract(
 @sources.command("import")
 def sources_import(
     file: Annotated[Path, typer.Argument(help="The published list, or the folder of its files.")],
-    format_name: Annotated[
-        Literal["fomm-csv", "voxceleb-txt", "talkinghead1kh", "celebv-json", "hdtf", "folder", "frames"],
-        typer.Option("--format", help="How it is written."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The list to write; replaced.")],
+    format_name: Annotated[ImportFormat, typer.Option("--format", help="Format of the published list.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The list to write or replace.")],
     fix_split: Annotated[
-        bool, typer.Option("--fix-split", help="Move people and videos of both splits to test.")
+        bool, typer.Option("--fix-split", help="Move identities and videos that are in both splits to test.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a published list of sources into ours; say what was repeated, cut off or in both splits."""
+    """Convert a published list of sources to ours; report duplicates, clipped boxes and split leaks."""
     from pipelines.commands import sources as module
 
     report = module.import_list(file, format_name, output, fix_split)

@@ -1,26 +1,27 @@
-"""Clips that lie on this machine as folders of PNG pictures, as the first order motion model's recipe has it.
+"""Clips on this machine as folders of PNG pictures, the layout of the first order motion model's recipe.
 
-`[train|test/].../<clip>/0000000.png`: a folder named train or test says the split. A clip's name may begin
-with its person or video and `#`, as in `id10280#NXjT3732Ekg#001093#001192.mp4`; these are then never parted.
+`[train|test/].../<clip>/0000000.png`. If a clip's name has a `#`, the part before it is its identity, as in
+`id10280#NXjT3732Ekg#001093#001192.mp4`.
 """
 
 from pathlib import Path
 
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows, on_disk
+from preprocessing.sources.importer import ImportedRow, Importer, local_row, require_rows
 
 
 def read_frames(path: Path) -> list[ImportedRow]:
-    """Return one row for every folder of pictures, by their names.
+    """Return one row for every folder of pictures, sorted by name.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no pictures.
     """
     clips = sorted({file.parent for file in path.rglob("*.png")})
-    if not clips:
-        raise bad_rows(path, [])
-    return [_read_clip(path, clip) for clip in clips]
+    return require_rows(path, [_read_clip(path, clip) for clip in clips], [])
 
 
 def _read_clip(root: Path, clip: Path) -> ImportedRow:
     name, mark, _ = clip.name.partition("#")
-    return on_disk(root, clip, name if mark else None)
+    return local_row(root, clip, name if mark else None)
+
+
+IMPORTER = Importer(read_frames, takes_folder=True)

@@ -1,15 +1,15 @@
 """The text files of HDTF (Zhang et al. 2021): four for each of its subsets RD, WDA and WRA.
 
-*_video_url.txt: `<name> <url>`; *_annotion_time.txt, so spelt: `<name>.mp4 <from>-<to> <from>-<to> ...`;
+*_video_url.txt: `<name> <url>`; *_annotion_time.txt (sic): `<name>.mp4 <from>-<to> <from>-<to> ...`;
 *_resolution.txt: `<name>.mp4 <height>`; *_crop_wh.txt: `<name>_<clip>.mp4 <left> <width> <top> <height>`, in
-a 16:9 frame of that height. A video's name stands for its person.
+a 16:9 frame of that height. A video's name is its identity.
 """
 
 import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows
+from preprocessing.sources.importer import ImportedRow, Importer, require_rows
 
 _TIME = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _URLS = "_video_url.txt"
@@ -19,7 +19,7 @@ def read_hdtf(path: Path) -> list[ImportedRow]:
     """Return one row for every clip in the folder of HDTF's files, or in those beside one `*_video_url.txt`.
 
     Raises:
-        ValueError: there are none, or rows are bad; all of them are named at once.
+        ValueError: there are no rows, or some are bad; all bad ones are named.
     """
     files = [path] if path.is_file() else sorted(path.glob(f"*{_URLS}"))
     if not files or not all(file.name.endswith(_URLS) for file in files):
@@ -28,9 +28,7 @@ def read_hdtf(path: Path) -> list[ImportedRow]:
     problems: list[str] = []
     for file in files:
         _read_subset(file, rows, problems)
-    if problems or not rows:
-        raise bad_rows(path, problems)
-    return rows
+    return require_rows(path, rows, problems)
 
 
 def _read_subset(urls: Path, rows: list[ImportedRow], problems: list[str]) -> None:
@@ -46,24 +44,24 @@ def _read_subset(urls: Path, rows: list[ImportedRow], problems: list[str]) -> No
         if len(url) != 1 or not url[0].startswith(("http://", "https://")):
             problems.append(f"{place}: got {' '.join(url)!r}; a name and its address are needed")
             continue
-        # A few videos have an address but no times: nothing of them belongs to the dataset.
+        # A few videos have an address but no times; they are not part of the data set.
         for number, span in enumerate(times.get(name, ())):
             try:
                 start_s, end_s = _span(span)
                 crop = crops.get(f"{name}_{number}")
-                box, frame_size = _window(crop, heights.get(name)) if crop else (None, (0, 0))
+                box, frame_size = _window(crop, heights.get(name)) if crop else (None, None)
             except ValueError as error:
                 problems.append(f"{place}, clip {number}: {error}")
                 continue
             row = ImportedRow(
                 place=f"{place}, clip {number}", url=url[0], start_s=start_s, end_s=end_s, box=box,
-                frame_size=frame_size, identity=f"{subset}_{name}", split="auto",
+                frame_size=frame_size, identity=f"{subset}_{name}",
             )  # fmt: skip
             rows.append(row)
 
 
 def _table(path: Path) -> dict[str, list[str]]:
-    """Return what stands behind each name, nothing where there is no such file."""
+    """Return each line's other fields by its first, a video's name; empty if the file does not exist."""
     if not path.is_file():
         return {}
     lines = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
@@ -97,3 +95,6 @@ def _window(crop: list[str], resolution: list[str] | None) -> tuple[Box, tuple[i
             "width, top and height in a frame of known height are needed"
         )
     return Box(left, top, left + width, top + height), (round(frame_height * 16 / 9), frame_height)
+
+
+IMPORTER = Importer(read_hdtf, takes_folder=True)

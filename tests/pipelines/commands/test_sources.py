@@ -1,10 +1,18 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from preprocessing.sources.importers import importer_names
 from preprocessing.sources.source_list import read_sources
 
+ROOT = Path(__file__).parents[3]
 HEADER = "video_id,start,end,bbox,fps,width,height,partition,person_id"
 CLEAN = ["a,0,100,10-20-110-140,25,640,360,train,x", "b,0,100,10-20-700-140,25,640,360,test,y"]
 LEAKING = [*CLEAN, "c,0,100,10-20-110-140,25,640,360,train,y"]
@@ -32,11 +40,11 @@ def test_a_leak_writes_nothing_until_it_is_to_be_fixed(tmp_path):
     output.write_text("url\nhttps://kept.example/v.mp4\n")
     refused, _ = run(tmp_path, LEAKING)
     assert isinstance(refused.exception, ValueError)
-    assert "got 1 people or videos in both train and test, such as identity y" in str(refused.exception)
+    assert "got 1 identities or videos in both train and test, such as identity y" in str(refused.exception)
     assert [path.name for path in output.parent.iterdir()] == ["sources.csv"]
     assert "kept.example" in output.read_text()
     fixed, _ = run(tmp_path, LEAKING, "--fix-split")
-    assert "in both splits, now in test: identity y" in fixed.output
+    assert "in both splits, moved to test: identity y" in fixed.output
     assert [source.split for source in read_sources(output)] == ["train", "test", "test"]
 
 
@@ -72,3 +80,64 @@ def test_every_format_ends_in_a_list_that_our_reader_takes(tmp_path):
 def test_a_missing_file_is_one_line(tmp_path):
     arguments = ["sources", "import", str(tmp_path / "none.csv"), "--format", "fomm-csv", "-o", "x.csv"]
     assert "got no file at" in str(CliRunner().invoke(app, arguments).exception)
+
+
+IMPORTER_FILE = '''
+"""Lines of `<url> <name of who is shown>`."""
+
+from pathlib import Path
+
+from preprocessing.sources.importer import ImportedRow, Importer, read_rows
+
+
+def _read_line(line: str) -> ImportedRow:
+    url, identity = line.split()
+    return ImportedRow(place=line, url=url, identity=identity)
+
+
+def read_plain_text(path: Path) -> list[ImportedRow]:
+    lines = path.read_text().splitlines()
+    return read_rows(path, zip(lines, lines, strict=True), _read_line)
+
+
+IMPORTER = Importer(read_plain_text)
+'''
+
+
+def test_a_new_importer_is_one_file(tmp_path):
+    """The real command, from a copy of the packages with one file added."""
+    for package in ("preprocessing", "pipelines"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    added = tmp_path / "preprocessing/sources/importers/plain_text.py"
+    added.write_text(IMPORTER_FILE)
+    (tmp_path / "list.txt").write_text("https://a.example/1.mp4 ann\nhttps://a.example/2.mp4 bob\n")
+
+    program = "from pipelines.cli import main; main()"
+
+    def lia(*arguments):
+        command = [sys.executable, "-c", program, "sources", "import", *arguments]
+        variables = os.environ | {"PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+
+    assert "plain-text" in lia("--help").stdout
+    done = lia("list.txt", "--format", "plain-text", "-o", "sources.csv")
+    assert done.returncode == 0, done.stderr
+    assert [source.identity for source in read_sources(tmp_path / "sources.csv")] == ["ann", "bob"]
+    added.unlink()
+    assert lia("list.txt", "--format", "plain-text", "-o", "sources.csv").returncode == 2
+
+
+@pytest.mark.parametrize("name", importer_names())
+def test_every_importer_refuses_a_list_of_another_kind_in_one_line(tmp_path, name):
+    path = tmp_path / "list"
+    path.write_text("neither a table nor an object\n")
+    output = tmp_path / "sources.csv"
+    error = (
+        CliRunner()
+        .invoke(app, ["sources", "import", str(path), "--format", name, "-o", str(output)])
+        .exception
+    )
+    assert isinstance(error, ValueError)
+    assert str(error).startswith("got ")
+    assert "\n" not in str(error)
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,7 +1,7 @@
 import pytest
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.voxceleb import read_voxceleb
+from preprocessing.sources.importers.voxceleb_txt import read_voxceleb
 
 # The published layout, with its tabs and trailing blanks.
 TRACK = """Identity  : \tA.J._Buckley \r

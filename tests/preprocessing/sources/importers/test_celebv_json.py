@@ -3,7 +3,7 @@ import json
 import pytest
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.celebv import read_celebv
+from preprocessing.sources.importers.celebv_json import read_celebv
 
 CLIP = {
     "ytb_id": "M2Ohb0FAaJU",

@@ -1,15 +1,15 @@
 """The tube lists of TalkingHead-1KH: `<video>_<chunk>,height,width,first,last,left,top,right,bottom`.
 
-Wang et al. 2021. Videos were cut into chunks of a minute, and frames count from the chunk's beginning at the
-video's own rate, which the list does not say: 25 a second is taken, so that parts of faster videos begin and
-end somewhat late.
+Wang et al. 2021. Videos were cut into chunks of one minute. Frames count from the start of the chunk at the
+video's own rate, which the list lacks; 25 fps is assumed, so parts of faster videos begin and end late.
 """
 
 import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows, youtube_url
+from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
+from preprocessing.sources.source import Split
 
 FPS = 25
 CHUNK_S = 60
@@ -18,26 +18,18 @@ _NAME = re.compile(r"(?P<video>.+)_(?P<chunk>\d{4})")
 
 
 def read_talkinghead(path: Path) -> list[ImportedRow]:
-    """Return the rows of a list of tubes; its split is `test` where the file's name begins with `val`.
+    """Return the rows of a list of tubes; the split is `test` if the file's name begins with `val`.
 
     Raises:
-        ValueError: rows are bad, or there are none; all are named at once.
+        ValueError: rows are bad, or there are none; all bad ones are named.
     """
-    split = "test" if path.name.startswith("val") else "train"
-    rows, problems = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_read_row(number, line, split))
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    if problems or not rows:
-        raise bad_rows(path, problems)
-    return rows
+    split: Split = "test" if path.name.startswith("val") else "train"
+    lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1)
+    records = ((f"line {number}", (number, line)) for number, line in lines if line.strip())
+    return read_rows(path, records, lambda record: _read_row(*record, split))
 
 
-def _read_row(number: int, line: str, split: str) -> ImportedRow:
+def _read_row(number: int, line: str, split: Split) -> ImportedRow:
     name, *fields = (field.strip() for field in line.split(","))
     found = _NAME.fullmatch(name)
     try:
@@ -57,6 +49,8 @@ def _read_row(number: int, line: str, split: str) -> ImportedRow:
         end_s=offset_s + (last + 1) / FPS,
         box=Box(left, top, right, bottom),
         frame_size=(width, height),
-        identity=None,
         split=split,
     )
+
+
+IMPORTER = Importer(read_talkinghead)

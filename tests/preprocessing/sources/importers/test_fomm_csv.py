@@ -1,7 +1,7 @@
 import pytest
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.fomm import read_fomm
+from preprocessing.sources.importers.fomm_csv import read_fomm
 
 HEADER = "video_id,start,end,bbox,fps,width,height,partition"
 

@@ -1,33 +1,41 @@
 import pytest
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, put_in_order, write_list
+from preprocessing.sources.cleaning import clean_rows, write_rows
+from preprocessing.sources.importer import ImportedRow
 from preprocessing.sources.source_list import read_sources
 from preprocessing.sources.splits import assign_splits
 
 
 def row(line, video, identity=None, split="train", box=Box(10, 20, 110, 140), start_s=0.0):
     url = f"https://www.youtube.com/watch?v={video}"
-    return ImportedRow(line, url, start_s, start_s + 4, box, (640, 360), identity, split)
+    return ImportedRow(
+        place=line,
+        url=url,
+        start_s=start_s,
+        end_s=start_s + 4,
+        box=box,
+        frame_size=(640, 360),
+        identity=identity,
+        split=split,
+    )
 
 
 def test_what_is_repeated_is_left_out_and_named():
-    imported = put_in_order(
-        [row(2, "a"), row(3, "b"), row(4, "a"), row(5, "a", start_s=9.0)], fix_split=False
-    )
+    imported = clean_rows([row(2, "a"), row(3, "b"), row(4, "a"), row(5, "a", start_s=9.0)], fix_split=False)
     assert imported.duplicates == [4]
     assert [kept.place for kept in imported.rows] == [2, 3, 5]
 
 
 def test_a_box_is_cut_off_at_the_frames_edge():
-    imported = put_in_order([row(2, "a", box=Box(-5, 20, 700, 140)), row(3, "b")], fix_split=False)
+    imported = clean_rows([row(2, "a", box=Box(-5, 20, 700, 140)), row(3, "b")], fix_split=False)
     assert imported.clamped == [2]
     assert imported.rows[0].box == Box(0, 20, 640, 140)
 
 
 def test_a_box_that_misses_the_frame_is_refused_with_its_line():
     with pytest.raises(ValueError, match="outside the frame in rows 3"):
-        put_in_order([row(2, "a"), row(3, "b", box=Box(640, 20, 700, 140))], fix_split=True)
+        clean_rows([row(2, "a"), row(3, "b", box=Box(640, 20, 700, 140))], fix_split=True)
 
 
 def test_leaks_are_reported_and_left_where_they_are():
@@ -37,7 +45,7 @@ def test_leaks_are_reported_and_left_where_they_are():
         row(4, "c", "y"),
         row(5, "c", "y", "test", start_s=9.0),
     ]
-    imported = put_in_order(rows, fix_split=False)
+    imported = clean_rows(rows, fix_split=False)
     expected = ["identity x", "identity y", "video https://www.youtube.com/watch?v=c"]
     assert imported.leaks == expected
     assert [kept.split for kept in imported.rows] == ["train", "test", "train", "test"]
@@ -53,9 +61,9 @@ def test_a_fixed_split_follows_a_person_through_shared_videos(tmp_path):
         row(6, "c", "y", "test"),
         row(7, "d", "z"),
     ]
-    imported = put_in_order(rows, fix_split=True)
+    imported = clean_rows(rows, fix_split=True)
     assert [kept.split for kept in imported.rows] == ["test"] * 5 + ["train"]
-    write_list(tmp_path / "sources.csv", imported.rows)
+    write_rows(tmp_path / "sources.csv", imported.rows)
     sources = read_sources(tmp_path / "sources.csv")
     assert len(sources) == 6
     splits = assign_splits(sources, test_fraction=0.5, seed=0)
@@ -63,8 +71,8 @@ def test_a_fixed_split_follows_a_person_through_shared_videos(tmp_path):
 
 
 def test_the_written_list_says_what_the_rows_say(tmp_path):
-    whole = ImportedRow(3, "https://a.example/v.mp4", None, None, None, (1, 1), None, "test")
-    write_list(tmp_path / "sources.csv", [row(2, "a", "x", box=Box(1.5, 2, 3, 4)), whole])
+    whole = ImportedRow(place=3, url="https://a.example/v.mp4", split="test")
+    write_rows(tmp_path / "sources.csv", [row(2, "a", "x", box=Box(1.5, 2, 3, 4)), whole])
     first, second = read_sources(tmp_path / "sources.csv")
     assert (first.bbox, first.bbox_size, first.identity) == ((1.5, 2, 3, 4), (640, 360), "x")
     assert (first.start_s, first.end_s, first.split) == (0, 4, "train")

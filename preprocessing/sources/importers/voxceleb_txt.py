@@ -1,43 +1,42 @@
-"""VoxCeleb's text files: one a face track, in folders by person and video.
+"""VoxCeleb's text files: one per face track, in folders by person and video.
 
 Nagrani et al. 2017; Chung et al. 2018. `Name : value` lines, an empty line, then a table FRAME X Y W H, all
-separated by tabs and blanks. Frames count at 25 a second. Boxes are fractions of the frame or, in older
-files, pixels of a frame 360 px high, taken to be 640 px wide.
+separated by tabs and blanks. Frames are at 25 fps. Boxes are fractions of the frame or, in older files,
+pixels of a frame 360 px high, assumed to be 640 px wide.
 """
 
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows, youtube_url
+from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
 
 FPS = 25
 PIXEL_FRAME = (640, 360)
 FRACTION_FRAME = (10_000, 10_000)
-"""Fractions are written as parts of this frame: a list holds whole numbers of pixels."""
+"""Fractions become whole numbers of this frame, since our list holds pixels."""
 
 
 def read_voxceleb(path: Path) -> list[ImportedRow]:
     """Return one row for every .txt file in a folder, or for one such file.
 
     Raises:
-        ValueError: there are none, or some are bad; all of them are named at once.
+        ValueError: there are no files, or some are bad; all bad ones are named.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.txt"))
     if not files:
         raise ValueError(f"got no .txt file in {path}; VoxCeleb's tree of person, video and track is needed")
-    rows, problems = [], []
-    for file in files:
-        place = file.name if file == path else str(file.relative_to(path))
-        try:
-            rows.append(_read_track(place, file.read_text(encoding="utf-8-sig")))
-        except (ValueError, OSError) as error:
-            problems.append(f"{place}: {error}")
-    if problems:
-        raise bad_rows(path, problems)
-    return rows
+    places = [file.name if file == path else str(file.relative_to(path)) for file in files]
+    return read_rows(
+        path, ((place, (place, file)) for place, file in zip(places, files, strict=True)), _read_track
+    )
 
 
-def _read_track(place: str, text: str) -> ImportedRow:
+def _read_track(named: tuple[str, Path]) -> ImportedRow:
+    place, file = named
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(str(error)) from error
     facts: dict[str, str] = {}
     lines = iter(text.splitlines())
     for line in lines:
@@ -54,7 +53,7 @@ def _read_track(place: str, text: str) -> ImportedRow:
         raise ValueError("got no frames after FRAME X Y W H; at least one is needed")
     frames = [number for number, _ in table]
     if frames != sorted(set(frames)):
-        raise ValueError("got frames that do not count upwards; one line a frame is needed")
+        raise ValueError("got frame numbers that do not increase; one line per frame is needed")
     boxes = [box for _, box in table]
     is_fraction = max(max(box) for box in boxes) <= 2
     across, down = FRACTION_FRAME if is_fraction else (1, 1)
@@ -71,7 +70,6 @@ def _read_track(place: str, text: str) -> ImportedRow:
         ),
         frame_size=FRACTION_FRAME if is_fraction else PIXEL_FRAME,
         identity=facts["identity"],
-        split="auto",
     )
 
 
@@ -83,3 +81,6 @@ def _read_line(line: str) -> tuple[int, Box]:
     if not (width > 0 and height > 0 and frame >= 0):
         raise ValueError(f"got line {line.strip()!r}; sizes above 0 and frames from 0 are needed")
     return int(frame), Box(left, top, left + width, top + height)
+
+
+IMPORTER = Importer(read_voxceleb, takes_folder=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.talkinghead import read_talkinghead
+from preprocessing.sources.importers.talkinghead1kh import read_talkinghead
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows, youtube_url
+from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
 
 FRAME = (10_000, 10_000)
-"""Fractions are written as parts of this frame."""
+"""Fractions become whole numbers of this frame, since our list holds pixels."""
 
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(allow_inf_nan=False)]
@@ -32,7 +32,7 @@ class _Bbox(BaseModel):
     right: _Share
 
 
-class _Clip(BaseModel):
+class _Record(BaseModel):
     ytb_id: str
     duration: _Duration
     bbox: _Bbox
@@ -42,7 +42,7 @@ def read_celebv(path: Path) -> list[ImportedRow]:
     """Return the rows of a CelebV JSON file.
 
     Raises:
-        ValueError: it is no such file, or clips are bad; all of them are named at once.
+        ValueError: not such a file, or clips are bad; all of them are named.
     """
     try:
         clips = json.loads(path.read_text(encoding="utf-8-sig"))["clips"]
@@ -51,23 +51,17 @@ def read_celebv(path: Path) -> list[ImportedRow]:
         raise ValueError(
             f"got {path} without an object `clips`; is it the celebv-json file of CelebV-HQ or CelebV-Text?"
         ) from None
-    rows, problems = [], []
-    for name, clip in named:
-        try:
-            rows.append(_read_clip(name, clip))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            problems.append(f"{name}: got {key or clip!r} {first['input']!r}; {first['msg'].lower()}")
-        except ValueError as error:
-            problems.append(f"{name}: {error}")
-    if problems or not rows:
-        raise bad_rows(path, problems)
-    return rows
+    return read_rows(path, ((name, (name, clip)) for name, clip in named), _read_clip)
 
 
-def _read_clip(name: str, record: object) -> ImportedRow:
-    clip = _Clip.model_validate(record)
+def _read_clip(named: tuple[str, object]) -> ImportedRow:
+    name, record = named
+    try:
+        clip = _Record.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"got {key or record!r} {first['input']!r}; {first['msg'].lower()}") from None
     start_s, end_s, bbox = clip.duration.start_sec, clip.duration.end_sec, clip.bbox
     if end_s <= start_s:
         raise ValueError(f"got end_sec {end_s:g} and start_sec {start_s:g}; the end must come later")
@@ -82,6 +76,7 @@ def _read_clip(name: str, record: object) -> ImportedRow:
         end_s=end_s,
         box=Box(*(round(side, 3) for side in sides)),
         frame_size=FRAME,
-        identity=None,
-        split="auto",
     )
+
+
+IMPORTER = Importer(read_celebv)

@@ -1,4 +1,4 @@
-"""The CSV metadata of the first order motion model and its kin: VoxCeleb, Taichi, TED.
+"""The CSV metadata of the first order motion model: VoxCeleb, Taichi, TED.
 
 Siarohin et al. 2019 and 2021, data preparation.
 
@@ -13,11 +13,13 @@ import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importers.imported import ImportedRow, bad_rows, youtube_url
+from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
 
+Fields = dict[str | None, str | None]
+"""A line by column; surplus fields are under None, missing ones are None."""
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partition")
 
-# Boxes reach over the frame's edge, so that a side may be negative beside the dash that parts two sides.
+# Boxes reach over the frame's edge, so a side may have a minus sign beside the dash that separates two sides.
 _BOX = re.compile("-".join([r"(-?\d+(?:\.\d+)?)"] * 4))
 
 
@@ -25,7 +27,7 @@ def read_fomm(path: Path) -> list[ImportedRow]:
     """Return the rows of a metadata CSV.
 
     Raises:
-        ValueError: a column is missing, or rows are bad; all of them are named at once.
+        ValueError: a column is missing, or rows are bad; all of them are named.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
@@ -35,18 +37,12 @@ def read_fomm(path: Path) -> list[ImportedRow]:
                 f"got {path} without the columns {', '.join(missing)}; {', '.join(REQUIRED)} are needed; "
                 "is it a fomm-csv file?"
             )
-        rows, problems = [], []
-        for fields in reader:
-            try:
-                rows.append(_read_row(reader.line_num, fields))
-            except ValueError as error:
-                problems.append(f"line {reader.line_num}: {error}")
-    if problems or not rows:
-        raise bad_rows(path, problems)
-    return rows
+        lines = ((f"line {reader.line_num}", (reader.line_num, fields)) for fields in reader)
+        return read_rows(path, lines, _read_row)
 
 
-def _read_row(line: int, fields: dict[str | None, str | None]) -> ImportedRow:
+def _read_row(numbered: tuple[int, Fields]) -> ImportedRow:
+    line, fields = numbered
     if None in fields or None in fields.values():
         raise ValueError("got another number of fields than the header; check its commas and quotes")
     url, split = youtube_url(str(fields["video_id"]), "video_id"), str(fields["partition"]).strip()
@@ -54,7 +50,7 @@ def _read_row(line: int, fields: dict[str | None, str | None]) -> ImportedRow:
         raise ValueError(f"got partition {split!r}; train or test is needed")
     fps, width, height = (_number(fields, name) for name in ("fps", "width", "height"))
     if not (fps > 0 and width >= 1 and height >= 1):
-        raise ValueError(f"got fps {fps:g} and a frame of {width:g}x{height:g} px; all are above 0")
+        raise ValueError(f"got fps {fps:g} and a frame of {width:g}x{height:g} px; all must be above 0")
     start, end = _number(fields, "start"), _number(fields, "end")
     is_whole = start == end == 0
     if not is_whole and not 0 <= start < end:
@@ -83,3 +79,6 @@ def _number(fields: dict[str | None, str | None], name: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"got {name} {fields[name]!r}; a number is needed")
     return value
+
+
+IMPORTER = Importer(read_fomm)

@@ -1,0 +1,115 @@
+"""Cleans imported rows: duplicates, boxes over the frame's edge, and leaks between train and test.
+
+Published lists have all three. Pure, except for `write_rows`.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preprocessing.media.boxes import Box
+from preprocessing.sources.importer import ImportedRow
+from preprocessing.sources.source_list import COLUMNS
+from preprocessing.storage.files import write_atomically
+
+
+@dataclass(frozen=True)
+class CleanRows:
+    """Rows without duplicates and with boxes inside their frames, and what was changed."""
+
+    rows: list[ImportedRow]
+    """In the published order."""
+    duplicates: list[int | str]
+    """Places of rows that were dropped because an earlier row equals them."""
+    clamped: list[int | str]
+    """Places of rows whose box was clipped to the frame."""
+    leaks: list[str]
+    """Identities and videos that the published list has in both splits."""
+
+
+def clean_rows(rows: Sequence[ImportedRow], fix_split: bool) -> CleanRows:
+    """Drop duplicates, clip boxes to the frame and find leaks between the splits.
+
+    Args:
+        rows: as published.
+        fix_split: move rows that share an identity or a video with a test row to test, until no leak is left.
+
+    Raises:
+        ValueError: boxes lie wholly outside their frames; all are named.
+    """
+    outside = [row.place for row in rows if row.box is not None and _clipped_box(row) is None]
+    if outside:
+        raise ValueError(
+            f"got boxes outside the frame in rows {', '.join(map(str, outside))}; boxes must overlap it; "
+            "correct or remove them"
+        )
+    kept: dict[tuple, ImportedRow] = {}
+    duplicates, clamped = [], []
+    for row in rows:
+        box = _clipped_box(row)
+        part = (row.url, row.start_s, row.end_s, box)
+        if part in kept:
+            duplicates.append(row.place)
+            continue
+        if box != row.box:
+            clamped.append(row.place)
+        kept[part] = replace(row, box=box)
+    found = list(kept.values())
+    leaks = sorted(_leaks(found))
+    return CleanRows(_without_leaks(found) if fix_split else found, duplicates, clamped, leaks)
+
+
+def write_rows(path: Path, rows: Sequence[ImportedRow]) -> None:
+    """Write a list of sources that `read_sources` reads."""
+    with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            record = _record(row)
+            writer.writerow([record.get(name) for name in COLUMNS])
+
+
+def _record(row: ImportedRow) -> dict[str, object]:
+    record: dict[str, object] = {
+        "url": row.url,
+        "start_s": row.start_s,
+        "end_s": row.end_s,
+        "identity": row.identity,
+        "split": row.split,
+    }
+    if row.box is not None and row.frame_size is not None:
+        record["bbox"] = "-".join(f"{side:g}" for side in row.box)
+        record["width"], record["height"] = row.frame_size
+    return record
+
+
+def _clipped_box(row: ImportedRow) -> Box | None:
+    """Return the part of the row's box inside its frame; None without a box or such a part."""
+    if row.box is None or row.frame_size is None:
+        return None
+    width, height = row.frame_size
+    left, top, right, bottom = row.box
+    inside = Box(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    return inside if inside.left < inside.right and inside.top < inside.bottom else None
+
+
+def _names(row: ImportedRow) -> Iterator[str]:
+    yield f"video {row.url}"
+    if row.identity is not None:
+        yield f"identity {row.identity}"
+
+
+def _leaks(rows: Sequence[ImportedRow]) -> set[str]:
+    in_train, in_test = (
+        {name for row in rows if row.split == split for name in _names(row)} for split in ("train", "test")
+    )
+    return in_train & in_test
+
+
+def _without_leaks(rows: Sequence[ImportedRow]) -> list[ImportedRow]:
+    # Moving a person's rows can move a video that others share, hence the loop.
+    rows = list(rows)
+    while leaks := _leaks(rows):
+        rows = [replace(row, split="test") if leaks & set(_names(row)) else row for row in rows]
+    return rows
