@@ -22,7 +22,7 @@ from pipelines.environment import Environment
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.params import Params
 from pipelines.stages.rebuild import RebuildError, last_words, run_logged
-from preprocessing.download.raw_folder import receiving_folder
+from preprocessing.download.raw_folder import receiving_root
 from preprocessing.ledger import iterate_sources, read_clip_rows
 from preprocessing.shards.writer import BUNDLE as SHARDS_BUNDLE
 from preprocessing.shards.writer import SPLITS, tars_with
@@ -177,7 +177,7 @@ def _listing(what: str, items: Sequence[object]) -> Iterator[str]:
 def _files(environment: Environment, keys: AbstractSet[str], in_shards: bool) -> Iterator[Path]:
     places = (
         environment.raw,
-        receiving_folder(environment.raw),
+        receiving_root(environment.raw),
         environment.tracks,
         environment.clips,
         environment.metrics / "pictures",

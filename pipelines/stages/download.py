@@ -7,7 +7,8 @@ from prefect import flow, get_run_logger, task
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.download.changes import account_for, difference
-from preprocessing.download.raw_folder import download_sources, remove_stale
+from preprocessing.download.raw_folder import remove_stale
+from preprocessing.download.retries import download_sources
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.settings import DownloadSettings

@@ -13,8 +13,7 @@ from typing import TypeVar
 from preprocessing.clips.exchange import bring_clips, bring_video, keep_clips
 from preprocessing.clips.source_run import Result, SourceTask, failed, process_source, process_stored
 from preprocessing.outcome import Failed
-from preprocessing.sandbox.child import ChildError, ChildTimeoutError
-from preprocessing.sandbox.child_server import ChildServer
+from preprocessing.sandbox.child_server import ChildError, ChildServer, ChildTimeoutError
 from preprocessing.sources.source import Source
 from preprocessing.storage.object_store import Store
 

@@ -1,1 +1,1 @@
-"""Work in child processes with limits, so that a crash, a hang or a leak costs one source."""
+"""Child processes with limits on time and memory, so that a crash, a hang or a leak costs one request."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and hashes of what they hold."""
+"""Atomic, durable writes of files and folders, and hashes of files."""
 
 import errno
 import hashlib
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""The disk is full, read-only or closed to us: the next write would fail too."""
+"""Errors of a disk that is full, over quota, read-only or closed to us: the next write would fail too."""
 _MAX_STEM_BYTES = 80
 _MAX_SUFFIX_CHARS = 16
 
@@ -26,17 +26,15 @@ def file_sha256(path: Path) -> str:
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` when the block ends without an error.
 
-    Parent folders are made. The bytes reach the disk before the name does, so that neither a killed process
-    nor a power failure leaves half a file under `path`. Every writer has a temporary name of its own, which
-    keeps the suffix of `path`; the last writer wins whole.
+    Parent folders are created. The content is synced before the rename, so neither a killed process nor a
+    power failure leaves a partial file under `path`. Each writer has its own temporary name, which keeps the
+    suffix of `path`; of concurrent writers the last one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
         yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        move_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,8 +43,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def write_folder_atomically(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces `folder` when the block ends without an error.
 
-    What a killed process left beside it is removed first. A process killed while the old folder is being
-    replaced may leave neither; callers that cannot make the content again write versioned names instead.
+    Temporary folders of killed processes are removed first. A process killed while it replaces the old folder
+    may leave neither; callers that cannot recreate the content should write to a new name each time.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
@@ -63,8 +61,15 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def move_durably(path: Path, target: Path) -> None:
+    """Rename a file on one file system, replacing `target`, so that the result survives a power failure."""
+    _sync(path)
+    path.replace(target)
+    _sync(target.parent)
+
+
 def is_disk_error(error: BaseException) -> bool:
-    """Tell whether the error comes from the disk itself; see `DISK_ERRORS`."""
+    """Return whether the disk is full, read-only or closed to us; see `DISK_ERRORS`."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
@@ -75,13 +80,13 @@ def _temporary(path: Path) -> Path:
 
 
 def _prefix(path: Path) -> str:
-    # The beginning is enough where a name is as long as file systems allow.
+    # Truncated, since file systems limit the length of a name.
     stem = os.fsdecode(os.fsencode(path.stem)[:_MAX_STEM_BYTES])
     return f".{stem}.{platform.node()[:_MAX_STEM_BYTES]}."
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary folders of processes of this machine that are gone."""
+    """Remove temporary folders of processes of this machine that no longer run."""
     prefix = _prefix(folder)
     for path in folder.parent.iterdir():
         pid = path.name.removeprefix(prefix).partition(".")[0]
@@ -90,7 +95,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    # Not psutil, which the machines that only train do not have.
+    # Without psutil, which machines that only train do not have.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,7 +10,7 @@ import pytest
 
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
-from preprocessing.download.raw_folder import download_source
+from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
 
 KINDS = {

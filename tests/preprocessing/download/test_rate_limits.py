@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from preprocessing.download.rate_limits import HOUR_S, HostQueue, host_of
+from preprocessing.download.rate_limits import HOUR_S, RateLimitedQueue, host_of
 
 
 @pytest.fixture
@@ -13,7 +13,8 @@ def make_queue(tmp_path, download_settings, make_source):
         said = []
         settings = download_settings.model_copy(update={"host_pause_s": 0.1, "max_host_pauses": 2} | changes)
         sources = [make_source(url) for url in urls]
-        queue = HostQueue(sources, settings, tmp_path / "hosts.json", lambda *words: said.append(words))
+        state = tmp_path / "hosts.json"
+        queue = RateLimitedQueue(sources, settings, state, lambda *words: said.append(words))
         return queue, said
 
     return make
@@ -22,30 +23,30 @@ def make_queue(tmp_path, download_settings, make_source):
 def drain(queue):
     """Take everything as one thread would whose sources are all good."""
     urls = []
-    while (turn := queue.take()) is not None:
-        urls.append(turn.source.url)
-        queue.done(turn.source)
+    while (source := queue.take()) is not None:
+        urls.append(source.url)
+        queue.done(source)
     return urls
 
 
-def test_every_source_has_its_turn_once(make_queue):
+def test_every_source_is_handed_out_once(make_queue):
     urls = [f"http://{host}.org/{number}.mp4" for number in range(5) for host in "ab"]
     assert sorted(drain(make_queue(urls)[0])) == sorted(urls)
 
 
 def test_a_pause_is_kept_and_others_go_first(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4", "http://b.org/1.mp4"])
-    first = queue.take().source
+    first = queue.take()
     started = time.time()
-    assert queue.refused(first, 0.5)
+    assert queue.rate_limited(first, 0.5)
     other = queue.take()
-    assert other.source.url == "http://b.org/1.mp4"
+    assert other.url == "http://b.org/1.mp4"
     assert time.time() - started < 0.4
-    queue.done(other.source)
+    queue.done(other)
     again = queue.take()
-    assert again.source == first
+    assert again == first
     assert time.time() - started >= 0.5
-    queue.done(again.source)
+    queue.done(again)
     assert drain(queue) == ["http://a.org/2.mp4"]
 
 
@@ -54,46 +55,44 @@ def test_pauses_double_and_end(make_queue):
     waited, has_next = [], True
     while has_next:
         started = time.time()
-        turn = queue.take()
+        source = queue.take()
         waited.append(time.time() - started)
-        assert turn.may_ask
-        has_next = queue.refused(turn.source, None)
+        assert source is not None
+        has_next = queue.rate_limited(source, None)
     # Never less; more where the machine is busy.
     assert [wait >= least for wait, least in zip(waited, (0.0, 0.1, 0.2), strict=True)] == [True] * 3
     assert [words[-1] for words in said[:2]] == [0.1, 0.2]
-    turn = queue.take()
-    assert (turn.source.url, turn.may_ask) == ("http://a.org/2.mp4", False)
-    queue.skipped()
     assert queue.take() is None
+    assert [source.url for source in queue.given_up] == ["http://a.org/2.mp4"]
     assert len(said) == 3
 
 
 def test_a_refusal_counts_however_soon_it_comes(make_queue):
     queue, said = make_queue(["http://a.org/1.mp4"], request_pause_s=0.2, max_host_pauses=1)
-    assert queue.refused(queue.take().source, None)
-    assert not queue.refused(queue.take().source, None)
+    assert queue.rate_limited(queue.take(), None)
+    assert not queue.rate_limited(queue.take(), None)
     assert len(said) == 2
 
 
 def test_a_good_answer_forgives(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(6)], max_host_pauses=1)
     for _ in range(3):
-        turn = queue.take()
-        assert queue.refused(turn.source, 0.0)
-        turn = queue.take()
-        queue.done(turn.source)
+        source = queue.take()
+        assert queue.rate_limited(source, 0.0)
+        source = queue.take()
+        queue.done(source)
 
 
 def test_two_refusals_at_once_are_one_pause(make_queue):
     queue, said = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"], max_host_pauses=1)
-    turns = [queue.take(), queue.take()]
-    assert all(queue.refused(turn.source, 0.2) for turn in turns)
+    sources = [queue.take(), queue.take()]
+    assert all(queue.rate_limited(source, 0.2) for source in sources)
     assert len(said) == 1
 
 
-def test_a_pause_of_hours_ends_the_hosts_turns_at_once(make_queue):
+def test_a_pause_of_hours_gives_the_host_up_at_once(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
-    assert not queue.refused(queue.take().source, 5 * HOUR_S)
+    assert not queue.rate_limited(queue.take(), 5 * HOUR_S)
 
 
 def test_an_hours_count_outlives_the_run(make_queue, tmp_path):
@@ -120,13 +119,13 @@ def test_requests_of_one_host_keep_their_distance(make_queue):
 
 def test_a_thread_that_finds_nothing_waits_for_what_may_come_back(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
-    turn = queue.take()
+    source = queue.take()
     others = []
     thread = threading.Thread(target=lambda: others.append(queue.take()))
     thread.start()
-    queue.refused(turn.source, 0.1)
+    queue.rate_limited(source, 0.1)
     thread.join(5)
-    assert [other.source for other in others] == [turn.source]
+    assert others == [source]
 
 
 def test_after_a_failure_nobody_waits(make_queue):

@@ -1,0 +1,87 @@
+"""Classifies download errors: gone for good, worth a retry, rate limited, or a problem of this machine."""
+
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+from yt_dlp.networking.exceptions import HTTPError, RequestError
+from yt_dlp.utils import (
+    ContentTooShortError,
+    DownloadCancelled,
+    ExtractorError,
+    PostProcessingError,
+    YoutubeDLError,
+)
+
+from preprocessing.media.video import UnreadableVideoError
+from preprocessing.outcome import DownloadStatus
+from preprocessing.storage.files import is_disk_error
+
+RATE_LIMIT_MESSAGES = ("not a bot", "captcha", "rate-limited")
+"""Parts of YouTube's rate-limit messages. yt-dlp 2026.08.19 has no exception type for them, so they are
+classified by text: mistaken for removed videos, rate limits would mark whole lists as permanently failed."""
+HTTP_STATUSES = {
+    429: DownloadStatus.STOP_THE_QUEUE,
+    408: DownloadStatus.RETRYABLE,
+    425: DownloadStatus.RETRYABLE,
+}
+"""HTTP codes that are not classified by their hundreds."""
+
+
+class FormatMissingError(YoutubeDLError):
+    """The host has none of the formats that `download.format` allows."""
+
+
+class TooLargeError(DownloadCancelled):
+    """The file is, or is announced to be, larger than `download.max_bytes`."""
+
+
+def classify(error: BaseException) -> DownloadStatus:
+    """Return the status for an error by the types and codes in its chain of causes."""
+    for cause in _causes(error):
+        if isinstance(cause, HTTPError):
+            by_hundreds = DownloadStatus.RETRYABLE if cause.status >= 500 else DownloadStatus.PERMANENT
+            return HTTP_STATUSES.get(cause.status, by_hundreds)
+        if is_disk_error(cause) or isinstance(cause, PostProcessingError | FormatMissingError):
+            return DownloadStatus.ENVIRONMENT
+        if isinstance(cause, RequestError | ContentTooShortError):
+            return DownloadStatus.RETRYABLE
+    for cause in _causes(error):
+        if isinstance(cause, TooLargeError | UnreadableVideoError | LookupError):
+            return DownloadStatus.PERMANENT
+        if isinstance(cause, ExtractorError) and cause.expected:
+            is_rate_limit = any(words in str(cause) for words in RATE_LIMIT_MESSAGES)
+            return DownloadStatus.STOP_THE_QUEUE if is_rate_limit else DownloadStatus.PERMANENT
+    return DownloadStatus.RETRYABLE
+
+
+def retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds of the response's Retry-After header, which may hold a date; None without one."""
+    for cause in _causes(error):
+        if isinstance(cause, HTTPError) and (text := cause.response.headers.get("Retry-After")):
+            if text.strip().isdecimal():
+                return float(text)
+            try:
+                return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+            except ValueError:
+                return None
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's message without line breaks and yt-dlp's prefix."""
+    return " ".join(str(error).split()).removeprefix("ERROR: ") or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and all its causes, some of which yt-dlp keeps in attributes of its own."""
+    waiting, seen = [error], set()
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        inner = [getattr(cause, "cause", None), *(getattr(cause, "exc_info", None) or ())[1:2]]
+        inner += [cause.__cause__, cause.__context__]
+        waiting += [one for one in inner if isinstance(one, BaseException)]

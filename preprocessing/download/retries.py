@@ -1,0 +1,143 @@
+"""Downloads sources in parallel threads, with retries and back-off, within the rate limits of their hosts."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from preprocessing.download import attempt
+from preprocessing.download.attempt import AttemptRequest, AttemptResult
+from preprocessing.download.rate_limits import RateLimitedQueue, host_of
+from preprocessing.download.raw_folder import (
+    add_received,
+    find_verified,
+    read_verified,
+    receiving_folder,
+    receiving_root,
+    upload,
+)
+from preprocessing.ledger import Download
+from preprocessing.outcome import DownloadStatus
+from preprocessing.sandbox.child_server import ChildError, ChildMemoryError, ask_once
+from preprocessing.settings import DownloadSettings
+from preprocessing.sources.source import Source
+from preprocessing.storage.object_store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def download_sources(
+    sources: Sequence[Source],
+    settings: DownloadSettings,
+    raw: Path,
+    log: Callable[..., None],
+    store: Store | None = None,
+) -> dict[str, Download]:
+    """Return the download of each source by its key; videos in `raw` or the store are not downloaded again.
+
+    Args:
+        sources: one per video.
+        settings: limits and retries.
+        raw: folder of verified videos.
+        log: called with a format and its arguments, once per source and whenever a host is backed off.
+        store: receives a copy of every video; None for none.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    raw.mkdir(parents=True, exist_ok=True)
+    lock = threading.Lock()
+    downloads: dict[str, Download] = {}
+
+    def finish(source: Source, download: Download) -> None:
+        with lock:
+            downloads[source.key] = download
+            remark = f": {download.error}" if download.error else ""
+            log("%d/%d %s %s%s", len(downloads), len(sources), download.status.value, source.url, remark)
+
+    missing = []
+    with ThreadPoolExecutor(settings.num_parallel) as pool:
+        known = pool.map(lambda source: find_verified(raw, source.key, store), sources)
+        for source, verified in zip(sources, known, strict=True):
+            if verified is None:
+                missing.append(source)
+            else:
+                finish(source, verified)
+    queue = RateLimitedQueue(missing, settings, receiving_root(raw) / "hosts.json", log)
+
+    def work() -> None:
+        while (source := queue.take()) is not None:
+            result = download_source(source, settings, raw)
+            if result.download.status != DownloadStatus.STOP_THE_QUEUE:
+                queue.done(source)
+            elif queue.rate_limited(source, result.retry_after_s):
+                continue
+            if store is not None and result.download.status == DownloadStatus.VERIFIED:
+                upload(raw, source.key, result.download, store)
+            finish(source, result.download)
+
+    _run_in_threads(work, settings.num_parallel, queue.stop)
+    for source in queue.given_up:
+        error = f"not tried: {host_of(source.url, settings.max_per_hour)} limits the rate; rerun later"
+        finish(source, Download(status=DownloadStatus.STOP_THE_QUEUE, error=error))
+    return {source.key: downloads[source.key] for source in sources}
+
+
+def download_source(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+    """Download a source into `raw`, unless it is there, and retry failures that may pass.
+
+    The pause between attempts doubles each time and is at least the host's Retry-After. Partly received files
+    are kept between attempts and between runs. A bad source is a result, not an exception.
+    """
+    existing = read_verified(raw, source.key)
+    if existing is not None:
+        return AttemptResult(download=existing)
+    delay_s = settings.retry_delay_s
+    result = _attempt(source, settings, raw)
+    for _ in range(settings.num_retries):
+        if result.download.status != DownloadStatus.RETRYABLE:
+            break
+        wait_s = max(delay_s, min(result.retry_after_s or 0.0, settings.timeout_s))
+        logger.info("%s: %s; retrying in %g s", source.url, result.download.error, wait_s)
+        time.sleep(wait_s)
+        delay_s *= 2
+        result = _attempt(source, settings, raw)
+    if result.download.status not in (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE):
+        shutil.rmtree(receiving_folder(raw, source.key), ignore_errors=True)
+    return result
+
+
+def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+    """Attempt a download in a child process and move a verified file to `raw`."""
+    folder = receiving_folder(raw, source.key)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        request = AttemptRequest(url=source.url, folder=folder, settings=settings)
+        text = ask_once(
+            attempt.__name__, request.model_dump_json(), settings.timeout_s, settings.max_memory_bytes
+        )
+        result = AttemptResult.model_validate_json(text)
+        if result.download.status == DownloadStatus.VERIFIED:
+            result = AttemptResult(download=add_received(raw, source.key, result.download))
+        return result
+    except ChildMemoryError as error:
+        download = Download(status=DownloadStatus.PERMANENT, error=f"download {error}")
+    except ChildError as error:
+        download = Download(status=DownloadStatus.RETRYABLE, error=f"download {error}")
+    except OSError as error:
+        download = Download(status=DownloadStatus.ENVIRONMENT, error=f"got {error} in {raw.parent}")
+    return AttemptResult(download=download)
+
+
+def _run_in_threads(work: Callable[[], None], num_threads: int, stop: Callable[[], None]) -> None:
+    """Run `work` in each thread; an error in one of them, or Ctrl-C, calls `stop` and is raised."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            for thread in as_completed([pool.submit(work) for _ in range(num_threads)]):
+                thread.result()
+        except BaseException:
+            stop()
+            raise

@@ -1,0 +1,64 @@
+"""Verifies a received file: its size, and that all of its video decodes."""
+
+from pathlib import Path
+
+from preprocessing.download.failures import TooLargeError
+from preprocessing.ledger import Download
+from preprocessing.media.video import decoded_duration_s, probe
+from preprocessing.outcome import DownloadStatus
+from preprocessing.storage.files import file_sha256
+
+TOLERATED_SHORTAGE_S = 1.0
+"""How much shorter than its header's duration a file may decode."""
+
+
+def verify(
+    path: Path, max_bytes: int, downloader: str, format_id: str, acodec: str | None = None
+) -> Download:
+    """Return the facts about a file, or a retryable failure if part of it is missing; the file goes then.
+
+    Args:
+        path: the received file.
+        max_bytes: largest size allowed.
+        downloader: name and version of the program that fetched it.
+        format_id: the downloader's name of the format.
+        acodec: audio codec, if the header of the file does not say.
+
+    Raises:
+        TooLargeError: the file is larger than allowed.
+        UnreadableVideoError: the file is not a video.
+    """
+    size_bytes = path.stat().st_size
+    require_size(size_bytes, max_bytes)
+    header = probe(path)
+    decoded_s = decoded_duration_s(path)
+    if decoded_s < header.duration_s - TOLERATED_SHORTAGE_S:
+        path.unlink()
+        message = f"got {decoded_s:.1f} s of video from a file that claims {header.duration_s:.1f} s"
+        return Download(status=DownloadStatus.RETRYABLE, error=message)
+    return Download(
+        status=DownloadStatus.VERIFIED,
+        file=path.name,
+        size_bytes=size_bytes,
+        sha256=file_sha256(path),
+        format_id=format_id,
+        vcodec=header.codec,
+        acodec=header.audio_codec or acodec,
+        width_px=header.width_px,
+        height_px=header.height_px,
+        fps=float(header.fps),
+        duration_s=decoded_s,
+        downloader=downloader,
+    )
+
+
+def require_size(size_bytes: int, max_bytes: int) -> None:
+    """Check a size in bytes.
+
+    Raises:
+        TooLargeError: it is above `max_bytes`.
+    """
+    if size_bytes > max_bytes:
+        raise TooLargeError(
+            f"got a file of {size_bytes} bytes; at most {max_bytes} are allowed; raise download.max_bytes"
+        )

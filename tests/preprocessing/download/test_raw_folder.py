@@ -1,0 +1,39 @@
+import shutil
+
+from preprocessing.download.raw_folder import read_verified, remove_stale
+from preprocessing.download.retries import download_source
+from preprocessing.outcome import DownloadStatus
+
+
+def test_only_verified_files_and_their_records_are_left(batch):
+    raw, downloads, _ = batch
+    good = [download.file for download in downloads.values() if download.status == DownloadStatus.VERIFIED]
+    names = {path.name for path in raw.iterdir() if path.is_file()}
+    assert names == {*good, *(f"{name.split('.')[0]}.json" for name in good)}
+
+
+def test_a_changed_file_is_fetched_again(batch, tmp_path, server, download_settings, make_source):
+    raw, downloads, _ = batch
+    source = make_source(f"{server.url}/a/v.mp4")
+    download = downloads[source.url]
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    content = (copy / download.file).read_bytes()
+    (copy / download.file).write_bytes(content[:-1] + b"x")
+    assert read_verified(copy, source.key) is None
+    assert download_source(source, download_settings, copy).download == download
+    assert (copy / download.file).read_bytes() == content
+
+
+def test_files_of_sources_listed_no_longer_go(batch, tmp_path, server, make_source):
+    raw, downloads, _ = batch
+    source, other = (make_source(f"{server.url}/{folder}/v.mp4") for folder in "ab")
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    kept = {download.file for url, download in downloads.items() if url != other.url}
+    assert remove_stale(copy, {make_source(url).key for url in downloads} - {other.key}) == [
+        f"{other.key}.json",
+        f"{other.key}.mp4",
+    ]
+    assert {path.name for path in copy.iterdir() if path.suffix != ".json"} == kept - {None}
+    assert read_verified(copy, source.key) == downloads[source.url]

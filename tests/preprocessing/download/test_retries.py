@@ -1,0 +1,164 @@
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from pydantic import TypeAdapter
+
+from preprocessing.download.raw_folder import receiving_root
+from preprocessing.download.retries import download_source, download_sources
+from preprocessing.outcome import DownloadStatus
+from preprocessing.sources.source import Source
+from tests.preprocessing.download.conftest import CASES
+from tests.preprocessing.fault_server import FaultServer, answer, answer_first, in_seconds
+
+
+@pytest.mark.parametrize(("path", "status", "words"), [(path, *ends) for path, ends in CASES.items()])
+def test_every_source_ends_in_its_own_state(batch, server, path, status, words):
+    _, downloads, _ = batch
+    download = downloads[f"{server.url}{path}"]
+    assert download.status == status, download.error
+    assert words in (download.error or "")
+    assert (download.error is None) == (status == DownloadStatus.VERIFIED)
+
+
+@pytest.mark.parametrize(("path", "num_requests"), [("/none.mp4", 1), ("/gone.mp4", 1), ("/soon.mp4", 3)])
+def test_only_what_may_pass_is_tried_again(batch, server, path, num_requests):
+    assert server.requests.count(path) == num_requests
+
+
+def test_an_unreachable_host_may_be_tried_again(batch):
+    _, downloads, _ = batch
+    assert downloads["http://127.0.0.1:1/unreachable.mp4"].status == DownloadStatus.RETRYABLE
+
+
+def test_every_source_is_told_once_in_one_line(batch):
+    _, downloads, said = batch
+    assert len(said) == len(downloads)
+    assert {words[0][:5] for words in said} == {"%d/%d"}
+    assert not any("\n" in (download.error or "") for download in downloads.values())
+
+
+def test_a_verified_file_is_never_fetched_again(batch, server, download_settings, make_source):
+    raw, downloads, _ = batch
+    url = f"{server.url}/a/v.mp4"
+    before = len(server.requests)
+    assert download_source(make_source(url), download_settings, raw).download == downloads[url]
+    assert len(server.requests) == before
+
+
+@pytest.mark.parametrize("name", ["slow", "silent"])
+def test_time_limit_is_kept_and_nothing_half_received_is_shown(
+    tmp_path, server, download_settings, make_source, name
+):
+    settings = download_settings.model_copy(update={"timeout_s": 4.0})
+    source = make_source(f"{server.url}/{name}.mp4")
+    download = download_source(source, settings, tmp_path / "raw").download
+    assert (download.status, "longer than 4 s" in download.error) == (DownloadStatus.RETRYABLE, True)
+    assert f"/{name}.mp4" in server.requests
+    assert not (tmp_path / "raw").exists()
+
+
+def test_memory_limit_is_kept(tmp_path, server, download_settings, make_source):
+    settings = download_settings.model_copy(update={"max_memory_bytes": 10_000_000})
+    download = download_source(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
+    assert download.status == DownloadStatus.PERMANENT
+    assert "more than 10000000 bytes of memory" in download.error
+
+
+def test_a_host_that_asks_for_a_pause_gets_it(tmp_path, video, download_settings, make_source):
+    server = FaultServer("127.0.0.3")
+    server.faults["/busy.mp4"] = answer_first(429, in_seconds)
+    server.files = {f"/{name}.mp4": ("video/mp4", video) for name in ("busy", "next")}
+    changes = {"num_parallel": 1, "allow_private_hosts": ("127.0.0.3",), "max_host_pauses": 1}
+    settings = download_settings.model_copy(update=changes)
+    sources = [make_source(f"{server.url}/{name}.mp4") for name in ("busy", "next")]
+    downloads = download_sources(sources, settings, tmp_path / "raw", lambda *_: None)
+    server.close()
+    assert {download.status for download in downloads.values()} == {DownloadStatus.VERIFIED}
+    assert [path for path in server.requests if path == "/busy.mp4"] == [
+        "/busy.mp4"
+    ] * 3  # the last one twice
+
+
+def test_a_host_that_goes_on_asking_is_asked_nothing_more(tmp_path, download_settings, make_source):
+    server = FaultServer("127.0.0.3")
+    server.faults["/busy.mp4"] = answer(429, {"Retry-After": "0"})
+    changes = {"num_parallel": 1, "allow_private_hosts": ("127.0.0.3",), "max_host_pauses": 1}
+    settings = download_settings.model_copy(update=changes)
+    sources = [make_source(f"{server.url}/{name}.mp4") for name in ("busy", "next", "last")]
+    downloads = download_sources(sources, settings, tmp_path / "raw", lambda *_: None)
+    server.close()
+    assert {download.status for download in downloads.values()} == {DownloadStatus.STOP_THE_QUEUE}
+    assert server.requests == ["/busy.mp4"] * 2
+
+
+def test_a_failure_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, download_settings, make_source):
+    changes = {"max_per_hour": {"127.0.0.1": 9}, "num_parallel": 2}
+    settings = download_settings.model_copy(update=changes)
+    receiving = receiving_root(tmp_path / "raw")
+    # A folder where the file of request times belongs.
+    (receiving / "hosts.json").mkdir(parents=True)
+    sources = [make_source(f"http://127.0.0.1:1/{number}.mp4") for number in range(4)]
+    with pytest.raises(IsADirectoryError):
+        download_sources(sources, settings, tmp_path / "raw", lambda *_: None)
+
+
+DOWNLOAD_ALL = """
+import pathlib, sys
+from pydantic import TypeAdapter
+from preprocessing.download.retries import download_sources
+from preprocessing.settings import DownloadSettings
+from preprocessing.sources.source import Source
+folder = pathlib.Path(sys.argv[1])
+settings = DownloadSettings.model_validate_json((folder / "settings.json").read_text())
+sources = TypeAdapter(list[Source]).validate_json((folder / "sources.json").read_text())
+download_sources(sources, settings, pathlib.Path(sys.argv[2]), print)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(
+    batch, tmp_path, server, download_settings, make_source, seed
+):
+    raw, downloads, _ = batch
+    paths = ("/a/v.mp4", "/b/v.mp4", "/uneven.mp4", "/rotated.mp4")
+    sources = [make_source(f"{server.url}{path}") for path in paths]
+    (tmp_path / "settings.json").write_text(download_settings.model_dump_json())
+    (tmp_path / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json(sources))
+    command = [sys.executable, "-c", DOWNLOAD_ALL, str(tmp_path), str(tmp_path / "raw")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # An undisturbed run takes some four seconds, of which starting takes two.
+    time.sleep(random.Random(seed).uniform(1.5, 4.0))
+    process.kill()
+    process.wait()
+    for path in (tmp_path / "raw").glob("*.mp4"):
+        assert path.read_bytes() == (raw / path.name).read_bytes()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wanted = {name: (raw / name).read_bytes() for source in sources for name in files_of(downloads, source)}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == wanted
+    assert [path for path in receiving_root(tmp_path / "raw").iterdir() if path.is_dir()] == []
+
+
+def files_of(downloads, source):
+    return downloads[source.url].file, f"{source.key}.json"
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_is_shown(
+    tmp_path, server, download_settings, make_source, run_on_small_disk
+):
+    """A copy needs no network, which a namespace has not."""
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films/v.mp4").write_bytes(server.files["/large.mp4"][1])
+    settings = download_settings.model_copy(update={"local_root": tmp_path / "films"})
+    source = make_source((tmp_path / "films/v.mp4").as_uri())
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    (tmp_path / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json([source]))
+    program = f"{DOWNLOAD_ALL}\nprint([str(path) for path in pathlib.Path(sys.argv[2]).rglob('*')])\n"
+    small = tmp_path / "small"
+    *said, left = run_on_small_disk(program, small, "40k", tmp_path, small / "raw")
+    assert len(said) == 1
+    assert "environment" in said[0]
+    assert "No space left" in said[0]
+    assert left == "[]"
