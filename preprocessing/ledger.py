@@ -1,7 +1,7 @@
-"""The two tables in which every source and every candidate clip is in exactly one state.
+"""The ledger: two tables in which every source and every candidate clip has exactly one state.
 
-Parquet, sorted, and without times of day, so that equal work gives equal tables.
-`sources.parquet` is written by the stage download alone, `clips.parquet` by shards alone.
+Parquet, sorted, without timestamps, so that equal work gives equal files. `sources.parquet` is written by the
+stage download, `clips.parquet` by the stage shards.
 """
 
 import json
@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,43 +18,42 @@ from pydantic import BaseModel, ConfigDict
 
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source
+from preprocessing.storage.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """What became of one source's download; the facts about the file are None unless it is verified."""
+    """Outcome of one source's download; the fields after `error` are None unless it is verified."""
 
     status: DownloadStatus
-    """The outcome."""
     error: str | None = None
-    """One line for people."""
+    """One line for people; None if verified."""
     file: str | None = None
-    """Name of the file in the raw folder."""
+    """Name in the raw folder."""
     size_bytes: int | None = None
-    """Its length."""
     sha256: str | None = None
-    """Its hash."""
+    """In hex."""
     format_id: str | None = None
-    """The downloader's name of the chosen format."""
+    """The downloader's name of the format."""
     vcodec: str | None = None
-    """Video codec."""
+    """FFmpeg's name of the video codec."""
     acodec: str | None = None
-    """Audio codec, None without sound."""
+    """Name of the audio codec; None without sound."""
     width_px: int | None = None
-    """Width of the upright frame."""
+    """Of the upright frame."""
     height_px: int | None = None
-    """Height of the upright frame."""
+    """Of the upright frame."""
     fps: float | None = None
     """Average frame rate."""
     duration_s: float | None = None
     """Seconds of video that decode."""
     downloader: str | None = None
-    """Name and version of the program that fetched it."""
+    """Name and version of the program that downloaded it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A source and its download."""
+    """One row of `sources.parquet`: the columns of both."""
 
     source: Source
     download: Download
@@ -128,19 +128,25 @@ PIECE_NUM_ROWS = 50_000
 _SOURCE_FIELDS = tuple(field.name for field in fields(Source))
 _DOWNLOAD_FIELDS = tuple(field.name for field in fields(Download))
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+_COLUMN_TYPES = {
+    float: _REAL,
+    int: _WHOLE,
+    tuple[float, float, float, float]: pa.list_(_REAL),
+    tuple[int, int]: pa.list_(_WHOLE),
+}
+"""Column type by field type, None aside; text for all others."""
+
+
+def _column_type(annotation: object) -> pa.DataType:
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return _COLUMN_TYPES.get(kinds[0] if NoneType in get_args(annotation) else annotation, _TEXT)
+
+
 SOURCES_SCHEMA = pa.schema(
     {
-        **dict.fromkeys(("url", "key", "source_id"), _TEXT),
-        **dict.fromkeys(("start_s", "end_s"), _REAL),
-        "bbox": pa.list_(_REAL),
-        "bbox_size": pa.list_(_WHOLE),
-        **dict.fromkeys(("identity", "split", "licence", "note", "extra"), _TEXT),
-        **dict.fromkeys(("status", "error", "file"), _TEXT),
-        "size_bytes": _WHOLE,
-        **dict.fromkeys(("sha256", "format_id", "vcodec", "acodec"), _TEXT),
-        **dict.fromkeys(("width_px", "height_px"), _WHOLE),
-        **dict.fromkeys(("fps", "duration_s"), _REAL),
-        "downloader": _TEXT,
+        name: _column_type(annotation)
+        for row_type in (Source, Download)
+        for name, annotation in get_type_hints(row_type).items()
     }
 )
 CLIPS_SCHEMA = pa.schema(
@@ -159,7 +165,7 @@ CLIPS_SCHEMA = pa.schema(
 
 
 def write_sources(path: Path, rows: Sequence[SourceRow]) -> None:
-    """Write the table of sources, sorted by key and part, in pieces: lists have a million rows."""
+    """Write the table of sources, sorted by row key; in pieces, since lists have a million rows."""
     ordered = sorted(rows, key=lambda row: row.source.row_key)
     pieces = (ordered[start : start + PIECE_NUM_ROWS] for start in range(0, len(ordered), PIECE_NUM_ROWS))
     _write(path, ([_source_record(row) for row in piece] for piece in pieces), SOURCES_SCHEMA)
@@ -169,7 +175,7 @@ def read_source_rows(path: Path) -> list[SourceRow]:
     """Read the table of sources.
 
     Raises:
-        ValueError: there is none yet.
+        ValueError: the table does not exist.
     """
     facts: Iterator[dict[str, Any]] = (
         dict(zip(_DOWNLOAD_FIELDS, values, strict=True)) for values in _read_columns(path, _DOWNLOAD_FIELDS)
@@ -179,10 +185,10 @@ def read_source_rows(path: Path) -> list[SourceRow]:
 
 
 def iterate_sources(path: Path) -> Iterator[Source]:
-    """Yield the sources of the table alone, in its order; rows that could not be used are passed over.
+    """Yield the sources of the table in its order, without their downloads; invalid rows are skipped.
 
     Raises:
-        ValueError: there is none yet.
+        ValueError: the table does not exist.
     """
     statuses = _read_columns(path, ("status",))
     for source, (status,) in zip(_read_listed(path), statuses, strict=True):
@@ -203,13 +209,13 @@ def read_clip_rows(path: Path) -> list[ClipRow]:
 
 
 def count_sources(rows: Sequence[SourceRow]) -> dict[str, int]:
-    """Return how many sources are in each state, all states named."""
+    """Return the number of sources by status; every status is a key."""
     counts = Counter(row.download.status for row in rows)
     return {status.value: counts[status] for status in DownloadStatus}
 
 
 def count_clips(rows: Sequence[ClipRow]) -> dict[str, int]:
-    """Return how many rows have each outcome, `kept` always among them."""
+    """Return the number of rows by label; `kept` is always a key."""
     return dict(sorted(({"kept": 0} | Counter(row.label for row in rows)).items()))
 
 
@@ -232,16 +238,13 @@ def _read_listed(path: Path) -> Iterator[Source]:
 
 def _read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     if not path.is_file():
-        raise ValueError(f"got no ledger at {path}; the stage download writes it; run `lia download`")
+        raise ValueError(f"got no ledger at {path}; the download stage writes it; run `lia download`")
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches(PIECE_NUM_ROWS, columns=list(names)):
             yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 
 
 def _write(path: Path, pieces: Iterable[list[dict[str, object]]], schema: pa.Schema) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with pq.ParquetWriter(partial, schema) as writer:
+    with write_atomically(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         for records in pieces:
             writer.write_table(pa.Table.from_pylist(records, schema=schema))
-    partial.replace(path)

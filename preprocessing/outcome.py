@@ -1,4 +1,4 @@
-"""What became of a source or a clip, as values: a bad sample is counted, never raised."""
+"""Outcomes of sources and clips as values: a bad sample is counted, not raised."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +11,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Filtered:
-    """The clip is sound and a rule left it out."""
+    """The clip is intact and a rule rejects it."""
 
     reason: str
-    """One word of those in `REASONS`."""
+    """One word that names the rule, such as `too_short`."""
 
 
 @dataclass(frozen=True)
@@ -24,54 +24,30 @@ class Failed:
     error: str
     """One line for people."""
     retryable: bool
-    """Whether a rerun may mend it."""
+    """Whether a rerun may succeed."""
 
 
 Outcome = Kept | Filtered | Failed
 
-REASONS = (
-    "no_face",
-    "too_small",
-    "leaves_frame",
-    "too_short",
-    "low_confidence",
-    "dark",
-    "blurry",
-    "extreme_pose",
-    "multiple_faces",
-    "static",
-    "duplicate",
-)
-
-
-def label(outcome: Outcome) -> str:
-    """Return `kept`, `filtered(reason)` or `failed`, the word under which the outcome is counted."""
-    match outcome:
-        case Kept():
-            return "kept"
-        case Filtered(reason):
-            return f"filtered({reason})"
-        case Failed():
-            return "failed"
-
 
 class DownloadStatus(StrEnum):
-    """What became of one source's download."""
+    """Outcome of one source's download."""
 
     VERIFIED = "verified"
     """The file is in place and decodes."""
     PERMANENT = "permanent"
-    """Removed, private, refused or not a video: trying again changes nothing."""
+    """Removed, private, refused or not a video: a retry changes nothing."""
     RETRYABLE = "retryable"
     """Time-out, unreachable host, server error or partial file: a rerun may succeed."""
     ENVIRONMENT = "environment"
     """This machine lacks something, such as disk space or ffmpeg."""
     STOP_THE_QUEUE = "stop_the_queue"
-    """The host asks for a pause; nothing more is asked of it in this run."""
+    """The host limits the rate and is given up on in this run."""
     INVALID = "invalid"
-    """The row of the list cannot be used; the setting download.bad_rows lets the others pass."""
+    """The row of the list is bad and `download.bad_rows` is `skip`."""
     FORGOTTEN = "forgotten"
-    """Taken down: `data/tombstones.csv` names it, so it is never fetched again."""
+    """Taken down: listed in `data/tombstones.csv` and never downloaded again."""
 
 
 TEMPORARY_STATUSES = (DownloadStatus.RETRYABLE, DownloadStatus.ENVIRONMENT, DownloadStatus.STOP_THE_QUEUE)
+"""Statuses that a rerun may change."""

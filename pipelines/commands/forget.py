@@ -27,7 +27,7 @@ from preprocessing.ledger import iterate_sources, read_clip_rows
 from preprocessing.shards.writer import BUNDLE as SHARDS_BUNDLE
 from preprocessing.shards.writer import SPLITS, tars_with
 from preprocessing.sources.source import Source, source_key
-from preprocessing.sources.source_list import read_list
+from preprocessing.sources.source_list import read_valid_sources
 from preprocessing.sources.tombstones import add_tombstones
 from preprocessing.storage.object_store import Store
 
@@ -67,7 +67,7 @@ def survey(name: str, params: Params, environment: Environment, versions: DataVe
     Raises:
         ValueError: nothing has that name, or a list or a remote cannot be read.
     """
-    listed = read_list(environment.root / params.download.sources).sources
+    listed = read_valid_sources(environment.root / params.download.sources).sources
     videos = find_videos(name, listed, environment)
     keys = videos.keys()
     shards = list(_shards_with(environment.shards, keys))

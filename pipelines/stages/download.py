@@ -6,14 +6,14 @@ from prefect import flow, get_run_logger, task
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.download.changes import account_for, difference
+from preprocessing.download.changes import difference, invalid_row
 from preprocessing.download.raw_folder import remove_stale
 from preprocessing.download.retries import download_sources
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
-from preprocessing.sources.source_list import SourceList, read_list, read_sources
+from preprocessing.sources.source_list import SourceList, read_sources, read_valid_sources
 from preprocessing.sources.tombstones import read_tombstones
 
 FORGOTTEN = Download(status=DownloadStatus.FORGOTTEN, error="taken down; see data/tombstones.csv")
@@ -28,7 +28,7 @@ def run_download(params: Params, environment: Environment) -> int:
     """
     path = environment.root / params.download.sources
     skips = params.download.bad_rows == "skip"
-    listed = read_list(path) if skips else SourceList(read_sources(path), [])
+    listed = read_valid_sources(path) if skips else SourceList(read_sources(path), [])
     local, cookies = params.download.local_root, params.download.cookies
     in_project = {
         "local_root": local and environment.root / local,
@@ -69,7 +69,7 @@ def download_flow(
     rows = [
         SourceRow(source=source, download=downloads.get(source.key, FORGOTTEN)) for source in listed.sources
     ]
-    rows += map(account_for, listed.bad_rows)
+    rows += map(invalid_row, listed.bad_rows)
     logger.info(
         "sources: %s", ", ".join(f"{count} {word}" for word, count in count_sources(rows).items() if count)
     )

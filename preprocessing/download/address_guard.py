@@ -1,4 +1,4 @@
-"""Refuses connections of this process to addresses that are not public."""
+"""Blocks connections of this process to addresses that are not public."""
 
 import ipaddress
 import logging
@@ -12,22 +12,24 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class RefusedHostError(OSError):
-    """Someone tried to connect to an address that is not allowed."""
+    """A connection to an address that is not allowed was attempted."""
 
 
-def guard_connections(allowed_hosts: Iterable[str], only: str | None, report: Callable[[str], None]) -> None:
-    """Refuse every connection of this process to an address that is not public, whatever led to it.
+def guard_connections(
+    allowed_hosts: Iterable[str], proxy: str | None, on_refused: Callable[[str], None]
+) -> None:
+    """Block all connections of this process to addresses that are not public; this cannot be undone.
 
-    An audit hook sees the very address that is connected to, so that neither a redirect, nor a playlist, nor
-    a name that resolves differently the second time gets past it. A hook cannot be removed.
+    An audit hook sees the address of each connection, so redirects, playlists and names that resolve
+    differently the second time are covered.
 
     Args:
-        allowed_hosts: names or addresses that are allowed all the same.
-        only: the proxy's name or address, beside which nothing is connected to; None where there is none.
-        report: called with each refused address.
+        allowed_hosts: names or addresses that are allowed although they are private.
+        proxy: name or address of a proxy, then the only address allowed; None without one.
+        on_refused: called with each blocked address.
     """
     allowed = {address for host in allowed_hosts for address in _addresses(host)}
-    proxies = set(_addresses(only)) if only is not None else None
+    proxies = None if proxy is None else set(_addresses(proxy))
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "socket.connect" and isinstance(arguments[1], tuple):
@@ -35,7 +37,7 @@ def guard_connections(allowed_hosts: Iterable[str], only: str | None, report: Ca
             address = getattr(address, "ipv4_mapped", None) or address
             is_public = address.is_global or address in allowed
             if not (is_public if proxies is None else address in proxies):
-                report(str(address))
+                on_refused(str(address))
                 raise RefusedHostError(f"{address} is not allowed")
 
     sys.addaudithook(hook)
@@ -44,7 +46,7 @@ def guard_connections(allowed_hosts: Iterable[str], only: str | None, report: Ca
 def is_refused(host: str, allowed_hosts: Iterable[str]) -> bool:
     """Return whether a host is, or resolves to, an address that is neither public nor allowed.
 
-    For what is fetched through a proxy, whose own connections the guard cannot see.
+    For downloads through a proxy, whose connections `guard_connections` cannot see.
     """
     allowed = {address for name in allowed_hosts for address in _addresses(name)}
     return any(not address.is_global and address not in allowed for address in _addresses(host))
@@ -55,4 +57,4 @@ def _addresses(host: str) -> Iterator[Address]:
         for *_, address in socket.getaddrinfo(host, None):
             yield ipaddress.ip_address(str(address[0]).partition("%")[0])
     except socket.gaierror:
-        logger.warning("%s has no address here", host)
+        logger.warning("%s: the name does not resolve", host)

@@ -1,4 +1,4 @@
-"""What changed in the list of sources since the run before."""
+"""Compares the list of sources with the ledger of the previous run."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from preprocessing.sources.source_list import BadRow
 
 @dataclass(frozen=True)
 class Difference:
-    """A list against the ledger of the run before; every row of either is in one of these."""
+    """Every row of the list and of the ledger, in exactly one of four lists."""
 
     new: list[Source]
-    """In the list alone."""
+    """Only in the list."""
     changed: list[Source]
-    """In both, and the list now says something else about them."""
+    """In both with different values; these are the list's."""
     unchanged: list[Source]
-    """In both, alike."""
+    """In both, equal."""
     removed: list[str]
-    """Row keys of those in the ledger alone."""
+    """Row keys of sources that are only in the ledger."""
 
     def __str__(self) -> str:
         return (
@@ -30,7 +30,7 @@ class Difference:
 
 
 def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Difference:
-    """Return what the list changes; the ledger may be a stream, which is not kept in memory."""
+    """Return the differences; `ledger` is consumed as a stream, since it may hold a million rows."""
     left = {source.row_key: source for source in sources}
     changed, unchanged, removed = [], [], []
     for before in ledger:
@@ -43,7 +43,7 @@ def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Differenc
     return Difference(list(left.values()), changed, unchanged, removed)
 
 
-def account_for(bad: BadRow) -> SourceRow:
-    """Return the ledger's row for a row of the list that cannot be used, so that counts add up."""
+def invalid_row(bad: BadRow) -> SourceRow:
+    """Return the ledger's row for a bad row of the list, so that counts add up."""
     source = Source(url=bad.text, key=canonical_key(f"line {bad.line}: {bad.text}"))
     return SourceRow(source, Download(status=DownloadStatus.INVALID, error=str(bad)))

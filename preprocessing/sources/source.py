@@ -1,4 +1,4 @@
-"""A source: a video or a part of one, as a row of the list says it, and the name of its address."""
+"""A source: a video or a part of one, as one row of the list describes it, and the keys made from it."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -10,36 +10,33 @@ Split = Literal["train", "test", "auto", "by_time"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One row of the list; lean, since lists have a million."""
+    """One row of the list; slotted, since lists have a million rows."""
 
     url: str
-    """Canonical address."""
+    """Canonical, see `canonical_url`."""
     key: str
-    """sha1 of the address: the name of the video everywhere."""
+    """sha1 of `url` in hex; names the video in files, tables and the store."""
     source_id: str | None = None
-    """The list's own name for it."""
+    """The list's own name of the source."""
     start_s: float | None = None
-    """Where the part begins; None is the video's beginning."""
+    """Start of the part; None is the video's beginning."""
     end_s: float | None = None
-    """Where the part ends; None is the video's end."""
+    """End of the part; None is the video's end."""
     bbox: tuple[float, float, float, float] | None = None
-    """Where the wanted face is: left, top, right, bottom in a frame of `bbox_size`."""
+    """The wanted face: left, top, right, bottom in a frame of `bbox_size`."""
     bbox_size: tuple[int, int] | None = None
     """Width and height that `bbox` refers to."""
     identity: str | None = None
-    """Name of the person, the same in every row that shows them."""
+    """Name of who is shown, the same in all rows that show them."""
     split: Split = "auto"
-    """Wanted split."""
     licence: str | None = None
-    """Terms under which the video may be used."""
     note: str | None = None
-    """Anything else."""
     extra: dict[str, str] = field(default_factory=dict)
-    """Columns that we do not know."""
+    """Values of unknown columns, kept for the ledger."""
 
     @property
     def row_key(self) -> str:
-        """Return a name that differs between two parts of one video."""
+        """The key and a hash of the part, so that two parts of one video differ."""
         part = (self.start_s, self.end_s, self.bbox)
         if part == (None, None, None):
             return f"{self.key}-whole"
@@ -47,25 +44,25 @@ class Source:
 
 
 def canonical_url(url: str) -> str:
-    """Return the address with a lower-case host, without a default port and without a fragment.
+    """Return the URL with its host in lower case, without a default port or a fragment.
 
     Raises:
-        ValueError: not an http or https address, nor a file:// address of this machine.
+        ValueError: neither an http or https URL nor a file:// URL of this machine.
     """
     try:
         return _canonical(urlsplit(url.strip()))
     except ValueError as error:
-        message = f"got url {url!r}; an http, https or file:// address is needed; correct the row"
+        message = f"got url {url!r}; an http, https or file:// URL is needed; correct the row"
         raise ValueError(message) from error
 
 
 def source_key(url: str) -> str:
-    """Return the sha1 of the canonical address, in hex."""
+    """Return the sha1 of the canonical form of a URL, in hex."""
     return canonical_key(canonical_url(url))
 
 
 def canonical_key(url: str) -> str:
-    """Return the sha1 of an address that is canonical already, in hex."""
+    """Return the sha1 of a URL that is canonical already, in hex."""
     return hashlib.sha1(url.encode()).hexdigest()
 
 
@@ -74,7 +71,7 @@ def _canonical(parts: SplitResult) -> str:
         return f"file://{quote(unquote(parts.path))}"
     host = (parts.hostname or "").lower()
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ValueError("another scheme, or no host")
+        raise ValueError("unsupported scheme, or no host")
     scheme = parts.scheme.lower()
     default_port = {"http": 80, "https": 443}[scheme]
     host = f"[{host}]" if ":" in host else host

@@ -1,8 +1,7 @@
-"""The list of sources, one row a video or a part of one, checked as a whole before anything starts.
+"""Reads the list of sources, a CSV with one row per video or part of one, and validates it as a whole.
 
-Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height it
-refers to, identity, split (train, test, auto or by_time), licence, note. Other columns are kept for the
-ledger.
+Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height of
+its frame, identity, split (train, test, auto or by_time), licence, note. Other columns go to the ledger.
 """
 
 import csv
@@ -31,14 +30,14 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used."""
+    """An invalid row."""
 
     line: int
-    """Its last line in the file, from 1."""
+    """Line number, from 1."""
     text: str
-    """What it says, fields parted by commas."""
+    """The line."""
     problem: str
-    """What came; what is allowed; what to do."""
+    """Error message: what was found, what is allowed, what to do."""
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.problem}"
@@ -46,20 +45,17 @@ class BadRow:
 
 @dataclass(frozen=True)
 class SourceList:
-    """All rows of a list, each of them in one of two places."""
+    """The rows of a list, valid and invalid ones, each in the file's order."""
 
     sources: list[Source]
-    """Those that can be used, in their order."""
     bad_rows: list[BadRow]
-    """The others, in theirs."""
 
 
 def read_sources(path: Path) -> list[Source]:
-    """Return every row of the list, in its order.
+    """Return all rows of the list, in order; use `read_valid_sources` to skip bad rows.
 
     Raises:
-        ValueError: the file is missing or has bad rows; all of them are named at once, with their line
-        numbers.
+        ValueError: the file is missing or has bad rows; all are named, with their line numbers.
     """
     listed, leaks = _read(path)
     problems = [*map(str, listed.bad_rows), *leaks]
@@ -68,38 +64,37 @@ def read_sources(path: Path) -> list[Source]:
     return _require_any(listed, path).sources
 
 
-def read_list(path: Path) -> SourceList:
-    """Return the rows that can be used, and those that cannot with what is wrong with them.
+def read_valid_sources(path: Path) -> SourceList:
+    """Return the valid rows, and the bad ones with their problems.
 
     Raises:
-        ValueError: the file is missing, has no row that can be used, or asks for one video or person in both
-        splits, which cannot be left to a guess.
+        ValueError: the file is missing, has no valid row, or lists one video or identity in both splits.
     """
     listed, leaks = _read(path)
     if leaks:
-        raise ValueError(f"got {len(leaks)} leaks in {path}; correct them: " + " | ".join(leaks))
+        raise ValueError(
+            f"got {len(leaks)} leaks between train and test in {path}; correct them: " + " | ".join(leaks)
+        )
     return _require_any(listed, path)
 
 
 def _require_any(listed: SourceList, path: Path) -> SourceList:
     if not listed.sources:
         remark = f" but {len(listed.bad_rows)} bad ones" if listed.bad_rows else ""
-        raise ValueError(
-            f"got no rows in {path}{remark}; at least one source is needed; add a line with its url"
-        )
+        raise ValueError(f"got no rows in {path}{remark}; at least one is needed; add a line with a url")
     return listed
 
 
 def _read(path: Path) -> tuple[SourceList, list[str]]:
-    """Return the list, and one line for every video or person in both splits."""
+    """Return the list, and one message for every video or identity in both splits."""
     if not path.is_file():
         raise ValueError(
-            f"got no list of sources at {path}; a CSV file with a url column is needed; write one"
+            f"got no list of sources at {path}; a CSV file with a url column is needed; create one"
         )
     sources: list[Source] = []
     bad_rows: list[BadRow] = []
     lines: dict[str, int] = {}
-    # A line a row, fields with line breaks refused: an open quote must not swallow the rows after it.
+    # One line per row, without line breaks in fields: an unclosed quote must not swallow the rows after it.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         names = _fields(next(file, "").rstrip("\n"))
         if "url" not in names:
@@ -130,7 +125,7 @@ def _read(path: Path) -> tuple[SourceList, list[str]]:
 
 def _fields(line: str) -> list[str]:
     if "\ufffd" in line:
-        raise ValueError("got bytes that are not UTF-8; save the list as UTF-8")
+        raise ValueError("got bytes that are not UTF-8; UTF-8 is needed; save the list as UTF-8")
     try:
         return next(csv.reader((line,), strict=True), [])
     except csv.Error as error:
@@ -138,10 +133,10 @@ def _fields(line: str) -> list[str]:
 
 
 def _name_leak(group: list[Source], lines: dict[str, int]) -> str:
-    wanted = sorted({source.split for source in group} - {"auto", "by_time"})
+    splits = sorted({source.split for source in group} - {"auto", "by_time"})
     rows = ", ".join(str(lines[source.row_key]) for source in group)
     return (
-        f"lines {rows}: got splits {' and '.join(wanted)} for one video or identity; "
+        f"lines {rows}: got splits {' and '.join(splits)} for one video or identity; "
         "only one is allowed; choose one"
     )
 

@@ -1,8 +1,8 @@
-"""The door to fsspec: a place beside the disk, on any object store, that keeps videos, clips and shards too.
+"""Stores copies of videos, clips and shards on any file system that fsspec knows; the only user of fsspec.
 
-What belongs together, such as the clips of one source, is a bundle: its files and, written last, a list of
-their hashes. So an object store needs no renames and no locks: a bundle that was written by half, or is being
-written, is one whose hashes are not true, and counts as absent.
+Files that belong together, such as the clips of one source, form a bundle: the files and a list of their
+hashes, which is written last. A bundle whose files do not match its list, because it was or is being written,
+counts as absent, so no renames or locks are needed.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fsspec
 
-from preprocessing.storage.files import file_sha256
+from preprocessing.storage.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 LIST_NAME = "sha256.json"
@@ -23,45 +23,50 @@ class StoreError(RuntimeError):
     """The store cannot be read or written."""
 
 
+class _WrongHashError(Exception):
+    """A file of a bundle is not the one on its list."""
+
+
 class Store:
     """One folder of a file system that fsspec knows.
 
     Args:
-        url: such as `s3://bucket/folder`; access is said by variables of its own, such as AWS_ENDPOINT_URL.
+        url: such as `s3://bucket/folder`; credentials and endpoint come from the file system's own variables,
+            such as AWS_ENDPOINT_URL.
     """
 
     def __init__(self, url: str) -> None:
-        """Reach for nothing yet.
+        """Connect to nothing yet.
 
         Raises:
-            StoreError: fsspec has no such protocol, or lacks its package.
+            StoreError: fsspec does not know the protocol, or its package is not installed.
         """
         self._url = url
-        with self._told():
-            # A listing that another machine has outdated is of no use here.
+        with self._store_errors():
+            # Other machines write too, so cached listings would be stale.
             self._fs, self._path = fsspec.url_to_fs(url, use_listings_cache=False)
 
     def check(self) -> None:
-        """Read something, so that a wrong address or key is told before any work.
+        """Read something, so that a wrong address or credential fails before any work.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        with self._told():
+        with self._store_errors():
             self._hashes("nothing")
             self._require_bucket()
 
     def put(self, bundle: str, files: Mapping[str, Path]) -> None:
-        """Make the bundle hold these files and no others; what it holds already is not sent again.
+        """Make the bundle hold exactly these files; files it holds already are not uploaded again.
 
         Args:
-            bundle: its name, such as `clips/KEY`.
-            files: local files by their names in the bundle.
+            bundle: name, such as `clips/KEY`.
+            files: local files by name in the bundle.
 
         Raises:
             StoreError: the store cannot be written.
         """
-        with self._told():
+        with self._store_errors():
             before = self._hashes(bundle)
             hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
             if hashes == before:
@@ -78,32 +83,28 @@ class Store:
                     self._fs.rm_file(self._full(f"{bundle}/{name}"))
 
     def get(self, bundle: str, place: Callable[[str], Path]) -> bool:
-        """Bring the bundle's files here, each whole or not at all; return whether there was such a bundle.
+        """Download the bundle's files, each atomically; return whether the bundle exists.
 
         Args:
-            bundle: its name.
-            place: where a file of the bundle belongs, by its name; what is there already is not brought.
+            bundle: name.
+            place: returns the local path for a name in the bundle; files there with the right hash are kept.
 
         Raises:
             StoreError: the store cannot be read, or a file cannot be written.
         """
-        with self._told():
+        with self._store_errors():
             hashes = self._hashes(bundle)
             for name, sha256 in hashes.items():
                 path = place(name)
                 if path.is_file() and file_sha256(path) == sha256:
                     continue
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f".{path.name}.partial")
-                with suppress(FileNotFoundError):
-                    self._fs.get_file(self._full(f"{bundle}/{name}"), str(partial))
-                if not partial.is_file() or file_sha256(partial) != sha256:
-                    partial.unlink(missing_ok=True)
-                    logger.warning("%s/%s is not what its list says; left out", self._url, bundle)
-                    # Without its list, whoever has the files puts all of them anew.
+                try:
+                    self._get_file(f"{bundle}/{name}", path, sha256)
+                except (FileNotFoundError, _WrongHashError):
+                    logger.warning("%s/%s does not match its list; ignored", self._url, bundle)
+                    # Without the list, the next writer uploads the whole bundle again.
                     self._remove_list(bundle)
                     return False
-                partial.replace(path)
             return bool(hashes)
 
     def names(self, folder: str) -> list[str]:
@@ -112,22 +113,28 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
-        with self._told():
+        with self._store_errors():
             path = self._full(folder)
             if not self._fs.exists(path):
                 return []
             return sorted(name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False))
 
     def remove(self, bundle: str) -> None:
-        """Remove the bundle, if there is one; its list goes first, so that half of it counts as absent.
+        """Remove the bundle if it exists; the list goes first, so that a partly removed one counts as absent.
 
         Raises:
             StoreError: the store cannot be written.
         """
-        with self._told():
+        with self._store_errors():
             self._remove_list(bundle)
             if self._fs.exists(self._full(bundle)):
                 self._fs.rm(self._full(bundle), recursive=True)
+
+    def _get_file(self, name: str, path: Path, sha256: str) -> None:
+        with write_atomically(path) as partial:
+            self._fs.get_file(self._full(name), str(partial))
+            if file_sha256(partial) != sha256:
+                raise _WrongHashError(name)
 
     def _hashes(self, bundle: str) -> dict[str, str]:
         try:
@@ -140,7 +147,7 @@ class Store:
             self._fs.rm_file(self._full(f"{bundle}/{LIST_NAME}"))
 
     def _require_bucket(self) -> None:
-        """Refuse a bucket that is not there: making folders would make it, by whatever name was mistyped."""
+        """Raise for a missing bucket: creating folders would create it, under a mistyped name too."""
         bucket = self._path.partition("/")[0]
         if bucket and not self._fs.exists(bucket):
             raise FileNotFoundError(f"no bucket {bucket}")
@@ -149,13 +156,13 @@ class Store:
         return f"{self._path.rstrip('/')}/{name}"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what an object store's own library says into one line of ours."""
+    def _store_errors(self) -> Iterator[None]:
+        """Turn any exception of the file system's library into a StoreError of one line."""
         try:
             yield
         except Exception as error:
-            told = " ".join(f"{type(error).__name__}: {error}".split())
+            message = " ".join(f"{type(error).__name__}: {error}".split())
             raise StoreError(
-                f"got {told} from LIA_STORE_URL {self._url}; a store that can be read and written is needed; "
-                "correct it and its credentials, or unset it"
+                f"got {message} from LIA_STORE_URL {self._url}; a store that can be read and written is "
+                "needed; correct it and its credentials, or unset it"
             ) from error

@@ -1,7 +1,8 @@
 import pytest
 
-from preprocessing.download.changes import account_for
+from preprocessing.download.changes import invalid_row
 from preprocessing.ledger import (
+    SOURCES_SCHEMA,
     ClipRow,
     Download,
     SourceRow,
@@ -38,7 +39,7 @@ def test_sources_come_back_as_written(tmp_path, rows):
 
 
 def test_a_row_that_could_not_be_used_counts_but_is_no_source(tmp_path, rows):
-    bad = account_for(BadRow(9, "v.mp4", "got url 'v.mp4'"))
+    bad = invalid_row(BadRow(9, "v.mp4", "got url 'v.mp4'"))
     write_sources(tmp_path / "sources.parquet", [*rows, bad])
     assert count_sources(read_source_rows(tmp_path / "sources.parquet"))["invalid"] == 1
     found = sorted(iterate_sources(tmp_path / "sources.parquet"), key=lambda source: source.url)
@@ -72,3 +73,17 @@ def test_clips_come_back_as_written_and_are_counted_by_reason(tmp_path):
 def test_a_missing_ledger_names_the_stage_that_writes_it(tmp_path):
     with pytest.raises(ValueError, match="lia download"):
         read_source_rows(tmp_path / "sources.parquet")
+
+
+def test_the_columns_of_sources_are_those_of_earlier_ledgers():
+    texts = dict.fromkeys(
+        ("url", "key", "source_id", "identity", "split", "licence", "note", "extra"), "string"
+    )
+    texts |= dict.fromkeys(("status", "error", "file", "sha256", "format_id", "vcodec", "acodec"), "string")
+    numbers = dict.fromkeys(("start_s", "end_s", "fps", "duration_s"), "double")
+    numbers |= dict.fromkeys(("size_bytes", "width_px", "height_px"), "int64")
+    lists = {"bbox": "list<item: double>", "bbox_size": "list<item: int64>"}
+    columns = {field.name: str(field.type) for field in SOURCES_SCHEMA}
+    assert columns == texts | numbers | lists | {"downloader": "string"}
+    assert list(columns)[:4] == ["url", "key", "source_id", "start_s"]
+    assert list(columns)[-3:] == ["fps", "duration_s", "downloader"]

@@ -6,7 +6,7 @@ from preprocessing.faces.appearance import Appearance
 from preprocessing.faces.sightings import Sighting, Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.media.boxes import Box
-from preprocessing.outcome import Filtered, Kept, label
+from preprocessing.outcome import Filtered, Kept
 
 GOOD = Scores(
     mean_score=0.9,
@@ -68,7 +68,3 @@ def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
     assert (scores.mean_score, scores.brightness, scores.yaw_deg) == (pytest.approx(0.9), 100.0, None)
     # A change of brightness alone is no motion.
     assert scores.motion == 0.0
-
-
-def test_outcomes_are_counted_with_their_reason():
-    assert [label(Kept()), label(Filtered("too_short"))] == ["kept", "filtered(too_short)"]

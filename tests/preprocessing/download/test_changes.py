@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from preprocessing.clips.units import group_into_units
-from preprocessing.download.changes import account_for, difference
+from preprocessing.download.changes import difference, invalid_row
 from preprocessing.sources.source_list import BadRow
 
 
@@ -17,7 +17,7 @@ def test_every_row_of_list_and_ledger_is_in_exactly_one_place(make_source):
 
 
 def test_bad_rows_are_told_apart_even_where_they_say_the_same():
-    one, other = (account_for(BadRow(line, "v.mp4", "got url 'v.mp4'")) for line in (3, 4))
+    one, other = (invalid_row(BadRow(line, "v.mp4", "got url 'v.mp4'")) for line in (3, 4))
     assert one.source.row_key != other.source.row_key
     assert one.download.error == "line 3: got url 'v.mp4'"
 

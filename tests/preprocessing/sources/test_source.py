@@ -16,7 +16,7 @@ def test_equal_basenames_are_two_sources():
 
 def test_other_schemes_are_refused():
     for url in ("file://", "ftp://example.org/v.mp4", "v.mp4", ""):
-        with pytest.raises(ValueError, match="an http, https or file:// address"):
+        with pytest.raises(ValueError, match="an http, https or file:// URL"):
             canonical_url(url)
 
 
@@ -27,5 +27,5 @@ def test_addresses_of_files_on_this_machine_have_one_form():
         == "file:///a%20b/c.mp4"
     )
     for elsewhere in ("file://server/c.mp4", "file://", "file:c.mp4"):
-        with pytest.raises(ValueError, match="an http, https or file:// address"):
+        with pytest.raises(ValueError, match="an http, https or file:// URL"):
             canonical_url(elsewhere)

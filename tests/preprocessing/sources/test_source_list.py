@@ -1,6 +1,6 @@
 import pytest
 
-from preprocessing.sources.source_list import read_list, read_sources
+from preprocessing.sources.source_list import read_sources, read_valid_sources
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_of_ten_thousand_rows_every_bad_one_is_named_and_the_others_are_read(tmp
             rows.append(f'http://a.org/{n}.mp4,,,,"tall, dark {n}"')
     path = tmp_path / "sources.csv"
     path.write_bytes("\n".join(rows).encode("utf-8", "surrogateescape") + b"\n")
-    listed = read_list(path)
+    listed = read_valid_sources(path)
     assert [row.line for row in listed.bad_rows] == bad
     assert all(str(row).startswith(f"line {row.line}: got ") for row in listed.bad_rows)
     assert [source.note for source in listed.sources] == [
@@ -115,11 +115,11 @@ def test_a_leak_stops_even_where_bad_rows_are_left_out(tmp_path):
         "url,identity,split\nv.mp4,,\nhttp://a.org/1.mp4,ann,train\nhttp://a.org/2.mp4,ann,test\n"
     )
     with pytest.raises(ValueError, match="lines 3, 4: got splits"):
-        read_list(path)
+        read_valid_sources(path)
 
 
 def test_a_list_of_bad_rows_alone_is_refused(tmp_path):
     path = tmp_path / "sources.csv"
     path.write_text("url\nv.mp4\n")
     with pytest.raises(ValueError, match=r"no rows .* but 1 bad ones"):
-        read_list(path)
+        read_valid_sources(path)
