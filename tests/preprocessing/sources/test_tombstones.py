@@ -19,7 +19,7 @@ def test_keys_are_added_once_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "bring it back with git"),
+        (None, "restore it with git"),
         ("", "'key,date' is needed"),
         ("url\nhttp://a.example/x\n", "with the header 'url'"),
         (f"key,date\n{ONE},2026-01-02\nhttp://a.example/x,2026-01-02\n", "line 3"),
