@@ -1,14 +1,14 @@
-"""The numbers of the model, its training, evaluation, release and serving, typed and frozen.
+"""Settings of the model, its training, evaluation, release and serving, typed and frozen.
 
-Values stand in params.yaml and in checkpoints, never here; a field's docstring gives its meaning and unit.
+Values are in params.yaml and in checkpoints, never here; a field's docstring gives its meaning and unit.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from preprocessing.settings import Settings
 
@@ -18,71 +18,80 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class NetworkScale(Settings):
-    """What makes a network small or large, apart from the size of its images."""
+    """The size of a network, apart from the size of its images."""
 
     width: Annotated[float, Field(gt=0, le=4)]
-    """Factor on every channel count of all three networks; 1 is the published model."""
+    """Factor on all channel counts of the three networks; 1 is the published model."""
     latent_dim: Annotated[int, Field(ge=8)]
     """Length of the latent code and of the decoder's styles; published 512."""
     num_directions: Annotated[int, Field(ge=1)]
     """Columns of the motion dictionary; published 20."""
 
     def at(self, size_px: int) -> NetworkSettings:
-        """Return the settings of this network for square images of `size_px`."""
+        """Return the settings of a network of this scale for square images of side `size_px`."""
         return NetworkSettings.model_validate(self.model_dump() | {"size_px": size_px})
 
 
 class NetworkSettings(NetworkScale):
-    """All that decides the shapes of generator and discriminator; a checkpoint carries it."""
+    """Everything that determines the shapes of generator and discriminator; stored in checkpoints."""
 
     size_px: Literal[32, 64, 128, 256, 512, 1024]
     """Side of the square images."""
 
 
-class PerceptualSettings(Settings):
-    """Distance between images in the features of a frozen network."""
+class TermSettings(Settings):
+    """Settings of a loss term; a term with settings of its own derives from this class in its own file."""
+
+    weight: Annotated[float, Field(ge=0)]
+    """Factor in the loss; 0 leaves the term out."""
+    every_steps: Annotated[int, Field(ge=1)]
+    """The term takes part in every n-th step, with n times its weight."""
+
+
+class PerceptualSettings(TermSettings):
+    """Distance between images in the features of a frozen network; published with weight 10 in every step."""
 
     backbone: Literal["vgg16", "vgg19", "alexnet"]
-    """Which network; its name is recorded beside every loss."""
+    """The network; its name is part of the logged loss's name."""
     weights: Path
-    """Safetensors file with that network's convolutions."""
-    weight: Annotated[float, Field(ge=0)]
-    """Factor in the generator's loss; 0 leaves the term out. Published: 10."""
-    every_steps: Annotated[int, Field(ge=1)]
-    """The term enters every n-th step only, times n; 1 is the published recipe."""
+    """Safetensors file with the network's convolutions."""
 
 
 class R1Settings(Settings):
-    """R1 penalty of the discriminator on real images, taken lazily (Karras et al. 2020, appendix B)."""
+    """R1 penalty of the discriminator on real images, computed lazily (Karras et al. 2020, appendix B)."""
 
     weight: Annotated[float, Field(ge=0)]
     """Factor on half the squared gradient; 0 leaves the penalty out, as published. StyleGAN2: 10."""
     every_turns: Annotated[int, Field(ge=1)]
-    """The penalty enters every n-th turn of the game only, times n. StyleGAN2: 16."""
+    """The penalty takes part in every n-th update of the discriminator, times n. StyleGAN2: 16."""
 
 
 class AdversarialSettings(Settings):
-    """The game against the discriminator."""
+    """Adversarial training against the discriminator."""
 
     weight: Annotated[float, Field(ge=0)]
     """Factor in the generator's loss; 0 leaves the discriminator out. Published: 1."""
     start_step: Annotated[int, Field(ge=0)]
-    """The step at which the discriminator joins; 0 is the published recipe."""
+    """First step of adversarial training; published 0."""
     every_steps: Annotated[int, Field(ge=1)]
-    """The game is played every n-th step only; 1 is the published recipe."""
+    """The adversarial term and the discriminator's update take part in every n-th step; published 1."""
     r1: R1Settings
-    """Penalty that keeps the discriminator smooth."""
 
 
 class LossSettings(Settings):
-    """The generator's loss: l1 + perceptual + adversarial (Wang et al. 2022, section 3.4)."""
+    """Loss terms: l1 + perceptual + adversarial (Wang et al. 2022, section 3.4), and any added ones.
+
+    A further key holds the settings of the term registered under it (see `lia_model.losses.terms`, which
+    checks them).
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     l1_weight: Annotated[float, Field(ge=0)]
-    """Factor of the mean absolute pixel difference."""
+    """Factor on the mean absolute pixel difference."""
     perceptual: PerceptualSettings
-    """The perceptual term."""
     adversarial: AdversarialSettings
-    """The adversarial term."""
 
 
 PAPER_OPTIMIZER = {
@@ -92,7 +101,7 @@ PAPER_OPTIMIZER = {
     "decay_steps": 0,
     "max_gradient_norm": None,
 }
-"""What the single word `paper` stands for: Wang et al. 2022, section 4, and lia.md section 6."""
+"""What the word `paper` stands for: the published recipe (Wang et al. 2022, section 4)."""
 
 
 class OptimizerSettings(Settings):
@@ -105,176 +114,172 @@ class OptimizerSettings(Settings):
     warmup_steps: Annotated[int, Field(ge=0)]
     """Steps over which both rates rise linearly from 0; published 0."""
     decay_steps: Annotated[int, Field(ge=0)]
-    """Last steps over which both rates fall to 0 along half a cosine; published 0."""
+    """Number of last steps over which both rates fall to 0 along half a cosine; published 0."""
     max_gradient_norm: Annotated[float, Field(gt=0)] | None
-    """Longer gradients of a network are shortened to this length; null leaves them, as published."""
+    """Gradients of a network are clipped to this length; null does not clip, as published."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
         if isinstance(value, str):
             if value != "paper":
-                raise ValueError(f"got optimizer {value!r}; it is 'paper' or a mapping: write one of them")
+                raise ValueError(f"got optimizer {value!r}; allowed are 'paper' and a mapping: write either")
             return PAPER_OPTIMIZER
         return value
 
 
 class AugmentationSettings(Settings):
-    """Random changes of a pair, the same on both frames; all off for faces, on for bodies."""
+    """Random changes of a pair, the same on both frames; off for faces and on for bodies, as published."""
 
     flip: bool
-    """Mirror every second pair, left to right."""
+    """Mirror pairs left to right, with probability 1/2."""
     brightness: Unit
-    """Brightness is multiplied by 1 ± at most this; published 0.1 for Taichi and TED, 0 for VoxCeleb."""
+    """Colours are multiplied by 1 ± at most this; published 0.1 for Taichi and TED, 0 for VoxCeleb."""
     contrast: Unit
-    """Contrast likewise."""
+    """Distances from the pair's mean luma are multiplied by 1 ± at most this."""
     saturation: Unit
-    """Saturation likewise."""
+    """Distances from each pixel's luma are multiplied by 1 ± at most this."""
     hue: Annotated[float, Field(ge=0, le=0.5)]
-    """Hue is turned by at most this share of the colour circle."""
+    """Hues are rotated by at most this fraction of the colour circle."""
 
     @property
     def changes_anything(self) -> bool:
-        """Tell whether any of them is on."""
+        """Return whether any change is on."""
         return any(self.model_dump().values())
 
 
 class InitialFlowSettings(Settings):
-    """How far the decoder warps before it has learnt to: the published start tears the source apart."""
+    """The decoder's flow at initialisation; the published one distorts the source strongly."""
 
     scale: Unit
-    """Factor on the flow branches' fresh weights; published 1, near 0 the source stays in place."""
+    """Factor on the fresh weights of the flow branches; published 1. Near 0 the source stays in place."""
     mask_bias: float
-    """Start of the mask before its sigmoid; published 0, half source and half decoder."""
+    """Initial mask before its sigmoid; published 0, which mixes source and decoder features equally."""
 
 
 class TrainSettings(Settings):
     """One training run."""
 
     seed: Annotated[int, Field(ge=0)]
-    """Weights, pairs and their order are a function of it."""
+    """Determines the initial weights, the pairs and their order."""
     num_workers: Annotated[int, Field(ge=1)]
-    """Processes of the data-parallel training, one GPU each with `use_gpu`."""
+    """Data-parallel processes, each with one GPU if `use_gpu`."""
     num_threads: Annotated[int, Field(ge=1)]
     """CPU threads of each process."""
     use_gpu: bool
     """Train on CUDA devices."""
     num_steps: Annotated[int, Field(ge=1)]
-    """Optimizer updates in all; published 800 000."""
+    """Optimizer updates in total; published 800 000."""
     batch_size_per_worker: Annotated[int, Field(ge=1)]
-    """Pairs a step and process; published 8 on 8 processes."""
+    """Pairs per step and process; published 8 on 8 processes."""
     pairs_per_visit: Annotated[int, Field(ge=1)]
-    """Pairs drawn from a clip each time it is visited; divides the batch. Published 1; more read the shards
-    in fewer places, for storage that seeks slowly, and put fewer different clips into a batch."""
+    """Pairs drawn from a clip per visit; must divide the batch size. Published 1. Larger values read the
+    shards in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
     init_from: str | None
-    """Checkpoint directory to start from, or null for fresh weights."""
+    """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
     precision: Literal["fp32", "bf16"]
-    """bf16 computes under autocast, weights and losses stay fp32."""
+    """bf16 runs the networks under autocast; weights and losses stay fp32."""
     network: NetworkScale
-    """Width of the networks; their image size is that of the shards."""
+    """The image size is that of the shards."""
     augmentation: AugmentationSettings
-    """Random changes of the pairs."""
     initial_flow: InitialFlowSettings
-    """Where fresh weights start; without meaning when `init_from` is given."""
+    """Ignored if `init_from` is set."""
     losses: LossSettings
-    """Terms of the loss."""
     optimizer: OptimizerSettings
-    """Learning rates."""
     ema_decay: Unit
-    """Decay a step of the averaged, released generator; 0 releases the last weights, as published."""
+    """Decay per step of the averaged generator, which is released; 0 releases the last weights, as
+    published."""
     log_every_steps: Annotated[int, Field(ge=1)]
     """Interval of the logged losses."""
     strip_every_steps: Annotated[int, Field(ge=1)]
     """Interval of the logged sample pictures."""
     checkpoint_every_steps: Annotated[int, Field(ge=1)]
-    """Interval of the checkpoints that a killed run resumes from."""
+    """Interval of the checkpoints that an interrupted run resumes from."""
     num_kept_checkpoints: Annotated[int, Field(ge=1)]
-    """How many of them stay on disk."""
+    """Newest checkpoints that stay on disk."""
 
     @model_validator(mode="after")
     def _has_whole_visits(self) -> TrainSettings:
         if self.batch_size_per_worker % self.pairs_per_visit:
             raise ValueError(
                 f"got pairs_per_visit {self.pairs_per_visit} and batch_size_per_worker "
-                f"{self.batch_size_per_worker}; a batch holds whole visits; choose a divisor of the batch"
+                f"{self.batch_size_per_worker}; the first has to divide the second: choose a divisor"
             )
         return self
 
 
 class CrossIdentitySettings(Settings):
-    """Transfer of a held-out clip's motion to faces of other people."""
+    """Transfer of a held-out clip's motion to faces of other identities."""
 
     num_sources_per_clip: Annotated[int, Field(ge=0)]
-    """Source faces each driving clip animates, each of another identity; 0 leaves the protocol out."""
+    """Source faces that each driving clip animates, all of different identities; 0 skips the protocol."""
     mode: Literal["relative", "absolute"]
-    """Motion mode; relative is the field's choice."""
+    """Motion mode; papers report relative motion."""
 
 
 class FaceMetricSettings(Settings):
-    """Landmarks and identities, by which results are compared as faces."""
+    """How landmarks and identities are read from faces, for the metrics that compare them."""
 
     detector: Path
     """Directory with the face detector's ONNX file."""
     models: Path
     """Directory with dlib's landmark and identity networks."""
     min_score: Unit
-    """Least confidence of a face; below it a face counts as missed."""
+    """Lowest confidence of a detection; a face below it counts as missed."""
     max_num_frames_per_clip: Annotated[int, Field(ge=1)]
-    """Frames in which faces are read, about 0.2 s each; longer clips are thinned evenly."""
+    """Frames in which faces are read, at about 0.2 s each; longer clips are sampled evenly."""
 
 
 class EvaluateSettings(Settings):
     """Same-identity reconstruction and cross-identity transfer on held-out clips."""
 
     seed: Annotated[int, Field(ge=0)]
-    """Choice of cross-identity pairs, and the bootstrap."""
+    """Determines the cross-identity pairs and the bootstrap samples."""
     batch_size: Annotated[int, Field(ge=1)]
-    """Frames a forward pass."""
+    """Frames per forward pass."""
     max_num_frames_per_clip: Annotated[int, Field(ge=1)]
-    """Frames compared in each clip; longer clips are thinned evenly."""
+    """Frames compared in each clip; longer clips are sampled evenly."""
     lpips: Path
-    """Safetensors file with AlexNet and LPIPS's linear heads."""
+    """Safetensors file with AlexNet and the linear heads of LPIPS."""
     device: str
-    """Where it computes: cpu, cuda, cuda:N; auto takes a GPU where there is one."""
+    """cpu, cuda or cuda:N; auto uses a GPU if one is available."""
     precision: Precision
-    """Arithmetic of the generator; metrics are always fp32."""
+    """Precision of the generator; metrics are always computed in fp32."""
     baselines: tuple[str, ...]
-    """Models measured beside ours: checkpoint directories or models:/ URIs."""
+    """Models measured beside the trained one: checkpoint directories or models:/ URIs."""
     cross_identity: CrossIdentitySettings
-    """Which pairs of people."""
     faces: FaceMetricSettings
-    """How faces are read."""
     num_resamples: Annotated[int, Field(ge=100)]
     """Bootstrap samples behind each interval."""
     fid_features: Path | None
-    """TorchScript of Inception, images to features; null leaves FID out."""
+    """TorchScript file of Inception, images to features; null skips FID."""
     fvd_features: Path | None
-    """TorchScript of I3D, videos of 16 frames to features; null leaves FVD out."""
+    """TorchScript file of I3D, videos of 16 frames to features; null skips FVD."""
 
 
 class ReleaseSettings(Settings):
-    """Registration and the gate before the champion alias."""
+    """Registration, and the gate of the champion alias."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     """Registered model's name."""
     allow_by_time: bool
-    """Accept a held-out list that is split by time and so not identity-disjoint; for the demo alone."""
+    """Accept held-out clips that are split by time and so not identity-disjoint; for the demo only."""
 
 
 class ServeSettings(Settings):
     """The animation service."""
 
     batch_size: Annotated[int, Field(ge=1)]
-    """Driving frames a forward pass."""
+    """Driving frames per forward pass."""
     num_threads: Annotated[int, Field(ge=1)]
     """CPU threads of the replica that animates."""
     max_upload_bytes: Annotated[int, Field(gt=0)]
-    """Largest request body; a larger one is answered 413."""
+    """Largest request body; a larger one gets status 413."""
     max_num_queued: Annotated[int, Field(ge=1)]
-    """Jobs waiting; above it a submission is answered 429."""
+    """Most queued jobs; a further submission gets status 429."""
     detector: Path
     """Directory with the face detector's ONNX file."""
     compilation: Compilation
-    """inductor compiles the networks at start, cuda-graphs also records them (CUDA); minutes of warm-up."""
+    """inductor compiles the networks at start, which takes minutes; cuda-graphs also records them (CUDA)."""
     hardware_video: bool
     """Decode and encode video on an NVIDIA GPU."""

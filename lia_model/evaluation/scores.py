@@ -27,9 +27,9 @@ from lia_model.data.sharded_clips import Clip
 from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
+from lia_model.evaluation.lpips import Lpips
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
 from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
-from lia_model.losses.perceptual import Lpips
 from lia_model.registry import models
 from lia_model.settings import EvaluateSettings
 

@@ -1,1 +1,1 @@
-"""Loss terms of training, and distances in the features of ImageNet networks."""
+"""Loss terms of training, one file a term, registered in that file (see `terms`)."""

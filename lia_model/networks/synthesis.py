@@ -151,12 +151,12 @@ class Synthesis(nn.Module):
         )
 
     @torch.no_grad()
-    def calm(self, scale: float, mask_bias: float) -> None:
-        """Make the flow of fresh weights small and open the masks, so that training starts near a copy.
+    def weaken_flow(self, scale: float, mask_bias: float) -> None:
+        """Scale down the flow and bias the masks of fresh weights, so that training starts near a copy.
 
         Args:
             scale: factor on the weights of the flow branches.
-            mask_bias: added to every mask before its sigmoid.
+            mask_bias: added to every mask before its sigmoid; large values show the warped source.
         """
         for block in self.blocks:
             assert isinstance(block, SynthesisBlock)

@@ -1,6 +1,6 @@
-"""Random changes of a training pair, the same on both frames, as the published recipe has them for bodies.
+"""Random mirroring and colour jitter of a training pair, the same on both frames.
 
-Mirroring and colour jitter (lia.md section 6); what a pair undergoes is a pure function of seed and number.
+The published recipe uses them for bodies. The change is a pure function of the seed and the pair's number.
 Axes: N frames of one pair, S side of the image in pixels.
 """
 
@@ -18,27 +18,27 @@ from torch import Tensor
 from lia_model.settings import AugmentationSettings
 
 LUMA = (0.299, 0.587, 0.114)
-# RGB to the two colour axes of YIQ, in which a turn changes the hue and leaves the luma (ITU-R BT.470).
+# RGB to the two colour axes of YIQ, whose rotation changes the hue and keeps the luma (ITU-R BT.470).
 CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 STREAM = 2
-"""Tells these draws from those that choose the pair, which share seed and number."""
+"""Separates these random numbers from those that choose the pair, which share seed and number."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one pair."""
+    """The change of one pair."""
 
     is_mirrored: bool
     brightness: float
     """Factor on the colours."""
     contrast: float
-    """Factor on the distance to the pair's mean luma."""
+    """Factor on the distance from the pair's mean luma."""
     saturation: float
-    """Factor on the distance to each pixel's luma."""
+    """Factor on the distance from each pixel's luma."""
     hue: float
-    """Share of the colour circle that hues turn by."""
+    """Rotation of the hues, as a fraction of the colour circle."""
     order: tuple[int, ...]
-    """In which the four colour changes follow each other."""
+    """Order of the four colour changes."""
 
 
 def draw_change(settings: AugmentationSettings, seed: int, number: int) -> Change:
@@ -56,14 +56,14 @@ def draw_change(settings: AugmentationSettings, seed: int, number: int) -> Chang
 
 
 def apply_change(images: Float[Tensor, "N 3 S S"], change: Change) -> Float[Tensor, "N 3 S S"]:
-    """Change images in [-1, 1] alike; colours are clamped to that range after every step."""
+    """Apply one change to all images, in [-1, 1]; colours are clamped to that range after every step."""
     if change.is_mirrored:
         images = images.flip(-1)
     steps: list[tuple[bool, Callable[[Tensor], Tensor]]] = [
         (change.brightness != 1, lambda colors: colors * change.brightness),
         (change.contrast != 1, lambda colors: _away_from(_luma(colors).mean(), colors, change.contrast)),
         (change.saturation != 1, lambda colors: _away_from(_luma(colors), colors, change.saturation)),
-        (change.hue != 0, lambda colors: _turn_hue(colors, change.hue)),
+        (change.hue != 0, lambda colors: _rotate_hue(colors, change.hue)),
     ]
     colors = (images + 1) / 2
     for place in change.order:
@@ -81,7 +81,7 @@ def _away_from(centre: Tensor, colors: Tensor, factor: float) -> Tensor:
     return centre + (colors - centre) * factor
 
 
-def _turn_hue(colors: Tensor, turn: float) -> Tensor:
+def _rotate_hue(colors: Tensor, turn: float) -> Tensor:
     cos, sin = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
     to_yiq = colors.new_tensor((LUMA, *CHROMA))
     rotation = colors.new_tensor(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))

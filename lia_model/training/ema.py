@@ -11,11 +11,11 @@ def update_average(average: nn.Module, current: nn.Module, decay: float, step: i
     """Move every weight of `average` towards `current`.
 
     Args:
-        average: changed in place.
-        current: left alone.
+        average: updated in place.
+        current: the weights after the last update.
         decay: weight of the old average; 0 copies.
-        step: updates made so far; early on the decay is at most (1 + step) / (10 + step), so that the
-            random start is soon forgotten.
+        step: updates made so far; the decay is at most (1 + step) / (10 + step), so that the random
+            initial weights have little influence early on.
     """
     effective = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     for kept, new in zip(average.parameters(), current.parameters(), strict=True):

@@ -1,7 +1,7 @@
-"""The training loop in pure torch, the same under Ray Train, alone on a GPU machine and in tests.
+"""The training loop in pure torch, the same under Ray Train, on a single GPU machine and in tests.
 
-Run as `python -m lia_model.training.loop DIR` it trains on DIR/shards with the settings in DIR/train.json
-(the `train` section of params.yaml as JSON) and leaves DIR/checkpoints; a second call resumes.
+`python -m lia_model.training.loop DIR` trains on DIR/shards with the settings in DIR/train.json (the `train`
+section of params.yaml as JSON) and writes DIR/checkpoints; a second call resumes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.losses.perceptual import FEATURES, PerceptualLoss, build_features, pyramid_scales
+from lia_model.losses.perceptual import describe_perceptual
+from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
 from lia_model.training.ema import update_average
-from lia_model.training.pairs import PairLoader, PairSampler
+from lia_model.training.pair_loader import PairLoader
+from lia_model.training.pair_sampler import PairSampler
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
-from lia_model.training.step import Players, learning_rate_factor, training_step
+from lia_model.training.step import Networks, learning_rate_factor, training_step
 from preprocessing.media.strips import grid
 
 log = logging.getLogger(__name__)
@@ -41,32 +43,34 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells the outside; every rank calls them at the same steps."""
+    """Callbacks of the loop; every rank calls them at the same steps."""
 
     on_metrics: Callable[[int, dict[str, float]], None] = _nothing
-    """Mean losses since the last call, and pairs per second of this rank."""
+    """Step, and mean losses since the last call with this rank's pairs per second."""
     on_strip: Callable[[int, UInt8[np.ndarray, "H W 3"]], None] = _nothing
-    """A picture of source, driving and result rows."""
+    """Step, and a picture with rows of source, driving and result."""
     on_checkpoint: Callable[[TrainingState], None] = _nothing
-    """Time to save; also called after the last step."""
+    """Called when a checkpoint is due, and after the last step."""
 
 
 @dataclass
 class _RunningMeans:
-    """Losses summed between two reports."""
+    """Losses summed since they were last logged."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    since: float = field(default_factory=time.perf_counter)
+    num_steps: int = 0
+    started_s: float = field(default_factory=time.perf_counter)
 
     def add(self, values: dict[str, Tensor]) -> None:
+        self.num_steps += 1
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + value
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def read(self, num_pairs: int) -> dict[str, float]:
+    def read(self, batch_size: int) -> dict[str, float]:
         means = {f"loss/{name}": float(total) / self.counts[name] for name, total in self.sums.items()}
-        means["speed/pairs_per_s"] = num_pairs / (time.perf_counter() - self.since)
+        means["speed/pairs_per_s"] = self.num_steps * batch_size / (time.perf_counter() - self.started_s)
         return means
 
 
@@ -83,21 +87,21 @@ def run(
         state: where to start.
         loader: this rank's pairs by step.
         settings: the run's settings.
-        hooks: receivers of metrics, pictures and checkpoints.
-        wrap: makes a network data-parallel; the identity in a single process.
+        hooks: receive metrics, pictures and checkpoints.
+        wrap: makes a network data-parallel; the default leaves it bare.
 
     Raises:
-        FloatingPointError: a loss is not finite; the last checkpoint stands.
+        FloatingPointError: a logged loss is not finite; no checkpoint is written after it.
     """
     device = next(state.generator.parameters()).device
-    players = Players(
+    networks = Networks(
         wrap(state.generator),
         wrap(state.discriminator),
         state.generator_optimizer,
         state.discriminator_optimizer,
         settings.optimizer.max_gradient_norm,
     )
-    perceptual = build_perceptual(settings, device)
+    objective = build_objective(settings.losses, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
     base_rates = _rates(state)
     means = _RunningMeans()
@@ -111,23 +115,22 @@ def run(
                 state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer)
             )
             values = training_step(
-                players,
+                networks,
                 source,
                 driving,
                 step=state.step,
-                losses=settings.losses,
-                perceptual=perceptual,
+                objective=objective,
                 autocast=autocast,
             )
             state.step += 1
             if settings.ema_decay:
                 update_average(state.average, state.generator, settings.ema_decay, state.step)
             means.add(values)
-            means = _report(state, settings, hooks, means, (source, driving))
+            means = _call_hooks(state, settings, hooks, means, (source, driving))
 
 
 def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ranks: int) -> PairLoader:
-    """Return the pairs of one rank, changed as `settings.augmentation` says."""
+    """Return the loader of one rank's pairs, augmented as set."""
     sampler = PairSampler(
         clips.num_frames,
         settings.seed,
@@ -139,24 +142,12 @@ def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ra
     return PairLoader(clips, sampler, settings.augmentation)
 
 
-def describe_losses(settings: TrainSettings, size_px: int) -> dict[str, Any]:
-    """Return what a checkpoint tells of its perceptual loss: backbone and the pyramid's levels used."""
-    chosen = settings.losses.perceptual
-    if not chosen.weight:
-        return {"perceptual": None}
-    scales = pyramid_scales(size_px, FEATURES[chosen.backbone].min_side_px)
-    return {"perceptual": {"backbone": chosen.backbone, "pyramid_scales": scales}}
+def loss_provenance(settings: TrainSettings, size_px: int) -> dict[str, Any]:
+    """Return what a checkpoint records about its losses beside the settings."""
+    return {"perceptual": describe_perceptual(settings.losses.perceptual, size_px)}
 
 
-def build_perceptual(settings: TrainSettings, device: torch.device) -> PerceptualLoss | None:
-    """Return the perceptual loss on `device`, or None where its weight is 0."""
-    chosen = settings.losses.perceptual
-    if not chosen.weight:
-        return None
-    return PerceptualLoss(build_features(chosen.backbone, chosen.weights)).to(device)
-
-
-def _report(
+def _call_hooks(
     state: TrainingState,
     settings: TrainSettings,
     hooks: Hooks,
@@ -165,8 +156,7 @@ def _report(
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
-        interval = sum(means.counts.values()) and means.counts["l1"]
-        values = means.read(interval * settings.batch_size_per_worker)
+        values = means.read(settings.batch_size_per_worker)
         wrong = [name for name, value in values.items() if not np.isfinite(value)]
         if wrong:
             raise FloatingPointError(
@@ -185,14 +175,14 @@ def _report(
 def sample_strip(
     state: TrainingState, settings: TrainSettings, source: Tensor, driving: Tensor, num_columns: int = 8
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return a picture with up to `num_columns` pairs: source, driving and result, one row each."""
+    """Return a picture of up to `num_columns` pairs, with a row each for source, driving and result."""
     source, driving = source[:num_columns], driving[:num_columns]
     result = state.released_generator(settings.ema_decay)(source, driving)
     return grid(map(to_bytes, (source, driving, result)))
 
 
 def _rates(state: TrainingState) -> list[float]:
-    # Adam's own `lr` is what the schedule scales; it is not part of a checkpoint.
+    # The optimizers' own rates, which the schedule scales; checkpoints do not hold them.
     return [
         group["lr"]
         for optimizer in (state.generator_optimizer, state.discriminator_optimizer)
@@ -207,7 +197,7 @@ def _set_rates(state: TrainingState, rates: list[float], factor: float) -> None:
 
 
 def train_directory(directory: Path) -> Path:
-    """Train on `directory` in this process, resuming; return the released generator's checkpoint."""
+    """Train on `directory` in this process, or resume; return the released generator's checkpoint."""
     settings = TrainSettings.model_validate_json((directory / "train.json").read_text())
     device = torch.device("cuda" if settings.use_gpu else "cpu")
     keep_freed_memory()
@@ -217,7 +207,7 @@ def train_directory(directory: Path) -> Path:
     latest = directory / "checkpoints" / "latest"
     if latest.is_dir():
         load_state(state, latest)
-    provenance = {"train": settings.model_dump(mode="json")} | describe_losses(settings, clips.size_px)
+    provenance = {"train": settings.model_dump(mode="json")} | loss_provenance(settings, clips.size_px)
     run(
         state,
         build_loader(clips, settings, rank=0, num_ranks=1),

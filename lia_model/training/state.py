@@ -1,4 +1,4 @@
-"""All that a training run is at one step, and its way to disk and back."""
+"""The state of a training run at one step, and its checkpoint directory."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 
 TRAINING = "training.safetensors"
 TRAINING_JSON = "training.json"
-# StyleGAN2 corrects Adam for its lazy regularisers (every 4 and every 16 steps); LIA keeps the factors
-# without them.
+# StyleGAN2 corrects Adam for its lazy regularisers, every 4 and every 16 steps; LIA has no such regularisers
+# but keeps the factors.
 GENERATOR_FACTOR = 4 / 5
 DISCRIMINATOR_FACTOR = 16 / 17
 
 
 @dataclass
 class TrainingState:
-    """Networks, averaged generator, optimisers and the number of updates made."""
+    """Networks, averaged generator, optimizers and the number of updates made."""
 
     generator: Generator
     discriminator: Discriminator
@@ -49,7 +49,7 @@ class TrainingState:
     step: int
 
     def released_generator(self, ema_decay: float) -> Generator:
-        """Return the generator to evaluate and to ship: the average, or the last weights without one."""
+        """Return the generator to evaluate and release: the average, or at decay 0 the last weights."""
         return self.average if ema_decay else self.generator
 
 
@@ -57,11 +57,11 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
     """Return the state at step 0: fresh weights from the seed, or those of `init_from`.
 
     Raises:
-        ValueError: `init_from` is no checkpoint, or one of another shape.
+        ValueError: `init_from` is not a checkpoint, or holds a network of another shape.
     """
     shape = settings.network.at(size_px)
     generator = build_generator(shape, settings.seed)
-    generator.synthesis.calm(settings.initial_flow.scale, settings.initial_flow.mask_bias)
+    generator.synthesis.weaken_flow(settings.initial_flow.scale, settings.initial_flow.mask_bias)
     discriminator = build_discriminator(shape, settings.seed + 1)
     if settings.init_from is not None:
         _start_from(Path(settings.init_from), generator, discriminator, shape)
@@ -82,7 +82,7 @@ def _start_from(
     found = read_config(directory).network
     if found != shape:
         raise ValueError(
-            f"train.init_from = {directory} is a network of {found.model_dump()}, this training is set to "
+            f"train.init_from = {directory} holds a network of {found.model_dump()}, these settings give "
             f"{shape.model_dump()}: make train.network and shards.crop.size_px equal to it"
         )
     generator.load_state_dict(load_generator(directory).state_dict())
@@ -93,7 +93,7 @@ def _start_from(
 def build_optimizers(
     generator: nn.Module, discriminator: nn.Module, settings: OptimizerSettings
 ) -> tuple[Adam, Adam]:
-    """Return Adam for each network, with the published factors (lia.md section 6)."""
+    """Return Adam for each network, with the published factors on rates and decays."""
     return tuple(
         Adam(module.parameters(), lr=rate * factor, betas=(0.0, 0.99**factor), eps=1e-8)
         for module, rate, factor in (
@@ -104,7 +104,7 @@ def build_optimizers(
 
 
 def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]) -> None:
-    """Write a training checkpoint that `load_state` continues from exactly."""
+    """Write a training checkpoint from which `load_state` resumes bit for bit."""
 
     def write(folder: Path) -> None:
         write_config(folder, state.generator.settings, provenance)
@@ -122,7 +122,7 @@ def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]
 
 
 def load_state(state: TrainingState, directory: Path) -> None:
-    """Bring `state`, built with the same settings, to where a checkpoint stands.
+    """Load a checkpoint into `state`, which was built with the same settings.
 
     Raises:
         ValueError: the directory is not a training checkpoint of these settings.
@@ -159,7 +159,7 @@ def _load_optimizer(module: nn.Module, optimizer: Optimizer, tensors: dict[str, 
     for name, parameter in module.named_parameters():
         kept = _under(f"{name}/", tensors)
         if kept:
-            # Adam counts its steps in a tensor on the CPU, its moments stand beside the parameter.
+            # Adam keeps its step count on the CPU and its moments on the parameter's device.
             optimizer.state[parameter] = {
                 key: value.clone() if key == "step" else value.to(parameter) for key, value in kept.items()
             }

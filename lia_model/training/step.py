@@ -1,4 +1,4 @@
-"""One optimizer update of generator and discriminator (Wang et al. 2022, section 3.4; lia.md section 6).
+"""One update of the generator, then of the discriminator (Wang et al. 2022, section 3.4).
 
 Axes: B batch, S side of the image in pixels.
 """
@@ -6,7 +6,7 @@ Axes: B batch, S side of the image in pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,112 +15,101 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from lia_model.losses.terms import (
-    discriminator_loss,
-    generator_adversarial_loss,
-    r1_penalty,
-    reconstruction_loss,
-)
-from lia_model.settings import LossSettings, OptimizerSettings
+from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
+from lia_model.settings import OptimizerSettings
 
 
 @dataclass(frozen=True)
-class Players:
-    """The two networks, bare or wrapped for data-parallel training, and their optimisers."""
+class Networks:
+    """The two networks, bare or wrapped for data-parallel training, and their optimizers."""
 
     generator: nn.Module
     discriminator: nn.Module
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     max_gradient_norm: float | None = None
-    """Longer gradients of a network are shortened to this length."""
+    """Gradients of a network are clipped to this length; None leaves them."""
 
 
 def training_step(
-    players: Players,
+    networks: Networks,
     source: Float[Tensor, "B 3 S S"],
     driving: Float[Tensor, "B 3 S S"],
     *,
     step: int,
-    losses: LossSettings,
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+    objective: Objective,
     autocast: torch.autocast,
 ) -> dict[str, Float[Tensor, ""]]:
     """Update the generator, then the discriminator on the same fake images.
 
     Args:
-        players: changed in place.
+        networks: updated in place.
         source: images in [-1, 1].
         driving: another frame of the same clip; with absolute motion it is also the target.
-        step: updates made before this one; decides which lazy terms take part.
-        losses: weights of the terms.
-        perceptual: the perceptual distance, None to leave it out.
-        autocast: precision of the forward passes; losses are taken in float32.
+        step: updates made before this one; lazy terms take part at their intervals.
+        objective: the loss terms of both networks.
+        autocast: precision of the forward passes; losses are computed in float32.
 
     Returns:
         Every loss of this step before its update, unweighted, detached.
     """
-    plays = is_adversarial(step, losses)
     with autocast:
-        fake = players.generator(source, driving)
+        fake = networks.generator(source, driving)
     fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
-    values = {"l1": reconstruction_loss(fake, driving)}
-    total = losses.l1_weight * values["l1"]
-    if perceptual is not None and step % losses.perceptual.every_steps == 0:
-        with autocast:
-            distance = perceptual(fake, driving)
-        # A distance in features means nothing without the network that they are of.
-        values[f"perceptual_{losses.perceptual.backbone}"] = distance
-        total = total + losses.perceptual.weight * losses.perceptual.every_steps * distance
-    if plays:
-        players.discriminator.requires_grad_(False)
-        with autocast:
-            # Past the data-parallel wrapper, which would wait for gradients that a frozen network never gets.
-            logits = unwrapped(players.discriminator)(fake)
-        values["generator_adversarial"] = generator_adversarial_loss(logits.to(fake.dtype))
-        total = (
-            total
-            + losses.adversarial.weight * losses.adversarial.every_steps * values["generator_adversarial"]
-        )
-        players.discriminator.requires_grad_(True)
-    _update(players.generator_optimizer, total, players.max_gradient_norm)
-    if plays:
-        values |= _play(players, driving, fake.detach(), step=step, losses=losses, autocast=autocast)
+    outputs = GeneratorOutputs(source, driving, fake, unwrapped(networks.discriminator), autocast)
+    loss, values = weighted_sum(objective.generator, outputs, step)
+    _update(networks.generator_optimizer, loss, networks.max_gradient_norm)
+    due = [term for term in objective.discriminator if term.is_due(step)]
+    if due:
+        judged = _judge(networks.discriminator, driving, fake.detach(), due, autocast)
+        loss, discriminator_values = weighted_sum(due, judged, step)
+        _update(networks.discriminator_optimizer, loss, networks.max_gradient_norm)
+        values |= discriminator_values
     return {name: value.detach() for name, value in values.items()}
 
 
-def _play(
-    players: Players, real: Tensor, fake: Tensor, *, step: int, losses: LossSettings, autocast: torch.autocast
-) -> dict[str, Tensor]:
-    """Update the discriminator; return its losses."""
-    r1 = losses.adversarial.r1
-    is_penalised = r1.weight > 0 and (step // losses.adversarial.every_steps) % r1.every_turns == 0
-    # Gradients of gradients are lost in bf16, so a turn with the penalty is computed in full.
-    precision = torch.autocast(real.device.type, enabled=False) if is_penalised else autocast
-    real = real.detach().requires_grad_(is_penalised)
-    # One forward pass for both halves, as data-parallel wrappers demand; the groups of the minibatch
+def weighted_sum(
+    terms: Sequence[LossTerm[Outputs]], outputs: Outputs, step: int
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """Return the sum of the terms due at `step`, each times its factor, and their unweighted values.
+
+    Raises:
+        ValueError: no term is due.
+    """
+    total, values = None, {}
+    for term in terms:
+        if term.is_due(step):
+            values[term.name] = term.compute(outputs)
+            weighted = term.factor * values[term.name]
+            total = weighted if total is None else total + weighted
+    if total is None:
+        raise ValueError(f"got no loss term that is due at step {step}; at least one has to be every step")
+    return total, values
+
+
+def _judge(
+    discriminator: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    terms: Sequence[LossTerm[DiscriminatorOutputs]],
+    autocast: torch.autocast,
+) -> DiscriminatorOutputs:
+    """Run the discriminator on real and fake images."""
+    needs_gradient = any(term.needs_image_gradient for term in terms)
+    # Second derivatives are too inexact in bf16, so this forward pass runs in float32.
+    precision = torch.autocast(real.device.type, enabled=False) if needs_gradient else autocast
+    real = real.detach().requires_grad_(needs_gradient)
+    # One forward pass for both halves, as data-parallel wrappers require; the groups of the minibatch
     # deviation do not mix them.
     with precision:
-        logits = players.discriminator(torch.cat((real, fake)), num_batches=2)
+        logits = discriminator(torch.cat((real, fake)), num_batches=2)
     real_logits, fake_logits = logits.to(fake.dtype).chunk(2)
-    values = {"discriminator": discriminator_loss(real_logits, fake_logits)}
-    total = values["discriminator"]
-    if is_penalised:
-        values["r1"] = r1_penalty(real, real_logits)
-        total = total + r1.weight / 2 * r1.every_turns * values["r1"]
-    _update(players.discriminator_optimizer, total, players.max_gradient_norm)
-    return values
+    return DiscriminatorOutputs(real, real_logits, fake_logits)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the network inside a data-parallel wrapper, or `module` itself."""
     return module.module if isinstance(module, DistributedDataParallel) else module
-
-
-def is_adversarial(step: int, losses: LossSettings) -> bool:
-    """Tell whether the discriminator takes part in `step`."""
-    game = losses.adversarial
-    return game.weight > 0 and step >= game.start_step and step % game.every_steps == 0
 
 
 def _update(optimizer: Optimizer, loss: Tensor, max_gradient_norm: float | None) -> None:

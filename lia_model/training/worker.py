@@ -1,4 +1,4 @@
-"""The training loop on the workers of a Ray Train run, data-parallel, resumed where a killed run left off."""
+"""Data-parallel training on Ray Train workers, resumed from the last checkpoint of an interrupted run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.runs import Run
 from lia_model.settings import TrainSettings
-from lia_model.training.loop import Hooks, build_loader, describe_losses, run
+from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
+from lia_model.training.run_logger import RunLogger
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
-from lia_model.training.tracking import RunLogger
 
 log = logging.getLogger(__name__)
 
-# A worker that dies is replaced this often; what can never be placed must end in an error, not in waiting for
-# ever.
+# How often a failed worker is replaced. The controller's limit turns resources that the cluster can never
+# provide into an error; without it Ray waits for ever.
 MAX_FAILURES = 2
 MAX_CONTROLLER_FAILURES = 3
 RELEASED = "released"
@@ -43,27 +43,28 @@ RELEASED = "released"
 
 @dataclass(frozen=True)
 class Fit:
-    """One data-parallel training, by absolute paths, as plain values that travel to the workers."""
+    """One data-parallel training run, as plain values that are sent to the workers; paths are absolute."""
 
     settings: TrainSettings
     shards: Path
     """Directory of the shards."""
     name: str
-    """Names the run's folder in `storage`; a second fit of the same name resumes it."""
+    """Name of the run's folder in `storage`; a second fit of the same name resumes it."""
     storage: Path
-    """Ray Train's checkpoints."""
+    """Folder of Ray Train's checkpoints."""
     provenance: dict[str, Any]
-    """Goes into every checkpoint."""
+    """Stored in every checkpoint."""
     run_id: str
     """MLflow run that rank 0 logs to."""
     tracking_uri: str
+    """MLflow store of that run."""
 
 
 def fit(work: Fit) -> Path:
-    """Train to the end and return the folder of the last checkpoint, which holds `released/` too.
+    """Train to the last step and return the folder of its checkpoint, which includes `released/`.
 
     Raises:
-        ray.train.TrainingFailedError: workers failed more often than is mended by starting them again.
+        ray.train.TrainingFailedError: workers failed more often than they are replaced.
     """
     settings = work.settings
     trainer = TorchTrainer(
@@ -82,7 +83,9 @@ def fit(work: Fit) -> Path:
     )
     result = trainer.fit()
     if result.checkpoint is None:
-        raise RuntimeError(f"training {work.name} ended without a checkpoint in {work.storage}")
+        raise RuntimeError(
+            f"training {work.name} ended without a checkpoint in {work.storage}: see the logs of its workers"
+        )
     return Path(result.checkpoint.path)
 
 
@@ -107,7 +110,7 @@ def _train_worker(config: dict[str, Any]) -> None:
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
     latest: dict[str, float] = {}
-    provenance = work.provenance | describe_losses(work.settings, size_px)
+    provenance = work.provenance | loss_provenance(work.settings, size_px)
 
     def on_checkpoint(state: TrainingState) -> None:
         is_last = state.step == work.settings.num_steps
@@ -121,7 +124,7 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
                 save_generator(directory / RELEASED, released, provenance)
                 ray.train.report({"step": state.step, **latest}, Checkpoint.from_directory(directory))
         if is_last:
-            # A checkpoint is safe only once the controller has noted it; at the end that is worth the wait.
+            # A checkpoint is kept only once the controller has committed it, which the last one waits for.
             ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
         if run_logger is not None:
             run_logger.commit()
@@ -137,9 +140,9 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
-    """Wrap a network for data-parallel training; it comes back bare where there is one worker.
+    """Wrap a network for data-parallel training; with one worker, return it bare.
 
-    Buffers are constant here and are not broadcast; the option's name depends on the version of torch.
+    Buffers are constant and so are not broadcast; the option's name depends on the version of torch.
     """
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"

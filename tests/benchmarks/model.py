@@ -47,7 +47,7 @@ def calmed_generator(size_px: int) -> Generator:
     Fresh flow branches tear the picture apart; calmed, it is one on which precision can be judged.
     """
     generator = build_generator(published_network(size_px), 0).eval()
-    generator.synthesis.calm(0.05, 2.0)
+    generator.synthesis.weaken_flow(0.05, 2.0)
     return generator
 
 

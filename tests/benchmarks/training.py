@@ -8,16 +8,19 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
-from lia_model.losses.perceptual import PerceptualLoss, build_features
-from lia_model.losses.terms import discriminator_loss, generator_adversarial_loss, reconstruction_loss
+from lia_model.losses.adversarial import discriminator_loss, generator_adversarial_loss
+from lia_model.losses.imagenet_features import build_features
+from lia_model.losses.perceptual import PerceptualLoss
+from lia_model.losses.reconstruction import reconstruction_loss
+from lia_model.losses.terms import build_objective
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
-from lia_model.training.step import Players, training_step
+from lia_model.training.step import Networks, training_step
 from tests.benchmarks.model import DTYPES, published_network
 from tests.benchmarks.published_formulation import PublishedDiscriminator, PublishedFormulation
 from tests.benchmarks.timing import Row, by_turns
-from tests.published_losses import LOSSES
+from tests.published_losses import published_losses
 
 SIZE_PX = 256
 
@@ -31,7 +34,7 @@ def measure(
     source, driving = torch.rand(2, batch_size, 3, SIZE_PX, SIZE_PX, device=device) * 2 - 1
     for precision in precisions:
         candidates = {
-            "ours": _ours(source, driving, precision, perceptual),
+            "ours": _ours(source, driving, precision, vgg if perceptual else None),
             "published": _published(source, driving, perceptual),
         }
         seconds = by_turns(candidates, num_rounds, device)
@@ -40,16 +43,15 @@ def measure(
 
 
 def _ours(
-    source: torch.Tensor, driving: torch.Tensor, precision: str, perceptual: PerceptualLoss | None
+    source: torch.Tensor, driving: torch.Tensor, precision: str, vgg: Path | None
 ) -> Callable[[], object]:
     device = source.device
     generator, discriminator, optimizers = _networks(device)
-    players = Players(generator, discriminator, *optimizers)
+    networks = Networks(generator, discriminator, *optimizers)
+    objective = build_objective(published_losses(vgg), device)
     dtype = DTYPES[precision]
     autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-    return lambda: training_step(
-        players, source, driving, step=0, losses=LOSSES, perceptual=perceptual, autocast=autocast
-    )
+    return lambda: training_step(networks, source, driving, step=0, objective=objective, autocast=autocast)
 
 
 def _published(
@@ -81,6 +83,6 @@ def _networks(device: torch.device):
         build_generator(network, 0).to(device),
         build_discriminator(network, 1).to(device),
     )
-    generator.synthesis.calm(0.05, 2.0)
+    generator.synthesis.weaken_flow(0.05, 2.0)
     rates = OptimizerSettings.model_validate("paper")
     return generator, discriminator, build_optimizers(generator, discriminator, rates)

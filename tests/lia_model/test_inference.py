@@ -59,7 +59,7 @@ def test_the_folded_head_is_the_five_layers(generator):
 def test_half_precision_paints_nearly_the_same_picture(dtype):
     settings = NetworkSettings(size_px=64, width=0.125, latent_dim=64, num_directions=10)
     generator = build_generator(settings, 0).eval()
-    generator.synthesis.calm(0.05, 2.0)
+    generator.synthesis.weaken_flow(0.05, 2.0)
     source, driving, start = torch.rand(3, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     exact, half = (
         animated(InferenceModel(generator, kind), source, driving, start).float().clamp(-1, 1)

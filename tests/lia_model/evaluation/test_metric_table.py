@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lia_model.evaluation import metrics
+from lia_model.evaluation.lpips import Lpips
 from lia_model.evaluation.metric_table import (
     FACE_METRICS,
     METRICS,
@@ -10,7 +11,6 @@ from lia_model.evaluation.metric_table import (
     PROTOCOL_METRICS,
     PROTOCOLS,
 )
-from lia_model.losses.perceptual import Lpips
 
 FACE = np.random.default_rng(0).uniform(0, 64, (68, 2))
 MOVED = FACE + np.random.default_rng(1).normal(0, 3, (68, 2))

@@ -1,14 +1,15 @@
 import pytest
 import torch
 
+from lia_model.losses.imagenet_features import build_features
 from lia_model.losses.perceptual import (
-    Lpips,
     PerceptualLoss,
-    build_features,
+    describe_perceptual,
     downscale,
     gaussian_kernel,
     pyramid_scales,
 )
+from lia_model.settings import PerceptualSettings
 
 
 @pytest.fixture(scope="module", params=["vgg16", "alexnet"])
@@ -32,22 +33,6 @@ def test_the_target_gets_no_gradient_and_the_fake_does(loss):
     assert fake.grad.abs().sum() > 0
 
 
-def test_vgg_taps_are_the_first_relu_of_each_block(models):
-    features = build_features("vgg16", models / "vgg16.safetensors")
-    shapes = [tap.shape[1:] for tap in features(torch.rand(1, 3, 32, 32))]
-    assert shapes == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
-
-
-def test_a_file_with_another_network_is_refused(models):
-    with pytest.raises(ValueError, match="does not hold vgg16"):
-        build_features("vgg16", models / "lpips_alex.safetensors")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.safetensors does not exist"):
-        build_features("vgg16", tmp_path / "none.safetensors")
-
-
 def test_small_images_have_fewer_levels():
     assert pyramid_scales(256, 16) == [1, 0.5, 0.25, 0.125]
     assert pyramid_scales(64, 16) == [1, 0.5, 0.25]
@@ -67,10 +52,7 @@ def test_downscaling_a_constant_image_keeps_it_inside():
     torch.testing.assert_close(small[..., 4:-4, 4:-4], torch.ones(1, 3, 8, 8))
 
 
-def test_lpips_grows_with_noise(models):
-    lpips = Lpips(models / "lpips_alex.safetensors")
-    image = torch.rand(1, 3, 64, 64) * 2 - 1
-    noise = torch.randn_like(image)
-    distances = [float(lpips(image, image + level * noise)) for level in (0.0, 0.05, 0.3)]
-    assert distances[0] == 0
-    assert distances[0] < distances[1] < distances[2]
+def test_a_checkpoint_records_the_backbone_and_the_levels_used():
+    settings = PerceptualSettings(backbone="vgg16", weights="none", weight=1, every_steps=1)
+    assert describe_perceptual(settings, 64) == {"backbone": "vgg16", "pyramid_scales": [1, 0.5, 0.25]}
+    assert describe_perceptual(settings.model_copy(update={"weight": 0}), 64) is None

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from lia_model.losses.perceptual import downscale
+from lia_model.losses.terms import build_objective
 from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
-from lia_model.training.step import Players, training_step
+from lia_model.training.step import Networks, training_step
 from tests.lia_model.networks import published_recipe as recipe
-from tests.published_losses import LOSSES
+from tests.published_losses import published_losses
 
 VALUE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 5e-7}
 IMAGE_TOLERANCE = {torch.float32: 2e-2, torch.float64: 1e-6}
@@ -95,14 +96,13 @@ def gradient_norm(module):
 def test_training_takes_the_published_steps(dtype, num_steps, loss_tolerance, norm_tolerance):
     generator, discriminator = recipe.generator(64, dtype), recipe.discriminator(64, dtype)
     rates = OptimizerSettings.model_validate("paper")
-    players = Players(generator, discriminator, *build_optimizers(generator, discriminator, rates))
+    networks = Networks(generator, discriminator, *build_optimizers(generator, discriminator, rates))
+    # The table was made without the perceptual term.
+    objective = build_objective(published_losses(None), torch.device("cpu"))
     images = [recipe.image(tag, 4, 64, dtype) for tag in ("source", "driving")]
     steps = []
-    # The table was made without the perceptual term.
     for step in range(num_steps):
-        values = training_step(
-            players, *images, step=step, losses=LOSSES, perceptual=None, autocast=NO_AUTOCAST
-        )
+        values = training_step(networks, *images, step=step, objective=objective, autocast=NO_AUTOCAST)
         # An update leaves its gradients where they were.
         norms = gradient_norm(generator), gradient_norm(discriminator)
         steps.append([float(value) for value in (*values.values(), *norms)])

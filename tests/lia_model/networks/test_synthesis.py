@@ -17,7 +17,7 @@ def test_a_calm_start_warps_little_and_shows_the_source(network, monkeypatch):
     def raw_flows(scale, mask_bias):
         flows.clear()
         generator = build_generator(network, seed=0)
-        generator.synthesis.calm(scale, mask_bias)
+        generator.synthesis.weaken_flow(scale, mask_bias)
         generator(image)
         return torch.cat([flow.flatten(2) for flow in flows], dim=2)[0]
 
