@@ -22,7 +22,8 @@ from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import read_manifest
 from lia_model.evaluation.metric_table import METRICS, PIXEL_METRICS, PROTOCOL_METRICS
-from lia_model.evaluation.page import evaluation_page, left_out, picture_name
+from lia_model.evaluation.page import evaluation_page, left_out
+from lia_model.evaluation.page_pictures import picture_name
 from lia_model.evaluation.pairs import (
     PairFrames,
     PairList,

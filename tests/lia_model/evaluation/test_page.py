@@ -1,17 +1,13 @@
-from html.parser import HTMLParser
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from lia_model.evaluation.literature import PUBLISHED
 from lia_model.evaluation.metric_table import PROTOCOL_METRICS
-from lia_model.evaluation.page import (
-    PUBLISHED,
-    clip_names,
-    evaluation_page,
-    left_out,
-    picture_name,
-)
+from lia_model.evaluation.page import evaluation_page, left_out, page_facts
+from lia_model.evaluation.page_pictures import best_median_worst, picture_name
+from lia_model.evaluation.page_tables import clip_names
+from tests.parsed_page import ParsedPage
 
 MANIFEST = {"size_px": 64, "fps": 25, "crop": {"rule": "fomm_square"}}
 L1 = {"a": 0.01, "b": 0.02, "c": 0.03}
@@ -113,39 +109,14 @@ def pictures(rows, tmp_path):
     return tmp_path
 
 
-class Page(HTMLParser):
-    """Text, attributes and the nesting of a page."""
-
-    VOID = ("meta", "img")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.images, self.addresses, self.words, self.captions = [], [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "img":
-            self.images.append(attrs)
-        self.addresses += [attrs[name] for name in ("src", "href") if name in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-        if "figcaption" in self.open and "strong" in self.open:
-            self.captions.append(data)
+def captions(page):
+    """Return the titles of the strips, without their remarks."""
+    return [image["alt"].partition(". Evenly")[0] for image in page.images]
 
 
 @pytest.fixture
 def page(report, rows, pictures):
-    page = Page(evaluation_page(report, rows, MANIFEST, pictures))
-    assert page.open == []
-    return page
+    return ParsedPage(evaluation_page(report, rows, MANIFEST, pictures))
 
 
 def test_the_page_opens_offline_and_every_picture_has_a_text(page):
@@ -155,7 +126,7 @@ def test_the_page_opens_offline_and_every_picture_has_a_text(page):
 
 
 def test_best_median_and_worst_are_by_what_is_saved_of_copying(page):
-    assert page.captions == [
+    assert captions(page) == [
         "Best: a.mp4 (by time)",
         "Median: c.mp4",
         "Worst: b.mp4",
@@ -165,42 +136,91 @@ def test_best_median_and_worst_are_by_what_is_saved_of_copying(page):
     ]
 
 
-def test_published_rows_stand_beside_ours_with_their_protocols(page):
-    text = " ".join(page.words)
-    for published in PUBLISHED:
-        for word in (published.method, published.psnr, published.source, published.protocol):
-            assert word in text
-    assert "3 held-out clips, 12 frames, 64 px, 25 fps, fomm_square, split in part by time" in text
-    assert "shards 1234567890ab" in text
-    assert "landmarks by dlib 68, identity by dlib 128-d" in text
-    assert "Numbers of different protocols are not comparable." in text
+def test_a_figure_has_the_clips_it_shows_as_id_and_their_numbers_as_remark(page):
+    assert list(page.figures)[::3] == ["a-whole", "a-whole--z-whole"]
+    assert page.figures["a-whole"]["caption"].endswith("L1 0.0100, +50.0% against copying")
+    assert page.figures["a-whole--z-whole"]["caption"].endswith("CSIM 0.800, Motion 0.010, MKR 0.250")
 
 
-def test_intervals_fid_and_what_is_missing_are_told(page):
-    text = " ".join(page.words)
-    assert "0.0900 to 0.1100" in text
-    assert "12.35" in text or "12.34" in text
-    assert "inception.pt, sha256 abababababab" in text
-    assert "no <network>" in text
-    assert "no face" in text
-    assert "2 clips name no identity" in text
+def test_means_are_in_the_table_of_their_protocol_with_their_intervals(report, rows, pictures):
+    page = ParsedPage(evaluation_page(report, rows, MANIFEST, pictures))
+    facts = page_facts(report, rows, MANIFEST, pictures)
+    head, *lines = page.tables["Means over clips, cross-identity"]
+    assert head == ["model", "CSIM ↑", "Motion ↓"]
+    assert lines == [["this model", "0.800 0.720 to 0.880", "0.020 0.018 to 0.022"]]
+    reconstruction = facts.reconstruction
+    assert [column.title for column in reconstruction.columns] == [
+        "model", "L1 ↓", "PSNR, dB ↑", "SSIM ↑", "LPIPS ↓", "AKD, px ↓"
+    ]  # fmt: skip
+    assert [row.cells[0] for row in reconstruction.rows] == ["this model", "copying the source", "<other>"]
+    assert [row.is_emphasised for row in reconstruction.rows] == [True, False, False]
+    assert reconstruction.rows[0].cells[5].text == "1.23"
+    assert reconstruction.rows[1].cells[5] == "—"
+
+
+def test_every_clip_and_model_has_a_row(page):
+    head, *lines = page.tables["Reconstruction"]
+    assert head[:4] == ["clip", "by", "frames", "L1 ↓"]
+    assert head[-1] == "Saved ↑"
+    assert len(lines) == 9
+    assert lines[0] == [
+        "a.mp4 (by time)", "this model", "4", "0.0100", "30.00", "0.900", "0.100", "1.50", "—", "—", "+50.0%"
+    ]  # fmt: skip
+    assert lines[1][-1] == "—"
+    assert page.tables["Transfer"][1][:4] == ["a.mp4 (by time)", "this model", "z.mp4", "4"]
+
+
+def test_published_rows_are_beside_ours_with_their_protocols(page):
+    head, *lines = page.tables["Published numbers and ours"]
+    for published, line in zip(PUBLISHED, lines, strict=False):
+        values = dict(zip(head, line, strict=True))
+        assert values["method"] == published.method
+        assert values["PSNR, dB ↑"] == published.psnr
+        assert values["LPIPS ↓"] == published.lpips
+        assert (values["source"], values["protocol"]) == (published.source, published.protocol)
+    ours = lines[len(PUBLISHED)]
+    assert ours[0] == "this model"
+    assert ours[-1].startswith(
+        "3 held-out clips, 12 frames, 64 px, 25 fps, fomm_square, split in part by time"
+    )
+    assert "shards 1234567890ab" in ours[-1]
+    assert "landmarks by dlib 68, identity by dlib 128-d" in ours[-1]
+    assert "Numbers of different protocols are not comparable." in page.text
+
+
+def test_fid_and_what_is_missing_are_shown(page):
+    assert page.tables["Distances of sets"][1] == [
+        "this model", "FID", "reconstruction", "12.35", "12 × 3", "inception.pt, sha256 abababababab"
+    ]  # fmt: skip
+    assert "FVD no <network>" in page.text
+    assert "AED no face" in page.text
+    assert "2 clips have no named identity" in page.text
+
+
+def test_lists_shards_and_weights_are_named_by_their_hashes(page):
+    for digest in ("fedcba" * 8, "1234567890abcdef" * 4, "aa" * 32, "bb" * 32):
+        assert digest in page.text
+    assert ", version 7" in page.text
 
 
 def test_a_skipped_protocol_is_named_with_its_reason(report, rows, pictures):
     skipped = [{"what": "cross_identity", "reason": "one identity only"}]
     rows = [each for each in rows if each["protocol"] == "reconstruction"]
-    page = Page(evaluation_page(report | {"skipped": skipped}, rows, MANIFEST, pictures))
-    assert "Left out: one identity only." in page.words
-    assert len(page.captions) == 3
+    page = ParsedPage(evaluation_page(report | {"skipped": skipped}, rows, MANIFEST, pictures))
+    assert "Left out: one identity only." in page.text
+    assert len(page.figures) == 3
 
 
 def test_transfers_are_shown_without_landmarks_too(report, rows, pictures):
     bare = [each | {"motion": None, "csim": None, "mkr": None, "akd": None} for each in rows]
     summary = [one for one in report["summary"] if one["metric"] in ("l1", "lpips", "psnr", "ssim")]
     changed = report | {"summary": summary, "measured_by": []}
-    page = Page(evaluation_page(changed, bare, MANIFEST, pictures))
-    assert len(page.captions) == 6
-    assert "no landmark model" in " ".join(page.words)
+    page = ParsedPage(evaluation_page(changed, bare, MANIFEST, pictures))
+    assert captions(page)[3:] == [f"Pair transfer: {clip} animates z.mp4" for clip in (
+        "a.mp4 (by time)", "b.mp4", "c.mp4"
+    )]  # fmt: skip
+    assert "no landmark model" in page.text
+    assert "Nothing was computed; the reasons are below." in page.text
 
 
 def test_clips_of_one_file_are_told_apart():
@@ -214,3 +234,9 @@ def test_what_is_left_out_is_gathered_by_reason():
         "none": ["AKD", "FID"],
         "alone": ["cross-identity"],
     }
+
+
+def test_fewer_values_have_fewer_ranks():
+    assert best_median_worst({}) == []
+    assert best_median_worst({"a": 1}) == [("Only", "a")]
+    assert best_median_worst({"a": 1, "b": 2}) == [("Best", "b"), ("Worst", "a")]
