@@ -22,7 +22,8 @@ class ParsedPage(HTMLParser):
         self.headings: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.addresses: list[str | None] = []
-        self.raw_tags: set[str] = set()
+        self.attributes: dict[str, dict[str, str | None]] = {}
+        """Of the last tag of each kind."""
         self._open: list[str] = []
         self._rows: list[list[str]] = []
         self._caption = self._figure = ""
@@ -34,8 +35,7 @@ class ParsedPage(HTMLParser):
             figure["caption"] = " ".join(figure["caption"].split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.raw_tags.add(tag)
-        values = dict(attrs)
+        values = self.attributes[tag] = dict(attrs)
         if tag not in VOID:
             self._open.append(tag)
         self.addresses += [values[name] for name in ("src", "href") if name in values]

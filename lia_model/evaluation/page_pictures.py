@@ -1,7 +1,7 @@
 """Pictures of the evaluation page: the best, median and worst pair of each protocol."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,22 @@ def reconstruction_strips(report: Record, rows: Sequence[Record], pictures: Path
     by_clip = {
         row["clip"]: row for row in rows if (row["protocol"], row["model"]) == ("reconstruction", MODEL)
     }
-    names, labels = clip_names(rows), _strip_labels(report)
+    names, labels = clip_names(rows), strip_labels(report)
     improvement = improvements_by_clip(report)
     strips = []
     for rank, key in best_median_worst(improvement):
         l1, saved = (METRICS[name] for name in ("l1", "improvement"))
         remark = f"{l1.label} {l1.text(by_clip[key]['l1'])}, {saved.text(improvement[key])} against copying"
-        strips.append(_strip(f"{rank}: {names[key]}", remark, by_clip[key], labels, pictures))
+        strips.append(
+            pair_strip(pictures / picture_name(by_clip[key]), f"{rank}: {names[key]}", remark, labels)
+        )
     return strips
 
 
 def transfer_strips(report: Record, rows: Sequence[Record], pictures: Path) -> list[Strip]:
     """Return the pairs with the lowest, median and highest motion distance; without one, the first few."""
     transfers = [row for row in rows if (row["protocol"], row["model"]) == ("cross_identity", MODEL)]
-    names, labels = clip_names(rows), _strip_labels(report)
+    names, labels = clip_names(rows), strip_labels(report)
     ranked = {
         str(number): -row["motion"] for number, row in enumerate(transfers) if row["motion"] is not None
     }
@@ -58,7 +60,7 @@ def transfer_strips(report: Record, rows: Sequence[Record], pictures: Path) -> l
             f"{METRICS[name].label} {METRICS[name].text(row[name])}"
             for name in PROTOCOL_METRICS["cross_identity"]
         )
-        strips.append(_strip(title, remark, row, labels, pictures))
+        strips.append(pair_strip(pictures / picture_name(row), title, remark, labels))
     return strips
 
 
@@ -73,14 +75,16 @@ def best_median_worst(values: Mapping[str, float]) -> list[tuple[str, str]]:
     return chosen
 
 
-def _strip_labels(report: Record) -> list[str]:
+def strip_labels(report: Record) -> list[str]:
+    """Return what each row of a pair's picture shows, from the top."""
     checkpoints = [one["name"] for one in report["models"] if one["weights_sha256"] is not None]
     return ["source", "driving", *("result" if name == MODEL else name for name in checkpoints)]
 
 
-def _strip(title: str, remark: str, row: Record, labels: Sequence[str], pictures: Path) -> Strip:
+def pair_strip(picture: Path, title: str, remark: str, labels: Sequence[str]) -> Strip:
+    """Return a pair's picture for a page; the file's name says which clips it shows."""
     from PIL import Image
 
-    with Image.open(pictures / picture_name(row)) as image:
+    with Image.open(picture) as image:
         jpeg = encode_jpeg(np.asarray(image.convert("RGB")), JPEG_QUALITY)
-    return Strip(PurePath(picture_name(row)).stem, title, remark, labels, data_uri(jpeg, "image/jpeg"))
+    return Strip(picture.stem, title, remark, labels, data_uri(jpeg, "image/jpeg"))

@@ -95,7 +95,7 @@ def _run_loop(params: Params, environment: Environment, say: Callable[[str], Non
         source, driving = cut_demo_clip(environment.samples / CLIP, folder)
         _animate_by_batch(environment, folder, source, driving)
     with _step("report", say):
-        write_demo_report(environment, folder)
+        write_demo_report(environment.metrics, environment.shards / "report.html", folder)
     evaluation = json.loads((environment.metrics / "evaluate.json").read_text())
     say("\n" + evaluation_table(evaluation))
 

@@ -35,7 +35,7 @@ def test_everything_that_is_laid_out_is_shown_and_escaped(page):
     assert figure[0] == "k'><b>"
     assert figure[1]["caption"] == "<title> <remark>"
     assert figure[1]["images"][0]["alt"] == "<title>. Evenly spaced frames in 2 rows: <source>, result."
-    assert {"i", "b"}.isdisjoint(parsed.raw_tags)
+    assert {"i", "b"}.isdisjoint(parsed.attributes)
 
 
 def test_a_bar_is_as_long_as_its_count():

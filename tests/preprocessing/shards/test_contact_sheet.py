@@ -38,8 +38,8 @@ def test_every_outcome_is_shown_kept_clips_first_and_foreign_text_is_escaped(wri
     ]
     sources = [SourceRow(source=make_source(url), download=Download(status=DownloadStatus.VERIFIED))]
     page = write(sources, rows, {"b": [b"one", b"two", b"three", b"four"]})
-    assert "script" not in page.raw_tags
-    assert "b" not in page.raw_tags
+    assert "script" not in page.attributes
+    assert "b" not in page.attributes
     assert page.headings.index("kept: 1 of 1") < page.headings.index("failed: 1 of 1")
     assert page.figures["a"]["caption"] == "http://a.org/?<script> <b>broken</b>"
     assert [image["src"] for image in page.figures["b"]["images"]] == [
