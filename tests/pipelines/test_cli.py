@@ -2,18 +2,29 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pipelines import presets
 from pipelines.cli import app
 
 LIA = str(Path(sys.executable).parent / "lia")
-COMMANDS = [
-    command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-]
+
+
+def commands_below(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every command and group, as the words that call it."""
+    if path:
+        yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands_below(below, (*path, name))
+
+
+COMMANDS = list(commands_below(typer.main.get_command(app)))
 
 
 def lia(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -26,16 +37,24 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_and_option_has_a_help_text(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
-    assert "Usage" in result.output
+    assert f"Usage: root {' '.join(command)}" in result.output
+    found = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]
+    assert found.help
+    undescribed = [option.name for option in found.params if not getattr(option, "help", None)]
+    assert undescribed == []
 
 
 def test_every_promised_command_is_there() -> None:
-    promised = "doctor preset fetch download shards train evaluate release rollback animate serve batch"
-    assert set(COMMANDS) >= set(f"{promised} env up stop demo".split())
+    promised = "doctor preset fetch download shards train evaluate release rollback animate manipulate"
+    promised += " serve batch import-checkpoint export-checkpoint export-onnx forget env up stop demo"
+    assert set(COMMANDS) >= {(name,) for name in promised.split()} | {("motion", "extract")}
+    assert ("sources", "import") in COMMANDS
 
 
 def test_wrong_use_exits_2() -> None:
@@ -53,9 +72,31 @@ def test_bad_input_is_one_line_and_exits_2(root: Path) -> None:
     )
 
 
-def test_a_bug_keeps_its_traceback_on_request(tmp_path: Path) -> None:
+def test_an_operator_error_shows_its_traceback_on_request_only(tmp_path: Path) -> None:
     assert "Traceback" not in lia("env", cwd=tmp_path).stderr
     assert "Traceback" in lia("--traceback", "env", cwd=tmp_path).stderr
+
+
+def run_command_raising(statement: str) -> subprocess.CompletedProcess[str]:
+    """Run the real `main` with one more command, whose body is `statement`."""
+    code = f"import sys\nfrom pipelines import cli\n@cli.app.command()\ndef broken():\n    {statement}\n"
+    code += "sys.argv = ['lia', 'broken']\ncli.main()\n"
+    return subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("bug", ["{}['missing']", "assert False", "None.name", "1 / 0"])
+def test_a_bug_keeps_its_traceback(bug: str) -> None:
+    done = run_command_raising(bug)
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert ", in broken" in done.stderr
+
+
+def test_a_failure_of_our_own_is_one_line_and_exits_1() -> None:
+    done = run_command_raising(
+        "from pipelines.local.services import ServiceError; raise ServiceError('not up')"
+    )
+    assert (done.returncode, done.stderr) == (1, "lia: not up\n")
 
 
 def test_the_printed_environment_can_be_evaluated_by_a_shell(root: Path) -> None:

@@ -1,0 +1,21 @@
+"""Option types that several commands share."""
+
+from typing import Annotated, Literal
+
+import typer
+
+DEFAULT_MODEL = "models:/lia@champion"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Model = Annotated[str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")]
+ReleaseName = Annotated[str | None, typer.Option("--name", help="Registered name; default: release.name.")]
+Crop = Annotated[bool, typer.Option(help="Crop to the face first.")]
+Convert = Annotated[
+    bool, typer.Option("--convert", help="Convert images with alpha, 16 bits, CMYK or EXIF rotation.")
+]
+Arithmetic = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Arithmetic of the networks; auto: bf16 where native, else fp32."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto: a GPU where present.")]

@@ -1,0 +1,55 @@
+"""Commands on the data beside the stages: importing lists of sources and taking videos down."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command_line.arguments import AsJson, Yes
+from pipelines.command_line.startup import enter_project
+from preprocessing.sources.importers import importer_names
+
+# One choice for each file of `preprocessing/sources/importers`.
+ImportFormat = StrEnum("ImportFormat", importer_names())
+
+
+def sources_import(
+    file: Annotated[Path, typer.Argument(help="The published list, or the folder of its files.")],
+    format_name: Annotated[ImportFormat, typer.Option("--format", help="Format of the published list.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The list to write or replace.")],
+    fix_split: Annotated[
+        bool, typer.Option("--fix-split", help="Move identities and videos that are in both splits to test.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a published list of sources to ours; report duplicates, clipped boxes and split leaks."""
+    from pipelines.commands import sources as module
+
+    report = module.import_list(file, format_name, output, fix_split)
+    typer.echo(report.model_dump_json(indent=1) if as_json else module.as_lines(report))
+
+
+def forget(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="URL|SOURCE_ID|IDENTITY", help="A video, by address or name, or a person."),
+    ],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a video or person from all the project keeps, old versions too; name models trained on it."""
+    params, environment = enter_project()
+    from pipelines.commands import forget as module
+    from pipelines.local.data_versions import DataVersions
+
+    versions = DataVersions(environment.root)
+    takedown = module.survey(what, params, environment, versions)
+    lines = module.as_lines(takedown, environment)
+    typer.echo(module.as_json(takedown, environment) if as_json else "\n".join(lines))
+    if not yes:
+        typer.confirm("delete all of this permanently?", abort=True, err=True)
+    module.carry_out(takedown, environment, versions)
+    module.rebuild(environment)
+    done = "done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout"
+    typer.echo(done, err=as_json)

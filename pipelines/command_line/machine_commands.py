@@ -1,0 +1,104 @@
+"""Commands about this machine: checks, recipes, downloads, services and the demo."""
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command_line.arguments import AsJson, Yes
+from pipelines.command_line.startup import activate_environment, enter_project
+from pipelines.environment import read_environment
+
+
+class Fetchable(StrEnum):
+    """What `lia fetch` downloads."""
+
+    SAMPLES = "samples"
+    MODELS = "models"
+
+
+class Service(StrEnum):
+    """What `lia up` starts."""
+
+    PREFECT = "prefect"
+    MLFLOW = "mlflow"
+    RAY = "ray"
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine and say what is missing; exit 1 if something required is."""
+    environment = activate_environment()
+    from pipelines.local import doctor as module
+
+    findings = module.examine(environment)
+    typer.echo(module.as_json(findings) if as_json else module.as_lines(findings))
+    if module.is_required_missing(findings):
+        raise typer.Exit(1)
+
+
+def preset(
+    name: Annotated[
+        str, typer.Argument(help="demo: minutes on a CPU; vox256, taichi256, ted384: as published.")
+    ],
+    yes: Yes = False,
+) -> None:
+    """Write a named recipe to params.yaml; asks before overwriting values you changed."""
+    environment = activate_environment()
+    from pipelines import presets
+
+    path = environment.root / "params.yaml"
+    if not yes and presets.has_own_values(path):
+        typer.confirm(f"{path} holds values that you changed; overwrite them?", abort=True)
+    presets.write_preset(name, path)
+    typer.echo(f"{path} now holds the recipe {name}")
+
+
+def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")]) -> None:
+    """Download sample clips to data/samples or networks to models/ and check their sha256."""
+    environment = activate_environment()
+    from pipelines.local import fetch as module
+
+    if Fetchable.SAMPLES in what:
+        module.fetch_samples(environment.samples)
+    if Fetchable.MODELS in what:
+        module.fetch_models(environment.models)
+
+
+def env() -> None:
+    """Print shell exports that point dvc, mlflow, prefect and ray at this project: eval "$(lia env)"."""
+    environment = read_environment(Path.cwd())
+    for name, value in environment.tool_variables().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def up(
+    names: Annotated[list[Service] | None, typer.Argument(help="Services; default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start this project's Prefect server, MLflow UI and Ray head and print their URLs."""
+    environment = activate_environment()
+    from pipelines.local import services
+
+    running = services.start(environment, names or services.NAMES)
+    typer.echo(services.as_json(running) if as_json else services.as_lines(running))
+
+
+def stop() -> None:
+    """Stop the services that `lia up` or the demo started, by process id."""
+    environment = activate_environment()
+    from pipelines.local import services
+
+    for name in services.stop_all(environment):
+        typer.echo(f"stopped {name}")
+
+
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave the services running afterwards.")] = True,
+) -> None:
+    """Run the whole pipeline on a sample clip: out/demo/animation.mp4 and out/demo/report.html."""
+    params, environment = enter_project()
+    from pipelines.demo.run import run_demo
+
+    run_demo(params, environment, keep=keep, say=typer.echo)

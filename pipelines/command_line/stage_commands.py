@@ -1,0 +1,80 @@
+"""The stages that dvc.yaml calls, and the release that follows them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command_line.arguments import AsJson, ReleaseName
+from pipelines.command_line.startup import enter_project
+
+
+def download() -> None:
+    """Download every source of data/sources.csv to data/raw; exit 1 while a rerun may get more."""
+    params, environment = enter_project()
+    from pipelines.stages.download import run_download
+
+    raise typer.Exit(run_download(params, environment) or 0)
+
+
+def shards() -> None:
+    """Detect, track and crop faces in data/raw and write data/shards."""
+    params, environment = enter_project()
+    from pipelines.stages.shards import run_shards
+
+    raise typer.Exit(run_shards(params, environment) or 0)
+
+
+def train() -> None:
+    """Train on data/shards, resuming an interrupted run; writes checkpoints/final."""
+    params, environment = enter_project()
+    from pipelines.stages.train import run_train
+
+    raise typer.Exit(run_train(params, environment) or 0)
+
+
+def evaluate(
+    pair_list: Annotated[
+        Path | None, typer.Option("--list", help="An evaluation_list.json to reuse; default: choose pairs.")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Model to compare with: checkpoint directory or models:/ URI; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate checkpoints/final on held-out clips; writes numbers, clips and a page to metrics/."""
+    # Paths are relative to the caller's directory, and `enter_project` changes directory.
+    pair_list = pair_list and pair_list.absolute()
+    baselines = {
+        name: name if name.startswith("models:/") else str(Path(name).absolute()) for name in baseline or []
+    }
+    params, environment = enter_project()
+    from pipelines.stages.evaluate import as_lines, run_evaluate
+
+    report = run_evaluate(params, environment, pair_list, baselines)
+    typer.echo(json.dumps(report, indent=1) if as_json else as_lines(report, environment.metrics))
+
+
+def release(
+    run: Annotated[
+        str | None, typer.Option(help="MLflow run id; default: that of checkpoints/final.")
+    ] = None,
+    name: ReleaseName = None,
+) -> None:
+    """Register the model as challenger; promote it to champion if it is better, or say why not."""
+    params, environment = enter_project()
+    from pipelines.stages.release import run_release
+
+    raise typer.Exit(run_release(params, environment, run_id=run, name=name) or 0)
+
+
+def rollback(
+    name: ReleaseName = None,
+) -> None:
+    """Move the alias champion back to the version before."""
+    params, _ = enter_project()
+    from pipelines.stages.release import run_rollback
+
+    raise typer.Exit(run_rollback(name or params.release.name))
