@@ -34,7 +34,7 @@ from lia_model.animation.prefetch import ahead
 from lia_model.animator import Animator, is_relative, nearest_frame
 from preprocessing.media.boxes import Box, square_around
 from preprocessing.media.images import cut
-from preprocessing.media.video import VideoWriter
+from preprocessing.media.video_writer import VideoWriter
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from preprocessing.media.video import UnreadableVideoError, decode, probe, read_image
+from preprocessing.media.images import read_image
+from preprocessing.media.video_reader import UnreadableVideoError, decode, probe
 
 MediaKind = Literal["image", "video"]
 

@@ -21,7 +21,7 @@ from lia_model.animator import Animator
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
 from preprocessing.media.strips import evenly_spaced, grid, labelled_grid
-from preprocessing.media.video import VideoWriter
+from preprocessing.media.video_writer import VideoWriter
 
 FPS = Fraction(8)
 MAX_FRAMES = 256

@@ -18,7 +18,7 @@ from lia_model.evaluation.page_pictures import pair_strip, strip_labels
 from lia_model.evaluation.page_tables import clip_names
 from preprocessing.html_page import Column, Row, Strip, Table, data_uri, render
 from preprocessing.media.strips import evenly_spaced, grid
-from preprocessing.media.video import decode, probe
+from preprocessing.media.video_reader import decode, probe
 from preprocessing.storage.files import write_atomically
 
 NUM_COLUMNS = 8

@@ -25,7 +25,8 @@ from pipelines.demo.samples import serve_folder
 from pipelines.environment import Environment, read_environment, variable_name
 from pipelines.local import fetch, services
 from pipelines.params import Params
-from preprocessing.media.video import VideoWriter, decode, probe
+from preprocessing.media.video_reader import decode, probe
+from preprocessing.media.video_writer import VideoWriter
 from preprocessing.sources.source_list import read_sources
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ gives one box for the whole clip.
 
 import math
 
-from preprocessing.media.boxes import Box, Boxes, is_inside, scale_box, square_around, union
+from preprocessing.media.boxes import Box, Boxes, is_inside, middle_square, scale_box, square_around, union
 from preprocessing.outcome import Filtered
 from preprocessing.settings import CropSettings
 
@@ -33,11 +33,8 @@ def known_box(
     Raises:
         ValueError: the rule needs the list's box and there is none.
     """
-    width, height = frame_size
     if settings.rule == "none":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        return Box(left, top, left + side, top + side)
+        return middle_square(frame_size)
     if bbox is None or bbox_size is None:
         raise ValueError(
             f"got a source without bbox; crop rule {settings.rule} cuts out the list's box; fill bbox, width "

@@ -32,7 +32,7 @@ from preprocessing.faces.tracks import Track, Tracker, Tube, associate, divide, 
 from preprocessing.ledger import ClipRow
 from preprocessing.media.boxes import Box, scale_box, union
 from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.video import Frame, UnreadableVideoError, decode
+from preprocessing.media.video_reader import Frame, UnreadableVideoError, decode
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
 from preprocessing.sandbox.child_server import serve
 from preprocessing.settings import ShardsSettings

@@ -21,7 +21,7 @@ from preprocessing.download.failures import FormatMissingError, classify, one_li
 from preprocessing.download.local_files import copy_local
 from preprocessing.download.verification import require_size, verify
 from preprocessing.ledger import Download
-from preprocessing.media.video import UnreadableVideoError
+from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import serve
 from preprocessing.settings import DownloadSettings

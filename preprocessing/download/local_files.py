@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 from preprocessing.download.failures import TooLargeError, classify, one_line
 from preprocessing.download.verification import require_size, verify
 from preprocessing.ledger import Download
-from preprocessing.media.video import UnreadableVideoError, pack_frames
+from preprocessing.media.frame_folder import pack_frames
+from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import DownloadStatus
 
 PICTURES_FPS = 25

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from preprocessing.download.failures import TooLargeError
 from preprocessing.ledger import Download
-from preprocessing.media.video import decoded_duration_s, probe
+from preprocessing.media.video_reader import decoded_duration_s, probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import file_sha256
 

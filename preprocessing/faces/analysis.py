@@ -17,8 +17,8 @@ from preprocessing.faces.scenes import CutDetector
 from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.faces.tracks import Tracker
 from preprocessing.media.boxes import Box, iou, square_around
-from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.video import Frame, Image, UnreadableVideoError
+from preprocessing.media.images import Image, cut, encode_jpeg
+from preprocessing.media.video_reader import Frame, UnreadableVideoError
 from preprocessing.settings import DetectSettings
 
 SAME_IOU = 0.3

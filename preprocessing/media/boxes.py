@@ -69,6 +69,14 @@ def square_around(box: Box, scale: float) -> Box:
     return Box(left, top, left + side, top + side)
 
 
+def middle_square(frame_size: tuple[int, int]) -> Box:
+    """Return the largest square of whole pixels in the middle of a frame of (width, height) pixels."""
+    width, height = frame_size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return Box(left, top, left + side, top + side)
+
+
 def is_inside(box: Box, frame_size: tuple[int, int]) -> bool:
     """Return whether the box lies wholly in a frame of (width, height) pixels."""
     width, height = frame_size

@@ -1,21 +1,29 @@
-"""Still pictures, uint8 RGB [H, W, 3]: squares cut out of frames, and JPEG files."""
+"""Still pictures, uint8 RGB [H, W, 3]: reading files, encoding JPEG, cutting squares out of frames."""
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from PIL import ImageOps
 
 from preprocessing.media.boxes import Box
 
 Image = NDArray[np.uint8]
+_EXIF_ORIENTATION = 0x0112
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH_AT = 24
+"""Offset of the depth in the header, behind width and height of four bytes each."""
+_DEEP_MODES = ("I",)
+"""Prefix of Pillow's modes for 16-bit grey."""
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """Encode a uint8 RGB [H, W, 3] image with full colour resolution.
 
-    At 4:2:0 lips and eyes of a small face lose their colour.
+    At 4:2:0, lips and eyes of a small face lose their colour.
     """
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
@@ -25,10 +33,9 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
 def cut(image: Image, box: Box, size_px: int) -> Image:
     """Return the pixels in `box` as a uint8 [size_px, size_px, 3] image.
 
-    A box that is no square is stretched to one. What lies outside the frame repeats the frame's edge (black
-    would teach the model a hard border).
-    Shrinking averages areas, so that nothing aliases; enlarging is cubic. Fractions of pixels in `box` are
-    rounded.
+    A box that is not square is stretched. Outside the frame, its edge pixels are repeated (black would teach
+    the model a hard border). Shrinking averages areas to avoid aliasing; enlarging is bicubic. Sides of `box`
+    are rounded to whole pixels.
 
     Raises:
         ValueError: the box is empty or lies wholly outside the frame.
@@ -48,3 +55,68 @@ def cut(image: Image, box: Box, size_px: int) -> Image:
     interpolation = cv2.INTER_AREA if is_smaller else cv2.INTER_CUBIC
     resized = cv2.resize(inner, (size_px, size_px), interpolation=interpolation)
     return np.ascontiguousarray(resized, dtype=np.uint8)
+
+
+def read_image(path: Path, convert: bool = True) -> Image:
+    """Return a still image as uint8 RGB [H, W, 3]; of an animated one, the first picture.
+
+    Args:
+        path: any file that Pillow reads.
+        convert: convert it to upright 8-bit RGB if needed: transparency on white, the upper 8 of 16 bits,
+            CMYK without a colour profile, EXIF rotation applied. False refuses such an image. Grey and
+            palette images are always accepted.
+
+    Raises:
+        ValueError: the file is no image, or needs a conversion that `convert` forbids.
+    """
+    try:
+        with PillowImage.open(path) as image:
+            odd = oddities(image, path)
+            if odd and not convert:
+                raise ValueError(
+                    f"got {path} with {' and '.join(odd)}; an upright picture in 8-bit RGB or grey is "
+                    "needed; convert it, or ask for conversion (--convert)"
+                )
+            return np.asarray(_plain_rgb(image))
+    # Pillow raises SyntaxError for a broken PNG chunk.
+    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        raise ValueError(
+            f"got {path}, which is not a readable image; give a JPEG, PNG or WebP file"
+        ) from error
+
+
+def oddities(image: PillowImage.Image, path: Path) -> list[str]:
+    """Return, in words, every reason why an opened image is not upright 8-bit RGB."""
+    turned = image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
+    found = {
+        "an alpha channel": image.has_transparency_data,
+        "16 bits a channel": image.mode.startswith(_DEEP_MODES) or _is_deep_png(path),
+        "CMYK colours": image.mode == "CMYK",
+        "an EXIF rotation": turned,
+    }
+    return [words for words, is_so in found.items() if is_so]
+
+
+def _plain_rgb(image: PillowImage.Image) -> PillowImage.Image:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(_DEEP_MODES):
+        # Pillow would clip at 255. For 16-bit colour it has already kept the upper byte only.
+        return PillowImage.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        white = PillowImage.new("RGBA", colours.size, "white")
+        return PillowImage.alpha_composite(white, colours).convert("RGB")
+    return upright.convert("RGB")
+
+
+def png_format(path: Path) -> bytes | None:
+    """Return width, height, depth and colour type from a PNG's header; None for another kind of file."""
+    with path.open("rb") as file:
+        head = file.read(_PNG_DEPTH_AT + 2)
+    return head[_PNG_DEPTH_AT - 8 :] if head.startswith(_PNG_START) else None
+
+
+def _is_deep_png(path: Path) -> bool:
+    """Tell whether a PNG has 16 bits a channel; Pillow opens one in colour as if it had 8."""
+    png = png_format(path)
+    return png is not None and png[8:9] == b"\x10"

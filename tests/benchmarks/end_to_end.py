@@ -16,7 +16,9 @@ from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animator import Animator
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
-from preprocessing.media.video import VideoWriter, decode, read_image
+from preprocessing.media.images import read_image
+from preprocessing.media.video_reader import decode
+from preprocessing.media.video_writer import VideoWriter
 from tests.benchmarks.apart import Apart
 from tests.benchmarks.model import DTYPES, calmed_generator
 from tests.benchmarks.published_formulation import PublishedFormulation

@@ -24,7 +24,8 @@ from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader
 from preprocessing.media.boxes import Box, iou
 from preprocessing.media.images import cut
-from preprocessing.media.video import Frame, VideoWriter
+from preprocessing.media.video_reader import Frame
+from preprocessing.media.video_writer import VideoWriter
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, source_key
 from tests.benchmarks.timing import Row, by_turns

@@ -22,7 +22,8 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines import presets
-from preprocessing.media.video import VideoWriter, decode, probe
+from preprocessing.media.video_reader import decode, probe
+from preprocessing.media.video_writer import VideoWriter
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def peak_bytes(project, source, driving, options):
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     assert probe(output).num_frames == probe(project / driving).num_frames
-    assert probe(output).has_audio
+    assert probe(output).audio_codec
     return usage.ru_maxrss * 1024
 
 

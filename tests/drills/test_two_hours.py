@@ -12,7 +12,7 @@ import yaml
 
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.ledger import ClipRow
-from preprocessing.media.video import probe
+from preprocessing.media.video_reader import probe
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, source_key
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.samples import serve_folder
-from preprocessing.media.video import VideoWriter, decode, probe
+from preprocessing.media.video_reader import decode, probe
+from preprocessing.media.video_writer import VideoWriter
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.footage import UnreadableMediaError, first_picture, media_kind, require_media
-from preprocessing.media.video import VideoWriter
+from preprocessing.media.video_writer import VideoWriter
 
 
 @pytest.fixture(scope="module")

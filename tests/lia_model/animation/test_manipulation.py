@@ -15,7 +15,7 @@ from lia_model.animation.manipulation import (
 )
 from lia_model.animator import Animator
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video import decode, probe
+from preprocessing.media.video_reader import decode, probe
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from lia_model.evaluation.faces import FaceMeter
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
-from preprocessing.media.video import decode
+from preprocessing.media.video_reader import decode
 from tests.lia_model.evaluation_settings import evaluation_settings
 
 SIZE_PX = 64

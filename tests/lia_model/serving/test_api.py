@@ -10,7 +10,7 @@ from PIL import Image
 from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from preprocessing.media.video import VideoWriter
+from preprocessing.media.video_writer import VideoWriter
 
 
 def png():

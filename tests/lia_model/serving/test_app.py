@@ -13,7 +13,8 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
-from preprocessing.media.video import VideoWriter, probe
+from preprocessing.media.video_reader import probe
+from preprocessing.media.video_writer import VideoWriter
 from tests.conftest import free_port
 
 NTSC = Fraction(30000, 1001)

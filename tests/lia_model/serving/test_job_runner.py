@@ -14,7 +14,8 @@ from lia_model.serving.jobs import JobStore, Order, new_id
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video import VideoWriter, probe
+from preprocessing.media.video_reader import probe
+from preprocessing.media.video_writer import VideoWriter
 
 NUM_FRAMES = 40
 

@@ -18,7 +18,8 @@ from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines import presets
 from pipelines.cli import main
-from preprocessing.media.video import VideoWriter, decode, probe
+from preprocessing.media.video_reader import decode, probe
+from preprocessing.media.video_writer import VideoWriter
 
 NETWORK = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
 
@@ -64,7 +65,7 @@ ODD_IMAGES = {
 BAD_FILES = ODD_IMAGES | {
     "small.png": (lambda path: Image.new("RGB", (31, 40)).save(path), "of 31x40 px; both sides must have"),
     "text.png": (write_text, "neither an image nor a video"),
-    "half.png": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "no readable image"),
+    "half.png": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "not a readable image"),
     "empty.mp4": (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
     "header.mp4": (write_header_alone, "a video that can be decoded is needed"),
     "no_frames.mp4": (write_no_frames, "a video that can be decoded is needed"),

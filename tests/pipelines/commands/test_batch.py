@@ -19,7 +19,8 @@ from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
 from pipelines.commands.batch import NoServiceError, Row, output_name, read_manifest, run_batch
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video import VideoWriter, decode, probe
+from preprocessing.media.video_reader import decode, probe
+from preprocessing.media.video_writer import VideoWriter
 from tests.conftest import free_port
 
 NUM_FRAMES = 3

@@ -8,7 +8,7 @@ from pipelines import presets
 from pipelines.demo import run as demo
 from pipelines.environment import read_environment
 from pipelines.params import Params, check_params
-from preprocessing.media.video import decode, probe
+from preprocessing.media.video_reader import decode, probe
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipelines.stages.evaluate import Comparison, as_lines, measure, run_evaluat
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
-from preprocessing.media.video import decode
+from preprocessing.media.video_reader import decode
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 from tests.parsed_page import ParsedPage

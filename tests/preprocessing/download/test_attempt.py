@@ -3,7 +3,7 @@
 import pytest
 
 from preprocessing.download.retries import download_source
-from preprocessing.media.video import probe
+from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
 from tests.preprocessing.download.conftest import CASES
 from tests.preprocessing.fault_server import FaultServer

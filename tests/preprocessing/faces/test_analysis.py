@@ -11,7 +11,7 @@ from preprocessing.faces.detector import Face
 from preprocessing.faces.sightings import read_sightings, write_sightings
 from preprocessing.faces.tracks import Tracker, associate, interpolate
 from preprocessing.media.boxes import Box, iou
-from preprocessing.media.video import Frame, UnreadableVideoError
+from preprocessing.media.video_reader import Frame, UnreadableVideoError
 
 
 class Oracle:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from preprocessing.faces.detector import FaceDetector, models_sha256, require_models
-from preprocessing.media.video import decode
+from preprocessing.media.video_reader import decode
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from preprocessing.faces.embedder import (
     dlib_square,
 )
 from preprocessing.media.boxes import Box
-from preprocessing.media.video import decode
+from preprocessing.media.video_reader import decode
 
 BROW, NOSE_TIP, LEFT_EYE, RIGHT_EYE, CHIN = 19, 30, slice(36, 42), slice(42, 48), 8
 

@@ -1,9 +1,12 @@
 import io
+import re
 
+import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
-from preprocessing.media.images import encode_jpeg
+from preprocessing.media.images import encode_jpeg, read_image
 
 
 def test_colours_keep_their_full_resolution():
@@ -12,3 +15,94 @@ def test_colours_keep_their_full_resolution():
     image[:, 1::2] = (0, 0, 255)
     back = np.asarray(Image.open(io.BytesIO(encode_jpeg(image, 95)))).astype(int)
     assert np.abs(back - image).max() < 30
+
+
+def test_still_images_come_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "i.jpg", exif=exif)
+    assert read_image(tmp_path / "i.jpg").shape == (40, 20, 3)
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    (tmp_path / "i.jpg").write_text("no")
+    with pytest.raises(ValueError, match=r"i\.jpg"):
+        read_image(tmp_path / "i.jpg")
+
+
+def odd_images(folder):
+    """One image of each kind that has to be converted, with the words that name it and what becomes of it."""
+    half = np.zeros((40, 50, 4), np.uint8)
+    half[..., 0] = 200
+    half[:, 25:, 3] = 255
+    Image.fromarray(half, "RGBA").save(folder / "alpha.png")
+    Image.fromarray(half, "RGBA").save(folder / "alpha.webp", lossless=True)
+    Image.fromarray(half[..., [0, 3]], "LA").save(folder / "grey_alpha.png")
+    palette = Image.new("P", (50, 40))
+    palette.putpalette([200, 0, 0, 0, 0, 0])
+    palette.save(folder / "palette_alpha.png", transparency=1)
+    Image.fromarray(np.full((40, 50), 200 << 8, np.uint16)).save(folder / "deep_grey.png")
+    deep = np.zeros((40, 50, 3), np.uint16)
+    deep[..., 2] = 200 << 8  # OpenCV's order is BGR
+    cv2.imwrite(str(folder / "deep.png"), deep)
+    Image.new("CMYK", (50, 40), (0, 255, 255, 0)).save(folder / "cmyk.jpg", quality=95)
+    for orientation in range(2, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (50, 40), (200, 0, 0)).save(folder / f"turned_{orientation}.jpg", exif=exif)
+    return {
+        "alpha.png": "an alpha channel",
+        "alpha.webp": "an alpha channel",
+        "grey_alpha.png": "an alpha channel",
+        "palette_alpha.png": "an alpha channel",
+        "deep_grey.png": "16 bits a channel",
+        "deep.png": "16 bits a channel",
+        "cmyk.jpg": "CMYK colours",
+    } | {f"turned_{orientation}.jpg": "an EXIF rotation" for orientation in range(2, 9)}
+
+
+def test_images_that_are_not_plain_are_refused_or_converted(tmp_path):
+    for name, words in odd_images(tmp_path).items():
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} with {words}; .*--convert"):
+            read_image(tmp_path / name, convert=False)
+        image = read_image(tmp_path / name)
+        assert image.dtype == np.uint8
+        assert image.shape == ((50, 40, 3) if name[-5] in "5678" else (40, 50, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right"),
+    [
+        ("alpha.png", (255, 255, 255), (200, 0, 0)),
+        ("alpha.webp", (255, 255, 255), (200, 0, 0)),
+        ("grey_alpha.png", (255, 255, 255), (200, 200, 200)),
+        ("deep_grey.png", (200, 200, 200), (200, 200, 200)),
+        ("deep.png", (200, 0, 0), (200, 0, 0)),
+        ("cmyk.jpg", (255, 0, 0), (255, 0, 0)),
+        ("turned_3.jpg", (200, 0, 0), (200, 0, 0)),
+    ],
+)
+def test_conversion_keeps_the_colours_and_puts_transparency_on_white(tmp_path, name, left, right):
+    odd_images(tmp_path)
+    image = read_image(tmp_path / name).astype(int)
+    assert np.abs(image[20, 5] - left).max() <= 3
+    assert np.abs(image[20, -5] - right).max() <= 3
+
+
+def test_half_transparent_pixels_are_half_white(tmp_path):
+    Image.new("RGBA", (40, 40), (0, 0, 0, 128)).save(tmp_path / "i.png")
+    assert np.abs(read_image(tmp_path / "i.png").astype(int) - 127).max() <= 1
+
+
+def test_several_reasons_are_told_at_once(tmp_path):
+    cv2.imwrite(str(tmp_path / "i.png"), np.zeros((40, 40, 4), np.uint16))
+    with pytest.raises(ValueError, match="with an alpha channel and 16 bits a channel"):
+        read_image(tmp_path / "i.png", convert=False)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_plain_images_are_taken_as_they_are(tmp_path, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.new(mode, (50, 40), 1).save(tmp_path / "i.png", exif=exif)
+    assert read_image(tmp_path / "i.png", convert=False).shape == (40, 50, 3)

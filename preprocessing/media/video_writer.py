@@ -1,0 +1,112 @@
+"""Writes H.264 video with PyAV."""
+
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from preprocessing.media.images import Image
+from preprocessing.media.soundtrack import Soundtrack
+from preprocessing.media.video_hardware import NVENC, require_gpu_encoder
+from preprocessing.storage.files import write_atomically
+
+X264 = ("libx264", {"crf": "18", "preset": "medium"})
+"""Encoder and its options."""
+
+
+class VideoWriter:
+    """Writes an H.264 mp4 with an exact constant frame rate; it appears under its name when it is complete.
+
+    Used as a context manager; an exception inside removes the unfinished file. An odd size repeats the last
+    row or column, since yuv420p needs even ones.
+
+    Args:
+        path: the finished file.
+        fps: exact rate, such as Fraction(30000, 1001).
+        size: (width, height) in pixels of the images to come.
+        audio_from: a file whose first audio track is kept, copied if mp4 can hold its codec, else encoded to
+            AAC; sound beyond the video's end is cut off. None, or a file without sound, gives a silent video.
+        hardware: encode on the GPU (NVENC).
+
+    Raises:
+        NoVideoHardwareError: on entering, `hardware` without a GPU that encodes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fps: Fraction,
+        size: tuple[int, int],
+        audio_from: Path | None = None,
+        hardware: bool = False,
+    ) -> None:
+        self._path = path
+        self._fps = Fraction(fps)
+        self._size = size
+        self._audio_from = audio_from
+        self._hardware = hardware
+        self._count = 0
+
+    def __enter__(self) -> "VideoWriter":
+        """Open the temporary file."""
+        if self._hardware:
+            require_gpu_encoder()
+        with ExitStack() as stack:
+            partial = stack.enter_context(write_atomically(self._path))
+            self._open(partial)
+            self._publish = stack.pop_all()
+        return self
+
+    def _open(self, partial: Path) -> None:
+        self._output = av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"})
+        codec, options = NVENC if self._hardware else X264
+        stream = self._output.add_stream(codec, rate=self._fps, options=options)
+        stream.width, stream.height = (side + side % 2 for side in self._size)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = 1 / self._fps
+        self._stream = stream
+        self._audio = Soundtrack(self._audio_from, self._output) if self._audio_from else None
+
+    def write(self, image: Image) -> None:
+        """Append one uint8 RGB [H, W, 3] image.
+
+        Raises:
+            ValueError: the image has another size than promised.
+        """
+        height, width = image.shape[:2]
+        if (width, height) != self._size:
+            raise ValueError(
+                f"got an image of {width}x{height} px; this video is {self._size[0]}x{self._size[1]} px; "
+                "resize the image"
+            )
+        if width % 2 or height % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts = self._count
+        frame.time_base = 1 / self._fps
+        self._output.mux(self._stream.encode(frame))
+        self._count += 1
+        if self._audio is not None:
+            self._audio.write_until(self._count / self._fps)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file and give it its name, or remove it after an exception."""
+        with self._publish:
+            try:
+                if kind is None:
+                    self._output.mux(self._stream.encode(None))
+                    if self._audio is not None:
+                        self._audio.finish()
+            finally:
+                if self._audio is not None:
+                    self._audio.close()
+                self._output.close()
+            if error is not None:
+                # Handed on so that the unfinished file is removed instead of renamed.
+                raise error

@@ -1,0 +1,71 @@
+import pytest
+
+from preprocessing.media.video_reader import UnreadableVideoError, decode, decoded_duration_s, probe
+
+LEVELS = list(range(20, 220, 10))
+
+
+def middle(image):
+    return int(image[image.shape[0] // 2, image.shape[1] // 2, 0])
+
+
+def test_every_stored_frame_comes_once_with_its_own_time(tmp_path, make_video):
+    times = [0, 0.04, 0.1, 0.3, 0.31]
+    frames = list(decode(make_video(tmp_path / "v.mp4", LEVELS[:5], times)))
+    assert [frame.pts_s for frame in frames] == pytest.approx(times, abs=1e-3)
+    assert [middle(frame.image) for frame in frames] == pytest.approx(LEVELS[:5], abs=3)
+
+
+def test_same_rate_keeps_every_frame(tmp_path, make_video):
+    path = make_video(tmp_path / "v.mp4", LEVELS)
+    assert [middle(frame.image) for frame in decode(path, 25)] == pytest.approx(LEVELS, abs=3)
+
+
+def test_variable_rate_is_resampled_by_time_on_screen(tmp_path, make_video):
+    path = make_video(tmp_path / "v.mp4", [50, 100, 200], [0, 0.4, 0.48])
+    levels = [middle(frame.image) for frame in decode(path, 25)]
+    assert levels[:12] == pytest.approx([50] * 10 + [100] * 2, abs=3)
+    assert set(levels[12:]) == {levels[12]}
+
+
+def test_resampled_clip_lasts_as_long_as_the_video(tmp_path, make_video):
+    path = make_video(tmp_path / "v.mp4", LEVELS, fps=24)
+    assert abs(len(list(decode(path, 25))) / 25 - 20 / 24) <= 1 / 50 + 1e-6
+
+
+def test_a_single_frame_survives_any_rate(tmp_path, make_video):
+    path = make_video(tmp_path / "v.mp4", [80], fps=30)
+    assert len(list(decode(path, 5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("rotation", "size", "corner"),
+    [(0, (64, 48), (0, 0)), (90, (48, 64), (-1, 0)), (180, (64, 48), (-1, -1)), (-90, (48, 64), (0, -1))],
+)
+def test_frames_come_upright(tmp_path, make_video, rotation, size, corner):
+    """A positive angle turns the stored picture counter-clockwise: its top left corner goes down."""
+    path = make_video(tmp_path / "v.mp4", [50, 50], rotation=rotation)
+    info = probe(path)
+    image = next(decode(path)).image
+    assert (info.width_px, info.height_px) == size == image.shape[1::-1]
+    assert image[corner][0] > 200
+    assert (image > 200).all(axis=2).mean() == pytest.approx(1 / 16, abs=0.03)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html><body>no video here</body></html>" * 50])
+def test_what_is_no_video_is_named(tmp_path, content):
+    path = tmp_path / "page.mp4"
+    path.write_bytes(content)
+    for read in (probe, decoded_duration_s, lambda path: next(decode(path))):
+        with pytest.raises(UnreadableVideoError, match=r"page\.mp4.*give another file"):
+            read(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UnreadableVideoError, match="no such file"):
+        probe(tmp_path / "none.mp4")
+
+
+def test_sound_alone_is_no_video(tmp_path, make_sound):
+    with pytest.raises(UnreadableVideoError, match="no video track"):
+        probe(make_sound(tmp_path / "sound.mp4"))
