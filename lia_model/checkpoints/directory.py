@@ -1,13 +1,11 @@
 """Checkpoint directories: `config.json` and safetensors files, never a pickle.
 
-A directory is written beside its final place and renamed, so that a killed writer leaves no half checkpoint.
+Writers use `write_folder_atomically`, so an interrupted one leaves no partial checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
 from lia_model.settings import NetworkSettings, Settings
+from preprocessing.storage.files import write_folder_atomically
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -27,26 +26,13 @@ DISCRIMINATOR = "discriminator.safetensors"
 
 
 class CheckpointConfig(Settings):
-    """What `config.json` says of the weights beside it."""
+    """Content of `config.json`, which describes the weights beside it."""
 
     format_version: int
-    """Raised when older readers could misread the directory."""
+    """Increased when older readers could misread the directory."""
     network: NetworkSettings
-    """Shapes of the networks."""
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Where the weights come from: training settings, data hash, crop rule, MLflow run; free in form."""
-
-
-def write_directory(directory: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, then put it in the place of `directory` by rename."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    write(partial)
-    if directory.exists():
-        shutil.rmtree(directory)
-    partial.rename(directory)
+    """Origin of the weights, free in form: training settings, data hash, crop rule, MLflow run."""
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -55,7 +41,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Read `path` into `module`, every tensor accounted for.
+    """Load `path` into `module`; names and shapes have to match exactly.
 
     Raises:
         ValueError: the file is missing, is not safetensors, or holds other names or shapes than the module.
@@ -70,7 +56,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if wrong:
         raise ValueError(
             f"{path} does not fit this {type(module).__name__}: {len(wrong)} of {len(wanted)} tensors are "
-            f"missing, unknown or of another shape (first: {wrong[0]}); use the file of this config.json"
+            f"missing, unknown or of another shape (first: {wrong[0]}); use the file written with config.json"
         )
     module.load_state_dict(state)
 
@@ -82,7 +68,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: the file is missing or is not safetensors.
     """
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; a file with weights in safetensors format is needed here")
+        raise ValueError(f"{path} does not exist: give a file with weights in safetensors format")
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -93,23 +79,23 @@ def read_config(directory: Path) -> CheckpointConfig:
     """Read `config.json` of a checkpoint directory.
 
     Raises:
-        ValueError: there is none, it is not one of ours, or it is of a newer format.
+        ValueError: the file is missing, is not a checkpoint's config, or has a newer format.
     """
     path = directory / CONFIG
     if not path.is_file():
         raise ValueError(
-            f"{directory} is no checkpoint directory: it holds no {CONFIG}; give one that `lia train` wrote"
+            f"{directory} is not a checkpoint directory: it holds no {CONFIG}; give one of `lia train`'s"
         )
     try:
         config = CheckpointConfig.model_validate(json.loads(path.read_text()))
     except (json.JSONDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{path} is not a checkpoint's config ({reason}); restore it from where it came"
+            f"{path} is not a checkpoint's config ({reason}): copy the checkpoint again"
         ) from None
     if config.format_version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {config.format_version}, this program reads up to "
+            f"{path} has format version {config.format_version}; this installation reads up to "
             f"{FORMAT_VERSION}: update it"
         )
     return config
@@ -124,13 +110,10 @@ def write_config(directory: Path, network: NetworkSettings, provenance: dict[str
 
 
 def save_generator(directory: Path, generator: Generator, provenance: dict[str, Any] | None = None) -> None:
-    """Write a checkpoint directory that holds the generator alone."""
-
-    def write(folder: Path) -> None:
+    """Write a checkpoint directory with the generator only."""
+    with write_folder_atomically(directory) as folder:
         write_config(folder, generator.settings, provenance or {})
         save_weights(generator, folder / GENERATOR)
-
-    write_directory(directory, write)
 
 
 def load_generator(directory: Path) -> Generator:

@@ -1,8 +1,8 @@
-"""A generator as two ONNX graphs for other runtimes, checked against the module before they are kept.
+"""Export of a generator as two ONNX graphs, checked against the module.
 
-`encoder.onnx` turns images into codes, motion weights and feature maps; `painter.onnx` turns a code, motion
-weights and feature maps into images, so that a source is encoded once. The caller adds motion weights:
-`driving`, or `driving - start + source` for relative motion. The batch is free in both.
+`encoder.onnx` maps images to codes, motion weights and feature maps; `painter.onnx` maps a code, motion
+weights and feature maps to images, so that a source is encoded once. The caller passes the motion weights
+`driving`, or `driving - start + source` for relative motion. The batch size is dynamic in both.
 Axes: B batch, D latent width, K directions, S side of the image in pixels.
 """
 
@@ -16,19 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lia_model.checkpoints.directory import write_directory
 from lia_model.networks.generator import Generator
+from preprocessing.storage.files import write_folder_atomically
 
 ENCODER, PAINTER = "encoder.onnx", "painter.onnx"
 TOLERANCE = 1e-3
-"""Largest difference from the module that is accepted, in codes, weights and features of random images."""
+"""Largest accepted difference from the module, in codes, weights and features of random images."""
 IMAGE_TOLERANCE = 2e-2
-"""Likewise in images, where sampling at edges turns rounding into larger steps."""
+"""The same for images, where sampling at edges amplifies rounding."""
 
 logger = logging.getLogger(__name__)
 
 
-class _Encoder(nn.Module):
+class _EncoderGraph(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.encoder, self.head = generator.encoder, generator.motion_head
@@ -38,7 +38,7 @@ class _Encoder(nn.Module):
         return code, self.head(code), *features
 
 
-class _Painter(nn.Module):
+class _PainterGraph(nn.Module):
     directions: Tensor
 
     def __init__(self, generator: Generator) -> None:
@@ -54,11 +54,11 @@ class _Painter(nn.Module):
 
 @torch.no_grad()
 def export_onnx(generator: Generator, directory: Path) -> None:
-    """Write both graphs to `directory`, if they compute what the generator computes.
+    """Write both graphs to `directory`, after checking that they compute what the generator computes.
 
     Raises:
-        ValueError: the packages for it are not installed, or `directory` holds something else.
-        RuntimeError: a graph computes something else.
+        ValueError: a required package is not installed, or `directory` holds other files.
+        RuntimeError: a graph's outputs differ from the module's.
     """
     _require_packages()
     if directory.exists() and {path.name for path in directory.iterdir()} - {ENCODER, PAINTER}:
@@ -66,11 +66,11 @@ def export_onnx(generator: Generator, directory: Path) -> None:
     generator = generator.eval()
     size_px = generator.settings.size_px
     images = torch.rand(2, 3, size_px, size_px, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    encoder, painter = _Encoder(generator).eval(), _Painter(generator).eval()
+    encoder, painter = _EncoderGraph(generator).eval(), _PainterGraph(generator).eval()
     code, weights, *features = (output.contiguous() for output in encoder(images))
     names = [f"feature_{feature.shape[-1]}" for feature in features]
 
-    def write(folder: Path) -> None:
+    with write_folder_atomically(directory) as folder:
         outputs = ["code", "weights", *names]
         _export(encoder, (images,), folder / ENCODER, ["image"], outputs)
         _export(painter, (code, weights, *features), folder / PAINTER, outputs, ["image"])
@@ -79,15 +79,15 @@ def export_onnx(generator: Generator, directory: Path) -> None:
             inputs = (code[:count], weights[:count], *(feature[:count] for feature in features))
             _check(painter, inputs, folder / PAINTER, IMAGE_TOLERANCE)
 
-    write_directory(directory, write)
-
 
 def _require_packages() -> None:
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"{error.name} is not installed, which ONNX export needs: pip install it") from None
+        raise ValueError(
+            f"ONNX export needs {error.name}, which is not installed: pip install {error.name}"
+        ) from None
 
 
 def _export(
@@ -96,10 +96,10 @@ def _export(
     batch = torch.export.Dim("batch", min=1, max=1024)
     free = tuple({0: batch} for _ in inputs)
     shapes = (free[0], free[1], free[2:]) if len(inputs) > 1 else free
-    # With gradients on, the networks keep the plain layout: ONNX has none of the gathering that channels_last
-    # is sampled by.
+    # With gradients enabled the networks keep the contiguous layout; the gather by which they sample
+    # channels_last has no ONNX operator.
     with torch.enable_grad(), warnings.catch_warnings():
-        # The exporter's own libraries warn about each other.
+        # The exporter's libraries raise deprecation warnings about each other.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
@@ -123,5 +123,8 @@ def _check(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, tolerance:
     wanted = wanted if isinstance(wanted, tuple) else (wanted,)
     worst = max(float((torch.from_numpy(a) - b).abs().max()) for a, b in zip(got, wanted, strict=True))
     if worst > tolerance:
-        raise RuntimeError(f"{path.name} is off by {worst:.1e}, more than {tolerance:.0e}: it is not kept")
+        raise RuntimeError(
+            f"{path.name} differs from the module by {worst:.1e}; at most {tolerance:.0e} is accepted: "
+            "nothing was written"
+        )
     logger.info("%s agrees with the module to %.1e", path.name, worst)

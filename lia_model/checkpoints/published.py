@@ -1,8 +1,7 @@
-"""Published LIA checkpoints in and out: their names and shapes beside ours (lia.md section 7).
+"""Import and export of published LIA checkpoints.
 
-The released files are dicts of torch tensors under the names of the authors' modules. What they hold and
-nobody computes with (noise weights, `to_rgb1`, the FIR kernels) is carried along in a file of its own, so
-that a checkpoint goes back out bit for bit as it came in.
+The released files are dicts of torch tensors, with the keys of `published_keys`. Entries that no computation
+uses are kept in a file of their own, so that an imported checkpoint is exported bit for bit as it was.
 """
 
 from __future__ import annotations
@@ -26,17 +25,22 @@ from lia_model.checkpoints.directory import (
     read_tensors,
     save_weights,
     write_config,
-    write_directory,
+)
+from lia_model.checkpoints.published_keys import (
+    discriminator_keys,
+    generator_keys,
+    published_shape,
+    unused_discriminator_entries,
+    unused_generator_entries,
 )
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.networks.encoder import NUM_MOTION_LAYERS
-from lia_model.networks.layers import PUBLISHED_CHANNELS, num_channels, octaves
-from lia_model.ops.upfirdn2d import fir_kernel
+from lia_model.networks.layers import PUBLISHED_CHANNELS
 from lia_model.settings import NetworkSettings
+from preprocessing.storage.files import write_atomically, write_folder_atomically
 
 UNUSED = "published_unused.safetensors"
 IGNORED_PARTS = ("g_optim", "d_optim", "args")
-# The restricted unpickler fails on foreign bytes in any of these ways.
+# What the restricted unpickler raises on files that are no checkpoints.
 UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -50,121 +54,22 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of every entry of a published checkpoint."""
+    """What an import did with every entry of a published checkpoint."""
 
     network: NetworkSettings
     num_used: int
+    """Entries whose values became our parameters."""
     unused: list[str]
-    """Entries that no computation needs, kept for the way back."""
+    """Keys that no computation uses, kept for export."""
     left_out: list[str]
-    """Parts of a training checkpoint that are not taken over."""
-
-
-def generator_names(size_px: int) -> dict[str, str]:
-    """Return the published name of each of our generator's parameters."""
-    num_blocks = len(octaves(size_px))
-    names = {
-        "encoder.from_rgb.conv.weight": "enc.net_app.convs.0.0.weight",
-        "encoder.from_rgb.bias": "enc.net_app.convs.0.1.bias",
-        "encoder.to_code.weight": f"enc.net_app.convs.{num_blocks + 1}.weight",
-        "motion.free": "dec.direction.weight",
-        "synthesis.constant": "dec.input.input",
-        **_styled("synthesis.conv", "dec.conv1"),
-    }
-    for layer in range(NUM_MOTION_LAYERS):
-        for kind in ("weight", "bias"):
-            names[f"motion_head.layers.{layer}.{kind}"] = f"enc.fc.{layer}.{kind}"
-    for block in range(num_blocks):
-        ours = f"synthesis.blocks.{block}"
-        names |= _residual(f"encoder.blocks.{block}", f"enc.net_app.convs.{block + 1}")
-        names |= _styled(f"{ours}.up", f"dec.convs.{2 * block}")
-        names |= _styled(f"{ours}.conv", f"dec.convs.{2 * block + 1}")
-        names |= _modulated(f"{ours}.to_flow", f"dec.to_flows.{block}.conv")
-        names[f"{ours}.flow_bias"] = f"dec.to_flows.{block}.bias"
-        names[f"{ours}.to_rgb.conv.weight"] = f"dec.to_rgbs.{block}.conv.0.weight"
-        names[f"{ours}.to_rgb.bias"] = f"dec.to_rgbs.{block}.conv.1.bias"
-        names[f"{ours}.rgb_bias"] = f"dec.to_rgbs.{block}.bias"
-    return names
-
-
-def discriminator_names(size_px: int) -> dict[str, str]:
-    """Return the published name of each of our discriminator's parameters."""
-    names = {
-        "from_rgb.conv.weight": "convs.0.0.weight",
-        "from_rgb.bias": "convs.0.1.bias",
-        "conv.conv.weight": "final_conv.0.weight",
-        "conv.bias": "final_conv.1.bias",
-        "hidden.weight": "final_linear.0.weight",
-        "hidden.bias": "final_linear.0.bias",
-        "to_logit.weight": "final_linear.1.weight",
-        "to_logit.bias": "final_linear.1.bias",
-    }
-    for block in range(len(octaves(size_px))):
-        names |= _residual(f"blocks.{block}", f"convs.{block + 1}")
-    return names
-
-
-def _residual(ours: str, theirs: str) -> dict[str, str]:
-    return {
-        f"{ours}.conv.conv.weight": f"{theirs}.conv1.0.weight",
-        f"{ours}.conv.bias": f"{theirs}.conv1.1.bias",
-        f"{ours}.down.weight": f"{theirs}.conv2.1.weight",
-        f"{ours}.down_bias": f"{theirs}.conv2.2.bias",
-        f"{ours}.skip.weight": f"{theirs}.skip.1.weight",
-    }
-
-
-def _modulated(ours: str, theirs: str) -> dict[str, str]:
-    return {
-        f"{ours}.weight": f"{theirs}.weight",
-        f"{ours}.style.weight": f"{theirs}.modulation.weight",
-        f"{ours}.style.bias": f"{theirs}.modulation.bias",
-    }
-
-
-def _styled(ours: str, theirs: str) -> dict[str, str]:
-    return _modulated(f"{ours}.conv", f"{theirs}.conv") | {f"{ours}.bias": f"{theirs}.activate.bias"}
-
-
-def unused_entries(network: NetworkSettings) -> dict[str, Tensor]:
-    """Return the entries of a published generator that nothing computes with, as a fresh one holds them."""
-    num_blocks = len(octaves(network.size_px))
-    entries = {
-        "dec.conv1.noise.weight": torch.zeros(1),
-        "dec.to_rgb1.bias": torch.zeros(1, 3, 1, 1),
-        "dec.to_rgb1.conv.0.weight": torch.zeros(3, num_channels(4, network.width), 1, 1),
-        "dec.to_rgb1.conv.1.bias": torch.zeros(1, 3, 1, 1),
-    }
-    for block in range(num_blocks):
-        entries |= _residual_kernels(f"enc.net_app.convs.{block + 1}")
-        entries[f"dec.convs.{2 * block}.conv.blur.kernel"] = fir_kernel(4.0)
-        entries[f"dec.convs.{2 * block}.noise.weight"] = torch.zeros(1)
-        entries[f"dec.convs.{2 * block + 1}.noise.weight"] = torch.zeros(1)
-        entries[f"dec.to_rgbs.{block}.upsample.kernel"] = fir_kernel(4.0)
-        entries[f"dec.to_flows.{block}.upsample.kernel"] = fir_kernel(4.0)
-    return entries
-
-
-def _residual_kernels(theirs: str) -> dict[str, Tensor]:
-    return {f"{theirs}.conv2.0.kernel": fir_kernel(), f"{theirs}.skip.0.kernel": fir_kernel()}
-
-
-def published_shape(name: str, shape: torch.Size) -> tuple[int, ...]:
-    """Return the shape under which the published code keeps a parameter that we keep as `shape`."""
-    is_modulated = (
-        name.startswith("dec.") and len(shape) == 4 and ".to_rgb" not in name and ".input" not in name
-    )
-    if is_modulated:
-        return (1, *shape)
-    is_act_bias = name.endswith(".bias") and not any(part in name for part in ("fc.", "modulation", "linear"))
-    return (1, *shape, 1, 1) if is_act_bias else tuple(shape)
+    """Parts of a training checkpoint that are not imported, such as its optimizers."""
 
 
 def read_published(path: Path) -> dict[str, Any]:
-    """Read a published checkpoint's dict, without running anything that it holds.
+    """Read a published checkpoint's dict, without executing any code that its pickle contains.
 
     Raises:
-        ValueError: the file is missing, or is not a checkpoint of LIA.
+        ValueError: the file is missing, or is not a LIA checkpoint.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; give a published LIA checkpoint (.pt)")
@@ -185,10 +90,10 @@ def read_published(path: Path) -> dict[str, Any]:
 
 
 def infer_network(state: Mapping[str, Tensor]) -> NetworkSettings:
-    """Return the settings of the network whose published state dict this is, from its names and shapes.
+    """Infer a network's settings from the keys and shapes of its published state dict.
 
     Raises:
-        ValueError: they fit no LIA of any size and width.
+        ValueError: they fit no LIA generator of any size and width.
     """
     num_blocks = sum(name.startswith("dec.to_flows.") and name.endswith(".conv.weight") for name in state)
     size_px = 4 * 2**num_blocks
@@ -197,7 +102,7 @@ def infer_network(state: Mapping[str, Tensor]) -> NetworkSettings:
         width = state["dec.input.input"].shape[1] / PUBLISHED_CHANNELS[4]
     except KeyError as error:
         raise ValueError(
-            f"the generator holds no {error.args[0]}: it is not a LIA generator; give one"
+            f"the generator holds no {error.args[0]}: it is not a LIA generator; give a LIA checkpoint"
         ) from None
     return NetworkSettings.model_validate(
         {"size_px": size_px, "width": width, "latent_dim": latent_dim, "num_directions": num_directions}
@@ -205,15 +110,15 @@ def infer_network(state: Mapping[str, Tensor]) -> NetworkSettings:
 
 
 def from_published(
-    module: nn.Module, names: Mapping[str, str], state: Mapping[str, Tensor]
+    module: nn.Module, keys: Mapping[str, str], state: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Load a published state dict into `module` and return the entries that it has no use for.
+    """Load a published state dict into `module` and return the entries it does not use.
 
     Raises:
         ValueError: an entry is missing or of another shape.
     """
     ours = module.state_dict()
-    for name, theirs in names.items():
+    for name, theirs in keys.items():
         wanted = published_shape(theirs, ours[name].shape)
         got = tuple(state[theirs].shape) if theirs in state else None
         if got != wanted:
@@ -223,60 +128,50 @@ def from_published(
             )
         ours[name] = state[theirs].reshape(ours[name].shape)
     module.load_state_dict(ours)
-    return {name: value for name, value in state.items() if name not in set(names.values())}
+    return {name: value for name, value in state.items() if name not in set(keys.values())}
 
 
 def to_published(
-    module: nn.Module, names: Mapping[str, str], unused: Mapping[str, Tensor]
+    module: nn.Module, keys: Mapping[str, str], unused: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return a module's weights under the published names and shapes, together with `unused`."""
+    """Return a module's weights under the published keys and shapes, together with `unused`."""
     ours = module.state_dict()
     renamed = {
-        theirs: ours[name].reshape(published_shape(theirs, ours[name].shape))
-        for name, theirs in names.items()
+        theirs: ours[name].reshape(published_shape(theirs, ours[name].shape)) for name, theirs in keys.items()
     }
     return renamed | dict(unused)
 
 
 def import_checkpoint(path: Path, directory: Path) -> ImportReport:
-    """Turn a published checkpoint into a checkpoint directory of ours.
+    """Convert a published checkpoint to a checkpoint directory.
 
     Raises:
-        ValueError: the file is not a LIA checkpoint, or it holds an entry that no LIA has.
+        ValueError: the file is not a LIA checkpoint, or holds an entry that LIA does not have.
     """
     content = read_published(path)
     network = infer_network(content["gen"])
     generator = build_generator(network, seed=0)
-    unused = from_published(generator, generator_names(network.size_px), content["gen"])
-    _require_known("gen", unused, unused_entries(network))
+    unused = from_published(generator, generator_keys(network.size_px), content["gen"])
+    _require_known("gen", unused, unused_generator_entries(network))
     discriminator = None
     if "dis" in content:
         discriminator = build_discriminator(network, seed=0)
-        kernels = from_published(discriminator, discriminator_names(network.size_px), content["dis"])
-        _require_known("dis", kernels, _discriminator_kernels(network))
+        kernels = from_published(discriminator, discriminator_keys(network.size_px), content["dis"])
+        _require_known("dis", kernels, unused_discriminator_entries(network))
         unused |= {f"dis/{name}": value for name, value in kernels.items()}
 
-    def write(folder: Path) -> None:
+    with write_folder_atomically(directory) as folder:
         write_config(folder, network, {"imported_from": path.name})
         save_weights(generator, folder / GENERATOR)
         if discriminator is not None:
             save_weights(discriminator, folder / DISCRIMINATOR)
-        save_file({name: value.contiguous() for name, value in unused.items()}, folder / UNUSED)
-
-    write_directory(directory, write)
+        save_file({key: value.contiguous() for key, value in unused.items()}, folder / UNUSED)
     return ImportReport(
         network,
         sum(len(part) for part in (content["gen"], content.get("dis", {}))) - len(unused),
         sorted(unused),
         [part for part in IGNORED_PARTS if part in content],
     )
-
-
-def _discriminator_kernels(network: NetworkSettings) -> dict[str, Tensor]:
-    entries: dict[str, Tensor] = {}
-    for block in range(len(octaves(network.size_px))):
-        entries |= _residual_kernels(f"convs.{block + 1}")
-    return entries
 
 
 def _require_known(part: str, unused: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> None:
@@ -298,18 +193,17 @@ def export_checkpoint(directory: Path, path: Path) -> None:
     generator = build_generator(network, seed=0)
     load_weights(generator, directory / GENERATOR)
     kept = read_tensors(directory / UNUSED) if (directory / UNUSED).is_file() else {}
-    unused = unused_entries(network) | {
+    unused = unused_generator_entries(network) | {
         name: value for name, value in kept.items() if not name.startswith("dis/")
     }
-    content = {"gen": to_published(generator, generator_names(network.size_px), unused)}
+    content = {"gen": to_published(generator, generator_keys(network.size_px), unused)}
     if (directory / DISCRIMINATOR).is_file():
         discriminator = build_discriminator(network, seed=0)
         load_weights(discriminator, directory / DISCRIMINATOR)
-        kernels = _discriminator_kernels(network) | dict(_of_discriminator(kept))
-        content["dis"] = to_published(discriminator, discriminator_names(network.size_px), kernels)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    partial.rename(path)
+        kernels = unused_discriminator_entries(network) | dict(_of_discriminator(kept))
+        content["dis"] = to_published(discriminator, discriminator_keys(network.size_px), kernels)
+    with write_atomically(path) as temporary:
+        torch.save(content, temporary)
 
 
 def _of_discriminator(kept: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -22,12 +22,12 @@ from lia_model.checkpoints.directory import (
     read_tensors,
     save_weights,
     write_config,
-    write_directory,
 )
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
 from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
+from preprocessing.storage.files import write_folder_atomically
 
 TRAINING = "training.safetensors"
 TRAINING_JSON = "training.json"
@@ -105,20 +105,16 @@ def build_optimizers(
 
 def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]) -> None:
     """Write a training checkpoint from which `load_state` resumes bit for bit."""
-
-    def write(folder: Path) -> None:
+    tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for prefix, module, optimizer in _optimizers(state):
+        tensors |= _optimizer_tensors(prefix, module, optimizer)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with write_folder_atomically(directory) as folder:
         write_config(folder, state.generator.settings, provenance)
         save_weights(state.generator, folder / GENERATOR)
         save_weights(state.discriminator, folder / DISCRIMINATOR)
-        tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
-        for prefix, module, optimizer in _optimizers(state):
-            tensors |= _optimizer_tensors(prefix, module, optimizer)
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / TRAINING
-        )
+        save_file(tensors, folder / TRAINING)
         (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
-
-    write_directory(directory, write)
 
 
 def load_state(state: TrainingState, directory: Path) -> None:

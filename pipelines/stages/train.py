@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 
-from lia_model.checkpoints.directory import read_config, write_directory
+from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import ShardedClips, read_manifest
 from lia_model.registry import models, runs
 from lia_model.settings import TrainSettings
@@ -24,6 +24,7 @@ from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
 from preprocessing.shards.writer import BUNDLE
+from preprocessing.storage.files import write_folder_atomically
 
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
@@ -181,11 +182,9 @@ def publish(checkpoint: Path, run: runs.Run, environment: Environment) -> None:
     """Copy the released generator to checkpoints/final and the run's curves to metrics/."""
     from lia_model.training.worker import RELEASED
 
-    def copy(folder: Path) -> None:
-        shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
-
     for place in (released_directory(environment.runs, run.run_id), environment.checkpoints / "final"):
-        write_directory(place, copy)
+        with write_folder_atomically(place) as folder:
+            shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
     write_curves(run, environment.metrics)
 
 

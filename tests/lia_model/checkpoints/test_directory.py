@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from lia_model.checkpoints.directory import load_generator, read_config, save_generator, write_directory
+from lia_model.checkpoints import directory
+from lia_model.checkpoints.directory import load_generator, read_config, save_generator
 
 
 def test_a_generator_comes_back_as_it_was(generator, tmp_path):
@@ -24,7 +25,7 @@ def test_a_checkpoint_holds_no_pickle(generator, tmp_path):
 
 
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"is no checkpoint directory: it holds no config\.json"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint directory: it holds no config\.json"):
         load_generator(tmp_path)
 
 
@@ -54,13 +55,15 @@ def test_a_damaged_weights_file_is_named(generator, tmp_path):
         load_generator(tmp_path / "model")
 
 
-def test_a_writer_that_dies_leaves_the_old_checkpoint(generator, tmp_path):
+def test_an_interrupted_writer_leaves_the_old_checkpoint(generator, tmp_path, monkeypatch):
     save_generator(tmp_path / "model", generator, {"number": 1})
 
-    def die(folder):
-        (folder / "config.json").write_text("{")
+    def interrupt(*_):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(directory, "save_weights", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_directory(tmp_path / "model", die)
+        save_generator(tmp_path / "model", generator, {"number": 2})
+    assert load_generator(tmp_path / "model").settings == generator.settings
     assert read_config(tmp_path / "model").provenance == {"number": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from lia_model.checkpoints.directory import load_generator, read_config
-from lia_model.checkpoints.published import (
-    discriminator_names,
-    export_checkpoint,
-    generator_names,
-    import_checkpoint,
-    to_published,
-    unused_entries,
+from lia_model.checkpoints.published import export_checkpoint, import_checkpoint, to_published
+from lia_model.checkpoints.published_keys import (
+    discriminator_keys,
+    generator_keys,
+    unused_generator_entries,
 )
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.settings import NetworkSettings
@@ -27,16 +25,16 @@ def checkpoint(request, tmp_path):
     """A published-format training checkpoint of random weights, and the generator it was made from."""
     settings = network(request.param)
     generator = build_generator(settings, seed=request.param)
-    unused = {name: torch.randn_like(value) for name, value in unused_entries(settings).items()}
+    unused = {name: torch.randn_like(value) for name, value in unused_generator_entries(settings).items()}
     kernels = {
         f"convs.{block}.{part}.0.kernel": torch.rand(4, 4)
         for block in range(1, settings.size_px.bit_length() - 2)
         for part in ("conv2", "skip")
     }
     content = {
-        "gen": to_published(generator, generator_names(settings.size_px), unused),
+        "gen": to_published(generator, generator_keys(settings.size_px), unused),
         "dis": to_published(
-            build_discriminator(settings, seed=1), discriminator_names(settings.size_px), kernels
+            build_discriminator(settings, seed=1), discriminator_keys(settings.size_px), kernels
         ),
         "g_optim": {"state": {}, "param_groups": []},
         "args": argparse.Namespace(size=settings.size_px),
@@ -106,7 +104,7 @@ def test_a_file_that_is_no_torch_file_is_refused(tmp_path):
 
 def test_a_missing_or_foreign_entry_is_named(tmp_path):
     settings = network(128)
-    state = to_published(build_generator(settings), generator_names(128), unused_entries(settings))
+    state = to_published(build_generator(settings), generator_keys(128), unused_generator_entries(settings))
     torch.save({"gen": {k: v for k, v in state.items() if k != "enc.fc.2.bias"}}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"enc\.fc\.2\.bias is missing"):
         import_checkpoint(tmp_path / "x.pt", tmp_path / "ours")

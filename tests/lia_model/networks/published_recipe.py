@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lia_model.checkpoints.published import discriminator_names, generator_names, published_shape
+from lia_model.checkpoints.published_keys import discriminator_keys, generator_keys, published_shape
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.settings import NetworkSettings
 
@@ -48,12 +48,12 @@ def settings(size_px: int) -> NetworkSettings:
 
 @cache
 def _drawn_generator(size_px: int) -> nn.Module:
-    return fill(build_generator(settings(size_px)), generator_names(size_px), "gen")
+    return fill(build_generator(settings(size_px)), generator_keys(size_px), "gen")
 
 
 @cache
 def _drawn_discriminator(size_px: int) -> nn.Module:
-    return fill(build_discriminator(settings(size_px)), discriminator_names(size_px), "dis")
+    return fill(build_discriminator(settings(size_px)), discriminator_keys(size_px), "dis")
 
 
 def generator(size_px: int, dtype: torch.dtype) -> nn.Module:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lia_model.checkpoints.published import generator_names, to_published, unused_entries
+from lia_model.checkpoints.published import to_published
+from lia_model.checkpoints.published_keys import generator_keys, unused_generator_entries
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.commands.checkpoints import run_export, run_import
@@ -11,7 +12,9 @@ from pipelines.environment import Environment
 @pytest.fixture
 def published(tmp_path):
     network = NetworkSettings(size_px=32, width=0.03125, latent_dim=24, num_directions=5)
-    state = to_published(build_generator(network, seed=1), generator_names(32), unused_entries(network))
+    state = to_published(
+        build_generator(network, seed=1), generator_keys(32), unused_generator_entries(network)
+    )
     torch.save({"gen": state, "args": {}}, tmp_path / "published.pt")
     return tmp_path / "published.pt"
 
@@ -33,6 +36,6 @@ def test_the_operator_is_told_what_became_of_every_entry(published, environment,
 def test_a_folder_that_is_no_checkpoint_is_not_overwritten(published, environment, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/file").write_text("mine")
-    with pytest.raises(ValueError, match="is no checkpoint directory"):
+    with pytest.raises(ValueError, match="is not a checkpoint directory"):
         run_import(published, tmp_path / "precious", None, environment)
     assert (tmp_path / "precious/file").read_text() == "mine"
