@@ -41,15 +41,15 @@ def forget(
     """Delete a video or person from all the project keeps, old versions too; name models trained on it."""
     params, environment = enter_project()
     from pipelines.commands import forget as module
+    from pipelines.commands.takedown import survey
     from pipelines.local.data_versions import DataVersions
 
-    versions = DataVersions(environment.root)
-    takedown = module.survey(what, params, environment, versions)
-    lines = module.as_lines(takedown, environment)
-    typer.echo(module.as_json(takedown, environment) if as_json else "\n".join(lines))
+    root, versions = environment.root, DataVersions(environment.root)
+    takedown = survey(what, root / params.download.sources, environment, versions)
+    typer.echo(module.as_json(takedown, root) if as_json else "\n".join(module.as_lines(takedown, root)))
     if not yes:
-        typer.confirm("delete all of this permanently?", abort=True, err=True)
-    module.carry_out(takedown, environment, versions)
+        typer.confirm("remove all of this permanently?", abort=True, err=True)
+    module.carry_out(takedown, environment.tombstones, environment.store(), versions)
     module.rebuild(environment)
     done = "done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout"
     typer.echo(done, err=as_json)

@@ -1,6 +1,7 @@
-"""Stage download: every source of the list to a verified file in data/raw and a row in the ledger."""
+"""Stage download: from the list of sources to verified files in data/raw and rows of the ledger."""
 
 import json
+from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
@@ -15,60 +16,83 @@ from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 from preprocessing.sources.source_list import SourceList, read_sources, read_valid_sources
 from preprocessing.sources.tombstones import read_tombstones
+from preprocessing.storage.files import write_atomically
+from preprocessing.storage.object_store import Store
 
 FORGOTTEN = Download(status=DownloadStatus.FORGOTTEN, error="taken down; see data/tombstones.csv")
 
 
 def run_download(params: Params, environment: Environment) -> int:
-    """Download what is missing; return 0, or 1 while a rerun may bring more and that is not accepted.
+    """Download what is missing and write the ledger; return the exit code.
+
+    It is 1 if a rerun may succeed for some source and `download.accept_incomplete` is off, else 0.
 
     Raises:
-        ValueError: the list of sources or that of tombstones is missing or has bad rows.
-        StoreError: there is a store, and it cannot be read or written.
+        ValueError: the list of sources or of tombstones is missing or has bad rows.
+        StoreError: the store cannot be read or written.
     """
-    path = environment.root / params.download.sources
+    root = environment.root
+    path = root / params.download.sources
     skips = params.download.bad_rows == "skip"
     listed = read_valid_sources(path) if skips else SourceList(read_sources(path), [])
     local, cookies = params.download.local_root, params.download.cookies
-    in_project = {
-        "local_root": local and environment.root / local,
-        "cookies": cookies and environment.root / cookies,
-    }
+    in_project = {"local_root": local and root / local, "cookies": cookies and root / cookies}
     settings = params.download.model_copy(update=in_project)
     environment.check_store()
-    rows = download_flow(listed, settings, environment)
+    rows = download_flow(
+        root.name,
+        listed,
+        settings,
+        environment.raw,
+        environment.source_ledger,
+        environment.tombstones,
+        environment.store_url,
+    )
     write_sources(environment.source_ledger, rows)
     counts = count_sources(rows)
-    environment.metrics.mkdir(parents=True, exist_ok=True)
-    (environment.metrics / "download.json").write_text(json.dumps(counts, indent=1) + "\n")
+    with write_atomically(environment.metrics / "download.json") as partial:
+        partial.write_text(json.dumps(counts, indent=1) + "\n")
     num_temporary = sum(counts[status] for status in TEMPORARY_STATUSES)
     return 1 if num_temporary and not params.download.accept_incomplete else 0
 
 
 @flow(
     name="download",
-    flow_run_name="download-{environment.root.name}",
+    flow_run_name="download-{project}",
     persist_result=False,
     validate_parameters=False,
 )
 def download_flow(
-    listed: SourceList, settings: DownloadSettings, environment: Environment
+    project: str,
+    listed: SourceList,
+    settings: DownloadSettings,
+    raw: Path,
+    ledger: Path,
+    tombstones: Path,
+    store_url: str | None,
 ) -> list[SourceRow]:
-    """Remove what is listed no longer or taken down, then download all sources, and account for each row."""
+    """Remove videos that are not listed or were taken down, download the others; return the ledger's rows.
+
+    Args:
+        project: name for the flow run.
+        listed: the list of sources.
+        settings: with absolute paths.
+        raw: folder of verified videos.
+        ledger: table of sources that the previous run wrote, to report what has changed; may be missing.
+        tombstones: file of videos that were taken down.
+        store_url: where videos are kept too; None for nowhere.
+    """
     logger = get_run_logger()
-    before = environment.source_ledger
-    known = iterate_sources(before) if before.is_file() else ()
+    known = iterate_sources(ledger) if ledger.is_file() else ()
     logger.info("since the last run: %s", difference(listed.sources, known))
     for bad in listed.bad_rows:
-        logger.warning("left out: %s", bad)
-    forgotten = read_tombstones(environment.tombstones)
+        logger.warning("skipped: %s", bad)
+    forgotten = read_tombstones(tombstones)
     by_key = {source.key: source for source in listed.sources if source.key not in forgotten}
-    for name in remove_stale(environment.raw, set(by_key)):
-        logger.info("removed %s: its source is listed no longer, or taken down", name)
-    downloads = download_all(list(by_key.values()), settings, environment)
-    rows = [
-        SourceRow(source=source, download=downloads.get(source.key, FORGOTTEN)) for source in listed.sources
-    ]
+    for name in remove_stale(raw, by_key.keys()):
+        logger.info("removed %s: its source is no longer listed, or was taken down", name)
+    downloads = download_all(list(by_key.values()), settings, raw, store_url)
+    rows = [SourceRow(source, downloads.get(source.key, FORGOTTEN)) for source in listed.sources]
     rows += map(invalid_row, listed.bad_rows)
     logger.info(
         "sources: %s", ", ".join(f"{count} {word}" for word, count in count_sources(rows).items() if count)
@@ -78,7 +102,8 @@ def download_flow(
 
 @task(name="download sources", persist_result=False, retries=1, retry_delay_seconds=5)
 def download_all(
-    sources: list[Source], settings: DownloadSettings, environment: Environment
+    sources: list[Source], settings: DownloadSettings, raw: Path, store_url: str | None
 ) -> dict[str, Download]:
-    """Download sources side by side; what a first attempt of this task has verified is not fetched again."""
-    return download_sources(sources, settings, environment.raw, get_run_logger().info, environment.store())
+    """Download sources in parallel; a retry of the task does not repeat verified downloads."""
+    store = None if store_url is None else Store(store_url)
+    return download_sources(sources, settings, raw, get_run_logger().info, store)

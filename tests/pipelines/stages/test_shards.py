@@ -39,7 +39,7 @@ def test_bad_sources_are_accounted_for_and_the_good_one_becomes_shards(new_proje
     assert not (project.root / "data/raw").exists()
     project.set_params({"download.bad_rows": "skip"})
     done = project.run("lia", "download")
-    assert "left out: line 5: got url 'none.mp4'" in done.stdout + done.stderr
+    assert "skipped: line 5: got url 'none.mp4'" in done.stdout + done.stderr
     project.run("lia", "shards")
     states = {
         row.source.url.removeprefix(f"{samples_url}/"): row.download.status

@@ -1,0 +1,138 @@
+"""What a takedown removes: everything in the project that shows some videos. Reads only."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+from lia_model.registry.lineage import TrainedRun, pictures_showing, runs_trained_on
+from pipelines.environment import Environment
+from pipelines.local.data_versions import Copies, DataVersions
+from preprocessing.download.raw_folder import receiving_root
+from preprocessing.ledger import iterate_sources, read_clip_rows
+from preprocessing.shards.writer import BUNDLE as SHARDS_BUNDLE
+from preprocessing.shards.writer import SPLITS, tars_with
+from preprocessing.sources.source import Source, source_key
+from preprocessing.sources.source_list import read_valid_sources
+from preprocessing.storage.object_store import Store
+
+_KEY = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Takedown:
+    """What is removed, and what remains."""
+
+    videos: dict[str, str]
+    """URL of each video by its key; empty if only the key is known."""
+    files: list[Path]
+    """Files and folders of this checkout that show them; removed."""
+    shards: list[str]
+    """Tars of data/shards that hold their clips, such as train/00003.tar; rebuilt without them."""
+    copies: Copies
+    """Objects in DVC's cache and remotes; removed."""
+    bundles: list[str]
+    """Bundles of the store; removed."""
+    runs: list[TrainedRun]
+    """Training runs that used them; kept."""
+    pictures: dict[str, list[str]]
+    """MLflow artifacts that show them, by run id; removed."""
+
+
+def survey(name: str, source_list: Path, environment: Environment, versions: DataVersions) -> Takedown:
+    """Find everything in the project that shows what is called `name`.
+
+    Args:
+        name: a video's URL or key, a source_id, or an identity; the latter two stand for whole videos.
+        source_list: the list of sources.
+        environment: the project.
+        versions: the project's DVC repository.
+
+    Raises:
+        ValueError: nothing has that name, or a list or a remote cannot be read.
+    """
+    videos = find_videos(name, read_valid_sources(source_list).sources, environment.ledger)
+    keys = videos.keys()
+    shards = list(_shards_with(environment.shards, keys))
+    runs = runs_trained_on(keys)
+    files = [*_files(_folders(environment), keys), *_pages(_page_files(environment), keys)]
+    if shards:
+        # Removed as a whole: they are rebuilt at once, and a part of them is of no use.
+        demo = environment.root / "out" / "demo"
+        files = [path for path in files if environment.shards not in path.parents]
+        files += [path for path in (environment.shards, demo) if path.exists()]
+    return Takedown(
+        videos=videos,
+        files=sorted(files),
+        shards=shards,
+        copies=versions.find(keys),
+        bundles=sorted(_bundles(environment.store(), keys, bool(shards))),
+        runs=runs,
+        pictures=pictures_showing(keys, runs),
+    )
+
+
+def find_videos(name: str, listed: Sequence[Source], ledger: Path) -> dict[str, str]:
+    """Return the videos that `name` stands for, URL by key, from the list and from the ledger's tables.
+
+    Raises:
+        ValueError: there are none.
+    """
+    sources, clips = ledger / "sources.parquet", ledger / "clips.parquet"
+    known = [*listed, *(iterate_sources(sources) if sources.is_file() else ())]
+    if _KEY.fullmatch(name) or "://" in name:
+        key = name if _KEY.fullmatch(name) else source_key(name)
+        return {key: next((source.url for source in known if source.key == key), "")}
+    found = {source.key: source.url for source in known if name in (source.source_id, source.identity)}
+    if clips.is_file():
+        # Identities that the list lacks are assigned in the ledger.
+        found |= {row.source_key: row.url for row in read_clip_rows(clips) if row.identity == name}
+    if not found:
+        raise ValueError(
+            f"got {name!r}, which is no source_id or identity in the list of sources or the ledger; give one "
+            "of these, or the video's URL"
+        )
+    return found
+
+
+def _folders(environment: Environment) -> tuple[Path, ...]:
+    """Return the folders whose files and folders are named after the videos they show."""
+    raw = environment.raw
+    pictures = environment.metrics / "pictures"
+    return raw, receiving_root(raw), environment.tracks, environment.clips, pictures
+
+
+def _page_files(environment: Environment) -> tuple[Path, ...]:
+    """Return the pages that hold the keys of the videos they show."""
+    return environment.metrics / "evaluation.html", environment.shards / "report.html"
+
+
+def _files(folders: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not keys.isdisjoint(_KEY.findall(path.name)):
+                yield path
+
+
+def _pages(pages: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
+    for page in pages:
+        if page.is_file() and not keys.isdisjoint(_KEY.findall(page.read_text())):
+            yield page
+
+
+def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> Iterator[str]:
+    if store is None:
+        return
+    for folder in ("raw", "clips"):
+        yield from (f"{folder}/{name}" for name in store.names(folder) if name.split("-")[0] in keys)
+    if in_shards and store.names(SHARDS_BUNDLE):
+        yield SHARDS_BUNDLE
+
+
+def _shards_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:
+    for split in SPLITS:
+        path = folder / split / "index.npz"
+        if path.is_file():
+            with path.open("rb") as index:
+                yield from (f"{split}/{name}" for name in tars_with(index, keys))
