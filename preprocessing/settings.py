@@ -35,7 +35,7 @@ class DownloadSettings(Settings):
     sources: Path
     """CSV file that lists the sources, relative to the project."""
     bad_rows: Literal["stop", "skip"]
-    """What invalid rows do: `stop` the stage before it starts, or `skip` them; they are reported and counted."""
+    """`stop` the stage before it starts if rows are invalid, or `skip` them; either way they are reported."""
     format: str
     """yt-dlp format expression; use `<=?`, since a plain `<=` fails on direct links."""
     format_sort: tuple[str, ...]
@@ -68,8 +68,8 @@ class DownloadSettings(Settings):
     """URL of a proxy for all downloads; None connects directly. With one, we refuse private hosts in the list
     and connect to the proxy only, but the proxy must refuse private hosts that redirects lead to."""
     js_runtime: Annotated[str, Field(pattern=r"^(deno|node|bun|quickjs)(:.+)?$")] | None
-    """Program that runs YouTube's scripts: `deno`, `node`, `bun` or `quickjs`, optionally with its path, as in
-    `node:/opt/node`; None runs no scripts."""
+    """Program that runs YouTube's scripts: `deno`, `node`, `bun` or `quickjs`, optionally with its path, as
+    in `node:/opt/node`; None runs no scripts."""
     allow_private_hosts: tuple[str, ...]
     """Host names or addresses that may be private or loopback; all other private hosts are refused."""
     local_root: Path | None
@@ -152,10 +152,10 @@ class QualitySettings(Settings):
     max_other_face: Fraction01 | None
     """Maximum share of the crop that another face covers; `multiple_faces` above."""
     min_motion: NonNegative | None
-    """Minimum mean change of the face between analysed frames, 0 to 255; `static` below, as photographs are."""
+    """Minimum mean change of the face between analysed frames, 0 to 255; photographs are `static`."""
     max_duplicate_distance: Fraction01 | None
-    """Clips of two videos whose perceptual hashes differ in at most this share of bits are duplicates; all but
-    one are filtered as `duplicate`."""
+    """Clips of two videos whose perceptual hashes differ in at most this share of bits are duplicates; all
+    but one are filtered as `duplicate`."""
 
 
 class ShardsSettings(Settings):
