@@ -33,7 +33,9 @@ def sources_import(
 def forget(
     what: Annotated[
         str,
-        typer.Argument(metavar="URL|SOURCE_ID|IDENTITY", help="A video, by address or name, or a person."),
+        typer.Argument(
+            metavar="URL|SOURCE_ID|IDENTITY", help="A video, by URL, key or source_id, or an identity."
+        ),
     ],
     yes: Yes = False,
     as_json: AsJson = False,
@@ -48,7 +50,7 @@ def forget(
     takedown = survey(what, root / params.download.sources, environment, versions)
     typer.echo(module.as_json(takedown, root) if as_json else "\n".join(module.as_lines(takedown, root)))
     if not yes:
-        typer.confirm("remove all of this permanently?", abort=True, err=True)
+        typer.confirm("delete all of this permanently?", abort=True, err=True)
     module.carry_out(takedown, environment.tombstones, environment.store(), versions)
     module.rebuild(environment)
     done = "done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout"
