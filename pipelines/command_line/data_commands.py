@@ -27,7 +27,7 @@ def sources_import(
     from pipelines.commands import sources as module
 
     report = module.import_list(file, format_name, output, fix_split)
-    typer.echo(report.model_dump_json(indent=1) if as_json else module.as_lines(report))
+    typer.echo(report.model_dump_json(indent=1) if as_json else module.report_lines(report))
 
 
 def forget(
@@ -48,7 +48,9 @@ def forget(
 
     root, versions = environment.root, DataVersions(environment.root)
     takedown = survey(what, root / params.download.sources, environment, versions)
-    typer.echo(module.as_json(takedown, root) if as_json else "\n".join(module.as_lines(takedown, root)))
+    typer.echo(
+        module.takedown_json(takedown, root) if as_json else "\n".join(module.takedown_lines(takedown, root))
+    )
     if not yes:
         typer.confirm("delete all of this permanently?", abort=True, err=True)
     module.carry_out(takedown, environment.tombstones, environment.store(), versions)

@@ -25,7 +25,7 @@ from preprocessing.storage.object_store import Store
 logger = logging.getLogger(__name__)
 
 
-def as_lines(takedown: Takedown, root: Path) -> list[str]:
+def takedown_lines(takedown: Takedown, root: Path) -> list[str]:
     """Format the takedown for a terminal, with paths relative to `root`."""
     copies = takedown.copies
     lines = [f"video {key} {url}".rstrip() for key, url in sorted(takedown.videos.items())]
@@ -43,7 +43,7 @@ def as_lines(takedown: Takedown, root: Path) -> list[str]:
     return lines
 
 
-def as_json(takedown: Takedown, root: Path) -> str:
+def takedown_json(takedown: Takedown, root: Path) -> str:
     """Format the takedown as one JSON document."""
     return json.dumps(asdict(takedown) | {"files": _relative_files(takedown, root)}, indent=1)
 

@@ -10,7 +10,7 @@ from preprocessing.sources.source_list import read_sources
 from preprocessing.storage.files import write_atomically
 
 
-class ImportReport(BaseModel):
+class SourcesReport(BaseModel):
     """The result of an import, as `--json` prints it."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -28,7 +28,7 @@ class ImportReport(BaseModel):
     """Identities and videos that were in both splits and were moved to test."""
 
 
-def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> ImportReport:
+def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> SourcesReport:
     """Convert a published list; `output` is left alone unless all of it is valid.
 
     Raises:
@@ -48,7 +48,7 @@ def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> 
         write_rows(partial, cleaned.rows)
         # Read it back before it replaces a list that works.
         rows = read_sources(partial)
-    return ImportReport(
+    return SourcesReport(
         output=output,
         num_rows=len(rows),
         splits={split: sum(row.split == split for row in rows) for split in ("train", "test", "auto")},
@@ -58,7 +58,7 @@ def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> 
     )
 
 
-def as_lines(report: ImportReport) -> str:
+def report_lines(report: SourcesReport) -> str:
     """Format the report for a terminal."""
     counts = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     lines = [

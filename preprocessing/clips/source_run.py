@@ -34,7 +34,7 @@ from preprocessing.media.boxes import Box, scale_box, union
 from preprocessing.media.images import cut, encode_jpeg
 from preprocessing.media.video_reader import Frame, UnreadableVideoError, decode
 from preprocessing.outcome import Failed, Filtered, Kept, Outcome
-from preprocessing.sandbox.child_server import serve
+from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 from preprocessing.storage.files import file_sha256
@@ -561,4 +561,4 @@ def _answer(text: str) -> str:
 
 
 if __name__ == "__main__":
-    serve(_answer)
+    answer_requests(_answer)

@@ -19,11 +19,11 @@ from yt_dlp.version import __version__ as yt_dlp_version
 from preprocessing.download.address_guard import guard_connections, is_refused
 from preprocessing.download.failures import FormatMissingError, classify, one_line, retry_after_s
 from preprocessing.download.local_files import copy_local
-from preprocessing.download.verification import require_size, verify
+from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
 from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import DownloadStatus
-from preprocessing.sandbox.child_server import serve
+from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import DownloadSettings
 
 
@@ -118,7 +118,7 @@ def _options(request: AttemptRequest) -> dict[str, Any]:
 
     def refuse_large(progress: dict[str, Any]) -> None:
         size = max(progress.get("total_bytes") or 0, progress.get("downloaded_bytes") or 0)
-        require_size(size, settings.max_bytes)
+        require_file_size(size, settings.max_bytes)
 
     return {
         "format": settings.format,
@@ -157,4 +157,4 @@ def _js_runtimes(text: str | None) -> dict[str, dict[str, str]]:
 
 
 if __name__ == "__main__":
-    serve(lambda text: attempt_download(AttemptRequest.model_validate_json(text)).model_dump_json())
+    answer_requests(lambda text: attempt_download(AttemptRequest.model_validate_json(text)).model_dump_json())

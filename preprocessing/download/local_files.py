@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from preprocessing.download.failures import TooLargeError, classify, one_line
-from preprocessing.download.verification import require_size, verify
+from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
 from preprocessing.media.frame_folder import pack_frames
 from preprocessing.media.video_reader import UnreadableVideoError
@@ -39,7 +39,7 @@ def copy_local(url: str, folder: Path, local_root: Path | None, max_bytes: int) 
 
 def _copy(path: Path, folder: Path, max_bytes: int) -> Path:
     files = path.iterdir() if path.is_dir() else (path,)
-    require_size(sum(file.stat().st_size for file in files), max_bytes)
+    require_file_size(sum(file.stat().st_size for file in files), max_bytes)
     if path.is_dir():
         pack_frames(path, folder / "video.mov", PICTURES_FPS)
         return folder / "video.mov"

@@ -29,7 +29,7 @@ def verify(
         UnreadableVideoError: the file is not a video.
     """
     size_bytes = path.stat().st_size
-    require_size(size_bytes, max_bytes)
+    require_file_size(size_bytes, max_bytes)
     header = probe(path)
     decoded_s = decoded_duration_s(path)
     if decoded_s < header.duration_s - TOLERATED_SHORTAGE_S:
@@ -52,7 +52,7 @@ def verify(
     )
 
 
-def require_size(size_bytes: int, max_bytes: int) -> None:
+def require_file_size(size_bytes: int, max_bytes: int) -> None:
     """Check a size in bytes.
 
     Raises:

@@ -1,7 +1,7 @@
 """A child process that answers requests one at a time; a crash costs the request in progress.
 
 Protocol: a request is one line on the child's standard input, the answer one line on its standard output. The
-child's module, run as `python -m module`, calls `serve`; the parent calls `ChildServer.ask`, or `ask_once`
+child's module, run as `python -m module`, calls `answer_requests`; the parent calls `ChildServer.ask`, or `ask_once`
 where each request needs a process of its own. The child ends when its parent does.
 """
 
@@ -45,7 +45,7 @@ class ChildServer:
     It answers many requests, since loading networks takes seconds.
 
     Args:
-        module: name of the module that calls `serve`.
+        module: name of the module that calls `answer_requests`.
     """
 
     def __init__(self, module: str) -> None:
@@ -143,7 +143,7 @@ def ask_once(
         return server.ask(request, timeout_s, max_memory_bytes)
 
 
-def serve(handle: Callable[[str], str]) -> None:
+def answer_requests(handle: Callable[[str], str]) -> None:
     """Answer the requests of the parent in this process until standard input closes or the parent is gone."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     # Standard output carries answers only; what libraries print goes to standard error.

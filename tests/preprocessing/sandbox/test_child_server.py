@@ -19,7 +19,7 @@ from preprocessing.sandbox.child_server import (
 MODULE = """
 import os, subprocess, sys, time
 from pathlib import Path
-from preprocessing.sandbox.child_server import serve
+from preprocessing.sandbox.child_server import answer_requests
 
 def answer(request):
     print("this is for people")
@@ -44,7 +44,7 @@ def answer(request):
     return f"{os.getpid()} {request}"
 
 if __name__ == "__main__":
-    serve(answer)
+    answer_requests(answer)
 """
 
 
