@@ -1,8 +1,8 @@
 """A child process that answers requests one at a time; a crash costs the request in progress.
 
 Protocol: a request is one line on the child's standard input, the answer one line on its standard output. The
-child's module, run as `python -m module`, calls `answer_requests`; the parent calls `ChildServer.ask`, or `ask_once`
-where each request needs a process of its own. The child ends when its parent does.
+child's module, run as `python -m module`, calls `answer_requests`; the parent calls `ChildServer.ask`, or
+`ask_once` where each request needs a process of its own. The child ends when its parent does.
 """
 
 import os
