@@ -1,68 +1,62 @@
-"""Whole clips of a split, read by index from the shards that `preprocessing.shards` wrote.
+"""Reads whole clips and single frames of a split from shards; any frame is one seek away.
 
-The index beside the tars gives offset and size of every frame, so that any frame is one seek away.
 Axes: T frames, S side of the image in pixels.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.data.pixels import decode_jpeg
+from preprocessing.clips.sample import ClipEntry
+from preprocessing.shards.frame_index import INDEX_NAME, read_index
+from preprocessing.shards.manifest import Split, read_manifest
 
-Split = str
 
+class ShardedClip(ClipEntry):
+    """One clip of a split, as the manifest lists it."""
 
-@dataclass(frozen=True)
-class Clip:
-    """One clip of a split, as the manifest describes it."""
-
-    key: str
-    num_frames: int
     index: int
     """Position in the split's index."""
-    info: dict[str, Any]
-    """The manifest's entry: source, url, identity, times, by_time, follows."""
 
 
 class ShardedClips:
     """The clips of one split, decoded frame by frame.
 
+    Args:
+        shards: folder of the manifest.
+        split: which split.
+
     Raises:
-        ValueError: the directory holds no shards, or none of that split.
+        ValueError: there are no shards, no clips of that split, or index and manifest do not match.
     """
 
     def __init__(self, shards: Path, split: Split) -> None:
         self.directory = shards / split
         manifest = read_manifest(shards)
-        index_path = self.directory / "index.npz"
-        if not index_path.is_file():
+        listing = manifest.split(split)
+        path = self.directory / INDEX_NAME
+        if not listing.clips or not path.is_file():
             raise ValueError(
                 f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
             )
-        with np.load(index_path) as index:
-            self._tars = [str(name) for name in index["tars"]]
-            self._clip_tar = index["clip_tar"]
-            self._clip_first = index["clip_first"]
-            self._frame_offset = index["frame_offset"]
-            self._frame_size = index["frame_size"]
-            keys = [str(key) for key in index["clip_key"]]
-        self.size_px: int = manifest["size_px"]
-        self.fps: float = manifest["fps"]
-        infos = {entry["key"]: entry for entry in manifest["splits"][split]["clips"]}
-        lengths = np.diff(self._clip_first)
-        self.clips = [Clip(key, int(lengths[i]), i, infos[key]) for i, key in enumerate(keys)]
-        if not self.clips:
+        self._index = read_index(path)
+        lengths = np.diff(self._index.clip_first).tolist()
+        listed = [(entry.key, entry.num_frames) for entry in listing.clips]
+        if listed != list(zip(self._index.clip_key, lengths, strict=True)):
             raise ValueError(
-                f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
+                f"got {path}, which does not list the clips of the manifest beside it; "
+                "make the shards again with `lia shards`"
             )
+        self.size_px = manifest.size_px
+        self.fps = manifest.fps
+        self.clips = [
+            ShardedClip(**entry.model_dump(), index=number) for number, entry in enumerate(listing.clips)
+        ]
 
     @property
     def num_frames(self) -> tuple[int, ...]:
@@ -77,32 +71,21 @@ class ShardedClips:
         return decode_jpeg(self.frame_bytes(clip, frame))
 
     def frame_bytes(self, clip: int, frame: int) -> bytes:
-        """Return one frame as the JPEG file it is stored as."""
+        """Return the stored JPEG file of one frame."""
         return self.files(clip, [frame])[frame]
 
     def files(self, clip: int, frames: Collection[int]) -> dict[int, bytes]:
-        """Return some frames of one clip as JPEG files, read in the order in which they lie on disk."""
-        first = int(self._clip_first[clip])
+        """Return the JPEG files of some frames of one clip, read in the order in which they lie on disk."""
+        index = self._index
+        first = int(index.clip_first[clip])
         found = {}
-        with (self.directory / self._tars[self._clip_tar[clip]]).open("rb") as tar:
+        with (self.directory / index.tars[index.clip_tar[clip]]).open("rb") as tar:
             for frame in sorted(frames):
-                tar.seek(int(self._frame_offset[first + frame]))
-                found[frame] = tar.read(int(self._frame_size[first + frame]))
+                tar.seek(int(index.frame_offset[first + frame]))
+                found[frame] = tar.read(int(index.frame_size[first + frame]))
         return found
 
     def frames(self, clip: int, start: int = 0, stop: int | None = None) -> UInt8[np.ndarray, "T S S 3"]:
-        """Decode frames `start` up to `stop` of one clip."""
+        """Decode frames `start` up to `stop` of one clip; None is its end."""
         stop = self.clips[clip].num_frames if stop is None else stop
         return np.stack([decode_jpeg(data) for data in self.files(clip, range(start, stop)).values()])
-
-
-def read_manifest(shards: Path) -> dict[str, Any]:
-    """Read `manifest.json`.
-
-    Raises:
-        ValueError: there is none.
-    """
-    path = shards / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"{shards} holds no manifest.json: make the shards first with `lia shards`")
-    return json.loads(path.read_text())

@@ -19,6 +19,7 @@ from lia_model.evaluation.page_tables import (
     set_distance_table,
 )
 from preprocessing.html_page import Strip, Table, render
+from preprocessing.shards.manifest import Manifest
 
 Record = Mapping[str, Any]
 
@@ -71,7 +72,7 @@ class PageFacts:
     models: Sequence[MeasuredModel]
 
 
-def evaluation_page(report: Record, rows: Sequence[Record], manifest: Record, pictures: Path) -> str:
+def evaluation_page(report: Record, rows: Sequence[Record], manifest: Manifest, pictures: Path) -> str:
     """Lay an evaluation out as HTML.
 
     Args:
@@ -83,7 +84,7 @@ def evaluation_page(report: Record, rows: Sequence[Record], manifest: Record, pi
     return render(Path(__file__).with_suffix(".html"), facts=page_facts(report, rows, manifest, pictures))
 
 
-def page_facts(report: Record, rows: Sequence[Record], manifest: Record, pictures: Path) -> PageFacts:
+def page_facts(report: Record, rows: Sequence[Record], manifest: Manifest, pictures: Path) -> PageFacts:
     """Gather what the page shows; see `evaluation_page` for the arguments."""
     protocol = describe_protocol(report, manifest)
     transfer = _transfer(report, rows)
@@ -109,10 +110,10 @@ def page_facts(report: Record, rows: Sequence[Record], manifest: Record, picture
     )
 
 
-def describe_protocol(report: Record, manifest: Record) -> str:
+def describe_protocol(report: Record, manifest: Manifest) -> str:
     """Return one line on what our numbers were measured on, and with which networks."""
     split = "identity-disjoint" if report["identity_disjoint"] else "split in part by time"
-    crop = manifest.get("crop", {}).get("rule", "unknown crop")
+    crop = manifest.crop.rule
     frames = sum(len(numbers) for numbers in report["frames"].values())
     num = report["num_clips"]
     measured_by = _networks(report)
@@ -120,8 +121,8 @@ def describe_protocol(report: Record, manifest: Record) -> str:
     if "akd" in measured_by:
         faces = f"landmarks by {measured_by['akd']}, identity by {measured_by['aed']}"
     return (
-        f"{num} held-out clip{'s' if num != 1 else ''}, {frames} frames, {manifest['size_px']} px, "
-        f"{manifest['fps']} fps, {crop}, {split}; shards {_sha256(report, 'manifest.json')[:12]}; "
+        f"{num} held-out clip{'s' if num != 1 else ''}, {frames} frames, {manifest.size_px} px, "
+        f"{manifest.fps} fps, {crop}, {split}; shards {_sha256(report, 'manifest.json')[:12]}; "
         f"LPIPS with AlexNet; {faces}"
     )
 

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from lia_model.animator import Mode
 from lia_model.data.pixels import decode_jpeg
-from lia_model.data.sharded_clips import Clip, ShardedClips
+from lia_model.data.sharded_clips import ShardedClip, ShardedClips
 from lia_model.evaluation.metric_table import PROTOCOLS, Protocol
 from lia_model.settings import EvaluateSettings, Settings
 from preprocessing.media.strips import evenly_spaced
+from preprocessing.shards.manifest import Split
 
 FORMAT_VERSION = 1
 
@@ -32,7 +33,7 @@ FORMAT_VERSION = 1
 class SourceFrame(Settings):
     """The face that is animated."""
 
-    split: str
+    split: Split
     """Split of its clip; train only for a held-out clip that follows a training clip."""
     clip: str
     """The clip's key."""
@@ -92,8 +93,8 @@ class PairFrames:
     """A pair with its pixels."""
 
     pair: Pair
-    driving: Clip
-    source_clip: Clip
+    driving: ShardedClip
+    source_clip: ShardedClip
     source: UInt8[np.ndarray, "S S 3"]
     frames: UInt8[np.ndarray, "T S S 3"]
 
@@ -113,10 +114,12 @@ class PairReader:
     def __init__(self, shards: Path) -> None:
         self.directory = shards
         self.held_out = ShardedClips(shards, "test")
-        self._splits = {"test": self.held_out}
-        self._clips = {"test": {clip.key: clip for clip in self.held_out.clips}}
+        self._splits: dict[Split, ShardedClips] = {"test": self.held_out}
+        self._clips: dict[Split, dict[str, ShardedClip]] = {
+            "test": {clip.key: clip for clip in self.held_out.clips}
+        }
 
-    def find(self, split: str, key: str) -> tuple[ShardedClips, Clip]:
+    def find(self, split: Split, key: str) -> tuple[ShardedClips, ShardedClip]:
         """Return a clip and the split it is in.
 
         Raises:
@@ -195,7 +198,7 @@ def freeze(
         manifest_sha256=hashlib.sha256((reader.directory / "manifest.json").read_bytes()).hexdigest(),
         size_px=reader.held_out.size_px,
         seed=settings.seed,
-        num_unknown_identities=sum(clip.info["identity"] is None for clip in clips),
+        num_unknown_identities=sum(clip.identity is None for clip in clips),
         pairs=tuple(pairs),
         skipped=tuple(skipped),
     )
@@ -207,29 +210,31 @@ def _why_no_transfer(settings: EvaluateSettings) -> str:
     return "the held-out clips show one identity only: hold out a second person"
 
 
-def identity_of(clip: Clip) -> str:
+def identity_of(clip: ShardedClip) -> str:
     """Return who is seen; a clip that names nobody shows the person of its source video."""
-    return clip.info["identity"] or f"source {clip.info['source_key']}"
+    return clip.identity or f"source {clip.source_key}"
 
 
-def other_people(driving: Clip, clips: Sequence[Clip], settings: EvaluateSettings) -> list[Clip]:
+def other_people(
+    driving: ShardedClip, clips: Sequence[ShardedClip], settings: EvaluateSettings
+) -> list[ShardedClip]:
     """Return the clips whose faces `driving` animates, one for each of so many other identities.
 
     The order is that of hashes, so that one more clip in the shards moves few of the pairs.
     """
 
-    def rank(clip: Clip) -> str:
+    def rank(clip: ShardedClip) -> str:
         return hashlib.sha256(f"{settings.seed}/{driving.key}/{clip.key}".encode()).hexdigest()
 
-    chosen: dict[str, Clip] = {}
+    chosen: dict[str, ShardedClip] = {}
     for clip in sorted(clips, key=rank):
         if identity_of(clip) != identity_of(driving):
             chosen.setdefault(identity_of(clip), clip)
     return list(chosen.values())[: settings.cross_identity.num_sources_per_clip]
 
 
-def _reconstruction(reader: PairReader, clip: Clip, settings: EvaluateSettings) -> Pair:
-    follows = clip.info["follows"]
+def _reconstruction(reader: PairReader, clip: ShardedClip, settings: EvaluateSettings) -> Pair:
+    follows = clip.follows
     source = SourceFrame(split="test" if follows is None else "train", clip=follows or clip.key, frame=0)
     frames = thinned(range(clip.num_frames), settings.max_num_frames_per_clip)
     return Pair(
@@ -243,7 +248,9 @@ def _reconstruction(reader: PairReader, clip: Clip, settings: EvaluateSettings) 
     )
 
 
-def _transfer(reader: PairReader, clip: Clip, source_clip: Clip, settings: EvaluateSettings) -> Pair:
+def _transfer(
+    reader: PairReader, clip: ShardedClip, source_clip: ShardedClip, settings: EvaluateSettings
+) -> Pair:
     """Pair a clip with another face; only the frames in which faces are read are animated."""
     source = SourceFrame(split="test", clip=source_clip.key, frame=0)
     frames = thinned(range(clip.num_frames), settings.max_num_frames_per_clip)

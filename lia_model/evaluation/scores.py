@@ -23,7 +23,7 @@ from torch import Tensor
 from lia_model.animator import Animator, resolve_device
 from lia_model.checkpoints.directory import GENERATOR
 from lia_model.data.pixels import to_float
-from lia_model.data.sharded_clips import Clip
+from lia_model.data.sharded_clips import ShardedClip
 from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
@@ -78,8 +78,8 @@ class Score:
 
     pair: Pair
     model: str
-    driving: Clip
-    source: Clip
+    driving: ShardedClip
+    source: ShardedClip
     values: Mapping[str, float | None]
 
     def as_row(self) -> dict[str, Any]:
@@ -89,10 +89,10 @@ class Score:
             "model": self.model,
             "mode": self.pair.mode,
             "clip": self.driving.key,
-            "url": self.driving.info["url"],
-            "by_time": self.driving.info["by_time"],
+            "url": self.driving.url,
+            "by_time": self.driving.by_time,
             "source_clip": self.source.key,
-            "source_url": self.source.info["url"],
+            "source_url": self.source.url,
             "source_frame": self.pair.source.frame,
             "num_frames": len(self.pair.frames),
             "num_face_frames": len(self.pair.face_frames),

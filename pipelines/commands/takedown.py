@@ -11,8 +11,9 @@ from pipelines.environment import Environment
 from pipelines.local.data_versions import Copies, DataVersions
 from preprocessing.download.raw_folder import receiving_root
 from preprocessing.ledger import iterate_sources, read_clip_rows
-from preprocessing.shards.writer import BUNDLE as SHARDS_BUNDLE
-from preprocessing.shards.writer import SPLITS, tars_with
+from preprocessing.shards.frame_index import INDEX_NAME, read_index
+from preprocessing.shards.manifest import BUNDLE as SHARDS_BUNDLE
+from preprocessing.shards.manifest import SPLITS
 from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_valid_sources
 from preprocessing.storage.object_store import Store
@@ -132,7 +133,6 @@ def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> It
 
 def _shards_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:
     for split in SPLITS:
-        path = folder / split / "index.npz"
+        path = folder / split / INDEX_NAME
         if path.is_file():
-            with path.open("rb") as index:
-                yield from (f"{split}/{name}" for name in tars_with(index, keys))
+            yield from (f"{split}/{name}" for name in read_index(path).tars_of_sources(keys))

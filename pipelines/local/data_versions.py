@@ -21,7 +21,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
-from preprocessing.shards.writer import tars_with
+from preprocessing.shards.frame_index import INDEX_NAME, read_index
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -149,14 +149,17 @@ class DataVersions:
         """Return the files of a directory that show one of the videos."""
         names = {name for name in tree if not keys.isdisjoint(_KEY.findall(PurePosixPath(name).name))}
         names |= {name for name, oid in tree.items() if name.endswith(".html") and self._has_key(oid, keys)}
-        for index in (name for name in tree if name.endswith("/index.npz")):
+        for index in (name for name in tree if name.endswith(f"/{INDEX_NAME}")):
             data = self._read(tree[index])
             folder = PurePosixPath(index).parent
-            tars = {name for name in tree if PurePosixPath(name).parent == folder and name.endswith(".tar")}
-            # Without its index nobody can tell whom a tar shows.
-            names |= (
-                tars if data is None else {f"{folder}/{name}" for name in tars_with(io.BytesIO(data), keys)}
-            )
+            if data is not None:
+                found = read_index(io.BytesIO(data)).tars_of_sources(keys)
+                names |= {f"{folder}/{name}" for name in found}
+            else:
+                # Without the index it is unknown whom a tar shows, so all of them count.
+                names |= {
+                    name for name in tree if PurePosixPath(name).parent == folder and name.endswith(".tar")
+                }
         return names
 
     def _has_key(self, oid: str, keys: AbstractSet[str]) -> bool:

@@ -20,7 +20,6 @@ from prefect import flow, get_run_logger, task
 
 from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import read_config
-from lia_model.data.sharded_clips import read_manifest
 from lia_model.evaluation.metric_table import METRICS, PIXEL_METRICS, PROTOCOL_METRICS
 from lia_model.evaluation.page import evaluation_page, left_out
 from lia_model.evaluation.page_pictures import picture_name
@@ -48,6 +47,7 @@ from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.faces.embedder import EMBEDDING_MODEL, LANDMARK_MODEL
 from preprocessing.media.strips import evenly_spaced, grid
+from preprocessing.shards.manifest import read_manifest
 
 NUM_PICTURE_COLUMNS = 8
 

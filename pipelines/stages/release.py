@@ -11,7 +11,6 @@ from prefect import flow, task
 
 from lia_model.animator import Animator
 from lia_model.checkpoints.directory import read_config
-from lia_model.data.sharded_clips import read_manifest
 from lia_model.evaluation import champion_gate
 from lia_model.evaluation.champion_gate import Verdict
 from lia_model.evaluation.scores import reconstruction_l1
@@ -20,6 +19,7 @@ from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.environment import Environment
 from pipelines.params import Params
 from pipelines.stages.train import released_directory
+from preprocessing.shards.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def pass_gate(
     manifest = read_manifest(shards)
     verdict = champion_gate.decide_unmeasured(
         has_champion=champion is not None,
-        is_identity_disjoint=manifest["identity_disjoint"],
+        is_identity_disjoint=manifest.identity_disjoint,
         allow_by_time=settings.allow_by_time,
     )
     if champion is None or verdict is not None:
@@ -116,7 +116,7 @@ def pass_gate(
     challenger_l1, champion_l1 = (
         mean_l1(f"models:/{settings.name}/{each}", shards, evaluation) for each in (version, champion)
     )
-    held_out = json.dumps(manifest["splits"]["test"], sort_keys=True)
+    held_out = json.dumps(manifest.splits.test.model_dump(mode="json"), sort_keys=True)
     return champion_gate.compare(
         challenger_l1,
         champion_l1,

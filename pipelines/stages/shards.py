@@ -23,7 +23,8 @@ from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_ro
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
-from preprocessing.shards.writer import BUNDLE, NothingKeptError, require_training_clips, write_shards
+from preprocessing.shards.manifest import BUNDLE
+from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
 from preprocessing.storage.object_store import StoreError
 
 FOR_THE_OPERATOR = (NothingKeptError, DiskError, StoreError, ValueError)

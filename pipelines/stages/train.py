@@ -12,18 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.directory import read_config
-from lia_model.data.sharded_clips import ShardedClips, read_manifest
+from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import models, runs
 from lia_model.settings import TrainSettings
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
-from preprocessing.shards.writer import BUNDLE
+from preprocessing.shards.manifest import BUNDLE, Manifest, read_manifest
 from preprocessing.storage.files import write_folder_atomically
 
 DIGEST_CHARS = 12
@@ -73,21 +72,21 @@ def require_files(settings: TrainSettings) -> None:
         )
 
 
-def run_name(settings: TrainSettings, manifest: dict[str, Any]) -> str:
+def run_name(settings: TrainSettings, manifest: Manifest) -> str:
     """Return the name of the run: a hash of what decides its result."""
-    decisive = json.dumps([settings.model_dump(mode="json"), manifest], sort_keys=True)
-    return "train-" + hashlib.sha256(decisive.encode()).hexdigest()[:DIGEST_CHARS]
+    decisive = [settings.model_dump(mode="json"), manifest.model_dump(mode="json")]
+    text = json.dumps(decisive, sort_keys=True)
+    return "train-" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
 
 
-def data_digest(manifest: dict[str, Any]) -> str:
+def data_digest(manifest: Manifest) -> str:
     """Return the data set's hash: that of its manifest, which holds the hash of every shard."""
-    return hashlib.md5(json.dumps(manifest, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)
-def train_flow(
-    name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
-) -> None:
+def train_flow(name: str, settings: TrainSettings, manifest: Manifest, environment: Environment) -> None:
     """Open the MLflow run, fit, and publish the result."""
     run = runs.Run(open_training_run(name, settings, manifest, environment))
     try:
@@ -101,17 +100,17 @@ def train_flow(
 
 @task(name="open MLflow run", persist_result=False, retries=2, retry_delay_seconds=2)
 def open_training_run(
-    name: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
+    name: str, settings: TrainSettings, manifest: Manifest, environment: Environment
 ) -> str:
     """Return the id of the MLflow run called `name`, with settings, data set, sources and commit on it."""
     run = runs.open_run(
         name,
         environment.artifacts,
         settings.model_dump(mode="json"),
-        {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest["identity_disjoint"])},
+        {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest.identity_disjoint)},
     )
-    runs.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest["counts"])
-    keys = {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]}
+    runs.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest.counts.model_dump())
+    keys = {clip.source_key for clip in manifest.splits.train.clips}
     if settings.init_from is not None:
         # What the first weights have seen, this model has seen too.
         earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
@@ -122,7 +121,7 @@ def open_training_run(
 
 @task(name="fit", persist_result=False)
 def fit_on_cluster(
-    name: str, run_id: str, settings: TrainSettings, manifest: dict[str, Any], environment: Environment
+    name: str, run_id: str, settings: TrainSettings, manifest: Manifest, environment: Environment
 ) -> Path:
     """Train on the Ray cluster and return the last checkpoint's folder."""
     from lia_model.training.worker import Fit, fit
@@ -133,9 +132,9 @@ def fit_on_cluster(
         "run_name": name,
         "commit": commit(environment.root),
         "data_digest": data_digest(manifest),
-        "identity_disjoint": manifest["identity_disjoint"],
-        "crop": manifest["crop"],
-        "fps": manifest["fps"],
+        "identity_disjoint": manifest.identity_disjoint,
+        "crop": manifest.crop.model_dump(),
+        "fps": manifest.fps,
         "train": settings.model_dump(mode="json"),
     }
     with connected(environment), progress_told(runs.Run(run_id), settings.num_steps):

@@ -7,45 +7,49 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class ClipMetadata(BaseModel):
-    """Metadata of one clip, the json member of its sample; no time of day and no local path is in it."""
+class ClipEntry(BaseModel):
+    """What the manifest lists of a clip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     key: str
-    """Name of the sample; without dots, since webdataset's keys end at the first one."""
+    """Name of the sample; without dots, since webdataset ends a key at the first dot."""
     source_key: str
-    """sha1 of the source's address."""
+    """sha1 of the source's canonical URL."""
     url: str
-    """Where the video came from."""
-    licence: str | None
-    """Its terms, as the list of sources has them."""
     identity: str | None
-    """Who it shows, as the list of sources has it."""
-    split: Literal["train", "test"]
-    """Where it belongs."""
+    """Name of who is shown, as listed or assigned."""
     by_time: bool
     """Whether the source was divided by time, so that train and test show the same person."""
     follows: str | None
-    """Key of the train clip that this test clip continues, with the same crop."""
+    """Key of the train clip that this test clip continues with the same crop."""
     start_s: float
     """First frame's time in the source."""
     end_s: float
     """End of the last frame."""
     num_frames: int
-    """How many frames follow."""
+
+
+class ClipMetadata(ClipEntry):
+    """Metadata of one clip, the json member of its sample.
+
+    It holds no time of day and no local path, so that equal clips give equal shards.
+    """
+
+    licence: str | None
+    """Terms of use, as listed."""
+    split: Literal["train", "test"]
     fps: int
-    """Their rate."""
     size_px: int
-    """Side of the frames."""
+    """Side of the square frames."""
     crop_rule: str
-    """Name of the crop rule."""
+    """See `CropSettings.rule`."""
     crop_box: tuple[int, int, int, int]
-    """Left, top, right, bottom in the source's frame; may reach outside it."""
+    """Left, top, right, bottom in the source's frame; may reach beyond it."""
     frame_size_px: tuple[int, int]
     """Width and height of the source's frame."""
     mean_score: float
-    """Mean confidence of the detected faces."""
+    """Mean confidence of the detected faces, 0 to 1."""
 
 
 class PreparedClip(BaseModel):

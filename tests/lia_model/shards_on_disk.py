@@ -1,64 +1,84 @@
-"""Shards as the data room lays them out, written here without it: the reader's tests need no video tools."""
+"""Small shards written without video tools: what the readers of shards are tested on."""
 
 import io
-import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from preprocessing.clips.sample import ClipEntry
+from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, write_index
+from preprocessing.shards.manifest import (
+    FORMAT_VERSION,
+    SPLITS,
+    Counts,
+    CropFacts,
+    DetectorFacts,
+    Manifest,
+    SplitListing,
+    Splits,
+    write_manifest,
+)
+
+
+def make_manifest(size_px: int, splits: Splits | None = None) -> Manifest:
+    """Return a manifest of clips at 25 fps; None lists no clips."""
+    empty = SplitListing(clips=[], tars=[])
+    return Manifest(
+        complete=True,
+        counts=Counts(clips={}, frames={}, sources={}),
+        crop=CropFacts(outside="pad", rule="fomm_square", scale=1.2),
+        detector=DetectorFacts(licence_note="", name="", sha256=""),
+        format_version=FORMAT_VERSION,
+        fps=25,
+        identity_disjoint=True,
+        params_sha256="",
+        size_px=size_px,
+        splits=splits or Splits(test=empty, train=empty),
+    )
+
 
 def write_shards(directory: Path, clips: dict[str, list[np.ndarray]], size_px: int) -> None:
     """Write shards with two clips a tar at most; `clips` maps a split to its clips, uint8 [T,S,S,3]."""
-    splits = {}
-    for split, members in clips.items():
-        (directory / split).mkdir(parents=True)
-        arrays = {"tars": [], "clip_key": [], "clip_tar": [], "frame_offset": [], "frame_size": []}
-        first = [0]
-        for number, frames in enumerate(members):
-            tar_number = number // 2
-            name = f"{tar_number:05d}.tar"
-            if name not in arrays["tars"]:
-                arrays["tars"].append(name)
-            key = f"{split}-{number}"
-            arrays["clip_key"].append(key)
-            arrays["clip_tar"].append(tar_number)
-            first.append(first[-1] + len(frames))
-            _append(directory / split / name, key, frames, arrays)
-        np.savez(
-            directory / split / "index.npz",
-            tars=np.array(arrays["tars"]),
-            clip_key=np.array(arrays["clip_key"]),
-            clip_tar=np.array(arrays["clip_tar"], np.int32),
-            clip_first=np.array(first, np.int64),
-            frame_offset=np.array(arrays["frame_offset"], np.int64),
-            frame_size=np.array(arrays["frame_size"], np.int32),
+    splits = {split: _write_split(directory / split, split, clips.get(split, [])) for split in SPLITS}
+    write_manifest(directory, make_manifest(size_px, Splits(**splits)))
+
+
+def _write_split(folder: Path, split: str, clips: list[np.ndarray]) -> SplitListing:
+    folder.mkdir(parents=True)
+    offsets, sizes = [], []
+    for number, frames in enumerate(clips):
+        with tarfile.open(folder / f"{number // 2:05d}.tar", "a") as tar:
+            for place, frame in enumerate(frames):
+                data = io.BytesIO()
+                Image.fromarray(frame).save(data, "jpeg", quality=100, subsampling=0)
+                info = tarfile.TarInfo(f"{split}-{number}.{place:05d}.jpg")
+                info.size = len(data.getvalue())
+                offsets.append(tar.offset + tarfile.BLOCKSIZE)
+                sizes.append(info.size)
+                tar.addfile(info, io.BytesIO(data.getvalue()))
+    entries = [
+        ClipEntry(
+            key=f"{split}-{number}",
+            source_key=f"{split}-{number}",
+            url=f"http://x/{number}",
+            identity=None,
+            by_time=False,
+            follows=None,
+            start_s=0.0,
+            end_s=len(frames) / 25,
+            num_frames=len(frames),
         )
-        splits[split] = {
-            "clips": [
-                {
-                    "key": f"{split}-{n}",
-                    "source_key": f"{split}-{n}",
-                    "url": f"http://x/{n}",
-                    "identity": None,
-                    "by_time": False,
-                    "follows": None,
-                }
-                for n in range(len(members))
-            ]
-        }
-    manifest = {"size_px": size_px, "fps": 25, "identity_disjoint": True, "splits": splits}
-    (directory / "manifest.json").write_text(json.dumps(manifest))
-
-
-def _append(tar_path: Path, key: str, frames: np.ndarray, arrays: dict[str, list]) -> None:
-    with tarfile.open(tar_path, "a") as tar:
-        for number, frame in enumerate(frames):
-            data = io.BytesIO()
-            Image.fromarray(frame).save(data, "jpeg", quality=100, subsampling=0)
-            info = tarfile.TarInfo(f"{key}.{number:05d}.jpg")
-            info.size = len(data.getvalue())
-            arrays["frame_offset"].append(tar.offset + 512)
-            arrays["frame_size"].append(info.size)
-            tar.addfile(info, io.BytesIO(data.getvalue()))
+        for number, frames in enumerate(clips)
+    ]
+    index = FrameIndex(
+        tars=sorted(path.name for path in folder.iterdir()),
+        clip_key=[entry.key for entry in entries],
+        clip_tar=np.array([number // 2 for number in range(len(clips))], np.int32),
+        clip_first=np.cumsum([0, *map(len, clips)], dtype=np.int64),
+        frame_offset=np.array(offsets, np.int64),
+        frame_size=np.array(sizes, np.int32),
+    )
+    write_index(folder / INDEX_NAME, index)
+    return SplitListing(clips=entries, tars=[])

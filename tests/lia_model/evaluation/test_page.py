@@ -7,9 +7,10 @@ from lia_model.evaluation.metric_table import PROTOCOL_METRICS
 from lia_model.evaluation.page import evaluation_page, left_out, page_facts
 from lia_model.evaluation.page_pictures import best_median_worst, picture_name
 from lia_model.evaluation.page_tables import clip_names
+from tests.lia_model.shards_on_disk import make_manifest
 from tests.parsed_page import ParsedPage
 
-MANIFEST = {"size_px": 64, "fps": 25, "crop": {"rule": "fomm_square"}}
+MANIFEST = make_manifest(64)
 L1 = {"a": 0.01, "b": 0.02, "c": 0.03}
 
 

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 
-from lia_model.data.sharded_clips import Clip
+from lia_model.data.sharded_clips import ShardedClip
 from lia_model.evaluation.pairs import Pair, SourceFrame
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
 from lia_model.evaluation.summary import clip_means, improvements, summarise
+
+
+def make_clip(key):
+    return ShardedClip(
+        key=key, source_key=key, url="http://x", identity=None, by_time=False, follows=None, start_s=0.0,
+        end_s=0.08, num_frames=2, index=0,
+    )  # fmt: skip
 
 
 def score(clip, model, protocol="reconstruction", source=None, **values):
@@ -18,8 +25,7 @@ def score(clip, model, protocol="reconstruction", source=None, **values):
         face_frames=(0,),
         sha256="",
     )
-    info = {"url": "http://x", "by_time": False}
-    return Score(pair, model, Clip(clip, 2, 0, info), Clip(source, 2, 0, info), values)
+    return Score(pair, model, make_clip(clip), make_clip(source), values)
 
 
 def test_a_mean_counts_each_clip_once_and_leaves_out_what_has_no_value():

@@ -20,6 +20,7 @@ from pipelines.environment import read_environment
 from pipelines.params import read_params
 from pipelines.stages.train import open_training_run
 from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
+from preprocessing.shards.manifest import read_manifest
 from preprocessing.sources.source import source_key
 from tests.conftest import Project
 
@@ -62,7 +63,7 @@ def registered(project):
     environment = read_environment(project.root, project.variables)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
-    manifest = json.loads((environment.shards / "manifest.json").read_text())
+    manifest = read_manifest(environment.shards)
     settings = read_params(project.root / "params.yaml").train
     run = Run(open_training_run.fn("both", settings, manifest, environment))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))

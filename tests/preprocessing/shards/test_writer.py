@@ -1,8 +1,6 @@
 import gc
 import io
-import json
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,9 @@ from PIL import Image
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.ledger import ClipRow, Download, SourceRow
 from preprocessing.outcome import DownloadStatus
+from preprocessing.shards.manifest import CropFacts, SplitListing, read_manifest
 from preprocessing.shards.writer import (
     NothingKeptError,
-    group_into_shards,
     require_training_clips,
     write_shards,
 )
@@ -108,7 +106,7 @@ def test_index_has_the_promised_shapes(write, clips):
         assert index["clip_first"].tolist() == [0, 4, 8, 12, 16, 20, 24]
         assert index["clip_tar"].dtype == index["frame_size"].dtype == np.int32
         assert index["clip_first"].dtype == index["frame_offset"].dtype == np.int64
-        listed = [clip["key"] for clip in manifest["splits"]["train"]["clips"]]
+        listed = [clip.key for clip in manifest.splits.train.clips]
         assert index["clip_key"].tolist() == listed
 
 
@@ -116,7 +114,7 @@ def test_an_empty_split_has_an_empty_index(write, make_prepared):
     folder, manifest = write([make_prepared(1, 0)], "shards")
     with np.load(folder / "test" / "index.npz") as index:
         assert index["clip_first"].tolist() == [0]
-    assert manifest["splits"]["test"] == {"tars": [], "clips": []}
+    assert manifest.splits.test == SplitListing(tars=[], clips=[])
 
 
 # webdataset leaves its last file to the garbage collector.
@@ -141,55 +139,16 @@ def test_members_carry_no_owner_no_time_and_the_metadata_first(write, clips):
     assert [m.name.split(".", 1)[1] for m in members[1:5]] == [f"{number:05d}.jpg" for number in range(4)]
 
 
-@pytest.fixture(scope="module")
-def many():
-    """Clips of a hundred sources, two each, of 10 kB each."""
-    clips = []
-    for number in range(100):
-        url = f"http://a.org/{number}.mp4"
-        for place in (0, 1):
-            clip = ClipMetadata(
-                key=f"{source_key(url)}-whole-{place:03d}-000000", source_key=source_key(url), url=url,
-                licence=None, identity=None, split="train", by_time=False, follows=None, start_s=0.0,
-                end_s=1.0, num_frames=1, fps=25, size_px=16, crop_rule="fomm_square",
-                crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
-            )  # fmt: skip
-            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000]))
-    return sorted(clips, key=lambda one: one.clip.key)
-
-
-def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(many):
-    shards = group_into_shards(many, 200_000)
-    assert [clip for shard in shards for clip in shard] == many
-    homes = [{clip.clip.source_key for clip in shard} for shard in shards]
-    assert sum(len(keys) for keys in homes) == 100
-    sizes = [sum(clip.frame_bytes[0] for clip in shard) for shard in shards]
-    assert max(sizes) <= 400_000
-    assert 100_000 < np.mean(sizes) < 300_000
-    assert all(len(shard) == 2 for shard in group_into_shards(many, 1))
-
-
-def test_a_source_that_goes_changes_its_own_shard_and_hardly_another(many):
-    before = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(many, 200_000)}
-    numbers = []
-    for gone in {clip.clip.source_key for clip in many}:
-        left = [clip for clip in many if clip.clip.source_key != gone]
-        after = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(left, 200_000)}
-        numbers.append(len(after - before))
-    assert max(numbers) <= 2
-    assert np.mean(numbers) < 1.2
-
-
 def test_manifest_says_what_is_inside(write, clips, make_prepared):
     folder, manifest = write(clips, "shards")
-    assert json.loads((folder / "manifest.json").read_text()) == manifest
-    assert manifest["identity_disjoint"]
-    assert manifest["complete"]
-    assert manifest["counts"]["frames"] == {"train": 24, "test": 7}
-    assert manifest["crop"] == {"rule": "fomm_square", "scale": 1.2, "outside": "pad"}
+    assert read_manifest(folder) == manifest
+    assert manifest.identity_disjoint
+    assert manifest.complete
+    assert manifest.counts.frames == {"train": 24, "test": 7}
+    assert manifest.crop == CropFacts(rule="fomm_square", scale=1.2, outside="pad")
     assert str(folder) not in (folder / "manifest.json").read_text()
     _, divided = write([*clips, make_prepared(5, 0, by_time=True)], "divided")
-    assert not divided["identity_disjoint"]
+    assert not divided.identity_disjoint
 
 
 @pytest.mark.parametrize(
@@ -204,7 +163,7 @@ def test_manifest_says_what_is_inside(write, clips, make_prepared):
 )
 def test_manifest_says_whether_a_rerun_might_bring_more(write, clips, status, is_complete):
     _, manifest = write(clips, "shards", statuses=(DownloadStatus.VERIFIED, status))
-    assert manifest["complete"] == is_complete
+    assert manifest.complete == is_complete
 
 
 def test_a_new_run_leaves_no_stale_shard(write, clips):
