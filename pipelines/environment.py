@@ -144,6 +144,10 @@ class Environment(BaseModel):
         mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
 
+    def ports(self) -> set[int]:
+        """Return every configured port."""
+        return {getattr(self, field) for field in type(self).model_fields if field.endswith("_port")}
+
     def store(self) -> "Store | None":
         """Return the store, or None where there is none.
 

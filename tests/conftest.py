@@ -15,7 +15,6 @@ A project that started services (`lia up`) is stopped when the test session ends
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ import yaml
 from jaxtyping import install_import_hook
 
 from tests.object_store import serve_s3
+from tests.ports import free_ports
 
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -134,13 +134,6 @@ def s3() -> Iterator[dict[str, str]]:
         yield variables
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _fetched(folder: str, proof: str) -> Path:
     path = CHECKOUT / folder
     if not (path / proof).is_file():
@@ -169,6 +162,6 @@ def _variables() -> dict[str, str]:
     own = {
         name: value for name, value in os.environ.items() if not name.startswith(("LIA_", "PREFECT_", "RAY_"))
     }
-    ports = {f"LIA_{name}_PORT": str(free_port()) for name in PORTS}
+    ports = {f"LIA_{name}_PORT": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     scripts = str(Path(sys.executable).parent)
     return own | ports | {"PATH": f"{scripts}{os.pathsep}{own.get('PATH', '')}"}

@@ -1,13 +1,14 @@
 """A real S3 server on loopback, for what keeps data in an object store: SeaweedFS in one process."""
 
 import os
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_ports
 
 PORTS = (
     "master.port",
@@ -26,7 +27,7 @@ STARTS_WITHIN_S = 60
 @contextmanager
 def serve_s3() -> Iterator[dict[str, str]]:
     """Serve an empty store; yields the variables with which clients reach it, LIA_STORE_URL among them."""
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     keys = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "only-on-loopback"}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "weed.log"
@@ -34,7 +35,7 @@ def serve_s3() -> Iterator[dict[str, str]]:
             server = subprocess.Popen(
                 [
                     *("weed", "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-                    # Beside the ports, two services that nobody asked for, and what it would tell its makers.
+                    # Two services that the tests do not use, and telemetry.
                     *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
                     *("-volume.max=16", "-master.volumeSizeLimitMB=64"),
                     *(f"-{name}={port}" for name, port in ports.items()),
@@ -48,7 +49,7 @@ def serve_s3() -> Iterator[dict[str, str]]:
             _make_bucket(server, endpoint, keys, log)
             yield keys | {"AWS_ENDPOINT_URL": endpoint, "LIA_STORE_URL": f"s3://{BUCKET}/project"}
         finally:
-            # Nothing of it is wanted any more, and it takes half a minute to say goodbye.
+            # A clean shutdown takes half a minute, and nothing of it is kept.
             server.kill()
             server.wait(30)
 
@@ -71,12 +72,3 @@ def _make_bucket(server: subprocess.Popen[bytes], endpoint: str, keys: dict[str,
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"SeaweedFS does not serve: {log.read_text()[-2000:]}") from None
             time.sleep(0.5)
-
-
-def _free_ports(number: int) -> list[int]:
-    """Return as many different ports, all free at the same time."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

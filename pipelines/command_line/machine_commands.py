@@ -1,6 +1,7 @@
 """Commands about this machine: checks, recipes, downloads, services and the demo."""
 
 import shlex
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ import typer
 from pipelines.command_line.arguments import AsJson, Yes
 from pipelines.command_line.startup import activate_environment, enter_project
 from pipelines.environment import read_environment
+from pipelines.local.reports import print_report
+from pipelines.local.service_definitions import ServiceName
 
 
 class Fetchable(StrEnum):
@@ -19,21 +22,13 @@ class Fetchable(StrEnum):
     MODELS = "models"
 
 
-class Service(StrEnum):
-    """What `lia up` starts."""
-
-    PREFECT = "prefect"
-    MLFLOW = "mlflow"
-    RAY = "ray"
-
-
 def doctor(as_json: AsJson = False) -> None:
     """Check this machine and say what is missing; exit 1 if something required is."""
     environment = activate_environment()
     from pipelines.local import doctor as module
 
     findings = module.examine(environment)
-    typer.echo(module.as_json(findings) if as_json else module.as_lines(findings))
+    print_report(module.rows(findings), [asdict(one) for one in findings], as_json)
     if module.is_required_missing(findings):
         raise typer.Exit(1)
 
@@ -74,15 +69,16 @@ def env() -> None:
 
 
 def up(
-    names: Annotated[list[Service] | None, typer.Argument(help="Services; default: all.")] = None,
+    names: Annotated[list[ServiceName] | None, typer.Argument(help="Services; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start this project's Prefect server, MLflow UI and Ray head and print their URLs."""
     environment = activate_environment()
     from pipelines.local import services
 
-    running = services.start(environment, names or services.NAMES)
-    typer.echo(services.as_json(running) if as_json else services.as_lines(running))
+    running = services.start(environment, names or tuple(ServiceName))
+    document = {one.name: {"url": one.url, "address": one.address} for one in running}
+    print_report(services.rows(running), document, as_json)
 
 
 def stop() -> None:

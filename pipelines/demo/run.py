@@ -24,6 +24,8 @@ from pipelines.demo.report import evaluation_table, write_demo_report
 from pipelines.demo.samples import serve_folder
 from pipelines.environment import Environment, read_environment, variable_name
 from pipelines.local import fetch, services
+from pipelines.local.ports import check_ports_free
+from pipelines.local.reports import aligned
 from pipelines.params import Params
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -68,8 +70,8 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
             services.stop_all(environment)
     say(f"\n{environment.root / 'out/demo/animation.mp4'}\n{environment.root / 'out/demo/report.html'}")
     if keep:
-        say(services.as_lines(running))
-        say(f"{'Animations':<15}http://{environment.host}:{environment.serve_port}/openapi.json")
+        animations = ("Animations", f"http://{environment.host}:{environment.serve_port}/openapi.json")
+        say("\n".join(aligned([*services.rows(running), animations])))
         say("make stop ends all of it")
     say(f"whole demo: {time.monotonic() - started_s:.0f} s")
 
@@ -77,7 +79,7 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
 def _run_loop(params: Params, environment: Environment, say: Callable[[str], None]) -> None:
     folder = environment.root / "out" / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    services.check_ports_free("sample clips", {"samples_port": environment.samples_port})
+    check_ports_free("sample clips", {"samples_port": environment.samples_port})
     with (
         _step("dvc repro", say),
         serve_folder(environment.samples, environment.host, environment.samples_port),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import ray
 
 from pipelines.environment import Environment
+from pipelines.local.logical_cpus import num_logical_cpus
 from preprocessing.clips.source_run import Result, SourceTask, process_source
 from preprocessing.clips.units import Unit, process_unit
 from preprocessing.sandbox.child_server import ChildServer
 
 logger = logging.getLogger(__name__)
 
-# Logical CPUs: on two cores a Serve replica's share would otherwise starve a fit of two workers for ever.
-MIN_LOGICAL_CPUS = 4
 MAX_UNIT_RETRIES = 3
 """How often a unit whose machine or process is lost is begun again; what it had finished is found again."""
 
@@ -31,7 +29,7 @@ def connected(environment: Environment) -> Iterator[None]:
     else:
         environment.ray_home.mkdir(parents=True, exist_ok=True)
         ray.init(
-            num_cpus=max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
+            num_cpus=num_logical_cpus(),
             dashboard_host=environment.host,
             log_to_driver=False,
             logging_level=logging.WARNING,

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipelines.environment import Environment, variable_name
 from pipelines.local import fetch
-from pipelines.local.services import is_port_taken
+from pipelines.local.ports import is_port_taken
+from pipelines.local.reports import Row
 from pipelines.process import live_record
 
 _PACKAGES = (
@@ -74,18 +75,11 @@ def is_required_missing(findings: Iterable[Finding]) -> bool:
     return any(one.state == "missing" for one in findings)
 
 
-def as_lines(findings: Iterable[Finding]) -> str:
-    """Lay the findings out for a terminal."""
-    return "\n".join(_line(one) for one in findings)
-
-
-def as_json(findings: Iterable[Finding]) -> str:
-    """Give the findings as one JSON list."""
-    return json.dumps([asdict(one) for one in findings], indent=1)
-
-
-def _line(one: Finding) -> str:
-    return f"{one.state:<9}{one.what:<28}{one.detail}" + (f" -> {one.remedy}" if one.remedy else "")
+def rows(findings: Iterable[Finding]) -> list[Row]:
+    """Return a row for each finding: state, subject, detail and remedy."""
+    return [
+        (one.state, one.what, one.detail + (f" -> {one.remedy}" if one.remedy else "")) for one in findings
+    ]
 
 
 def _python() -> Finding:

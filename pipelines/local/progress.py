@@ -1,6 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line every tenth otherwise; on stderr."""
-
-from __future__ import annotations
+"""Progress of a long command, on stderr: a bar on a terminal, a line at every tenth elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,27 +11,42 @@ NUM_LINES = 10
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that is told what is done and the whole, as often as one likes."""
-    if not sys.stderr.isatty():
+    """Yield a callback `(done, total)`, which may be called as often as convenient."""
+    if sys.stderr.isatty():
+        with _bar(label) as show:
+            yield show
+    else:
         yield _lines(label)
-        return
-    with typer.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
 
         def show(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
+            bar.update(task, completed=done, total=max(total, 1))
 
         yield show
 
 
 def _lines(label: str) -> Callable[[int, int], None]:
-    told = 0
+    tenths_shown = 0
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        tenth = NUM_LINES * done // max(total, 1)
-        if tenth > told:
-            told = tenth
+    def show(done: int, total: int) -> None:
+        nonlocal tenths_shown
+        tenths = NUM_LINES * done // max(total, 1)
+        if tenths > tenths_shown:
+            tenths_shown = tenths
             typer.echo(f"{label}: {done} of {total}", err=True)
 
-    return tell
+    return show

@@ -15,7 +15,7 @@ from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.conftest import free_port
+from tests.ports import free_port
 
 NTSC = Fraction(30000, 1001)
 

@@ -21,7 +21,7 @@ from pipelines.commands.batch import NoServiceError, Row, output_name, read_mani
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.conftest import free_port
+from tests.ports import free_port
 
 NUM_FRAMES = 3
 

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import socket
 import sys
@@ -8,8 +9,12 @@ import psutil
 import pytest
 
 from pipelines.environment import Environment, read_environment
-from pipelines.local import services
+from pipelines.local import service_definitions, services
 from pipelines.process import read_record
+from tests.ports import free_port, free_ports
+
+# Of the Ray client, the dashboard agent, the GCS and the dashboard.
+RAY_DEFAULT_PORTS = (10001, 52365, 6379, 8265)
 
 
 @pytest.fixture
@@ -31,16 +36,7 @@ def stand_in(code: str) -> services.Service:
     )
 
 
-def test_a_taken_port_is_named_with_the_variable_that_moves_it() -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        port = holder.getsockname()[1]
-        with pytest.raises(ValueError, match=rf"port {port} for the Prefect server.*LIA_PREFECT_PORT"):
-            services.check_ports_free("Prefect server", {"prefect_port": port})
-
-
-def test_a_service_that_dies_is_told_with_its_last_words(environment: Environment) -> None:
+def test_the_error_about_a_service_that_ends_quotes_its_last_line(environment: Environment) -> None:
     service = stand_in("raise SystemExit('no room for me')")
     services._start(service, environment)
     with pytest.raises(services.ServiceError, match="no room for me"):
@@ -85,12 +81,65 @@ def test_a_service_that_runs_at_another_port_is_not_waited_for(environment: Envi
     assert services.stop_all(environment) == ["prefect"]
 
 
-def test_an_address_given_from_outside_starts_nothing_of_ours(environment: Environment) -> None:
+def test_a_port_lost_between_check_and_bind_is_named_with_its_variable(environment: Environment) -> None:
+    service = stand_in("raise SystemExit('Address already in use')")
+    with socket.create_server(("127.0.0.1", free_port())) as holder:
+        port = holder.getsockname()[1]
+        service = dataclasses.replace(service, ports={"mlflow_port": port})
+        services._start(service, environment)
+        with pytest.raises(ValueError, match=rf"port {port} for the stand-in is taken.*LIA_MLFLOW_PORT"):
+            services._wait_until_healthy(service, environment)
+
+
+def test_a_service_with_an_address_from_outside_is_not_started(environment: Environment) -> None:
     elsewhere = environment.model_copy(update={"ray_address": "10.0.0.1:6379"})
     assert [one.name for one in services.own_services(elsewhere)] == ["prefect", "mlflow"]
 
 
-def test_every_service_binds_loopback(environment: Environment) -> None:
-    for service in services.own_services(environment):
-        assert "0.0.0.0" not in service.command
-        assert "127.0.0.1" in service.command
+def test_a_chosen_port_that_another_program_took_is_chosen_again(
+    environment: Environment, monkeypatch, caplog
+) -> None:
+    health, free = free_ports(2)
+    serve = (
+        "import socket, sys; from http.server import *; held = socket.create_server(('', int(sys.argv[1])));"
+        "HTTPServer(('127.0.0.1', int(sys.argv[2])), SimpleHTTPRequestHandler).serve_forever()"
+    )
+    with socket.create_server(("127.0.0.1", free_port())) as holder:
+        taken = holder.getsockname()[1]
+        offered = iter([taken, taken, free])
+
+        def define(_: Environment) -> list[services.Service]:
+            port = next(offered)
+            command = (sys.executable, "-c", serve, str(port), str(health))
+            url = f"http://127.0.0.1:{health}/"
+            return [services.Service("ray", "stand-in", {}, url, url, url, command, chosen_ports=(port,))]
+
+        monkeypatch.setattr(services, "define_services", define)
+        services.start(environment, ["ray"])
+        assert caplog.text.count(f"port {taken} was taken by another program") == 2
+        assert next(offered, None) is None
+        assert services.stop_all(environment) == ["ray"]
+
+
+@pytest.mark.slow
+def test_a_ray_head_that_loses_its_chosen_port_starts_with_another(new_project, monkeypatch, caplog) -> None:
+    project = new_project("lost-port")
+    environment = read_environment(project.root, project.variables)
+    with socket.create_server(("", free_port())) as holder:
+        taken = holder.getsockname()[1]
+        offered = iter([taken, free_port()])
+        monkeypatch.setattr(service_definitions, "choose_free_port", lambda avoid: next(offered))
+        services.start(environment, ["ray"])
+        assert f"port {taken} was taken by another program; starting the Ray head again" in caplog.text
+        assert services.stop_all(environment) == ["ray"]
+
+
+@pytest.mark.slow
+def test_a_ray_head_starts_beside_programs_that_hold_its_default_ports(new_project) -> None:
+    project = new_project("ports")
+    with contextlib.ExitStack() as stack:
+        for port in RAY_DEFAULT_PORTS:
+            with contextlib.suppress(OSError):  # a port that another program holds serves as well
+                stack.enter_context(socket.create_server(("", port)))
+        project.run("lia", "up", "ray", timeout_s=240)
+        project.run("lia", "stop")

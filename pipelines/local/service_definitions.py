@@ -1,0 +1,115 @@
+"""How this project runs a Prefect server, an MLflow UI and a Ray head: command, ports and health check."""
+
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from pipelines.environment import Environment
+from pipelines.local.logical_cpus import num_logical_cpus
+from pipelines.local.ports import choose_free_port
+
+_SYSTEM_CHOOSES = "0"
+
+
+class ServiceName(StrEnum):
+    """The services; their records and logs in runs/services are named after them."""
+
+    PREFECT = "prefect"
+    MLFLOW = "mlflow"
+    RAY = "ray"
+
+
+@dataclass(frozen=True)
+class Service:
+    """How one service is started, reached and checked."""
+
+    name: ServiceName
+    title: str
+    """Name in messages."""
+    ports: dict[str, int]
+    """Fixed ports it binds, by the field of `Environment` that sets each."""
+    chosen_ports: tuple[int, ...] = field(default=(), kw_only=True)
+    """Ports chosen at random, of parts that clients do not address."""
+    address: str
+    """Address for clients: a URL, or host:port for Ray."""
+    url: str
+    """Page to open in a browser."""
+    health: str
+    """URL that answers 200 once the service works."""
+    command: tuple[str, ...]
+    """Program and arguments; runs in the foreground."""
+
+
+def define_services(environment: Environment) -> list[Service]:
+    """Return all three services in the order in which they start."""
+    return [_prefect(environment), _mlflow(environment), _ray(environment)]
+
+
+def _prefect(environment: Environment) -> Service:
+    url = f"http://{environment.host}:{environment.prefect_port}"
+    return Service(
+        name=ServiceName.PREFECT,
+        title="Prefect server",
+        ports={"prefect_port": environment.prefect_port},
+        address=f"{url}/api",
+        url=url,
+        health=f"{url}/api/health",
+        command=(
+            *_script("prefect"), "server", "start",
+            "--host", environment.host, "--port", str(environment.prefect_port),
+        ),
+    )  # fmt: skip
+
+
+def _mlflow(environment: Environment) -> Service:
+    url = f"http://{environment.host}:{environment.mlflow_port}"
+    return Service(
+        name=ServiceName.MLFLOW,
+        title="MLflow UI",
+        ports={"mlflow_port": environment.mlflow_port},
+        address=url,
+        url=url,
+        health=f"{url}/health",
+        command=(
+            *_script("mlflow"), "ui",
+            "--host", environment.host, "--port", str(environment.mlflow_port), "--workers", "1",
+            "--backend-store-uri", environment.mlflow_tracking_uri,
+            "--artifacts-destination", str(environment.artifacts),
+        ),
+    )  # fmt: skip
+
+
+def _ray(environment: Environment) -> Service:
+    url = f"http://{environment.host}:{environment.ray_dashboard_port}"
+    client_port = choose_free_port(environment.ports())
+    return Service(
+        name=ServiceName.RAY,
+        title="Ray head",
+        ports={"ray_port": environment.ray_port, "ray_dashboard_port": environment.ray_dashboard_port},
+        chosen_ports=(client_port,),
+        address=f"{environment.host}:{environment.ray_port}",
+        url=url,
+        health=f"{url}/api/version",
+        command=(
+            *_script("ray"), "start", "--head", "--block", "--disable-usage-stats",
+            "--node-ip-address", environment.host, "--port", str(environment.ray_port),
+            "--num-cpus", str(num_logical_cpus()),
+            "--dashboard-host", environment.host, "--dashboard-port", str(environment.ray_dashboard_port),
+            # Ray's other ports have fixed defaults, on which two projects on one machine would collide. With 0,
+            # a component binds a port that the system hands out and publishes it: nobody can take it before.
+            "--dashboard-agent-listen-port", _SYSTEM_CHOOSES,
+            "--dashboard-agent-grpc-port", _SYSTEM_CHOOSES,
+            "--runtime-env-agent-port", _SYSTEM_CHOOSES,
+            "--metrics-export-port", _SYSTEM_CHOOSES,
+            "--min-worker-port", _SYSTEM_CHOOSES, "--max-worker-port", _SYSTEM_CHOOSES,
+            # The server of the ray:// protocol, unused here, cannot be left out and does not accept 0.
+            "--ray-client-server-port", str(client_port),
+            "--temp-dir", str(environment.ray_home),
+        ),
+    )  # fmt: skip
+
+
+def _script(name: str) -> tuple[str, ...]:
+    """Return the command of a console script of this Python environment, whatever PATH is."""
+    return (sys.executable, str(Path(sys.executable).parent / name))
