@@ -96,7 +96,7 @@ def _ray(environment: Environment) -> Service:
             "--node-ip-address", environment.host, "--port", str(environment.ray_port),
             "--num-cpus", str(num_logical_cpus()),
             "--dashboard-host", environment.host, "--dashboard-port", str(environment.ray_dashboard_port),
-            # Ray's other ports have fixed defaults, on which two projects on one machine would collide. With 0,
+            # Ray's other ports have fixed defaults, on which two projects on one machine would collide. At 0,
             # a component binds a port that the system hands out and publishes it: nobody can take it before.
             "--dashboard-agent-listen-port", _SYSTEM_CHOOSES,
             "--dashboard-agent-grpc-port", _SYSTEM_CHOOSES,
