@@ -1,0 +1,52 @@
+"""The stage download as a user runs it."""
+
+import json
+
+import pytest
+
+from preprocessing.ledger import read_source_rows
+
+pytestmark = pytest.mark.slow
+UNREACHABLE = "http://127.0.0.1:1/v.mp4"
+
+
+@pytest.fixture(scope="module")
+def project(new_project, samples_url):
+    project = new_project("download", sources=[f"{samples_url}/single_face.mp4,train", f"{UNREACHABLE},auto"])
+    project.run("lia", "up", "prefect")
+    project.variables["LIA_PREFECT_API_URL"] = f"http://127.0.0.1:{project.variables['LIA_PREFECT_PORT']}/api"
+    project.set_params({"download.num_retries": 0, "download.accept_incomplete": False})
+    return project
+
+
+def statuses(project):
+    rows = read_source_rows(project.root / "data/ledger/sources.parquet")
+    return {row.source.url.rpartition("/")[2]: row.download.status for row in rows}
+
+
+def test_the_stage_fails_while_a_rerun_may_succeed_unless_that_is_accepted(project):
+    project.run("lia", "download", succeeds=False)
+    assert statuses(project) == {"single_face.mp4": "verified", "v.mp4": "retryable"}
+    project.set_params({"download.accept_incomplete": True})
+    done = project.run("lia", "download")
+    assert "0 new, 0 changed, 2 unchanged, 0 removed" in done.stdout + done.stderr
+    counts = json.loads((project.root / "metrics/download.json").read_text())
+    assert (counts["verified"], counts["retryable"], sum(counts.values())) == (1, 1, 2)
+
+
+def test_a_source_that_is_no_longer_listed_is_removed(project, samples_url):
+    (record,) = (project.root / "data/raw").glob("*.json")
+    project.set_sources([f"{samples_url}/no_face.mp4,auto"])
+    done = project.run("lia", "download")
+    assert f"removed {record.name}: its source is no longer listed" in done.stdout + done.stderr
+    assert not record.exists()
+    assert statuses(project) == {"no_face.mp4": "verified"}
+
+
+def test_a_source_with_a_tombstone_is_counted_and_never_downloaded(project, samples_url):
+    (record,) = (project.root / "data/raw").glob("*.json")
+    with (project.root / "data/tombstones.csv").open("a") as file:
+        file.write(f"{record.stem},2026-01-02\n")
+    project.run("lia", "download")
+    assert statuses(project) == {"no_face.mp4": "forgotten"}
+    assert list((project.root / "data/raw").iterdir()) == []
