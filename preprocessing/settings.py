@@ -178,7 +178,7 @@ class ShardsSettings(Settings):
     detect: DetectSettings
     """How faces are found."""
     identity: IdentitySettings
-    """How people are told apart."""
+    """How people are identified."""
     track: TrackSettings
     """How faces become tubes."""
     crop: CropSettings

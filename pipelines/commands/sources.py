@@ -29,7 +29,7 @@ class SourcesReport(BaseModel):
 
 
 def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> SourcesReport:
-    """Convert a published list; `output` is left alone unless all of it is valid.
+    """Convert a published list; `output` is replaced only if all of it is valid.
 
     Raises:
         ValueError: the list is missing or bad, or `fix_split` is off and identities or videos are in both

@@ -99,7 +99,7 @@ class ChildServer:
             return ""
 
     def _start(self) -> subprocess.Popen[str]:
-        # A file, since a pipe that nobody reads would block the child once it is full.
+        # A file, since an unread pipe would block the child once it is full.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed in _stop
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module],

@@ -1,4 +1,4 @@
-"""A server of one address of loopback that fails in every way that hosts on the internet do."""
+"""A loopback server with the faults of hosts on the internet."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DRIP_S = 0.2
-"""Pause between two bytes of a slow answer."""
+"""Delay between two bytes of a slow response."""
 
 
 class FaultServer:
-    """Serves `files` by path, without ranges, counts requests, and misbehaves at the paths of `faults`."""
+    """Serves `files` by path, without ranges, counts requests, and applies the faults of `faults` by path."""
 
     def __init__(self, host):
         self.files, self.redirects, self.faults, self.requests = {}, {}, {}, []
@@ -61,7 +61,7 @@ def send(handler, code, headers, content=b""):
 
 
 def answer(code, headers=None):
-    """Always give this code."""
+    """Respond with this status code."""
 
     def fault(server, handler):
         send(handler, code, headers or {})
@@ -71,7 +71,7 @@ def answer(code, headers=None):
 
 
 def answer_first(code, make_headers):
-    """Give this code until the path was asked for twice, then behave."""
+    """Respond with this status code to the first request of the path, then normally."""
 
     def fault(server, handler):
         if server.requests.count(handler.path) > 1:
@@ -91,13 +91,13 @@ def as_date():
 
 
 def hang(server, handler):
-    """Take the request and never answer."""
+    """Accept the request and never respond."""
     server.closing.wait(60)
     return True
 
 
 def drip(server, handler):
-    """Send a byte now and then."""
+    """Send one byte every `DRIP_S` seconds."""
     kind, content = server.files[handler.path]
     send(handler, 200, {"Content-Type": kind, "Content-Length": len(content)})
     for byte in content if handler.command == "GET" else b"":
@@ -108,7 +108,7 @@ def drip(server, handler):
 
 
 def claim(share):
-    """Claim a length of so many times the true one."""
+    """Announce `share` times the true length."""
 
     def fault(server, handler):
         kind, content = server.files[handler.path]

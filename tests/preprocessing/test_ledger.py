@@ -38,7 +38,7 @@ def test_sources_come_back_as_written(tmp_path, rows):
     assert sorted(read, key=lambda row: row.source.url) == rows
 
 
-def test_a_row_that_could_not_be_used_counts_but_is_no_source(tmp_path, rows):
+def test_an_invalid_row_is_counted_but_is_not_a_source(tmp_path, rows):
     bad = invalid_row(BadRow(9, "v.mp4", "got url 'v.mp4'"))
     write_sources(tmp_path / "sources.parquet", [*rows, bad])
     assert count_sources(read_source_rows(tmp_path / "sources.parquet"))["invalid"] == 1
@@ -46,7 +46,7 @@ def test_a_row_that_could_not_be_used_counts_but_is_no_source(tmp_path, rows):
     assert found == [row.source for row in rows]
 
 
-def test_order_of_work_leaves_no_trace(tmp_path, rows):
+def test_the_order_of_rows_does_not_change_the_file(tmp_path, rows):
     write_sources(tmp_path / "1.parquet", rows)
     write_sources(tmp_path / "2.parquet", rows[::-1])
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
@@ -70,7 +70,7 @@ def test_clips_come_back_as_written_and_are_counted_by_reason(tmp_path):
     assert count_clips(rows) == {"failed": 1, "filtered(too_short)": 1, "kept": 1}
 
 
-def test_a_missing_ledger_names_the_stage_that_writes_it(tmp_path):
+def test_the_error_for_a_missing_ledger_names_its_stage(tmp_path):
     with pytest.raises(ValueError, match="lia download"):
         read_source_rows(tmp_path / "sources.parquet")
 

@@ -108,16 +108,16 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
 
     refused = project.run("lia", "forget", "nobody", "--yes", succeeds=False)
     assert "got 'nobody', which is no source_id or identity" in refused.stderr
-    told = project.run("lia", "forget", "sitter", "--yes").stdout
+    printed = project.run("lia", "forget", "sitter", "--yes").stdout
 
     after = digests(root)
     assert {name for digest, name in wanted.items() if digest in after} == set()
     assert {name for digest, name in others.items() if len(after.get(digest, [])) < 4} == set()
     assert not [path for path in root.rglob(f"*{gone}*") if ".git" not in path.parts]
-    assert "trained on it, and kept: run both (lia 1 (champion))" in told
-    assert f"removed from the store: raw/{gone}" in told
-    assert "quality 90" in told
-    assert "quality 95" in told
+    assert "trained on it, and kept: run both (lia 1 (champion))" in printed
+    assert f"removed from the store: raw/{gone}" in printed
+    assert "quality 90" in printed
+    assert "quality 95" in printed
     assert registered.file_names("") == ["data"]
     assert f"{gone}," in (root / "data/tombstones.csv").read_text()
 
@@ -129,22 +129,22 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
     assert {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]} == {kept}
 
 
-def test_what_was_taken_down_does_not_come_back(project: Project, keys):
+def test_a_video_taken_down_does_not_come_back(project: Project, keys):
     for folder in ("data/raw", "data/tracks", "data/shards"):
         shutil.rmtree(project.root / folder)
     project.run("dvc", "repro", "shards", "--force")
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert manifest["counts"]["sources"]["forgotten"] == 1
     assert not list((project.root / "data/raw").glob(f"{keys['single_face.mp4']}*"))
-    # By its address or its key a second time: nothing is left to remove, and the models are told again.
-    told = json.loads(project.run("lia", "forget", keys["single_face.mp4"], "--yes", "--json").stdout)
-    assert set(told["videos"]) == {keys["single_face.mp4"]}
-    assert not any(told[kind] for kind in ("files", "shards", "bundles", "pictures"))
-    assert not any(told["copies"]["objects"].values())
-    assert [(run["name"], run["versions"]) for run in told["runs"]] == [("both", ["lia 1 (champion)"])]
+    # By its URL or key a second time: nothing is left to remove, and the models are named again.
+    printed = json.loads(project.run("lia", "forget", keys["single_face.mp4"], "--yes", "--json").stdout)
+    assert set(printed["videos"]) == {keys["single_face.mp4"]}
+    assert not any(printed[kind] for kind in ("files", "shards", "bundles", "pictures"))
+    assert not any(printed["copies"]["objects"].values())
+    assert [(run["name"], run["versions"]) for run in printed["runs"]] == [("both", ["lia 1 (champion)"])]
 
 
-def test_where_a_remote_cannot_be_searched_nothing_is_removed(project: Project, keys):
+def test_nothing_is_removed_if_a_remote_cannot_be_searched(project: Project, keys):
     project.run("dvc", "remote", "add", "--local", "far", "s3://bucket/far")
     refused = project.run("lia", "forget", "other", "--yes", succeeds=False)
     project.run("dvc", "remote", "remove", "--local", "far")
@@ -152,7 +152,7 @@ def test_where_a_remote_cannot_be_searched_nothing_is_removed(project: Project, 
     assert list((project.root / "data/raw").glob(f"{keys['face_noface.mov']}*"))
 
 
-def test_while_dvc_is_at_work_nothing_is_removed(project: Project, keys):
+def test_nothing_is_removed_while_dvc_runs(project: Project, keys):
     held = (
         "import time; from dvc.repo import Repo\nwith Repo().lock: print('held', flush=True); time.sleep(60)"
     )

@@ -34,7 +34,7 @@ def test_a_published_list_becomes_ours_with_a_report(tmp_path):
     assert [source.identity for source in read_sources(output)] == ["x", "y"]
 
 
-def test_a_leak_writes_nothing_until_it_is_to_be_fixed(tmp_path):
+def test_a_leak_is_refused_without_fix_split(tmp_path):
     output = tmp_path / "data" / "sources.csv"
     output.parent.mkdir()
     output.write_text("url\nhttps://kept.example/v.mp4\n")
@@ -48,7 +48,7 @@ def test_a_leak_writes_nothing_until_it_is_to_be_fixed(tmp_path):
     assert [source.split for source in read_sources(output)] == ["train", "test", "test"]
 
 
-def test_every_format_ends_in_a_list_that_our_reader_takes(tmp_path):
+def test_every_format_is_written_as_a_list_that_our_reader_accepts(tmp_path):
     folder = tmp_path / "id00001" / "abc"
     folder.mkdir(parents=True)
     (folder / "00001.txt").write_text("Identity : x\nReference : abc\n\nFRAME X Y W H\n0 0.1 0.2 0.3 1.5\n")

@@ -43,7 +43,7 @@ CASES = {
     "/empty.mp4": (DownloadStatus.RETRYABLE, "data blocks"),
     "/down.mp4": (DownloadStatus.RETRYABLE, "503"),
 }
-"""Where each ends, and what its line says."""
+"""Expected status, and part of the error message, by path."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def video(tmp_path_factory, make_video):
 def server(tmp_path_factory, make_video, make_sound, video):
     folder = tmp_path_factory.mktemp("served")
     server = FaultServer("127.0.0.1")
-    # What is cut off is missing, what is there decodes, and the header claims all of it.
+    # Its first part decodes, and the header claims the whole length.
     long = make_video(folder / "long.mkv", [50, 100] * 100, fps=25).read_bytes()
     page = b"<html><body>No video here.</body></html>"
     times_s = [0.0, 0.01, 0.3, 0.35, 0.9, 1.0, 1.5, 1.55]
@@ -76,7 +76,7 @@ def server(tmp_path_factory, make_video, make_sound, video):
     }
     for name in ("index_at_end", "soon", "on_a_date", "claims_less", "claims_more", "slow", "silent"):
         server.files[f"/{name}.mp4"] = ("video/mp4", video)
-    # The muxer writes the index last, and this server knows no ranges.
+    # The muxer writes the index last, and this server supports no ranges.
     assert video.index(b"mdat") < video.index(b"moov")
     server.faults = {
         "/gone.mp4": answer(410),
@@ -95,7 +95,7 @@ def server(tmp_path_factory, make_video, make_sound, video):
 
 
 def write_clip(path, codec, pixels):
-    """Return a short video of another codec, ten bits a sample."""
+    """Return a short video of another codec, with ten bits per sample."""
     options = {"x265-params": "log-level=none", "preset": "10" if codec == "libsvtav1" else "ultrafast"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
@@ -122,8 +122,8 @@ def batch(tmp_path_factory, server, private_host, download_settings, make_source
     raw = tmp_path_factory.mktemp("project") / "raw"
     changes = {"max_bytes": len(video) + 100_000, "num_retries": 1, "retry_delay_s": 0.1, "num_parallel": 3}
     settings = download_settings.model_copy(update=changes)
-    said = []
+    logged = []
     downloads = download_sources(
-        [make_source(url) for url in urls], settings, raw, lambda *words: said.append(words)
+        [make_source(url) for url in urls], settings, raw, lambda *words: logged.append(words)
     )
-    return raw, {url: downloads[make_source(url).key] for url in urls}, said
+    return raw, {url: downloads[make_source(url).key] for url in urls}, logged

@@ -38,8 +38,8 @@ def test_equal_basenames_are_two_files_with_their_facts(batch, server, video):
     assert probe(raw / first.file).num_frames == 50
 
 
-def test_behind_a_proxy_nothing_else_is_connected_to(tmp_path, server, download_settings, make_source, video):
-    """A proxy is asked for whole addresses, so that a plain server can stand for one."""
+def test_with_a_proxy_nothing_else_is_connected_to(tmp_path, server, download_settings, make_source, video):
+    """Proxies get whole URLs as paths, so a plain server can serve as one."""
     proxy = FaultServer("127.0.0.4")
     public, private = "http://192.0.2.1/v.mp4", "http://127.0.0.2/v.mp4"
     proxy.files = dict.fromkeys((public, private), ("video/mp4", video))
@@ -74,7 +74,7 @@ def test_cookies_are_sent_and_the_file_is_left_alone(tmp_path, download_settings
     assert (other.status, "none.txt" in other.error) == (DownloadStatus.ENVIRONMENT, True)
 
 
-def test_a_format_that_the_host_has_not_is_no_fault_of_the_video(
+def test_a_missing_format_is_a_problem_of_the_settings_not_of_the_video(
     tmp_path, server, download_settings, make_source
 ):
     settings = download_settings.model_copy(update={"format": "bv*[height>9000]"})

@@ -16,7 +16,7 @@ def test_every_row_of_list_and_ledger_is_in_exactly_one_place(make_source):
     assert str(found) == "1 new, 1 changed, 3 unchanged, 1 removed"
 
 
-def test_bad_rows_are_told_apart_even_where_they_say_the_same():
+def test_equal_bad_rows_have_different_keys():
     one, other = (invalid_row(BadRow(line, "v.mp4", "got url 'v.mp4'")) for line in (3, 4))
     assert one.source.row_key != other.source.row_key
     assert one.download.error == "line 3: got url 'v.mp4'"

@@ -23,6 +23,6 @@ from preprocessing.outcome import DownloadStatus
         (ExtractorError("the site has changed"), DownloadStatus.RETRYABLE),
     ],
 )
-def test_an_error_is_judged_by_its_cause_however_it_is_wrapped(error, status):
+def test_an_error_is_classified_by_its_cause_however_it_is_wrapped(error, status):
     assert classify(error) == status
     assert classify(DownloadError("x", (type(error), error, None))) == status

@@ -8,7 +8,7 @@ def write_picture(path):
     Image.new("RGB", (64, 48)).save(path)
 
 
-def test_a_file_of_this_machine_is_copied_from_below_the_root_alone(
+def test_local_files_are_copied_only_from_below_the_root(
     tmp_path, make_video, make_sound, make_source, download_settings
 ):
     root = tmp_path / "films"

@@ -10,18 +10,18 @@ from preprocessing.download.rate_limits import HOUR_S, RateLimitedQueue, host_of
 @pytest.fixture
 def make_queue(tmp_path, download_settings, make_source):
     def make(urls, **changes):
-        said = []
+        logged = []
         settings = download_settings.model_copy(update={"host_pause_s": 0.1, "max_host_pauses": 2} | changes)
         sources = [make_source(url) for url in urls]
         state = tmp_path / "hosts.json"
-        queue = RateLimitedQueue(sources, settings, state, lambda *words: said.append(words))
-        return queue, said
+        queue = RateLimitedQueue(sources, settings, state, lambda *words: logged.append(words))
+        return queue, logged
 
     return make
 
 
 def drain(queue):
-    """Take everything as one thread would whose sources are all good."""
+    """Take all sources in one thread, all of them successful."""
     urls = []
     while (source := queue.take()) is not None:
         urls.append(source.url)
@@ -34,7 +34,7 @@ def test_every_source_is_handed_out_once(make_queue):
     assert sorted(drain(make_queue(urls)[0])) == sorted(urls)
 
 
-def test_a_pause_is_kept_and_others_go_first(make_queue):
+def test_a_back_off_is_waited_for_while_other_hosts_go_first(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4", "http://b.org/1.mp4"])
     first = queue.take()
     started = time.time()
@@ -50,8 +50,8 @@ def test_a_pause_is_kept_and_others_go_first(make_queue):
     assert drain(queue) == ["http://a.org/2.mp4"]
 
 
-def test_pauses_double_and_end(make_queue):
-    queue, said = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"])
+def test_back_offs_double_until_the_host_is_given_up_on(make_queue):
+    queue, logged = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"])
     waited, has_next = [], True
     while has_next:
         started = time.time()
@@ -59,22 +59,22 @@ def test_pauses_double_and_end(make_queue):
         waited.append(time.time() - started)
         assert source is not None
         has_next = queue.rate_limited(source, None)
-    # Never less; more where the machine is busy.
+    # At least; longer on a busy machine.
     assert [wait >= least for wait, least in zip(waited, (0.0, 0.1, 0.2), strict=True)] == [True] * 3
-    assert [words[-1] for words in said[:2]] == [0.1, 0.2]
+    assert [words[-1] for words in logged[:2]] == [0.1, 0.2]
     assert queue.take() is None
     assert [source.url for source in queue.given_up] == ["http://a.org/2.mp4"]
-    assert len(said) == 3
+    assert len(logged) == 3
 
 
-def test_a_refusal_counts_however_soon_it_comes(make_queue):
-    queue, said = make_queue(["http://a.org/1.mp4"], request_pause_s=0.2, max_host_pauses=1)
+def test_a_rate_limit_counts_however_soon_it_comes(make_queue):
+    queue, logged = make_queue(["http://a.org/1.mp4"], request_pause_s=0.2, max_host_pauses=1)
     assert queue.rate_limited(queue.take(), None)
     assert not queue.rate_limited(queue.take(), None)
-    assert len(said) == 2
+    assert len(logged) == 2
 
 
-def test_a_good_answer_forgives(make_queue):
+def test_a_successful_request_resets_the_back_off(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(6)], max_host_pauses=1)
     for _ in range(3):
         source = queue.take()
@@ -83,19 +83,19 @@ def test_a_good_answer_forgives(make_queue):
         queue.done(source)
 
 
-def test_two_refusals_at_once_are_one_pause(make_queue):
-    queue, said = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"], max_host_pauses=1)
+def test_concurrent_rate_limits_are_one_back_off(make_queue):
+    queue, logged = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"], max_host_pauses=1)
     sources = [queue.take(), queue.take()]
     assert all(queue.rate_limited(source, 0.2) for source in sources)
-    assert len(said) == 1
+    assert len(logged) == 1
 
 
-def test_a_pause_of_hours_gives_the_host_up_at_once(make_queue):
+def test_a_host_that_asks_for_hours_is_given_up_on_at_once(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
     assert not queue.rate_limited(queue.take(), 5 * HOUR_S)
 
 
-def test_an_hours_count_outlives_the_run(make_queue, tmp_path):
+def test_the_hourly_quota_outlives_the_run(make_queue, tmp_path):
     urls = ["https://youtu.be/a", "https://www.youtube.com/watch?v=b", "http://b.org/1.mp4"]
     limits = {"max_per_hour": {"youtube.com": 2}}
     assert sorted(drain(make_queue(urls, **limits)[0])) == sorted(urls)
@@ -110,14 +110,14 @@ def test_an_hours_count_outlives_the_run(make_queue, tmp_path):
     assert 0.3 < time.time() - started < 2.0
 
 
-def test_requests_of_one_host_keep_their_distance(make_queue):
+def test_requests_to_one_host_keep_the_minimum_distance(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(4)], request_pause_s=0.1)
     started = time.time()
     drain(queue)
     assert time.time() - started >= 0.3
 
 
-def test_a_thread_that_finds_nothing_waits_for_what_may_come_back(make_queue):
+def test_a_thread_waits_while_a_source_in_progress_may_be_put_back(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
     source = queue.take()
     others = []
@@ -128,7 +128,7 @@ def test_a_thread_that_finds_nothing_waits_for_what_may_come_back(make_queue):
     assert others == [source]
 
 
-def test_after_a_failure_nobody_waits(make_queue):
+def test_a_stopped_queue_wakes_waiting_threads(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(3)], request_pause_s=60)
     queue.take()
     others = []
@@ -150,5 +150,5 @@ def test_after_a_failure_nobody_waits(make_queue):
         ("file:///a/v.mp4", ""),
     ],
 )
-def test_names_of_one_host_are_one(url, host):
+def test_aliases_and_subdomains_count_for_one_host(url, host):
     assert host_of(url, {"youtube.com": 250}) == host

@@ -12,7 +12,7 @@ def test_only_verified_files_and_their_records_are_left(batch):
     assert names == {*good, *(f"{name.split('.')[0]}.json" for name in good)}
 
 
-def test_a_changed_file_is_fetched_again(batch, tmp_path, server, download_settings, make_source):
+def test_a_changed_file_is_downloaded_again(batch, tmp_path, server, download_settings, make_source):
     raw, downloads, _ = batch
     source = make_source(f"{server.url}/a/v.mp4")
     download = downloads[source.url]
@@ -25,7 +25,7 @@ def test_a_changed_file_is_fetched_again(batch, tmp_path, server, download_setti
     assert (copy / download.file).read_bytes() == content
 
 
-def test_files_of_sources_listed_no_longer_go(batch, tmp_path, server, make_source):
+def test_files_of_unlisted_sources_are_removed(batch, tmp_path, server, make_source):
     raw, downloads, _ = batch
     source, other = (make_source(f"{server.url}/{folder}/v.mp4") for folder in "ab")
     copy = tmp_path / "raw"

@@ -24,23 +24,23 @@ def test_every_source_ends_in_its_own_state(batch, server, path, status, words):
 
 
 @pytest.mark.parametrize(("path", "num_requests"), [("/none.mp4", 1), ("/gone.mp4", 1), ("/soon.mp4", 3)])
-def test_only_what_may_pass_is_tried_again(batch, server, path, num_requests):
+def test_only_temporary_failures_are_retried(batch, server, path, num_requests):
     assert server.requests.count(path) == num_requests
 
 
-def test_an_unreachable_host_may_be_tried_again(batch):
+def test_an_unreachable_host_is_retryable(batch):
     _, downloads, _ = batch
     assert downloads["http://127.0.0.1:1/unreachable.mp4"].status == DownloadStatus.RETRYABLE
 
 
-def test_every_source_is_told_once_in_one_line(batch):
-    _, downloads, said = batch
-    assert len(said) == len(downloads)
-    assert {words[0][:5] for words in said} == {"%d/%d"}
+def test_every_source_is_logged_once_in_one_line(batch):
+    _, downloads, logged = batch
+    assert len(logged) == len(downloads)
+    assert {words[0][:5] for words in logged} == {"%d/%d"}
     assert not any("\n" in (download.error or "") for download in downloads.values())
 
 
-def test_a_verified_file_is_never_fetched_again(batch, server, download_settings, make_source):
+def test_a_verified_file_is_not_downloaded_again(batch, server, download_settings, make_source):
     raw, downloads, _ = batch
     url = f"{server.url}/a/v.mp4"
     before = len(server.requests)
@@ -49,7 +49,7 @@ def test_a_verified_file_is_never_fetched_again(batch, server, download_settings
 
 
 @pytest.mark.parametrize("name", ["slow", "silent"])
-def test_time_limit_is_kept_and_nothing_half_received_is_shown(
+def test_the_time_limit_holds_and_leaves_no_partial_file(
     tmp_path, server, download_settings, make_source, name
 ):
     settings = download_settings.model_copy(update={"timeout_s": 4.0})
@@ -60,14 +60,14 @@ def test_time_limit_is_kept_and_nothing_half_received_is_shown(
     assert not (tmp_path / "raw").exists()
 
 
-def test_memory_limit_is_kept(tmp_path, server, download_settings, make_source):
+def test_the_memory_limit_holds(tmp_path, server, download_settings, make_source):
     settings = download_settings.model_copy(update={"max_memory_bytes": 10_000_000})
     download = download_source(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
     assert download.status == DownloadStatus.PERMANENT
     assert "more than 10000000 bytes of memory" in download.error
 
 
-def test_a_host_that_asks_for_a_pause_gets_it(tmp_path, video, download_settings, make_source):
+def test_a_rate_limited_host_is_backed_off(tmp_path, video, download_settings, make_source):
     server = FaultServer("127.0.0.3")
     server.faults["/busy.mp4"] = answer_first(429, in_seconds)
     server.files = {f"/{name}.mp4": ("video/mp4", video) for name in ("busy", "next")}
@@ -82,7 +82,7 @@ def test_a_host_that_asks_for_a_pause_gets_it(tmp_path, video, download_settings
     ] * 3  # the last one twice
 
 
-def test_a_host_that_goes_on_asking_is_asked_nothing_more(tmp_path, download_settings, make_source):
+def test_a_host_that_stays_rate_limited_is_given_up_on(tmp_path, download_settings, make_source):
     server = FaultServer("127.0.0.3")
     server.faults["/busy.mp4"] = answer(429, {"Retry-After": "0"})
     changes = {"num_parallel": 1, "allow_private_hosts": ("127.0.0.3",), "max_host_pauses": 1}
@@ -94,7 +94,7 @@ def test_a_host_that_goes_on_asking_is_asked_nothing_more(tmp_path, download_set
     assert server.requests == ["/busy.mp4"] * 2
 
 
-def test_a_failure_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, download_settings, make_source):
+def test_an_error_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, download_settings, make_source):
     changes = {"max_per_hour": {"127.0.0.1": 9}, "num_parallel": 2}
     settings = download_settings.model_copy(update=changes)
     receiving = receiving_root(tmp_path / "raw")
@@ -129,7 +129,7 @@ def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(
     (tmp_path / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json(sources))
     command = [sys.executable, "-c", DOWNLOAD_ALL, str(tmp_path), str(tmp_path / "raw")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    # An undisturbed run takes some four seconds, of which starting takes two.
+    # An undisturbed run takes about four seconds, two of them to start.
     time.sleep(random.Random(seed).uniform(1.5, 4.0))
     process.kill()
     process.wait()
@@ -145,10 +145,10 @@ def files_of(downloads, source):
     return downloads[source.url].file, f"{source.key}.json"
 
 
-def test_a_full_disk_is_told_and_nothing_half_written_is_shown(
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(
     tmp_path, server, download_settings, make_source, run_on_small_disk
 ):
-    """A copy needs no network, which a namespace has not."""
+    """With a local file, since the namespace of the small disk has no network."""
     (tmp_path / "films").mkdir()
     (tmp_path / "films/v.mp4").write_bytes(server.files["/large.mp4"][1])
     settings = download_settings.model_copy(update={"local_root": tmp_path / "films"})
@@ -157,8 +157,8 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_shown(
     (tmp_path / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json([source]))
     program = f"{DOWNLOAD_ALL}\nprint([str(path) for path in pathlib.Path(sys.argv[2]).rglob('*')])\n"
     small = tmp_path / "small"
-    *said, left = run_on_small_disk(program, small, "40k", tmp_path, small / "raw")
-    assert len(said) == 1
-    assert "environment" in said[0]
-    assert "No space left" in said[0]
+    *logged, left = run_on_small_disk(program, small, "40k", tmp_path, small / "raw")
+    assert len(logged) == 1
+    assert "environment" in logged[0]
+    assert "No space left" in logged[0]
     assert left == "[]"

@@ -21,13 +21,13 @@ def row(line, video, identity=None, split="train", box=Box(10, 20, 110, 140), st
     )
 
 
-def test_what_is_repeated_is_left_out_and_named():
+def test_duplicates_are_dropped_and_named():
     imported = clean_rows([row(2, "a"), row(3, "b"), row(4, "a"), row(5, "a", start_s=9.0)], fix_split=False)
     assert imported.duplicates == [4]
     assert [kept.place for kept in imported.rows] == [2, 3, 5]
 
 
-def test_a_box_is_cut_off_at_the_frames_edge():
+def test_a_box_is_clipped_to_the_frame():
     imported = clean_rows([row(2, "a", box=Box(-5, 20, 700, 140)), row(3, "b")], fix_split=False)
     assert imported.clamped == [2]
     assert imported.rows[0].box == Box(0, 20, 640, 140)
@@ -70,7 +70,7 @@ def test_a_fixed_split_follows_a_person_through_shared_videos(tmp_path):
     assert [splits[source.row_key] for source in sources] == ["test"] * 5 + ["train"]
 
 
-def test_the_written_list_says_what_the_rows_say(tmp_path):
+def test_a_written_list_reads_back_as_its_rows(tmp_path):
     whole = ImportedRow(place=3, url="https://a.example/v.mp4", split="test")
     write_rows(tmp_path / "sources.csv", [row(2, "a", "x", box=Box(1.5, 2, 3, 4)), whole])
     first, second = read_sources(tmp_path / "sources.csv")

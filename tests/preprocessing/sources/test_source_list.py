@@ -13,7 +13,7 @@ def write(tmp_path):
     return write
 
 
-def test_a_row_keeps_what_it_says_and_what_we_do_not_know(write):
+def test_a_row_keeps_known_and_unknown_columns(write):
     path = write(
         "url,start_s,end_s,bbox,width,height,identity,split,licence,mood\n"
         "http://a.org/v.mp4,1.5,4,10-20-110-220,640,360,ann,test,CC0,gay\n"
@@ -109,7 +109,7 @@ def test_of_ten_thousand_rows_every_bad_one_is_named_and_the_others_are_read(tmp
         read_sources(path)
 
 
-def test_a_leak_stops_even_where_bad_rows_are_left_out(tmp_path):
+def test_a_leak_is_refused_even_if_bad_rows_are_skipped(tmp_path):
     path = tmp_path / "sources.csv"
     path.write_text(
         "url,identity,split\nv.mp4,,\nhttp://a.org/1.mp4,ann,train\nhttp://a.org/2.mp4,ann,test\n"

@@ -17,14 +17,14 @@ def test_no_video_and_no_identity_is_in_two_splits(make_source):
     assert 0.1 < sum(split == "test" for split in splits.values()) / 200 < 0.5
 
 
-def test_new_sources_move_no_old_ones(make_source):
+def test_new_sources_do_not_move_old_ones(make_source):
     sources = [make_source(f"http://a.org/{number}.mp4") for number in range(60)]
     before = assign_splits(sources[:40], 0.3, 0)
     after = assign_splits(sources, 0.3, 0)
     assert before.items() <= after.items()
 
 
-def test_a_wish_decides_for_its_whole_group(make_source):
+def test_a_listed_split_decides_for_its_whole_group(make_source):
     sources = [
         make_source("http://a.org/1.mp4", identity="ann", split="test"),
         make_source("http://a.org/2.mp4", identity="ann"),

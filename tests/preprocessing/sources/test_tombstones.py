@@ -17,7 +17,7 @@ def test_keys_are_added_once_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "restore it with git"),
         ("", "'key,date' is needed"),
@@ -26,12 +26,12 @@ def test_keys_are_added_once_and_read_back(tmp_path):
         (f"key,date\n{ONE[:-1]},2026-01-02\n", "line 2"),
     ],
 )
-def test_a_file_that_may_hide_a_takedown_stops_everything(tmp_path, text, told):
+def test_an_incomplete_file_of_tombstones_is_refused(tmp_path, text, message):
     path = tmp_path / "tombstones.csv"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read_tombstones(path)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         add_tombstones(path, {OTHER}, date(2026, 1, 2))
     assert (path.read_text() if path.exists() else None) == text

@@ -36,7 +36,7 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_two_writers_of_one_file_never_meet(tmp_path):
+def test_concurrent_writers_of_one_file_do_not_mix(tmp_path):
     target = tmp_path / "notes.txt"
     with write_atomically(target) as first, write_atomically(target) as second:
         first.write_text("first")
@@ -62,7 +62,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path):
     program = (
         "import os, pathlib, sys; from preprocessing.storage.files import write_folder_atomically\n"
         "with write_folder_atomically(pathlib.Path(sys.argv[1])) as folder:\n"
@@ -92,7 +92,7 @@ def test_a_folder_that_could_not_be_written_keeps_its_content(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_a_disk_that_takes_nothing_is_told_from_other_errors(code):
+def test_disk_errors_are_distinguished_from_others(code):
     assert is_disk_error(OSError(code, "no"))
     assert not is_disk_error(OSError(errno.ENOENT, "no"))
     assert not is_disk_error(ValueError("no"))

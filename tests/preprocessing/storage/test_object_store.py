@@ -35,7 +35,7 @@ def fetched(store, bundle, folder):
     return is_there, {name: path.read_bytes() for name, path in found.items()}
 
 
-def test_what_is_put_is_brought_back(store, files, tmp_path):
+def test_a_bundle_is_downloaded_as_it_was_uploaded(store, files, tmp_path):
     store.put("raw/a", files)
     store.put("raw/b", {"one.bin": files["one.bin"]})
     assert store.names("raw") == ["a", "b"]
@@ -45,13 +45,13 @@ def test_what_is_put_is_brought_back(store, files, tmp_path):
     )
 
 
-def test_an_absent_bundle_brings_nothing(store, tmp_path):
+def test_an_absent_bundle_downloads_nothing(store, tmp_path):
     assert store.names("raw") == []
     assert fetched(store, "raw/none", tmp_path / "back") == (False, {})
     store.remove("raw/none")
 
 
-def test_a_bundle_put_again_holds_what_was_put_last(store, files, tmp_path):
+def test_a_second_upload_replaces_the_bundle(store, files, tmp_path):
     store.put("raw/a", files)
     files["one.bin"].write_bytes(b"new")
     store.put("raw/a", {"one.bin": files["one.bin"]})
@@ -59,7 +59,7 @@ def test_a_bundle_put_again_holds_what_was_put_last(store, files, tmp_path):
     assert not store._fs.exists(store._full("raw/a/train/two.bin"))
 
 
-def test_what_the_store_holds_is_not_sent_again(store, files, monkeypatch):
+def test_files_in_the_store_are_not_uploaded_again(store, files, monkeypatch):
     store.put("raw/a", files)
     sent = []
     put_file = store._fs.put_file
@@ -72,7 +72,7 @@ def test_what_the_store_holds_is_not_sent_again(store, files, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [b"half", None], ids=["half", "gone"])
-def test_a_bundle_whose_files_are_not_as_listed_counts_as_absent(store, files, tmp_path, wrong):
+def test_a_bundle_that_does_not_match_its_list_counts_as_absent(store, files, tmp_path, wrong):
     store.put("raw/a", files)
     path = store._full("raw/a/train/two.bin")
     if wrong is None:
@@ -87,14 +87,14 @@ def test_a_bundle_whose_files_are_not_as_listed_counts_as_absent(store, files, t
     assert fetched(store, "raw/a", tmp_path / "again")[0]
 
 
-def test_a_bundle_written_by_half_counts_as_absent(store, files, tmp_path):
+def test_a_partly_written_bundle_counts_as_absent(store, files, tmp_path):
     for name, path in files.items():
         store._fs.makedirs(store._full("raw/a/train"), exist_ok=True)
         store._fs.put_file(str(path), store._full(f"raw/a/{name}"))
     assert fetched(store, "raw/a", tmp_path / "back") == (False, {})
 
 
-def test_removed_is_gone(store, files, tmp_path):
+def test_a_removed_bundle_is_gone(store, files, tmp_path):
     store.put("raw/a", files)
     store.put("raw/b", files)
     store.remove("raw/a")
@@ -113,17 +113,17 @@ def test_the_list_is_readable_by_other_programs(store, files):
 @pytest.mark.parametrize(
     "changes", [{"AWS_SECRET_ACCESS_KEY": "wrong"}, {"LIA_STORE_URL": "s3://no-such-bucket/project"}]
 )
-def test_a_store_that_refuses_is_told_in_one_line(s3, files, monkeypatch, changes):
+def test_a_refusing_store_is_reported_in_one_line(s3, files, monkeypatch, changes):
     for name, value in (s3 | changes).items():
         monkeypatch.setenv(name, value)
     # fsspec keeps what it has connected, by its address alone.
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     refusing = Store((s3 | changes)["LIA_STORE_URL"])
-    with pytest.raises(StoreError, match=r"from LIA_STORE_URL s3://.*; correct it and its") as told:
+    with pytest.raises(StoreError, match=r"from LIA_STORE_URL s3://.*; correct it and its") as raised:
         refusing.put("raw/a", files)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_protocol_is_told_in_one_line():
+def test_an_unknown_protocol_is_reported_in_one_line():
     with pytest.raises(StoreError, match="from LIA_STORE_URL nowhere://a; a store that can be read"):
         Store("nowhere://a")

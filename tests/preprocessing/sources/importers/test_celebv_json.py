@@ -48,6 +48,6 @@ def test_every_bad_clip_is_named_at_once(read):
 
 
 @pytest.mark.parametrize("content", [[], {}, {"clips": [1]}, 3])
-def test_another_json_file_is_told(read, content):
+def test_another_json_file_is_refused(read, content):
     with pytest.raises(ValueError, match="without an object `clips`"):
         read(content)

@@ -64,7 +64,7 @@ def test_all_bad_rows_are_named_at_once(read):
     assert "line 2:" not in str(error.value)
 
 
-def test_another_file_is_told_by_its_columns(read):
+def test_a_file_with_other_columns_is_refused(read):
     with pytest.raises(ValueError, match="without the columns bbox, fps"):
         read("a,0,9,640,360,train", header="video_id,start,end,width,height,partition")
     with pytest.raises(ValueError, match="got no rows"):

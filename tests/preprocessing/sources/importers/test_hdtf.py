@@ -51,7 +51,7 @@ def test_every_bad_row_is_named_at_once(read):
     assert "RD_video_url.txt: Radio3, clip 0: got time" in message
 
 
-def test_another_file_is_told(read, tmp_path):
+def test_another_file_is_refused(read, tmp_path):
     read()
     with pytest.raises(ValueError, match=r"_video_url\.txt of HDTF"):
         read_hdtf(tmp_path / "RD_crop_wh.txt")
