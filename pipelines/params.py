@@ -56,7 +56,7 @@ def check_params(content: dict[str, object], path: Path) -> Params:
         ValueError: one line that names the file, the key and what is allowed there.
     """
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
     except ValidationError as error:
         # A misspelt key is also a missing one; the misspelling is the better message.
         found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
@@ -69,6 +69,21 @@ def check_params(content: dict[str, object], path: Path) -> Params:
         else:
             text = f"{key} is {found[0]['input']!r}: {message}; correct it"
         raise ValueError(f"{path}: {text}") from None
+    return _with_checked_terms(params, path)
+
+
+def _with_checked_terms(params: Params, path: Path) -> Params:
+    """Check keys of `train.losses` that the settings do not declare: each must name a loss term."""
+    if not params.train.losses.model_extra:
+        return params
+    # Imported here because it imports torch, which most commands do not need.
+    from lia_model.losses.terms import check_terms
+
+    try:
+        losses = check_terms(params.train.losses)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return params.model_copy(update={"train": params.train.model_copy(update={"losses": losses})})
 
 
 def _allowed_instead(loc: tuple[int | str, ...]) -> str:

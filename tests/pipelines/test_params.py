@@ -45,6 +45,11 @@ def test_a_misspelt_key_in_an_optional_section_is_found_too() -> None:
     assert "train.losses.perceptual.wieght" in complaint(params_with({"train.losses.perceptual.wieght": 1}))
 
 
+def test_a_key_that_names_no_loss_term_is_refused_with_the_known_ones() -> None:
+    text = complaint(params_with({"train.losses.sharpness": {"weight": 1, "every_steps": 1}}))
+    assert text.startswith("params.yaml: train.losses.sharpness names no loss term; known are adversarial,")
+
+
 def test_a_key_like_no_other_lists_what_is_allowed() -> None:
     assert "allowed here: allow_by_time, name" in complaint(params_with({"release.zzz": 1}))
 

@@ -1,3 +1,6 @@
+import logging
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -86,12 +89,20 @@ def test_a_loss_that_is_not_a_number_stops_the_run(shards, train_settings):
         train(state, shards, train_settings)
 
 
-def test_a_folder_trains_alone_and_resumes(shards, train_settings):
-    folder = shards.parent
-    (folder / "train.json").write_text(train_settings.model_dump_json())
-    final = train_directory(folder)
+def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, caplog):
+    def train_folder(folder, num_steps):
+        settings = train_settings.model_copy(update={"num_steps": num_steps, "log_every_steps": 1})
+        (folder / "train.json").write_text(settings.model_dump_json())
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="lia_model.training.loop"):
+            final = train_directory(folder)
+        return final, [record.args[0] for record in caplog.records]
+
+    final, steps = train_folder(shards.parent, 6)
+    assert steps == [1, 2, 3, 4, 5, 6]
     assert read_config(final).provenance["train"]["num_steps"] == 6
-    longer = train_settings.model_copy(update={"num_steps": 8})
-    (folder / "train.json").write_text(longer.model_dump_json())
-    before = load_generator(final).motion.free.clone()
-    assert not torch.equal(load_generator(train_directory(folder)).motion.free, before)
+    resumed, steps = train_folder(shards.parent, 8)
+    assert steps == [7, 8]
+    shutil.copytree(shards, tmp_path / "undisturbed/shards")
+    undisturbed, _ = train_folder(tmp_path / "undisturbed", 8)
+    assert torch.equal(load_generator(resumed).motion.free, load_generator(undisturbed).motion.free)
