@@ -1,9 +1,9 @@
-"""Results compared as faces: landmarks, identity and motion instead of pixels.
+"""Face metrics: landmarks, identities and motion of results compared with true, source and driving frames.
 
-A face is found by the detector of preprocessing and read by dlib. Crops are enlarged to 512 px first, since
-landmarks come on whole pixels: at 64 px they would move by 0.7 px, enlarged by 0.2 px. Positions are given in
-pixels of the image as it was. What was read is remembered by the image's bytes: several models answer one
-truth.
+Faces are detected as in preprocessing and read by dlib. Crops are enlarged to 512 px first, since dlib rounds
+landmarks to whole pixels: at 64 px they jitter by 0.7 px, enlarged by 0.2 px. Positions are in pixels of the
+original image. Readings are cached by the image's bytes, since several models are compared with the same
+true frames.
 Axes: S side of the image in pixels.
 """
 
@@ -23,7 +23,7 @@ from preprocessing.media.boxes import Box
 from preprocessing.media.images import cut
 
 READ_SIZE_PX = 512
-# A crop is filled by its face, which the detector misses without a wide border.
+# A face fills its crop, and the detector misses it without a wide border.
 PAD_PX = READ_SIZE_PX // 2
 
 Image = UInt8[np.ndarray, "S S 3"]
@@ -43,7 +43,7 @@ class FaceMeter:
         self._known: dict[bytes, FaceReading | None] = {}
 
     def read(self, image: Image) -> FaceReading | None:
-        """Return the largest face of a crop, landmarks in its pixels; None where none is found."""
+        """Return the largest face of a crop, with landmarks in its pixels; None if no face is found."""
         key = hashlib.sha256(image.tobytes()).digest()
         if key not in self._known:
             self._known[key] = self._read(image)
@@ -68,8 +68,8 @@ class FaceMeter:
     def compare_with_truth(self, results: Sequence[Image], truths: Sequence[Image]) -> dict[str, Value]:
         """Return AKD in pixels, AED and MKR of generated frames against the true ones.
 
-        MKR is the share of frames with a face in the truth whose result shows none; AKD and AED are means
-        over the frames where both show one. None where there is no such frame.
+        MKR is the share of true frames with a face whose result shows no face; AKD and AED are means over the
+        frames where both show a face. A metric is None if there is no such frame.
         """
         pairs = self._read_pairs(results, truths)
         return {
@@ -78,12 +78,12 @@ class FaceMeter:
             "aed": _mean(pairs, lambda a, b: metrics.identity_distance(a.embedding, b.embedding)),
         }
 
-    def compare_with_people(
+    def compare_with_source(
         self, results: Sequence[Image], driving: Sequence[Image], source: Image
     ) -> dict[str, Value]:
-        """Return CSIM against the source, motion distance and MKR against the driving frames.
+        """Return CSIM against the source, and motion distance and MKR against the driving frames.
 
-        Motion is that since the first frame, so it is None where either first frame shows no face.
+        Motion is relative to the first frame, so it is None if either first frame shows no face.
         """
         pairs = self._read_pairs(results, driving)
         portrait = self.read(source)
@@ -106,9 +106,9 @@ class FaceMeter:
 
 
 def missed_rate(pairs: Sequence[tuple[FaceReading | None, FaceReading | None]]) -> Value:
-    """Return the share of second ones that are there whose first is missing."""
-    wanted = [result for result, truth in pairs if truth is not None]
-    return sum(result is None for result in wanted) / len(wanted) if wanted else None
+    """Return the share of the pairs with a second face whose first is missing; None without such pairs."""
+    expected = [result for result, truth in pairs if truth is not None]
+    return sum(result is None for result in expected) / len(expected) if expected else None
 
 
 def _mean(

@@ -1,14 +1,13 @@
-"""Models measured over a list of pairs, beside the baseline of copying the source frame.
+"""Scores of models on a list of pairs, beside the baseline of copying the source frame.
 
-Reconstruction is compared with the true frames: L1, PSNR, SSIM and LPIPS on every frame of the list, AKD, MKR
-and AED on its face frames. Cross-identity has no truth: CSIM against the source, motion against the driving
-frames.
+Reconstructions are compared with the true frames: L1, PSNR, SSIM and LPIPS on every frame of the list, AKD,
+MKR and AED on its face frames. Cross-identity results have no true frames: CSIM compares them with the
+source, motion with the driving frames.
 Axes: T frames, S side of the image in pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,15 @@ from lia_model.data.pixels import to_float
 from lia_model.data.sharded_clips import ShardedClip
 from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
-from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, SetMetric
-from lia_model.evaluation.lpips import Lpips
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
-from lia_model.evaluation.pairs import Pair, PairFrames, PairList, PairReader, Skipped, freeze
+from lia_model.evaluation.metrics import Lpips
+from lia_model.evaluation.pair_choice import choose_pairs
+from lia_model.evaluation.pair_list import Pair, PairList, Skipped
+from lia_model.evaluation.pair_reader import PairFrames, PairReader
+from lia_model.evaluation.set_distances import TRUTH, FeatureNetwork, SetDistance, SetMetric
 from lia_model.registry import models
 from lia_model.settings import EvaluateSettings
+from preprocessing.storage.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -42,30 +44,30 @@ Frames = UInt8[np.ndarray, "T S S 3"]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model under measurement, or the baseline that copies the source frame."""
+class EvaluatedModel:
+    """A model under evaluation, or the baseline that copies the source frame."""
 
     name: str
     animator: Animator | None
-    """None copies."""
+    """None for the baseline."""
     weights_sha256: str | None = None
     version: str | None = None
-    """Of a registered model."""
+    """Registered version; None for a checkpoint directory."""
 
     @classmethod
-    def load(cls, name: str, uri: str | Path, settings: EvaluateSettings) -> Candidate:
+    def load(cls, name: str, uri: str | Path, settings: EvaluateSettings) -> EvaluatedModel:
         """Load a checkpoint directory or registered model.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the URI names neither.
         """
         found = models.resolve(uri)
         animator = Animator.load(found.directory, settings.device, settings.precision)
-        sha256 = hashlib.sha256((found.directory / GENERATOR).read_bytes()).hexdigest()
+        sha256 = file_sha256(found.directory / GENERATOR)
         return cls(name, animator, sha256, found.version)
 
     def animate(self, item: PairFrames, batch_size: int) -> Frames:
-        """Return a frame for each driving frame."""
+        """Return a generated frame for each driving frame."""
         if self.animator is None:
             return np.broadcast_to(item.source, item.frames.shape)
         frames = self.animator.animate(item.source, item.frames, mode=item.pair.mode, batch_size=batch_size)
@@ -74,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the frames of one pair by one model."""
+    """The metrics of one model on one pair, as means over frames."""
 
     pair: Pair
     model: str
@@ -102,27 +104,29 @@ class Score:
 
 @dataclass
 class Instruments:
-    """What measures; what could not be set up is named with its reason."""
+    """The networks and accumulators that metrics are computed with."""
 
     lpips: Lpips
     faces: FaceMeter | None
+    """None if its models are missing."""
     sets: list[SetDistance]
     device: torch.device
     skipped: list[Skipped] = field(default_factory=list)
+    """Metrics that cannot be computed."""
 
     @classmethod
     def open(cls, settings: EvaluateSettings) -> Instruments:
-        """Load the networks that measure.
+        """Load the networks of all metrics.
 
         Raises:
-            ValueError: LPIPS's weights are missing, or a file given for FID or FVD cannot be used.
+            ValueError: the weights of LPIPS are missing, or a file for FID or FVD cannot be used.
         """
         device = resolve_device(settings.device)
         instruments = cls(Lpips(settings.lpips).eval().to(device), None, [], device)
         try:
             instruments.faces = FaceMeter(settings.faces)
         except ValueError as error:
-            # Said once here and in the result; pixels can be compared without faces.
+            # Logged once, and part of the result; pixels can be compared without faces.
             logger.warning("not computed: %s: %s", ", ".join(FACE_METRICS), error)
             instruments.skipped += [Skipped(what=name, reason=str(error)) for name in FACE_METRICS]
         files: dict[SetMetric, Path | None] = {"fid": settings.fid_features, "fvd": settings.fvd_features}
@@ -141,7 +145,7 @@ class Instruments:
         if item.pair.protocol == "cross_identity":
             if self.faces is None:
                 return {}
-            return self.faces.compare_with_people(
+            return self.faces.compare_with_source(
                 list(result[places]), list(item.frames[places]), item.source
             )
         values: dict[str, float | None] = dict(self.compare(result, item.frames, batch_size))
@@ -151,7 +155,7 @@ class Instruments:
 
     @torch.inference_mode()
     def compare(self, result: Frames, truth: Frames, batch_size: int) -> dict[str, float]:
-        """Return the mean of the pixels' metrics over the frames; images in [0, 1], LPIPS on [-1, 1]."""
+        """Return the means of the pixel metrics over the frames."""
         values: dict[str, list[Float[Tensor, " B"]]] = {name: [] for name in PIXEL_METRICS}
         for start in range(0, len(truth), batch_size):
             a, b = (
@@ -164,7 +168,7 @@ class Instruments:
         return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
 
     def add_to_sets(self, item: PairFrames, results: Mapping[str, Frames]) -> None:
-        """Count frames in for FID and FVD; the truth is that of the reconstruction."""
+        """Add frames to FID and FVD; the true ones are those of the reconstruction pairs."""
         protocol, numbers = item.pair.protocol, item.pair.frames
         for distance in self.sets:
             if protocol == "reconstruction":
@@ -177,33 +181,33 @@ OnPair = Callable[[PairFrames, Mapping[str, Frames], Sequence[Score]], None]
 
 
 def evaluate(
-    candidates: Sequence[Candidate],
+    evaluated: Sequence[EvaluatedModel],
     reader: PairReader,
     pairs: PairList,
     instruments: Instruments,
     batch_size: int,
     on_pair: OnPair = lambda *_: None,
 ) -> list[Score]:
-    """Animate every pair with every candidate and measure.
+    """Animate every pair with every model, and score the results.
 
     Args:
-        candidates: who is measured.
-        reader: the shards.
-        pairs: what is compared.
-        instruments: what measures; FID and FVD gather there.
-        batch_size: frames a forward pass.
-        on_pair: receives each pair's frames, results by candidate, and scores.
+        evaluated: the models.
+        reader: reads from the shards that hold the pairs.
+        pairs: what is animated.
+        instruments: compute the metrics; FID and FVD accumulate in them.
+        batch_size: frames per forward pass.
+        on_pair: receives each pair's frames, its results by model, and their scores.
 
     Raises:
-        ValueError: a model's images are of another size.
+        ValueError: a model's images have another size than the pairs'.
     """
-    for candidate in candidates:
-        if candidate.animator is not None:
-            require_size(candidate.animator, pairs.size_px, candidate.name)
+    for model in evaluated:
+        if model.animator is not None:
+            require_size(model.animator, pairs.size_px, model.name)
     scores: list[Score] = []
     for pair in pairs.pairs:
         item = reader.read(pair)
-        results = {candidate.name: candidate.animate(item, batch_size) for candidate in candidates}
+        results = {model.name: model.animate(item, batch_size) for model in evaluated}
         new = [
             Score(pair, name, item.driving, item.source_clip, instruments.measure(item, frames, batch_size))
             for name, frames in results.items()
@@ -215,32 +219,32 @@ def evaluate(
 
 
 def require_size(animator: Animator, size_px: int, name: str) -> None:
-    """Check that a model makes images of the shards' size.
+    """Check that a model's images have the size of the shards' images.
 
     Raises:
-        ValueError: it does not.
+        ValueError: they have another.
     """
     if animator.size_px != size_px:
         raise ValueError(
             f"{name} makes {animator.size_px} px images, the shards hold {size_px} px: "
-            "train on these shards or evaluate on those it was trained on"
+            "train on these shards, or evaluate on those it was trained on"
         )
 
 
 def reconstruction_l1(animator: Animator, shards: Path, settings: EvaluateSettings) -> float:
-    """Return the mean L1 over held-out clips and nothing else: what the release gate compares.
+    """Return the mean L1 over held-out clips, which the champion's gate compares.
 
     Raises:
-        ValueError: no clip is held out, or the model's images are of another size.
+        ValueError: no clip is held out, or the model's images have another size than the shards'.
     """
     reader = PairReader(shards)
-    pairs = freeze(reader, settings, ("reconstruction",))
+    pairs = choose_pairs(reader, settings, ("reconstruction",))
     require_size(animator, pairs.size_px, MODEL)
     values = []
     for pair in pairs.pairs:
         item = reader.read(pair)
-        result = Candidate(MODEL, animator).animate(item, settings.batch_size)
-        # Difference in whole levels: the same number as from floats, without a copy of the clip in them.
+        result = EvaluatedModel(MODEL, animator).animate(item, settings.batch_size)
+        # In whole grey levels, which is the same number as in floats but needs less memory.
         difference = np.abs(result.astype(np.int16) - item.frames)
         values.append(float(difference.mean()) / 255)
     return float(np.mean(values))

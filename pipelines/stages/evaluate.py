@@ -1,13 +1,12 @@
-"""Stage evaluate: checkpoints/final and the held-out clips to numbers, tables and a page in metrics/.
+"""Stage evaluate: measures checkpoints/final on the held-out clips and writes metrics/.
 
-`evaluate.json` holds means and intervals, `clips.parquet` a row for each pair and model,
-`evaluation_list.json` what was compared, so that it can be repeated, and `evaluation.html` all to look at.
+`evaluate.json` holds the report, `clips.parquet` a row per pair and model, `evaluation_list.json` the pairs,
+with which the evaluation can be repeated, and `evaluation.html` a page of it all.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,48 +19,35 @@ from prefect import flow, get_run_logger, task
 
 from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import read_config
-from lia_model.evaluation.metric_table import METRICS, PIXEL_METRICS, PROTOCOL_METRICS
+from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page import evaluation_page, left_out
 from lia_model.evaluation.page_pictures import picture_name
-from lia_model.evaluation.pairs import (
-    PairFrames,
-    PairList,
-    PairReader,
-    Skipped,
-    freeze,
-    read_list,
-    write_list,
-)
-from lia_model.evaluation.scores import (
-    COPY_SOURCE,
-    MODEL,
-    Candidate,
-    Instruments,
-    Score,
-    evaluate,
-)
-from lia_model.evaluation.summary import Summary, improvements, summarise
+from lia_model.evaluation.pair_choice import choose_pairs
+from lia_model.evaluation.pair_list import read_pair_list, write_pair_list
+from lia_model.evaluation.pair_reader import PairFrames, PairReader
+from lia_model.evaluation.report import make_report
+from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score, evaluate
 from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.faces.embedder import EMBEDDING_MODEL, LANDMARK_MODEL
 from preprocessing.media.strips import evenly_spaced, grid
-from preprocessing.shards.manifest import read_manifest
+from preprocessing.shards.manifest import Manifest, read_manifest
+from preprocessing.storage.files import file_sha256
 
 NUM_PICTURE_COLUMNS = 8
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one evaluation compares."""
+    """What an evaluation compares."""
 
     settings: EvaluateSettings
     """With absolute paths."""
     baselines: Mapping[str, str]
-    """Name in the result and URI of each model measured beside ours."""
+    """Further models, name in the report to URI."""
     pair_list: Path | None
-    """File with a frozen list to repeat; None chooses anew."""
+    """File with the pairs of an earlier evaluation to repeat; None chooses them."""
 
 
 def run_evaluate(
@@ -70,17 +56,17 @@ def run_evaluate(
     pair_list: Path | None = None,
     baselines: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate checkpoints/final, log the numbers to its MLflow run and return what evaluate.json holds.
+    """Evaluate checkpoints/final, log the report to its MLflow run and return it.
 
     Args:
         params: the settings.
-        environment: the machine.
-        pair_list: an evaluation_list.json to repeat; None chooses anew.
-        baselines: models beside those of the settings, name to URI.
+        environment: the project.
+        pair_list: an evaluation_list.json to repeat; None chooses the pairs.
+        baselines: models in addition to those of the settings, name to URI.
 
     Raises:
-        ValueError: there is no checkpoint, no held-out clip, no file with LPIPS's weights, no such baseline,
-            or the shards do not hold the list.
+        ValueError: the checkpoint, the held-out clips, the weights of LPIPS or a baseline do not exist, or
+            the shards do not hold the list's frames.
     """
     keep_freed_memory()
     settings = params.evaluate.with_paths_under(environment.root)
@@ -88,20 +74,22 @@ def run_evaluate(
     provenance = read_config(environment.checkpoints / "final").provenance
     reader = PairReader(environment.shards)
     if pair_list is not None:
-        reader.require(read_list(pair_list))
+        reader.require(read_pair_list(pair_list))
     named = {uri: uri for uri in settings.baselines} | dict(baselines or {})
     taken = named.keys() & {MODEL, COPY_SOURCE}
     if taken:
         raise ValueError(
-            f"got a baseline called {min(taken)!r}; that name is the result's own: write ./{min(taken)}"
+            f"got a baseline called {min(taken)!r}, a name that the report uses itself: write ./{min(taken)}"
         )
     for uri in named.values():
         models.resolve(uri)
-    return evaluate_flow(Comparison(settings, named, pair_list), provenance["run_id"], environment)
+    comparison = Comparison(settings, named, pair_list)
+    final, shards, metrics = environment.checkpoints / "final", environment.shards, environment.metrics
+    return evaluate_flow(environment.root.name, comparison, final, shards, metrics, provenance["run_id"])
 
 
 def require_lpips(weights: Path) -> None:
-    """Check, before anything starts, that the file with LPIPS's weights exists.
+    """Check that the file with the weights of LPIPS exists, before anything starts.
 
     Raises:
         ValueError: it does not.
@@ -112,23 +100,20 @@ def require_lpips(weights: Path) -> None:
         )
 
 
-@flow(
-    name="evaluate",
-    flow_run_name="evaluate-{environment.root.name}",
-    persist_result=False,
-    validate_parameters=False,
-)
-def evaluate_flow(comparison: Comparison, run_id: str, environment: Environment) -> dict[str, Any]:
-    """Measure, write metrics/, and log to the run that trained the checkpoint."""
-    report = measure(environment.checkpoints / "final", comparison, environment)
-    log_to_run(run_id, report, environment)
+@flow(name="evaluate", flow_run_name="evaluate-{project}", persist_result=False, validate_parameters=False)
+def evaluate_flow(
+    project: str, comparison: Comparison, final: Path, shards: Path, metrics: Path, run_id: str
+) -> dict[str, Any]:
+    """Measure, write the folder `metrics`, and log to the run that trained the checkpoint `final`."""
+    report = evaluate_checkpoint(final, comparison, shards, metrics)
+    log_to_run(run_id, report, metrics)
     logger = get_run_logger()
     for row in report["clips"]:
-        logger.info("%s", describe(row))
+        logger.info("%s", clip_line(row))
     return report
 
 
-def describe(row: dict[str, Any]) -> str:
+def clip_line(row: dict[str, Any]) -> str:
     """Return one line on one clip: the model's L1 beside that of copying the source frame."""
     split = "split by time, not identity-disjoint" if row["by_time"] else "identity not trained on"
     l1 = METRICS["l1"]
@@ -138,8 +123,8 @@ def describe(row: dict[str, Any]) -> str:
     )
 
 
-def as_lines(report: dict[str, Any], metrics: Path) -> str:
-    """Lay out means with their intervals for a terminal, and say where the rest is."""
+def report_lines(report: dict[str, Any], metrics: Path) -> str:
+    """Return means with their intervals for a terminal, and the page's path as the last line."""
     lines = [f"{'model':<28}{'protocol':<16}{'metric':<8}{'mean':>9}  95 % interval"]
     for one in report["summary"]:
         interval = "" if one["low"] is None else f"{one['low']:.4f} to {one['high']:.4f}"
@@ -157,10 +142,10 @@ def as_lines(report: dict[str, Any], metrics: Path) -> str:
 
 
 @task(name="measure", persist_result=False)
-def measure(final: Path, comparison: Comparison, environment: Environment) -> dict[str, Any]:
-    """Return the report of the evaluation, and write it with lists, tables, pictures and page to metrics/."""
+def evaluate_checkpoint(final: Path, comparison: Comparison, shards: Path, metrics: Path) -> dict[str, Any]:
+    """Return the report on a checkpoint, and write it with pairs, tables, pictures and page to `metrics`."""
     settings = comparison.settings
-    pictures = environment.metrics / "pictures"
+    pictures = metrics / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
 
@@ -168,124 +153,42 @@ def measure(final: Path, comparison: Comparison, environment: Environment) -> di
         shown = [frames for name, frames in results.items() if name != COPY_SOURCE]
         save_strip(pictures / picture_name(scores[0].as_row()), item, shown)
 
-    reader = PairReader(environment.shards)
-    pairs = read_list(comparison.pair_list) if comparison.pair_list else freeze(reader, settings)
-    pair_list = environment.metrics / "evaluation_list.json"
-    write_list(pairs, pair_list)
-    candidates = [
-        Candidate.load(MODEL, final, settings),
-        Candidate(COPY_SOURCE, None),
-        *(Candidate.load(name, uri, settings) for name, uri in comparison.baselines.items()),
+    reader = PairReader(shards)
+    pair_list = comparison.pair_list
+    pairs = choose_pairs(reader, settings) if pair_list is None else read_pair_list(pair_list)
+    write_pair_list(pairs, metrics / "evaluation_list.json")
+    evaluated = [
+        EvaluatedModel.load(MODEL, final, settings),
+        EvaluatedModel(COPY_SOURCE, None),
+        *(EvaluatedModel.load(name, uri, settings) for name, uri in comparison.baselines.items()),
     ]
     instruments = Instruments.open(settings)
-    scores = evaluate(candidates, reader, pairs, instruments, settings.batch_size, save_picture)
-    report = make_report(scores, pairs, instruments, candidates, settings)
+    scores = evaluate(evaluated, reader, pairs, instruments, settings.batch_size, save_picture)
+    report = make_report(scores, pairs, instruments, evaluated, settings)
     report["frozen"] = [
-        {"file": "evaluation_list.json", "sha256": hashlib.sha256(pair_list.read_bytes()).hexdigest()},
+        {"file": "evaluation_list.json", "sha256": file_sha256(metrics / "evaluation_list.json")},
         {"file": "manifest.json", "sha256": pairs.manifest_sha256},
     ]
-    write_results(report, [score.as_row() for score in scores], environment)
+    write_report(report, [score.as_row() for score in scores], read_manifest(shards), metrics)
     return report
 
 
-def make_report(
-    scores: Sequence[Score],
-    pairs: PairList,
-    instruments: Instruments,
-    candidates: Sequence[Candidate],
-    settings: EvaluateSettings,
-) -> dict[str, Any]:
-    """Return what evaluate.json holds: means flat for `dvc metrics`, the rest as lists of records."""
-    summary = summarise(scores, settings.num_resamples, settings.seed)
-    sets = [distance.results() for distance in instruments.sets]
-    rows = clip_rows(scores)
-    skipped = [*pairs.skipped, *instruments.skipped, *(each for _, missing in sets for each in missing)]
-    if instruments.faces is not None:
-        skipped += faceless(summary, pairs)
-    faces = [
-        {"measures": ["akd", "motion"], "model": LANDMARK_MODEL},
-        {"measures": ["aed", "csim"], "model": EMBEDDING_MODEL},
-    ]
-    return {
-        "mean": flat_means(summary, [row["improvement"] for row in rows]),
-        "num_clips": len(rows),
-        "identity_disjoint": not any(row["by_time"] for row in rows),
-        "lpips_backbone": "alexnet",
-        "num_unknown_identities": pairs.num_unknown_identities,
-        "summary": [
-            {"model": model, "protocol": protocol, "metric": metric, **entry}
-            for model, protocols in summary.items()
-            for protocol, metrics in protocols.items()
-            for metric, entry in metrics.items()
-        ],
-        "set_distances": [record for records, _ in sets for record in records],
-        "measured_by": [
-            {"measures": ["lpips"], "model": "AlexNet, LPIPS 0.1"},
-            *(faces if instruments.faces is not None else ()),
-        ],
-        "models": [
-            {"name": one.name, "version": one.version, "weights_sha256": one.weights_sha256}
-            for one in candidates
-        ],
-        "skipped": [each.model_dump() for each in skipped],
-        "clips": rows,
-        "frames": {pair.driving: pair.frames for pair in pairs.pairs if pair.protocol == "reconstruction"},
-    }
-
-
-def faceless(summary: Summary, pairs: PairList) -> list[Skipped]:
-    """Return the metrics that a model has none of, because no face was found where one was needed."""
-    protocols = dict.fromkeys(pair.protocol for pair in pairs.pairs)
-    return [
-        Skipped(what=metric, reason=f"no face was found in what {model} made of the {protocol} pairs")
-        for model, measured in summary.items()
-        for protocol in protocols
-        for metric in PROTOCOL_METRICS[protocol]
-        if metric not in measured.get(protocol, {})
-    ]
-
-
-def flat_means(summary: Summary, improvement: Sequence[float]) -> dict[str, float]:
-    """Return our model's means by metric; others' names begin with `copy_source_` or `cross_identity_`."""
-    ours = summary[MODEL]
-    copied = summary[COPY_SOURCE]["reconstruction"]
-    named = {name: entry["mean"] for name, entry in ours["reconstruction"].items()}
-    named |= {f"{COPY_SOURCE}_{name}": entry["mean"] for name, entry in copied.items()}
-    named["improvement"] = float(np.mean(improvement))
-    transfer = ours.get("cross_identity", {})
-    return named | {f"cross_identity_{name}": entry["mean"] for name, entry in transfer.items()}
-
-
-def clip_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
-    """Return a row for each reconstructed clip: our model's numbers beside those of copying."""
-    better_by = improvements(scores)
-    rows: dict[str, dict[str, Any]] = {}
-    for score in scores:
-        if score.pair.protocol != "reconstruction" or score.model not in (MODEL, COPY_SOURCE):
-            continue
-        row = score.as_row()
-        prefix = "" if score.model == MODEL else f"{COPY_SOURCE}_"
-        names = PROTOCOL_METRICS["reconstruction"] if score.model == MODEL else PIXEL_METRICS
-        head = {name: row[name] for name in ("clip", "url", "by_time", "num_frames")}
-        rows.setdefault(score.driving.key, head).update({f"{prefix}{name}": row[name] for name in names})
-    return [{**row, "improvement": better_by[key]} for key, row in rows.items()]
-
-
-def write_results(report: dict[str, Any], rows: list[dict[str, Any]], environment: Environment) -> None:
-    """Write the report, the tables of clips and the page to metrics/."""
-    folder = environment.metrics
-    (folder / "evaluate.json").write_text(json.dumps(report, indent=1) + "\n")
-    with (folder / "clips.csv").open("w", newline="") as file:
+def write_report(
+    report: dict[str, Any], rows: list[dict[str, Any]], manifest: Manifest, metrics: Path
+) -> None:
+    """Write the report, the tables of clips and the page to `metrics`, which holds the pictures."""
+    (metrics / "evaluate.json").write_text(json.dumps(report, indent=1) + "\n")
+    with (metrics / "clips.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(report["clips"][0]))
         writer.writeheader()
         writer.writerows(report["clips"])
-    write_parquet(rows, folder / "clips.parquet")
-    page = evaluation_page(report, rows, read_manifest(environment.shards), folder / "pictures")
-    (folder / "evaluation.html").write_text(page, encoding="utf-8")
+    write_parquet(rows, metrics / "clips.parquet")
+    page = evaluation_page(report, rows, manifest, metrics / "pictures")
+    (metrics / "evaluation.html").write_text(page, encoding="utf-8")
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write the rows with one type a column, so that a metric nobody has is still a number's column."""
+    """Write the rows with a fixed type per column, so that a metric without values is numeric too."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -304,11 +207,11 @@ def save_strip(path: Path, item: PairFrames, results: Sequence[np.ndarray]) -> N
 
 
 @task(name="log to MLflow", persist_result=False, retries=2, retry_delay_seconds=2)
-def log_to_run(run_id: str, report: dict[str, Any], environment: Environment) -> None:
-    """Log the means and every file of the evaluation to the training's run."""
+def log_to_run(run_id: str, report: dict[str, Any], metrics: Path) -> None:
+    """Log the means and the files of the evaluation to the training run."""
     run = runs.Run(run_id)
     run.log_metrics(0, {f"evaluate/{name}": value for name, value in report["mean"].items()})
     for name in ("evaluate.json", "evaluation_list.json", "clips.parquet", "evaluation.html"):
-        run.log_file(environment.metrics / name, "evaluate")
-    for picture in sorted((environment.metrics / "pictures").iterdir()):
-        run.log_file(picture, "evaluate/pictures")
+        run.log_file(metrics / name, runs.EVALUATION)
+    for picture in sorted((metrics / "pictures").iterdir()):
+        run.log_file(picture, runs.EVALUATION_PICTURES)

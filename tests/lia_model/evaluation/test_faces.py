@@ -51,8 +51,8 @@ def test_another_person_is_farther_and_less_similar(meter, crops):
     other = meter.compare_with_truth(woman[1:], man[:1] * 2)
     assert same["aed"] < 0.6 < other["aed"]
     assert (
-        meter.compare_with_people(man, woman, man[0])["csim"]
-        > meter.compare_with_people(woman, man, man[0])["csim"]
+        meter.compare_with_source(man, woman, man[0])["csim"]
+        > meter.compare_with_source(woman, man, man[0])["csim"]
     )
 
 
@@ -63,13 +63,13 @@ def test_results_without_a_face_are_missed_and_have_no_distance(meter, crops):
     assert meter.compare_with_truth([blank] * 3, man) == {"akd": None, "mkr": 1, "aed": None}
     # A truth without a face cannot be missed.
     assert meter.compare_with_truth(man, [blank] * 3) == {"akd": None, "mkr": None, "aed": None}
-    assert meter.compare_with_people([blank] * 3, man, man[0]) == {"csim": None, "motion": None, "mkr": 1}
+    assert meter.compare_with_source([blank] * 3, man, man[0]) == {"csim": None, "motion": None, "mkr": 1}
 
 
 def test_copying_keeps_the_person_and_misses_the_motion(meter, crops):
     man, woman = crops
-    copied = meter.compare_with_people([man[0]] * 3, woman, man[0])
-    followed = meter.compare_with_people(woman, woman, man[0])
+    copied = meter.compare_with_source([man[0]] * 3, woman, man[0])
+    followed = meter.compare_with_source(woman, woman, man[0])
     assert copied["csim"] == pytest.approx(1)
     assert followed["motion"] == 0 < copied["motion"]
     assert followed["csim"] < copied["csim"]

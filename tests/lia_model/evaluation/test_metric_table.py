@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from lia_model.evaluation import metrics
-from lia_model.evaluation.lpips import Lpips
 from lia_model.evaluation.metric_table import (
     FACE_METRICS,
     METRICS,
@@ -11,6 +10,7 @@ from lia_model.evaluation.metric_table import (
     PROTOCOL_METRICS,
     PROTOCOLS,
 )
+from lia_model.evaluation.metrics import Lpips
 
 FACE = np.random.default_rng(0).uniform(0, 64, (68, 2))
 MOVED = FACE + np.random.default_rng(1).normal(0, 3, (68, 2))

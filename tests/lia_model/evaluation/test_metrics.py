@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from skimage.metrics import structural_similarity
 
 from lia_model.evaluation import metrics
@@ -75,51 +76,18 @@ def test_motion_distance_is_zero_for_the_same_motion_and_the_whole_motion_for_no
     assert 0 < metrics.motion_distance((face, half), (face, moved)) < still
 
 
-def test_frechet_distance_of_diagonal_gaussians_is_their_closed_form():
-    mean_a, mean_b = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])
-    sigma_a, sigma_b = np.array([1.0, 2.0, 0.0]), np.array([3.0, 2.0, 1.0])
-    wanted = np.square(mean_a - mean_b).sum() + np.square(sigma_a - sigma_b).sum()
-    got = metrics.frechet_distance((mean_a, np.diag(sigma_a**2)), (mean_b, np.diag(sigma_b**2)))
-    assert got == pytest.approx(wanted)
+def test_lpips_grows_with_noise(models):
+    lpips = metrics.Lpips(models / "lpips_alex.safetensors")
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    noise = torch.randn_like(image)
+    distances = [float(lpips(image, image + level * noise)) for level in (0.0, 0.05, 0.3)]
+    assert distances[0] == 0
+    assert distances[0] < distances[1] < distances[2]
 
 
-def test_frechet_distance_is_symmetric_turns_with_the_features_and_agrees_with_scipy():
-    from scipy.linalg import qr, sqrtm
-
-    rng = np.random.default_rng(2)
-    a, b = ((rng.normal(size=4), np.cov(rng.normal(size=(4, 9)))) for _ in range(2))
-    got = metrics.frechet_distance(a, b)
-    assert got == pytest.approx(metrics.frechet_distance(b, a))
-    turn, _ = qr(rng.normal(size=(4, 4)))
-    turned = [(turn @ mean, turn @ covariance @ turn.T) for mean, covariance in (a, b)]
-    assert metrics.frechet_distance(*turned) == pytest.approx(got)
-    root = sqrtm(a[1] @ b[1]).real
-    assert got == pytest.approx(np.square(a[0] - b[0]).sum() + np.trace(a[1] + b[1] - 2 * root))
-
-
-def test_moments_of_batches_are_those_of_the_whole():
-    features = np.random.default_rng(3).normal(size=(11, 4)).astype(np.float32) + 5
-    moments = metrics.Moments()
-    for batch in (features[:3], features[3:4], features[4:]):
-        moments.add(batch)
-    mean, covariance = moments.mean_and_covariance()
-    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(features.T.astype(float)), rtol=1e-9)
-    with pytest.raises(ValueError, match="got 0 samples; a covariance needs at least 2"):
-        metrics.Moments().mean_and_covariance()
-
-
-def test_the_bootstrap_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(4)
-    inside = 0
-    for trial in range(200):
-        low, high = metrics.bootstrap_interval(rng.normal(size=60), 400, seed=trial)
-        inside += low <= 0 <= high
-    assert 0.90 <= inside / 200 <= 0.99
-
-
-def test_the_bootstrap_interval_is_repeatable_and_needs_two_values():
-    values = np.array([1.0, 2.0, 4.0])
-    assert metrics.bootstrap_interval(values, 100, 0) == metrics.bootstrap_interval(values, 100, 0)
-    assert metrics.bootstrap_interval(np.full(5, 3.0), 100, 0) == (3, 3)
-    assert metrics.bootstrap_interval(values[:1], 100, 0) is None
+def test_a_file_without_the_heads_is_refused(models, tmp_path):
+    weights = load_file(models / "lpips_alex.safetensors")
+    del weights["lin3.weight"]
+    save_file(weights, tmp_path / "alexnet.safetensors")
+    with pytest.raises(ValueError, match=r"holds no LPIPS head lin3\.weight: run `lia fetch models`"):
+        metrics.Lpips(tmp_path / "alexnet.safetensors")

@@ -3,16 +3,17 @@ import pytest
 
 from lia_model.animator import Animator
 from lia_model.checkpoints.directory import save_generator
-from lia_model.evaluation.pairs import PairReader, freeze
+from lia_model.evaluation.pair_choice import choose_pairs
+from lia_model.evaluation.pair_reader import PairReader
+from lia_model.evaluation.report import clip_means
 from lia_model.evaluation.scores import (
     COPY_SOURCE,
     MODEL,
-    Candidate,
+    EvaluatedModel,
     Instruments,
     evaluate,
     reconstruction_l1,
 )
-from lia_model.evaluation.summary import clip_means
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from tests.lia_model.evaluation_settings import evaluation_settings
@@ -36,12 +37,12 @@ def settings(models, tmp_path):
     return evaluation_settings(models, faces=faces)
 
 
-def measure(candidates, shards, settings, **kwargs):
+def measure(evaluated, shards, settings, **kwargs):
     reader = PairReader(shards)
     return evaluate(
-        candidates,
+        evaluated,
         reader,
-        freeze(reader, settings),
+        choose_pairs(reader, settings),
         Instruments.open(settings),
         settings.batch_size,
         **kwargs,
@@ -56,11 +57,11 @@ class CopyingAnimator(Animator):
 
 
 def test_a_model_that_copies_scores_exactly_what_copying_scores(shards, settings, generator):
-    candidates = [
-        Candidate(MODEL, CopyingAnimator(generator, precision="fp32")),
-        Candidate(COPY_SOURCE, None),
+    evaluated = [
+        EvaluatedModel(MODEL, CopyingAnimator(generator, precision="fp32")),
+        EvaluatedModel(COPY_SOURCE, None),
     ]
-    scores = measure(candidates, shards, settings)
+    scores = measure(evaluated, shards, settings)
     for metric in ("l1", "psnr", "ssim", "lpips"):
         copied = clip_means(scores, "reconstruction", COPY_SOURCE, metric)
         assert clip_means(scores, "reconstruction", MODEL, metric) == pytest.approx(copied, rel=1e-5)
@@ -77,7 +78,7 @@ def test_every_pair_is_animated_in_its_own_mode_and_shown(shards, settings, gene
             return super().animate(source, driving, mode, batch_size)
 
     measure(
-        [Candidate(MODEL, Recording(generator, precision="fp32"))],
+        [EvaluatedModel(MODEL, Recording(generator, precision="fp32"))],
         shards,
         settings,
         on_pair=lambda item, results, scores: seen.append(
@@ -97,14 +98,14 @@ def test_without_landmark_weights_pixels_are_measured_and_faces_named_as_left_ou
     instruments = Instruments.open(settings)
     assert {one.what for one in instruments.skipped} == {"akd", "mkr", "aed", "csim", "motion", "fid", "fvd"}
     assert sum("run `lia fetch models`" in record.message for record in caplog.records) == 1
-    row = measure([Candidate(COPY_SOURCE, None)], shards, settings)[0].as_row()
+    row = measure([EvaluatedModel(COPY_SOURCE, None)], shards, settings)[0].as_row()
     assert row["l1"] > 0
     assert row["akd"] is None
 
 
 def test_the_gate_compares_the_evaluations_l1(shards, settings, generator):
     animator = Animator(generator, precision="fp32")
-    scores = measure([Candidate(MODEL, animator)], shards, settings)
+    scores = measure([EvaluatedModel(MODEL, animator)], shards, settings)
     wanted = np.mean(list(clip_means(scores, "reconstruction", MODEL, "l1").values()))
     assert reconstruction_l1(animator, shards, settings) == pytest.approx(wanted, rel=1e-6)
 
@@ -114,14 +115,14 @@ def test_the_gate_reads_no_face_and_needs_no_lpips(shards, models, tmp_path, gen
     assert reconstruction_l1(CopyingAnimator(generator, precision="fp32"), shards, settings) > 0
 
 
-def test_a_loaded_candidate_carries_the_hash_of_its_weights(generator, settings, tmp_path):
+def test_a_loaded_model_carries_the_hash_of_its_weights(generator, settings, tmp_path):
     save_generator(tmp_path / "model", generator)
     save_generator(tmp_path / "other", build_generator(generator.settings, seed=2))
-    loaded = [Candidate.load(name, tmp_path / name, settings) for name in ("model", "other", "model")]
+    loaded = [EvaluatedModel.load(name, tmp_path / name, settings) for name in ("model", "other", "model")]
     assert loaded[0].weights_sha256 == loaded[2].weights_sha256 != loaded[1].weights_sha256
 
 
 def test_a_model_of_another_size_is_refused_by_name(shards, settings):
     large = build_generator(NetworkSettings(size_px=64, width=0.02, latent_dim=16, num_directions=4))
     with pytest.raises(ValueError, match="old makes 64 px images, the shards hold 32 px"):
-        measure([Candidate("old", Animator(large, precision="fp32"))], shards, settings)
+        measure([EvaluatedModel("old", Animator(large, precision="fp32"))], shards, settings)

@@ -9,12 +9,12 @@ from pyarrow import parquet
 from torch import nn
 
 from lia_model.checkpoints.directory import save_generator
-from lia_model.evaluation.pairs import read_list
+from lia_model.evaluation.pair_list import read_pair_list
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.environment import Environment
 from pipelines.params import read_params
-from pipelines.stages.evaluate import Comparison, as_lines, measure, run_evaluate
+from pipelines.stages.evaluate import Comparison, evaluate_checkpoint, report_lines, run_evaluate
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
@@ -69,7 +69,9 @@ def settings(models, environment):
 def report(environment, settings):
     final = environment.checkpoints / "final"
     baselines = {"before": str(environment.checkpoints / "before")}
-    return measure.fn(final, Comparison(settings, baselines, None), environment)
+    return evaluate_checkpoint.fn(
+        final, Comparison(settings, baselines, None), environment.shards, environment.metrics
+    )
 
 
 def test_evaluate_json_keeps_its_means_and_adds_intervals(report, environment):
@@ -117,7 +119,7 @@ def test_an_untrained_model_shows_no_face_and_that_is_told(report):
     assert "akd" not in report["mean"]
     assert {
         "what": "akd",
-        "reason": "no face was found in what model made of the reconstruction pairs",
+        "reason": "no face was found in the results of model for the reconstruction pairs",
     } in report["skipped"]
     assert {one["what"] for one in report["skipped"]} >= {"fvd"}
 
@@ -127,10 +129,12 @@ def test_the_written_list_repeats_the_numbers_to_the_last_digit(report, environm
     (tmp_path / "list.json").write_bytes(first)
     other = settings.model_copy(update={"max_num_frames_per_clip": 2, "seed": 5})
     final = environment.checkpoints / "final"
-    again = measure.fn(final, Comparison(other, {}, tmp_path / "list.json"), environment)
+    again = evaluate_checkpoint.fn(
+        final, Comparison(other, {}, tmp_path / "list.json"), environment.shards, environment.metrics
+    )
     assert again["mean"] == report["mean"]
     assert (environment.metrics / "evaluation_list.json").read_bytes() == first
-    assert len(read_list(tmp_path / "list.json").pairs) == 4
+    assert len(read_pair_list(tmp_path / "list.json").pairs) == 4
 
 
 def test_page_and_pictures_are_written_for_every_pair(report, environment):
@@ -143,7 +147,7 @@ def test_page_and_pictures_are_written_for_every_pair(report, environment):
 
 
 def test_the_lines_for_a_terminal_say_where_the_page_is(report, environment):
-    lines = as_lines(report, environment.metrics).splitlines()
+    lines = report_lines(report, environment.metrics).splitlines()
     assert any(line.startswith("before") and " l1 " in line for line in lines)
     assert any(line.startswith("not computed: FVD: ") for line in lines)
     assert lines[-1].endswith("evaluation.html")

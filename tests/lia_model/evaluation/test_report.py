@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from lia_model.data.sharded_clips import ShardedClip
-from lia_model.evaluation.pairs import Pair, SourceFrame
+from lia_model.evaluation.pair_list import Pair, SourceFrame
+from lia_model.evaluation.report import bootstrap_interval, clip_means, improvements, summarise
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
-from lia_model.evaluation.summary import clip_means, improvements, summarise
 
 
 def make_clip(key):
@@ -70,3 +70,19 @@ def test_improvement_is_the_share_of_copyings_error_that_is_saved():
     ]
     assert improvements(scores) == {"a": pytest.approx(0.75), "still": 0}
     assert np.mean(list(improvements(scores).values())) == pytest.approx(0.375)
+
+
+def test_the_bootstrap_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    inside = 0
+    for trial in range(200):
+        low, high = bootstrap_interval(rng.normal(size=60), 400, seed=trial)
+        inside += low <= 0 <= high
+    assert 0.90 <= inside / 200 <= 0.99
+
+
+def test_the_bootstrap_interval_is_repeatable_and_needs_two_values():
+    values = np.array([1.0, 2.0, 4.0])
+    assert bootstrap_interval(values, 100, 0) == bootstrap_interval(values, 100, 0)
+    assert bootstrap_interval(np.full(5, 3.0), 100, 0) == (3, 3)
+    assert bootstrap_interval(values[:1], 100, 0) is None

@@ -5,8 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from lia_model.evaluation.features import TRUTH, FeatureNetwork, SetDistance, video_starts
-from lia_model.evaluation.metrics import frechet_distance
+from lia_model.evaluation.set_distances import (
+    TRUTH,
+    FeatureNetwork,
+    Moments,
+    SetDistance,
+    frechet_distance,
+    video_starts,
+)
 
 
 class MeanColour(nn.Module):
@@ -87,8 +93,42 @@ def test_files_that_give_no_features_are_one_line(tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         FeatureNetwork(tmp_path / "none.pt", device)
     (tmp_path / "text.pt").write_text("no network")
-    with pytest.raises(ValueError, match="is no TorchScript file"):
+    with pytest.raises(ValueError, match="is not a TorchScript file"):
         FeatureNetwork(tmp_path / "text.pt", device)
     pixels = FeatureNetwork(script(Pixels(), tmp_path / "pixels.pt"), device)
-    with pytest.raises(ValueError, match=r"pixels\.pt gives features of shape"):
+    with pytest.raises(ValueError, match=r"pixels\.pt returns features of shape"):
         pixels(random_clip(0, 2).transpose(0, 3, 1, 2))
+
+
+def test_frechet_distance_of_diagonal_gaussians_is_their_closed_form():
+    mean_a, mean_b = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])
+    sigma_a, sigma_b = np.array([1.0, 2.0, 0.0]), np.array([3.0, 2.0, 1.0])
+    wanted = np.square(mean_a - mean_b).sum() + np.square(sigma_a - sigma_b).sum()
+    got = frechet_distance((mean_a, np.diag(sigma_a**2)), (mean_b, np.diag(sigma_b**2)))
+    assert got == pytest.approx(wanted)
+
+
+def test_frechet_distance_is_symmetric_turns_with_the_features_and_agrees_with_scipy():
+    from scipy.linalg import qr, sqrtm
+
+    rng = np.random.default_rng(2)
+    a, b = ((rng.normal(size=4), np.cov(rng.normal(size=(4, 9)))) for _ in range(2))
+    got = frechet_distance(a, b)
+    assert got == pytest.approx(frechet_distance(b, a))
+    turn, _ = qr(rng.normal(size=(4, 4)))
+    turned = [(turn @ mean, turn @ covariance @ turn.T) for mean, covariance in (a, b)]
+    assert frechet_distance(*turned) == pytest.approx(got)
+    root = sqrtm(a[1] @ b[1]).real
+    assert got == pytest.approx(np.square(a[0] - b[0]).sum() + np.trace(a[1] + b[1] - 2 * root))
+
+
+def test_moments_of_batches_are_those_of_the_whole():
+    features = np.random.default_rng(3).normal(size=(11, 4)).astype(np.float32) + 5
+    moments = Moments()
+    for batch in (features[:3], features[3:4], features[4:]):
+        moments.add(batch)
+    mean, covariance = moments.mean_and_covariance()
+    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(covariance, np.cov(features.T.astype(float)), rtol=1e-9)
+    with pytest.raises(ValueError, match="got 0 samples; a covariance needs at least 2"):
+        Moments().mean_and_covariance()
