@@ -18,7 +18,7 @@ def import_checkpoint(
     environment = activate_environment()
     from pipelines.commands.checkpoints import run_import
 
-    typer.echo(run_import(file, output, register, environment))
+    typer.echo(run_import(file, output, register, environment.artifacts))
 
 
 def export_checkpoint(

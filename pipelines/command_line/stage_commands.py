@@ -51,10 +51,10 @@ def evaluate(
         name: name if name.startswith("models:/") else str(Path(name).absolute()) for name in baseline or []
     }
     params, environment = enter_project()
-    from pipelines.stages.evaluate import report_lines, run_evaluate
+    from pipelines.stages.evaluate import run_evaluate, summary_lines
 
     report = run_evaluate(params, environment, pair_list, baselines)
-    typer.echo(json.dumps(report, indent=1) if as_json else report_lines(report, environment.metrics))
+    typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.metrics))
 
 
 def release(

@@ -1,34 +1,41 @@
-"""`lia import-checkpoint`, `export-checkpoint` and `export-onnx`: other systems' formats in and out."""
+"""`lia import-checkpoint`, `export-checkpoint` and `export-onnx`: conversion from and to other formats."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.checkpoints.onnx_export import ENCODER, PAINTER, export_onnx
 from lia_model.checkpoints.published import ImportReport, export_checkpoint, import_checkpoint
 from lia_model.registry import models, runs
-from pipelines.environment import Environment
+from preprocessing.storage.files import file_sha256
+
+DIGEST_CHARS = 12
 
 
-def run_import(file: Path, output: Path, name: str | None, environment: Environment) -> str:
-    """Turn a published checkpoint into a checkpoint directory, and register it where a name is given.
+def run_import(file: Path, output: Path, name: str | None, artifacts: Path) -> str:
+    """Convert a published checkpoint to a checkpoint directory, and register it if a name is given.
+
+    Args:
+        file: the published checkpoint.
+        output: checkpoint directory to write; replaced if it is one already.
+        name: registered name, or None.
+        artifacts: folder of MLflow's artifacts.
 
     Returns:
-        What was done, in lines for the operator.
+        A report for the terminal.
 
     Raises:
-        ValueError: the file is not a LIA checkpoint, or `output` exists and is no checkpoint of ours.
+        ValueError: the file is not a LIA checkpoint, or `output` exists and is not a checkpoint directory.
     """
     if output.exists():
-        # Only what this command would make may be replaced.
+        # Raises for other folders, which must not be overwritten.
         read_config(output)
     report = import_checkpoint(file, output)
-    lines = describe(report, output)
+    lines = import_lines(report, output)
     if name is not None:
         run = runs.open_run(
-            f"import-{_digest(file)}", environment.artifacts, {"imported_from": file.name}, {}
+            f"import-{file_sha256(file)[:DIGEST_CHARS]}", artifacts, {"imported_from": file.name}, {}
         )
         version = models.version_of_run(name, run.run_id) or models.register(
             name, output, run.run_id, {"lia.imported_from": file.name}
@@ -38,16 +45,16 @@ def run_import(file: Path, output: Path, name: str | None, environment: Environm
     return "\n".join(lines)
 
 
-def describe(report: ImportReport, output: Path) -> list[str]:
-    """Say what the checkpoint was and what became of each of its entries."""
+def import_lines(report: ImportReport, output: Path) -> list[str]:
+    """Return lines on the imported network and on the entries it does not use."""
     network = report.network
     lines = [
         f"{output}: LIA at {network.size_px} px, width {network.width:g}, {network.num_directions} directions"
-        f"; {report.num_used} entries used, {len(report.unused)} kept that nothing computes with:",
+        f"; {report.num_used} entries used, {len(report.unused)} kept for export only:",
         *(f"  {name}" for name in report.unused),
     ]
     if report.left_out:
-        lines.append(f"not taken over: {', '.join(report.left_out)}")
+        lines.append(f"not imported: {', '.join(report.left_out)}")
     return lines
 
 
@@ -65,13 +72,8 @@ def run_export_onnx(model: str, output: Path) -> str:
     """Write a model as ONNX graphs.
 
     Raises:
-        ValueError: there is no such model, or the packages for it are not installed.
+        ValueError: the model does not exist, or a required package is not installed.
     """
     generator = load_generator(models.resolve(model).directory)
     export_onnx(generator, output)
     return f"{output}: {ENCODER} and {PAINTER}, {generator.settings.size_px} px, checked against the module"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

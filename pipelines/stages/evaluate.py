@@ -25,8 +25,8 @@ from lia_model.evaluation.page_pictures import picture_name
 from lia_model.evaluation.pair_choice import choose_pairs
 from lia_model.evaluation.pair_list import read_pair_list, write_pair_list
 from lia_model.evaluation.pair_reader import PairFrames, PairReader
-from lia_model.evaluation.report import make_report
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score, evaluate
+from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
 from pipelines.environment import Environment
@@ -123,7 +123,7 @@ def clip_line(row: dict[str, Any]) -> str:
     )
 
 
-def report_lines(report: dict[str, Any], metrics: Path) -> str:
+def summary_lines(report: dict[str, Any], metrics: Path) -> str:
     """Return means with their intervals for a terminal, and the page's path as the last line."""
     lines = [f"{'model':<28}{'protocol':<16}{'metric':<8}{'mean':>9}  95 % interval"]
     for one in report["summary"]:

@@ -1,4 +1,4 @@
-"""Stage train: data/shards to checkpoints/final, with losses and sample strips in MLflow."""
+"""Stage train: trains on data/shards and writes checkpoints/final; losses and strips go to MLflow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 
@@ -27,12 +28,12 @@ from preprocessing.storage.files import write_folder_atomically
 
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
-# What the loop logs begins with one of these; evaluation and release add other metrics to the same run.
-TRAINING = ("loss/", "speed/")
+# Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
+TRAINING_METRICS = ("loss/", "speed/")
 
 
 def run_train(params: Params, environment: Environment) -> int:
-    """Train, or resume the run that the same settings on the same shards began.
+    """Train, or resume the run of the same settings on the same shards.
 
     Raises:
         ValueError: there are no shards, or a file that the settings name is missing.
@@ -44,13 +45,15 @@ def run_train(params: Params, environment: Environment) -> int:
         store.get(BUNDLE, lambda name: environment.shards / name)
     manifest = read_manifest(environment.shards)
     ShardedClips(environment.shards, "train")
-    name = run_name(params.train, manifest)
-    train_flow(name, settings, manifest, environment)
+    train_flow(run_name(params.train, manifest), settings, manifest, environment)
     return 0
 
 
 def located(settings: TrainSettings, root: Path) -> TrainSettings:
-    """Return the settings with absolute paths, `init_from` resolved: Ray's workers run in other folders."""
+    """Return the settings with absolute paths and `init_from` resolved to a directory.
+
+    The working directory of Ray's workers is not the project's.
+    """
     init_from = settings.init_from
     if init_from is not None:
         uri = init_from if init_from.startswith("models:/") else root / init_from
@@ -59,7 +62,7 @@ def located(settings: TrainSettings, root: Path) -> TrainSettings:
 
 
 def require_files(settings: TrainSettings) -> None:
-    """Check, before anything starts, that the files the settings name are there.
+    """Check that the files named by the settings exist, before anything starts.
 
     Raises:
         ValueError: one is missing.
@@ -73,25 +76,37 @@ def require_files(settings: TrainSettings) -> None:
 
 
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:
-    """Return the name of the run: a hash of what decides its result."""
+    """Return the run's name, a hash of the settings and of the shards."""
     decisive = [settings.model_dump(mode="json"), manifest.model_dump(mode="json")]
     text = json.dumps(decisive, sort_keys=True)
     return "train-" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
 
 
 def data_digest(manifest: Manifest) -> str:
-    """Return the data set's hash: that of its manifest, which holds the hash of every shard."""
+    """Return the hash of the data set: of its manifest, which holds the hash of every shard."""
     text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)
 def train_flow(name: str, settings: TrainSettings, manifest: Manifest, environment: Environment) -> None:
-    """Open the MLflow run, fit, and publish the result."""
-    run = runs.Run(open_training_run(name, settings, manifest, environment))
+    """Open the MLflow run, train, and publish the result."""
+    commit = described_commit(environment.root)
+    run = runs.Run(open_training_run(name, settings, manifest, environment.artifacts, commit))
+    provenance = {
+        "run_id": run.run_id,
+        "run_name": name,
+        "commit": commit,
+        "data_digest": data_digest(manifest),
+        "identity_disjoint": manifest.identity_disjoint,
+        "crop": manifest.crop.model_dump(),
+        "fps": manifest.fps,
+        "train": settings.model_dump(mode="json"),
+    }
     try:
-        checkpoint = fit_on_cluster(name, run.run_id, settings, manifest, environment)
-        publish(checkpoint, run, environment)
+        checkpoint = fit_on_cluster(name, run.run_id, settings, provenance, environment)
+        released = released_directory(environment.runs, run.run_id)
+        publish(checkpoint, run, [released, environment.checkpoints / "final"], environment.metrics)
     except BaseException:
         run.finish("FAILED")
         raise
@@ -100,19 +115,19 @@ def train_flow(name: str, settings: TrainSettings, manifest: Manifest, environme
 
 @task(name="open MLflow run", persist_result=False, retries=2, retry_delay_seconds=2)
 def open_training_run(
-    name: str, settings: TrainSettings, manifest: Manifest, environment: Environment
+    name: str, settings: TrainSettings, manifest: Manifest, artifacts: Path, commit: str
 ) -> str:
-    """Return the id of the MLflow run called `name`, with settings, data set, sources and commit on it."""
+    """Open the MLflow run called `name`, log settings, data set, sources and commit, and return its id."""
     run = runs.open_run(
         name,
-        environment.artifacts,
+        artifacts,
         settings.model_dump(mode="json"),
-        {"lia.commit": commit(environment.root), "lia.identity_disjoint": str(manifest.identity_disjoint)},
+        {"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
     )
     runs.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest.counts.model_dump())
     keys = {clip.source_key for clip in manifest.splits.train.clips}
     if settings.init_from is not None:
-        # What the first weights have seen, this model has seen too.
+        # This model was also trained on the sources of the checkpoint it starts from.
         earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
         keys |= runs.Run(earlier).source_keys() if earlier else set()
     run.log_source_keys(keys)
@@ -121,38 +136,27 @@ def open_training_run(
 
 @task(name="fit", persist_result=False)
 def fit_on_cluster(
-    name: str, run_id: str, settings: TrainSettings, manifest: Manifest, environment: Environment
+    name: str, run_id: str, settings: TrainSettings, provenance: dict[str, Any], environment: Environment
 ) -> Path:
-    """Train on the Ray cluster and return the last checkpoint's folder."""
+    """Train on the Ray cluster and return the folder of the last checkpoint."""
     from lia_model.training.worker import Fit, fit
 
     get_run_logger().info("training %s for %d steps", name, settings.num_steps)
-    provenance = {
-        "run_id": run_id,
-        "run_name": name,
-        "commit": commit(environment.root),
-        "data_digest": data_digest(manifest),
-        "identity_disjoint": manifest.identity_disjoint,
-        "crop": manifest.crop.model_dump(),
-        "fps": manifest.fps,
-        "train": settings.model_dump(mode="json"),
-    }
-    with connected(environment), progress_told(runs.Run(run_id), settings.num_steps):
-        return fit(
-            Fit(
-                settings=settings,
-                shards=environment.shards,
-                name=name,
-                storage=environment.runs / "train",
-                provenance=provenance,
-                run_id=run_id,
-                tracking_uri=environment.mlflow_tracking_uri,
-            )
-        )
+    work = Fit(
+        settings=settings,
+        shards=environment.shards,
+        name=name,
+        storage=environment.runs / "train",
+        provenance=provenance,
+        run_id=run_id,
+        tracking_uri=environment.mlflow_tracking_uri,
+    )
+    with connected(environment), logged_progress(runs.Run(run_id), settings.num_steps):
+        return fit(work)
 
 
 @contextmanager
-def progress_told(run: runs.Run, num_steps: int) -> Iterator[None]:
+def logged_progress(run: runs.Run, num_steps: int) -> Iterator[None]:
     """Log a line whenever the workers have committed further steps to the MLflow run."""
     logger = get_run_logger()
     stop = threading.Event()
@@ -177,14 +181,14 @@ def progress_told(run: runs.Run, num_steps: int) -> Iterator[None]:
 
 
 @task(name="publish", persist_result=False)
-def publish(checkpoint: Path, run: runs.Run, environment: Environment) -> None:
-    """Copy the released generator to checkpoints/final and the run's curves to metrics/."""
+def publish(checkpoint: Path, run: runs.Run, places: Sequence[Path], metrics: Path) -> None:
+    """Copy the released generator to each of `places`, and the run's curves to `metrics`."""
     from lia_model.training.worker import RELEASED
 
-    for place in (released_directory(environment.runs, run.run_id), environment.checkpoints / "final"):
+    for place in places:
         with write_folder_atomically(place) as folder:
             shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
-    write_curves(run, environment.metrics)
+    write_curves(run, metrics)
 
 
 def released_directory(runs: Path, run_id: str) -> Path:
@@ -193,10 +197,9 @@ def released_directory(runs: Path, run_id: str) -> Path:
 
 
 def write_curves(run: runs.Run, metrics: Path) -> None:
-    """Write the last value of every training metric to train.json and all of them by step to train.csv."""
-    histories = {
-        name: dict(run.metric_history(name)) for name in run.metric_names() if name.startswith(TRAINING)
-    }
+    """Write the training metrics: the last values to train.json, all steps to train.csv."""
+    names = [name for name in run.metric_names() if name.startswith(TRAINING_METRICS)]
+    histories = {name: dict(run.metric_history(name)) for name in names}
     steps = sorted({step for history in histories.values() for step in history})
     metrics.mkdir(parents=True, exist_ok=True)
     last = {name: history[max(history)] for name, history in histories.items()}
@@ -207,8 +210,8 @@ def write_curves(run: runs.Run, metrics: Path) -> None:
         writer.writerows([step, *(history.get(step, "") for history in histories.values())] for step in steps)
 
 
-def commit(root: Path) -> str:
-    """Return the checkout's commit, with `-dirty` when tracked files are changed; `unknown` outside git."""
+def described_commit(root: Path) -> str:
+    """Return the checkout's commit, with `-dirty` if tracked files are changed; `unknown` outside git."""
     described = subprocess.run(
         ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
         capture_output=True,

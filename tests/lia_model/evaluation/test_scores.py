@@ -5,7 +5,6 @@ from lia_model.animator import Animator
 from lia_model.checkpoints.directory import save_generator
 from lia_model.evaluation.pair_choice import choose_pairs
 from lia_model.evaluation.pair_reader import PairReader
-from lia_model.evaluation.report import clip_means
 from lia_model.evaluation.scores import (
     COPY_SOURCE,
     MODEL,
@@ -14,6 +13,7 @@ from lia_model.evaluation.scores import (
     evaluate,
     reconstruction_l1,
 )
+from lia_model.evaluation.summary import clip_means
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from tests.lia_model.evaluation_settings import evaluation_settings

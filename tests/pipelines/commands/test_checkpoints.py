@@ -6,7 +6,6 @@ from lia_model.checkpoints.published_keys import generator_keys, unused_generato
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.commands.checkpoints import run_export, run_import
-from pipelines.environment import Environment
 
 
 @pytest.fixture
@@ -19,23 +18,18 @@ def published(tmp_path):
     return tmp_path / "published.pt"
 
 
-@pytest.fixture
-def environment(tmp_path):
-    return Environment(root=tmp_path, mlflow_tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-
-
-def test_the_operator_is_told_what_became_of_every_entry(published, environment, tmp_path):
-    told = run_import(published, tmp_path / "ours", None, environment)
+def test_the_report_names_every_entry_that_is_not_used(published, tmp_path):
+    told = run_import(published, tmp_path / "ours", None, tmp_path / "artifacts")
     assert "LIA at 32 px, width 0.03125, 5 directions" in told
     assert "  dec.to_rgb1.bias" in told
-    assert told.endswith("not taken over: args")
+    assert told.endswith("not imported: args")
     assert "published format" in run_export(tmp_path / "ours", tmp_path / "back.pt")
     assert torch.load(tmp_path / "back.pt", weights_only=True)["gen"].keys()
 
 
-def test_a_folder_that_is_no_checkpoint_is_not_overwritten(published, environment, tmp_path):
+def test_a_folder_that_is_no_checkpoint_is_not_overwritten(published, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/file").write_text("mine")
     with pytest.raises(ValueError, match="is not a checkpoint directory"):
-        run_import(published, tmp_path / "precious", None, environment)
+        run_import(published, tmp_path / "precious", None, tmp_path / "artifacts")
     assert (tmp_path / "precious/file").read_text() == "mine"

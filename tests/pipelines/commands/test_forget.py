@@ -65,7 +65,7 @@ def registered(project):
     mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
     manifest = read_manifest(environment.shards)
     settings = read_params(project.root / "params.yaml").train
-    run = Run(open_training_run.fn("both", settings, manifest, environment))
+    run = Run(open_training_run.fn("both", settings, manifest, environment.artifacts, "abc"))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
     generator = build_generator(
         NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4), seed=1

@@ -14,7 +14,7 @@ from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.environment import Environment
 from pipelines.params import read_params
-from pipelines.stages.evaluate import Comparison, evaluate_checkpoint, report_lines, run_evaluate
+from pipelines.stages.evaluate import Comparison, evaluate_checkpoint, run_evaluate, summary_lines
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
@@ -147,7 +147,7 @@ def test_page_and_pictures_are_written_for_every_pair(report, environment):
 
 
 def test_the_lines_for_a_terminal_say_where_the_page_is(report, environment):
-    lines = report_lines(report, environment.metrics).splitlines()
+    lines = summary_lines(report, environment.metrics).splitlines()
     assert any(line.startswith("before") and " l1 " in line for line in lines)
     assert any(line.startswith("not computed: FVD: ") for line in lines)
     assert lines[-1].endswith("evaluation.html")

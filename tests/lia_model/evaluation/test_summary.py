@@ -3,8 +3,8 @@ import pytest
 
 from lia_model.data.sharded_clips import ShardedClip
 from lia_model.evaluation.pair_list import Pair, SourceFrame
-from lia_model.evaluation.report import bootstrap_interval, clip_means, improvements, summarise
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
+from lia_model.evaluation.summary import bootstrap_interval, clip_means, improvements, summarise
 
 
 def make_clip(key):

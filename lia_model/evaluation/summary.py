@@ -1,4 +1,4 @@
-"""The report of an evaluation, which evaluate.json holds: scores of pairs condensed to means over clips."""
+"""Condenses the scores of pairs to means over clips, and to the report that evaluate.json holds."""
 
 from __future__ import annotations
 
