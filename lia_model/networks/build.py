@@ -1,4 +1,4 @@
-"""Where numbers meet classes: networks from their settings."""
+"""Builds the networks from their settings."""
 
 from __future__ import annotations
 
