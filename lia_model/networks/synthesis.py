@@ -123,7 +123,7 @@ class SynthesisBlock(nn.Module):
         flow: Float[Tensor, "B 3 R R"] | None,
         rgb: Float[Tensor, "B 3 R R"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features, raw flow and RGB of the doubled side, given flow and RGB of the previous octave."""
+        """Return features, raw flow and RGB of the doubled side, given those of the previous octave."""
         x = self.conv(self.up(x, code), code)
         raw = self.to_flow(x, code) + self.flow_bias.view(1, 3, 1, 1)
         if flow is not None:
