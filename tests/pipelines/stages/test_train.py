@@ -1,0 +1,88 @@
+import csv
+import json
+import subprocess
+
+import mlflow
+import pytest
+import yaml
+
+from lia_model.checkpoints.directory import save_generator
+from lia_model.networks.build import build_generator
+from lia_model.registry import runs
+from lia_model.settings import NetworkSettings, TrainSettings
+from pipelines import presets
+from pipelines.stages.train import (
+    data_digest,
+    described_commit,
+    located,
+    require_files,
+    run_name,
+    write_curves,
+)
+from tests.lia_model.shards_on_disk import make_manifest
+
+
+@pytest.fixture
+def settings():
+    return TrainSettings.model_validate(yaml.safe_load(presets.read_preset("demo"))["train"])
+
+
+def test_a_run_is_named_by_its_settings_and_its_data(settings):
+    name = run_name(settings, make_manifest(64))
+    assert name == run_name(settings, make_manifest(64))
+    assert name != run_name(settings.model_copy(update={"seed": 1}), make_manifest(64))
+    assert name != run_name(settings, make_manifest(32))
+
+
+def test_the_data_digest_fits_mlflow(settings):
+    digest = data_digest(make_manifest(64))
+    assert len(digest) <= 36
+    assert digest != data_digest(make_manifest(32))
+
+
+def test_paths_are_taken_from_the_project_and_init_from_is_resolved(settings, tmp_path):
+    network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+    save_generator(tmp_path / "start", build_generator(network, seed=0))
+    found = located(settings.model_copy(update={"init_from": "start"}), tmp_path)
+    assert found.losses.perceptual.weights == tmp_path / "models/vgg16.safetensors"
+    assert found.init_from == str((tmp_path / "start").resolve())
+    with pytest.raises(ValueError, match="is neither a directory nor models"):
+        located(settings.model_copy(update={"init_from": "gone"}), tmp_path)
+
+
+def test_missing_weights_are_named_unless_their_term_is_left_out(settings, tmp_path):
+    with pytest.raises(ValueError, match=r"train\.losses\.perceptual\.weights: .* run `lia fetch models`"):
+        require_files(located(settings, tmp_path))
+    content = settings.model_dump()
+    content["losses"]["perceptual"]["weight"] = 0
+    require_files(located(TrainSettings.model_validate(content), tmp_path))
+
+
+def test_curves_hold_the_training_metrics_by_step_and_nothing_else(tmp_path):
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = runs.open_run("curves", tmp_path / "artifacts", {}, {})
+    run.log_metrics(1, {"loss/l1": 0.5, "loss/r1": 2.0})
+    run.log_metrics(2, {"loss/l1": 0.25})
+    run.log_metrics(0, {"evaluate/l1": 9.0})
+    write_curves(run, tmp_path / "metrics")
+    mlflow.set_tracking_uri(before)
+    with (tmp_path / "metrics/train.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"step": "1", "loss/l1": "0.5", "loss/r1": "2.0"},
+            {"step": "2", "loss/l1": "0.25", "loss/r1": ""},
+        ]
+    last = json.loads((tmp_path / "metrics/train.json").read_text())
+    assert last == {"step": 2, "loss/l1": 0.25, "loss/r1": 2.0}
+
+
+def test_the_commit_is_marked_when_tracked_files_are_changed(tmp_path):
+    assert described_commit(tmp_path) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    (tmp_path / "file").write_text("a")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *command], check=True)
+    clean = described_commit(tmp_path)
+    assert len(clean) == 40
+    (tmp_path / "file").write_text("b")
+    assert described_commit(tmp_path) == f"{clean}-dirty"
