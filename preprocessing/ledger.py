@@ -59,63 +59,66 @@ class SourceRow:
     download: Download
 
 
-class ClipRow(BaseModel):
-    """One candidate clip, or a source that gave none."""
+class ClipScores(BaseModel):
+    """Scores of one candidate clip; None where a score could not be measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    mean_score: float | None = None
+    """Mean confidence of the detected faces, 0 to 1."""
+    sharpness: float | None = None
+    """Median variance of the face's Laplacian."""
+    brightness: float | None = None
+    """Median mean luma of the face, 0 to 255."""
+    yaw_deg: float | None = None
+    """Median absolute angle of the head to the left or right."""
+    pitch_deg: float | None = None
+    """Median angle of the head, positive downwards."""
+    roll_deg: float | None = None
+    """Median absolute tilt of the head."""
+    other_face: float | None = None
+    """Largest share of the crop that another face covers in any analysed frame."""
+    motion: float | None = None
+    """Mean change of the face's luma between analysed frames, 0 to 255."""
+
+
+class ClipRow(ClipScores):
+    """One candidate clip, or a source without candidates, which has neither scores nor a length."""
+
     key: str
-    """The clip's key, or the row key of a source without clips."""
+    """The candidate's key, or the row key of a source without candidates."""
     row_key: str
-    """The part of the source that it comes from."""
+    """Names the part of the source."""
     source_key: str
-    """sha1 of the source's address."""
+    """sha1 of the source's canonical URL."""
     url: str
-    """The address."""
     outcome: str
     """kept, filtered or failed."""
     reason: str | None = None
-    """Why it was filtered."""
+    """One word; only if filtered."""
     error: str | None = None
-    """Why it failed."""
+    """One line; only if failed."""
     retryable: bool | None = None
-    """Whether a rerun may mend the failure."""
+    """Whether a rerun may succeed; only if failed."""
     split: str | None = None
     """train or test."""
     identity: str | None = None
-    """Who it shows."""
+    """Name of who is shown, as listed or assigned."""
     num_frames: int | None = None
-    """Length."""
     start_s: float | None = None
     """First frame's time in the source."""
     end_s: float | None = None
     """End of the last frame."""
     face_px: float | None = None
     """Longer side of the union of the face's boxes."""
-    mean_score: float | None = None
-    """Mean confidence of the detected faces."""
     track: int | None = None
     """Number of its track in the source."""
     person: int | None = None
-    """Number of its person in the source; None where faces are not told apart."""
-    sharpness: float | None = None
-    """Median variance of the Laplacian."""
-    brightness: float | None = None
-    """Median mean luma of the face, 0 to 255."""
-    yaw_deg: float | None = None
-    """Median angle to the left or right, without its sign."""
-    pitch_deg: float | None = None
-    """Median angle up or down."""
-    roll_deg: float | None = None
-    """Median tilt, without its sign."""
-    other_face: float | None = None
-    """Largest share of the crop that another face covers."""
-    motion: float | None = None
-    """Mean change of the face between analysed frames, of 255."""
+    """Number of its person in the source; None if persons are not told apart."""
     perceptual_hash: str | None = None
-    """1024 bits in hex, for duplicates."""
+    """1024 bits in hex, to find duplicates."""
     duplicate_of: str | None = None
-    """Key of the clip that shows the same."""
+    """Key of the kept clip that shows the same recording."""
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""Builds the networks from their settings."""
+"""Where numbers meet classes: networks from their settings."""
 
 from __future__ import annotations
 

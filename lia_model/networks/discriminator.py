@@ -21,7 +21,7 @@ EPSILON = 1e-8
 def minibatch_deviation(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
     """Return the mean deviation over groups of samples, as a channel (Karras et al. 2018, section 3).
 
-    A group has 4 samples, B/4 apart, or as many as the largest number below 4 that divides the batch.
+    Groups hold 4 samples, B/4 apart; where 4 does not divide the batch, the largest smaller number that does.
     """
     batch, channels, height, width = x.shape
     group = next(size for size in range(min(batch, MAX_GROUP), 0, -1) if batch % size == 0)
@@ -31,7 +31,7 @@ def minibatch_deviation(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]
 
 
 class Discriminator(nn.Module):
-    """Image to a logit, which is large for images judged real."""
+    """Image to a logit: large where it takes the image for a real one."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -51,8 +51,9 @@ class Discriminator(nn.Module):
 
         Args:
             image: RGB in [-1, 1].
-            num_batches: number of batches concatenated in `image`, such as real and fake ones. The minibatch
-                deviation does not mix them, so the call equals that many separate ones.
+            num_batches: how many batches stand one after another in `image` (real and fake, say); the
+            minibatch
+                deviation never mixes them, so one call equals that many separate ones.
         """
         x = self.blocks(self.from_rgb(image))
         deviation = torch.cat([minibatch_deviation(batch) for batch in x.chunk(num_batches)])

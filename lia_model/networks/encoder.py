@@ -15,7 +15,7 @@ from lia_model.networks.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     ResidualBlock,
-    inference_layout,
+    laid_out,
     num_channels,
     octaves,
 )
@@ -40,14 +40,14 @@ class Encoder(nn.Module):
         """Return the latent code, and the feature maps of sides 8, 16, … S that the decoder warps.
 
         Raises:
-            ValueError: the images have another side than the network was built for.
+            ValueError: the images have another side than the network was made for.
         """
         if image.shape[-2:] != (self.size_px, self.size_px):
             raise ValueError(
                 f"got images of {image.shape[-1]}x{image.shape[-2]} px; this network takes "
-                f"{self.size_px}x{self.size_px} px only: resize them, or use Animator, which does"
+                f"{self.size_px}x{self.size_px} px alone: resize them, or use Animator, which does"
             )
-        features = [self.from_rgb(inference_layout(image))]
+        features = [self.from_rgb(laid_out(image))]
         for block in self.blocks:
             features.append(block(features[-1]))
         code = self.to_code(features.pop()).flatten(1)
@@ -57,8 +57,8 @@ class Encoder(nn.Module):
 class MotionHead(nn.Module):
     """Latent code to motion weights.
 
-    Five linear layers without activations are equivalent to one; there are five because published checkpoints
-    hold five.
+    Five linear layers without activation between them are one linear map; five are kept because published
+    checkpoints hold five.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
@@ -69,5 +69,5 @@ class MotionHead(nn.Module):
         )
 
     def forward(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        """Return the motion weights: the coordinate along each direction."""
+        """Return how far to walk along each direction."""
         return self.layers(code)

@@ -1,4 +1,4 @@
-"""The generator: encode, move along the motion directions, decode (Wang et al. 2022, section 3).
+"""The generator: encode, walk along the motion directions, decode (Wang et al. 2022, section 3).
 
 Axes: B batch, D latent width, K directions, S side of the image in pixels.
 """
@@ -15,7 +15,7 @@ from lia_model.settings import NetworkSettings
 
 
 class Generator(nn.Module):
-    """Animates a source image with the motion of a driving image; images are RGB in [-1, 1]."""
+    """A source image moved as a driving image says; images are RGB in [-1, 1]."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ class Generator(nn.Module):
         driving: Float[Tensor, "B 3 S S"] | None = None,
         start_weights: Float[Tensor, "B K"] | None = None,
     ) -> Float[Tensor, "B 3 S S"]:
-        """Return the animated source, not clamped.
+        """Return the moved source, not clamped.
 
         Args:
             source: the portrait.
-            driving: the image whose motion is transferred; None reconstructs the source without motion.
+            driving: gives the motion; None reconstructs the source without motion.
             start_weights: motion weights of the first driving frame, for relative motion; None for absolute.
         """
         code, features = self.encoder(source)
@@ -47,10 +47,10 @@ class Generator(nn.Module):
         return self.synthesis(self.move(code, weights), features)
 
     def motion_weights(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B K"]:
-        """Return the coordinates of `image` along the directions."""
+        """Return how far `image` stands along each direction."""
         code, _ = self.encoder(image)
         return self.motion_head(code)
 
     def move(self, code: Float[Tensor, "B D"], weights: Float[Tensor, "B K"]) -> Float[Tensor, "B D"]:
-        """Return `code` moved by `weights` along the directions (equation 2)."""
+        """Return `code` after a walk of `weights` along the directions (equation 2)."""
         return code + self.motion(weights)

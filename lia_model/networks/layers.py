@@ -28,16 +28,16 @@ def octaves(size_px: int) -> list[int]:
     return [2**power for power in range(3, size_px.bit_length())]
 
 
-def inference_layout(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """Return `x` in the memory layout with the smallest rounding error, if no gradient is recorded.
+def laid_out(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Return `x` in the layout in which sums round least where no gradient is recorded.
 
-    That is channels_last, except on CPUs with AVX512, where it increases the error of a latent code sixfold:
-    a pixel of the published values differed by 2.1e-2 with it and by 0.8e-2 without. `InferenceModel`, which
-    is optimised for speed, uses channels_last everywhere.
+    That is channels_last, but not on a CPU with AVX512, where it makes a latent code's error six times as
+    large: a pixel of the published values was 2.1e-2 off with it and 0.8e-2 without. `InferenceModel`, which
+    is to be fast, takes channels_last everywhere.
     """
     if torch.is_grad_enabled():
         return x
-    # Not in compiled code, whose rounding differs anyway: the compiler cannot trace the query of the CPU.
+    # The compiler cannot ask for the processor; what it makes rounds in its own way.
     on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_cpu and torch.backends.cpu.get_cpu_capability() == "AVX512":
         return x
@@ -51,11 +51,11 @@ class ScaledLayer(nn.Module):
     scale: float
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights times `scale`."""
+        """Return the weights as used."""
         return self.weight if self.scale == 1 else self.weight * self.scale
 
     def fold(self) -> None:
-        """Multiply the scale into the weights permanently; convert convolutions to channels_last."""
+        """Multiply the scale into the weights, once and for all; lay convolutions out channels_last."""
         layout = torch.channels_last if self.weight.ndim == 4 else torch.contiguous_format
         self.weight.data = (self.weight.data * self.scale).contiguous(memory_format=layout)
         self.scale = 1.0
@@ -63,9 +63,9 @@ class ScaledLayer(nn.Module):
 
 @torch.no_grad()
 def fold_scales(network: nn.Module) -> None:
-    """Multiply run-time scales into the weights, in place, for inference on channels_last images.
+    """Prepare for inference on channels_last images, in place: run-time scales go into the weights.
 
-    Outputs stay the same up to rounding, but the state dict no longer fits a checkpoint.
+    What the network computes stays the same, up to rounding; its state dict is no longer a checkpoint's.
     """
     for layer in network.modules():
         if isinstance(layer, ScaledLayer | ConvAct):
@@ -92,7 +92,7 @@ class EqualizedConv2d(ScaledLayer):
         self.padding_px = padding_px
 
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
-        """Return the convolution with the scaled weights."""
+        """Convolve."""
         return functional.conv2d(x, self.scaled_weight(), stride=self.stride, padding=self.padding_px)
 
 
@@ -107,38 +107,37 @@ class EqualizedLinear(ScaledLayer):
         self.activate = activate
 
     def forward(self, x: Float[Tensor, "B N"]) -> Float[Tensor, "B M"]:
-        """Return the linear map of `x`, followed by leaky ReLU if the layer was built with `activate`."""
+        """Map, with leaky ReLU where the layer was built with `activate`."""
         if self.activate:
             return bias_act(functional.linear(x, self.scaled_weight()), self.bias)
         return functional.linear(x, self.scaled_weight(), self.bias)
 
 
 class ConvAct(nn.Module):
-    """Equalised convolution that keeps the size, followed by bias and leaky ReLU."""
+    """Equalised convolution that keeps the size, bias and leaky ReLU."""
 
     def __init__(self, num_in: int, num_out: int, kernel_px: int) -> None:
         super().__init__()
-        # Weights and bias carry the activation's gain, which costs nothing: leaky ReLU commutes with it.
+        # The activation's gain stands before it, where it costs nothing: leaky ReLU commutes with it.
         self.conv = EqualizedConv2d(num_in, num_out, kernel_px, padding_px=kernel_px // 2, gain=GAIN)
         self.bias = nn.Parameter(torch.zeros(num_out))
         self.bias_scale = GAIN
 
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
-        """Return the activated convolution."""
+        """Convolve and activate."""
         bias = self.bias if self.bias_scale == 1 else self.bias * self.bias_scale
         return conv_act(x, self.conv.scaled_weight(), bias, padding_px=self.conv.padding_px)
 
     def fold(self) -> None:
-        """Multiply the scale into the bias permanently; the convolution folds its own."""
+        """Multiply the scale into the bias, once and for all; the convolution sees to its own."""
         self.bias.mul_(self.bias_scale)
         self.bias_scale = 1.0
 
 
 class ResidualBlock(nn.Module):
-    """Halve the side: two 3×3 convolutions plus a 1×1 skip, both blurred before their stride of 2.
+    """Halve the side: two 3×3 convolutions beside a 1×1 skip, both blurred before their stride of 2.
 
-    Both branches are divided by √2 before they are added; in the main branch this cancels the activation's
-    gain.
+    Both branches are divided by √2 before they meet; in the main one that cancels the activation's gain.
     """
 
     def __init__(self, num_in: int, num_out: int) -> None:
@@ -153,6 +152,6 @@ class ResidualBlock(nn.Module):
         main = conv_act(
             blur(self.conv(x), (2, 2)), self.down.scaled_weight(), self.down_bias, stride=self.down.stride
         )
-        # The 1×1 convolution reads every second sample only, so the blur computes only those.
+        # The 1×1 convolution reads every second sample only, so the blur skips the others.
         skip = self.skip(blur(x, (1, 1), stride=2))
         return skip.add_(main)

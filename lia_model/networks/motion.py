@@ -19,7 +19,7 @@ class MotionDictionary(nn.Module):
     portrait along one axis and leaves the others alone.
 
     Raises:
-        ValueError: there are more directions than the latent space has dimensions.
+        ValueError: more directions are asked for than the latent space has dimensions.
     """
 
     def __init__(self, latent_dim: int, num_directions: int) -> None:
@@ -27,12 +27,12 @@ class MotionDictionary(nn.Module):
         if num_directions > latent_dim:
             raise ValueError(
                 f"num_directions is {num_directions}, but at most latent_dim = {latent_dim} directions can "
-                "be orthogonal: set fewer, or increase latent_dim"
+                "be orthogonal: ask for fewer, or raise latent_dim"
             )
         self.free = nn.Parameter(torch.randn(latent_dim, num_directions))
 
     def directions(self) -> Float[Tensor, "D K"]:
-        """Return the directions as columns, in float64 if the parameter is float64, else in float32."""
+        """Return the directions, one a column, in float32, or float64 where the parameter is float64."""
         exact = torch.promote_types(self.free.dtype, torch.float32)
         with torch.autocast(self.free.device.type, enabled=False):
             return torch.linalg.qr(self.free.to(exact) + EPSILON).Q

@@ -1,4 +1,4 @@
-"""The decoder: a latent code controls a coarse-to-fine flow that warps the source's features.
+"""The decoder: a latent code becomes a coarse-to-fine flow that warps the source's features.
 
 Wang et al. 2022, section 3.3 and appendix A.
 
@@ -17,7 +17,7 @@ from lia_model.networks.layers import (
     ConvAct,
     EqualizedLinear,
     ScaledLayer,
-    inference_layout,
+    laid_out,
     num_channels,
     octaves,
 )
@@ -51,7 +51,7 @@ class ModulatedConv2d(ScaledLayer):
     def forward(
         self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"], bias: Float[Tensor, " O"] | None = None
     ) -> Float[Tensor, "B O R2 R2"]:
-        """Return the convolution in the style of `code`; with `bias`, add it and activate."""
+        """Convolve under the style of `code`; with `bias`, add that and activate."""
         return modulated_conv2d(
             x,
             self.scaled_weight(),
@@ -62,9 +62,9 @@ class ModulatedConv2d(ScaledLayer):
         )
 
     def fold(self) -> None:
-        """Also precompute the weights' energy for demodulation, and store them in the convolution's layout.
+        """Also compute what demodulation needs of the weights, and lay them out as the convolution reads.
 
-        A transposed convolution would otherwise copy the weights in every call.
+        A transposed convolution copies weights of another layout every time.
         """
         super().fold()
         self.energy = energy(self.weight)
@@ -74,7 +74,7 @@ class ModulatedConv2d(ScaledLayer):
 
 
 class ModulatedProjection(ScaledLayer):
-    """Modulated 1×1 convolution without demodulation, with a result in float32 or wider."""
+    """Modulated 1×1 convolution without demodulation; its result is float32 at least."""
 
     def __init__(self, num_in: int, num_out: int, latent_dim: int) -> None:
         super().__init__()
@@ -83,12 +83,12 @@ class ModulatedProjection(ScaledLayer):
         self.scale = 1 / math.sqrt(num_in)
 
     def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R R"]:
-        """Return the projection of every pixel in the style of `code`."""
+        """Project every pixel under the style of `code`."""
         return modulated_projection(x, self.scaled_weight(), self.style(code))
 
 
 class StyledConv(nn.Module):
-    """Modulated 3×3 convolution, bias and leaky ReLU; without the published noise input, which is unused."""
+    """Modulated 3×3 convolution, bias and leaky ReLU; the published noise input is never fed and left out."""
 
     def __init__(self, num_in: int, num_out: int, latent_dim: int, *, upsample: bool = False) -> None:
         super().__init__()
@@ -96,12 +96,12 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_out))
 
     def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R2 R2"]:
-        """Return the activated convolution."""
+        """Convolve and activate."""
         return self.conv(x, code, self.bias)
 
 
 class SynthesisBlock(nn.Module):
-    """One octave: double the side, predict the flow, warp the source's features, convert them to RGB."""
+    """One octave: double the side, predict the flow, warp the source's features, read off RGB."""
 
     grid: Tensor
 
@@ -123,7 +123,7 @@ class SynthesisBlock(nn.Module):
         flow: Float[Tensor, "B 3 R R"] | None,
         rgb: Float[Tensor, "B 3 R R"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features, raw flow and RGB of the doubled side, given those of the previous octave."""
+        """Return features, raw flow and RGB of the doubled side; `flow` and `rgb` are the octave below's."""
         x = self.conv(self.up(x, code), code)
         raw = self.to_flow(x, code) + self.flow_bias.view(1, 3, 1, 1)
         if flow is not None:
@@ -165,7 +165,7 @@ class Synthesis(nn.Module):
 
     def forward(self, code: Float[Tensor, "B D"], features: list[Tensor]) -> Float[Tensor, "B 3 S S"]:
         """Return the image in [-1, 1], not clamped; `features` are the encoder's, sides 8, 16, … S."""
-        x = self.conv(inference_layout(self.constant.expand(code.shape[0], -1, -1, -1)), code)
+        x = self.conv(laid_out(self.constant.expand(code.shape[0], -1, -1, -1)), code)
         flow = rgb = None
         for block, feature in zip(self.blocks, features, strict=True):
             x, flow, rgb = block(x, code, feature, flow, rgb)

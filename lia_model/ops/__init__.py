@@ -1,1 +1,1 @@
-"""The operations that dominate LIA's run time, each a public function with its plain PyTorch reference."""
+"""The operations that LIA spends its time in, each one public function beside its plain PyTorch reference."""

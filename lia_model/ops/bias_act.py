@@ -32,12 +32,11 @@ def bias_act(
     Gradients of every order exist.
 
     Args:
-        x: the input; the output has its type and layout.
+        x: the input, whose type and layout the output has.
         bias: added to each channel.
         scale: factor on each channel of each sample, not 0; None for 1.
         gain: √2 keeps the variance.
-        overwrite: whether the result may be written into `x`: on a CPU, allocating memory costs more than the
-            arithmetic.
+        overwrite: the caller needs `x` no more. On a CPU fresh memory costs more than the arithmetic.
         impl: see `dispatch`.
     """
     if takes_fused("bias_act", x, impl):
@@ -45,7 +44,7 @@ def bias_act(
         from lia_model.ops.kernels.bias_act import bias_act as fused
 
         return fused(x, bias, scale, gain)
-    # Not in compiled code: the compiler plans memory itself, and rejects non-contiguous outputs.
+    # The compiler plans its own memory, and refuses an output that is not contiguous.
     in_place = overwrite and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
     return _reference(x, bias, scale, gain, out=x if in_place else None)
 
@@ -59,11 +58,11 @@ def conv_act(
     padding_px: int = 0,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B O H2 W2"]:
-    """Convolve, add `bias`, then leaky ReLU of slope 0.2; any gain must be in both `weight` and `bias`."""
+    """Convolve, add `bias`, then leaky ReLU of slope 0.2; a gain belongs in both `weight` and `bias`."""
     if takes_fused("bias_act", x, impl):
         y = functional.conv2d(x, weight, stride=stride, padding=padding_px)
         return bias_act(y, bias, gain=1.0, impl="fused")
-    # A CPU's convolution adds the bias in the same pass, and its output may be activated in place.
+    # A CPU's convolution adds the bias on the way, and its output is nobody else's.
     y = functional.conv2d(x, weight, bias, stride=stride, padding=padding_px)
     return functional.leaky_relu_(y, NEGATIVE_SLOPE)
 
@@ -71,7 +70,7 @@ def conv_act(
 def _reference(
     x: Tensor, bias: Tensor, scale: Tensor | None, gain: float, out: Tensor | None = None
 ) -> Tensor:
-    """Apply the gain before the activation, with which it commutes, to save a pass over `x`."""
+    """Leaky ReLU commutes with a positive factor, so the gain goes where it costs no pass over `x`."""
     ones = [1] * (x.ndim - 2)
     shift = (bias * gain).to(x.dtype).view(1, -1, *ones)
     if scale is None:

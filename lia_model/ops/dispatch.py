@@ -16,7 +16,7 @@ FUSED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 logger = logging.getLogger(__name__)
 _auto_means: Impl = "auto"
-_warned: set[tuple[str, str]] = set()
+_told: set[tuple[str, str]] = set()
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def use(impl: Impl) -> Iterator[None]:
     """Make `auto` mean `impl` in every op called inside, in all threads.
 
     Raises:
-        ValueError: `impl` is unknown.
+        ValueError: there is no such implementation.
     """
     global _auto_means
     before = _auto_means
@@ -36,13 +36,13 @@ def use(impl: Impl) -> Iterator[None]:
 
 
 def takes_fused(op: str, x: Tensor, impl: Impl) -> bool:
-    """Return whether the op named `op` runs its fused kernel on `x`.
+    """Tell whether the op named `op` runs its fused kernel on `x`.
 
-    `auto` uses it on CUDA if Triton is importable and the type is supported; otherwise it warns, once, and
-    uses the reference. On the CPU it uses the reference without a warning.
+    `auto` takes it on CUDA, where Triton is importable and the type supported, and warns once where it would
+    but cannot. On the CPU it takes the reference without a word.
 
     Raises:
-        ValueError: `impl` is unknown, or it is `fused` and a requirement is missing.
+        ValueError: `impl` is unknown, or it is `fused` and something is missing for that.
     """
     return _decide(op, x.device.type, x.dtype, _auto_means if impl == "auto" else impl)
 
@@ -54,20 +54,20 @@ def _decide(op: str, device: str, dtype: torch.dtype, impl: Impl) -> bool:
     if missing is None:
         return True
     if impl == "fused":
-        raise ValueError(f"{op} got impl='fused', but {missing}: change that, or use 'auto'")
-    if (op, missing) not in _warned:
-        _warned.add((op, missing))
+        raise ValueError(f"{op} got impl='fused', but {missing}: change that, or ask for 'auto'")
+    if (op, missing) not in _told:
+        _told.add((op, missing))
         logger.warning("%s runs as plain PyTorch, slower than its fused kernel: %s", op, missing)
     return False
 
 
-# torch.compile cannot trace this function, and may treat its result as a constant, which it is. The attribute
-# is what torch.compiler.assume_constant_result sets; calling that here would import the whole compiler.
+# torch.compile takes the answer for a constant, which it is: it could not look inside. The mark is what
+# torch.compiler.assume_constant_result sets, which would import the whole compiler here.
 _decide._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _missing(device: str, dtype: torch.dtype) -> str | None:
-    """Return the requirement of fused kernels that is missing, or None."""
+    """Return what keeps the fused kernels from running, None where nothing does."""
     if find_spec("triton") is None:
         return "triton is not installed"
     if dtype not in FUSED_DTYPES:
@@ -83,5 +83,5 @@ def _missing(device: str, dtype: torch.dtype) -> str | None:
 
 def _known(impl: Impl) -> Impl:
     if impl not in get_args(Impl):
-        raise ValueError(f"impl is {impl!r}; allowed are 'auto', 'reference' and 'fused': choose one")
+        raise ValueError(f"impl is {impl!r}; it is 'auto', 'reference' or 'fused': choose one")
     return impl

@@ -1,7 +1,7 @@
 """Convolution whose input channels are scaled by a style (Karras et al. 2020, StyleGAN2, section 2.2).
 
-Scaling the weights per sample, as published, needs one grouped convolution per sample. Since convolution is
-linear, we scale the input instead, so that all samples share one convolution; demodulation scales its output.
+Scaling the weights per sample, as published, needs one grouped convolution per sample. Convolution is linear,
+so the input is scaled instead, all samples share one convolution, and the demodulation scales its output.
 Axes: B batch, I O input and output channels, H W pixels.
 """
 
@@ -33,16 +33,16 @@ def modulated_conv2d(
 ) -> Float[Tensor, "B O H2 W2"]:
     """Convolve `x` with `weight`·`style`, zero-padded to keep the size, or doubling it with `upsample`.
 
-    The convolution is PyTorch's; `impl` selects the implementation of the operations around it.
+    The convolution is the library's; `impl` chooses what stands around it.
 
     Args:
         x: the input.
-        weight: already multiplied by its equalised learning-rate scale.
+        weight: with its equalised learning-rate scale already in it.
         style: factor on each input channel.
-        bias: if given, `bias_act` is applied to the result.
-        demodulate: whether to normalise the weights of each output channel and sample to unit norm; passing
-            `energy(weight)` means True and saves computing it.
-        upsample: use a transposed convolution of stride 2, followed by the FIR filter.
+        bias: with it, `bias_act` follows; None leaves the convolution bare.
+        demodulate: give each output channel of each sample a weight of unit norm; `energy(weight)` says so
+            too, and saves computing it again.
+        upsample: transposed convolution of stride 2, then the FIR filter.
         impl: see `dispatch`.
     """
     exact = torch.promote_types(style.dtype, torch.float32)
@@ -50,7 +50,7 @@ def modulated_conv2d(
     if demodulate is not False:
         scale = _demodulation(energy(weight) if demodulate is True else demodulate, style)
     if _in_half(x):
-        weight, style, factor = _scaled_for_half(weight, style)
+        weight, style, factor = _within_half(weight, style)
         scale = factor if scale is None else scale * factor
     elif _has_fewer_weights(x, weight) and not takes_fused("bias_act", x, impl):
         return _convolve_one(x, weight, style, bias, scale, upsample)
@@ -69,7 +69,7 @@ def _convolve(y: Tensor, weight: Tensor, upsample: bool, impl: Impl) -> Tensor:
 
 
 def _has_fewer_weights(x: Tensor, weight: Tensor) -> bool:
-    """Return whether `x` is a single image with more elements than `weight`, in inference."""
+    """Tell whether `x` is a single image of more numbers than `weight`, in inference."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     return x.shape[0] == 1 and x.numel() > weight.numel()
@@ -78,7 +78,7 @@ def _has_fewer_weights(x: Tensor, weight: Tensor) -> bool:
 def _convolve_one(
     x: Tensor, weight: Tensor, style: Tensor, bias: Tensor | None, scale: Tensor | None, upsample: bool
 ) -> Tensor:
-    """Convolve a single image with scaled weights, which needs no pass over the image but the activation."""
+    """Convolve a single image: its weights are scaled, and no pass over the image is left but activation."""
     each = weight * style[0, :, None, None]
     if scale is not None:
         each = each * scale[0, :, None, None, None]
@@ -94,10 +94,10 @@ def _convolve_one(
 def modulated_projection(
     x: Float[Tensor, "B I H W"], weight: Float[Tensor, "O I 1 1"], style: Float[Tensor, "B I"]
 ) -> Float[Tensor, "B O H W"]:
-    """Return the modulated 1×1 convolution without demodulation, in float32 or wider, channels_last.
+    """Return the modulated 1×1 convolution without demodulation, in float32 at least, channels_last.
 
-    The style scales the weights, which are few, instead of `x`. If `x` is float16, whose range is small, the
-    computation is in float32.
+    Its few weights are scaled by the style, rather than `x`, which is large. Where `x` is float16, whose
+    range is small, it computes in float32.
     """
     exact = torch.promote_types(style.dtype, torch.float32)
     each = weight.flatten(1).to(exact) * style.to(exact)[:, None]
@@ -108,32 +108,32 @@ def modulated_projection(
 
 
 def energy(weight: Float[Tensor, "O I k k"]) -> Float[Tensor, "O I"]:
-    """Return the sum of squares of each kernel, in float32 or wider."""
+    """Return the sum of squares of each kernel, in float32 at least."""
     return weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum(dim=(2, 3))
 
 
 def _demodulation(energies: Float[Tensor, "O I"], style: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
-    """Return the reciprocal norm of weight·style."""
+    """Return 1 / norm of weight·style."""
     with torch.autocast(style.device.type, enabled=False):
         return (style.square() @ energies.to(style.dtype).T + EPSILON).rsqrt()
 
 
 def _in_half(x: Tensor) -> bool:
-    """Return whether the convolution of `x` runs in float16, whose largest number is 65504."""
+    """Tell whether the convolution of `x` runs in float16, whose largest number is 65504."""
     device = x.device.type
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device) == torch.float16
     return x.dtype == torch.float16
 
 
-def _scaled_for_half(
+def _within_half(
     weight: Float[Tensor, "O I k k"], style: Float[Tensor, "B I"]
 ) -> tuple[Float[Tensor, "O I k k"], Float[Tensor, "B I"], Float[Tensor, "B O"]]:
     """Divide weight and style by their largest entries, so that neither the input nor a sum overflows.
 
     Returns:
-        The weight, of at most 1/√(fan-in) per output channel; the style, of at most 1 per sample; and the
-        factor on the output that undoes both.
+        The weight, each output channel at most 1/√(fan-in); the style, each sample at most 1; and the factor
+        on the output that takes both back.
     """
     weight = weight.to(style.dtype)
     largest = weight.abs().amax(dim=(1, 2, 3)).clamp(min=EPSILON) * math.sqrt(weight[0].numel())

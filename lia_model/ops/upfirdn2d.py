@@ -19,7 +19,7 @@ def fir_kernel(
     gain: float = 1.0, dtype: torch.dtype = torch.float32, device: torch.device | None = None
 ) -> Float[Tensor, "4 4"]:
     """Return the outer product of the taps with themselves, of sum `gain`."""
-    # Computed in Python, since as tensor operations it would launch five kernels instead of one.
+    # Multiplied as Python's numbers: one tensor is made, where a dozen kernels a frame would take five each.
     factor = gain / sum(TAPS) ** 2
     return torch.tensor([[a * b * factor for a in TAPS] for b in TAPS], dtype=dtype, device=device)
 
@@ -31,7 +31,7 @@ def blur(
     stride: int = 1,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B C H2 W2"]:
-    """Zero-pad both axes by `pad_px` (before, after), filter, and keep every `stride`-th sample."""
+    """Filter after zero-padding both axes by `pad_px` (before, after), keeping every `stride`-th sample."""
     before, after = pad_px
     if takes_fused("upfirdn2d", x, impl):
         height, width = ((side + before + after - len(TAPS)) // stride + 1 for side in x.shape[2:])
@@ -40,14 +40,14 @@ def blur(
 
 
 def upsample(x: Float[Tensor, "B C H W"], impl: Impl = "auto") -> Float[Tensor, "B C 2*H 2*W"]:
-    """Double both axes: insert a zero after each sample, pad 2 before and 1 after, filter with gain 4."""
+    """Double both axes: a zero after each sample, 2 zeros before and 1 after, then the filter of gain 4."""
     if takes_fused("upfirdn2d", x, impl):
         return _fused(x, 2, 1, 2, 2 * x.shape[2], 2 * x.shape[3], 4.0)
     return _reference_upsample(x)
 
 
 def _reference_blur(x: Tensor, before: int, after: int, gain: float, stride: int) -> Tensor:
-    """Filter by one depthwise convolution; two, one per axis, are no faster in channels_last on a CPU."""
+    """One depthwise convolution: in channels_last on a CPU, two of one axis each are no faster."""
     if before != after:
         x, before = functional.pad(x, (before, after, before, after)), 0
     kernel = _per_channel(gain, x)

@@ -17,8 +17,8 @@ from lia_model.ops.dispatch import Impl, takes_fused
 def identity_grid(side_px: int) -> Float[Tensor, "R R 2"]:
     """Return x and y of every pixel in [-1, 1], corners at ±1, in float32.
 
-    It is numpy's float64 linspace rounded to float32: torch.linspace differs in the last bit from the grid
-    that the published weights were trained with.
+    numpy's float64 linspace is rounded to float32 because torch.linspace differs in the last bit from the
+    grid that published weights were trained with.
     """
     axis = torch.from_numpy(np.linspace(-1.0, 1.0, side_px).astype(np.float32))
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -32,16 +32,16 @@ def flow_warp(
     grid: Float[Tensor, "R R 2"],
     impl: Impl = "auto",
 ) -> tuple[Float[Tensor, "B C R R"], Float[Tensor, "B C R R"]]:
-    """Return the masked warp of `feature`, and its blend over `x`, both in the type and layout of `x`.
+    """Return the masked warp of `feature`, and that blended over `x`, both of the type and layout of `x`.
 
-    First-order gradients exist, except for `grid`.
+    First gradients exist; `grid` gets none.
 
     Args:
-        flow: raw x, y and mask; tanh maps the first two to offsets in [-1, 1], sigmoid the third to a weight.
-        feature: sampled bilinearly, with zeros outside. A feature expanded over the batch is not copied.
-        x: the result where the mask is 0.
-        grid: `identity_grid` of side R. Its ±1 are pixel centres, but sampling treats them as pixel edges
-            (`align_corners=False`); the published weights were trained with this half-pixel shrink.
+        flow: raw x, y and mask; tanh makes the first two an offset in [-1, 1], sigmoid the third a weight.
+        feature: what is sampled, bilinearly, zero outside. One feature expanded over the batch is not copied.
+        x: what shows where the mask is 0.
+        grid: `identity_grid` of side R. Sampling takes its ±1 for pixel edges (`align_corners=False`)
+            although they were laid at pixel centres: the published weights contain that half-pixel shrink.
         impl: see `dispatch`.
     """
     if takes_fused("flow_warp", x, impl):
@@ -49,13 +49,13 @@ def flow_warp(
         from lia_model.ops.kernels.warp import flow_warp as fused
 
         return fused(flow, feature, x, grid)
-    # In half precision the grid would be off by a quarter of a pixel at 256 px.
+    # A half-precision grid would be a quarter of a pixel off at 256.
     exact = torch.promote_types(flow.dtype, torch.float32)
-    # tanh of all three channels, since a slice of two is not dense and takes five times as long.
+    # The mask's tanh goes unused: a slice of channels is not dense, and took five times as long.
     where = grid.to(exact) + torch.tanh(flow.to(exact))[:, :2].permute(0, 2, 3, 1)
     mask = torch.sigmoid(flow[:, 2:3])
     channels_last = x.stride(1) == 1 and x.shape[1] > 1
-    # grid_sample reads channel by channel, which is several times slower in channels_last.
+    # grid_sample walks memory channel by channel, several times slower where channels lie side by side.
     if x.device.type == "cpu" and channels_last and feature.stride(1) == 1:
         warped = _gather(feature, where, mask).to(x.dtype)
         return warped, torch.addcmul(warped, x, (1 - mask).to(x.dtype))
@@ -71,7 +71,7 @@ def flow_warp(
 def _gather(
     feature: Float[Tensor, "B C R R"], where: Float[Tensor, "B R R 2"], mask: Float[Tensor, "B 1 R R"]
 ) -> Float[Tensor, "B C R R"]:
-    """Sample like grid_sample, times `mask`: each pixel is a weighted sum of four rows of C channels."""
+    """Sample as grid_sample does, times `mask`: each pixel is a weighted sum of four rows of C channels."""
     batch, channels, side, _ = feature.shape
     last = side - 1
     pixel = ((where + 1) * side - 1) / 2
@@ -82,7 +82,7 @@ def _gather(
     masked = mask[:, 0]
     shares_x = ((1 - right) * _inside(column, last), right * _inside(column + 1, last))
     shares_y = ((1 - below) * masked * _inside(row, last), below * masked * _inside(row + 1, last))
-    # Clamped as integers, since NaN coordinates would otherwise index out of bounds.
+    # Clamped as integers: what is not a number would otherwise point outside.
     columns = (column.clamp(0, last), (column + 1).clamp(0, last))
     rows = (row.clamp(0, last) * side, (row + 1).clamp(0, last) * side)
     if feature.stride(0) == 0:
@@ -90,7 +90,7 @@ def _gather(
     elif batch > 1:
         image = (torch.arange(batch, dtype=torch.int32, device=row.device) * side**2).view(-1, 1, 1)
         rows = (rows[0] + image, rows[1] + image)
-    # Stacked from whole planes, since a loop over four neighbours in memory is not vectorised.
+    # Whole planes, woven together once: a loop over four neighbours in memory is not vectorised.
     corners = torch.stack([y + x for y in rows for x in columns], dim=-1)
     shares = torch.stack([y * x for y in shares_y for x in shares_x], dim=-1)
     sampled = functional.embedding_bag(

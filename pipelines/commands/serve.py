@@ -47,7 +47,7 @@ def run_serve(
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head to leave the service on; start one with `lia up`")
     config = make_config(params, environment, model)
-    with connected(environment):
+    with connected(environment.ray_address, environment.ray_home, environment.host):
         deploy(config, host, port)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _wait_until_healthy(url)

@@ -12,10 +12,10 @@ from pipelines.local.data_versions import Copies, DataVersions
 from preprocessing.download.raw_folder import receiving_root
 from preprocessing.ledger import iterate_sources, read_clip_rows
 from preprocessing.shards.frame_index import INDEX_NAME, read_index
-from preprocessing.shards.manifest import BUNDLE as SHARDS_BUNDLE
 from preprocessing.shards.manifest import SPLITS
 from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_valid_sources
+from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store
 
 _KEY = re.compile(r"[0-9a-f]{40}")

@@ -1,41 +1,61 @@
-"""The door to a Ray cluster: the project's head, another one by address, or a private one for one run."""
+"""Connections to a Ray cluster: the project's head, another one by address, or a private one for one run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 
-from pipelines.environment import Environment
 from pipelines.local.logical_cpus import num_logical_cpus
-from preprocessing.clips.source_run import Result, SourceTask, process_source
+from preprocessing.clips.source_run import SourceTask, process_source
+from preprocessing.clips.stored_result import SourceResult
 from preprocessing.clips.units import Unit, process_unit
 from preprocessing.sandbox.child_server import ChildServer
 
 logger = logging.getLogger(__name__)
 
 MAX_UNIT_RETRIES = 3
-"""How often a unit whose machine or process is lost is begun again; what it had finished is found again."""
+"""How often a unit is retried after its machine or process is lost; its finished sources are reused."""
 
 
 @contextmanager
-def connected(environment: Environment) -> Iterator[None]:
-    """Connect this process to Ray; a cluster started for it alone ends with it."""
-    if environment.ray_address is not None:
-        logger.info("using the Ray cluster at %s", environment.ray_address)
-        ray.init(address=environment.ray_address, log_to_driver=False, logging_level=logging.WARNING)
-    else:
-        environment.ray_home.mkdir(parents=True, exist_ok=True)
-        ray.init(
-            num_cpus=num_logical_cpus(),
-            dashboard_host=environment.host,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(environment.ray_home),
-            _node_ip_address=environment.host,
-        )
+def connected(address: str | None, home: Path, host: str) -> Iterator[None]:
+    """Connect this process to Ray, at `address` or, if it is None, to a private cluster that ends with it.
+
+    Args:
+        address: of a running cluster.
+        home: Ray's temporary folder, for a private cluster.
+        host: address that a private cluster binds.
+    """
+    with joined(address) if address is not None else _private_cluster(home, host):
+        yield
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Connect this process to the running Ray cluster at `address`."""
+    logger.info("using the Ray cluster at %s", address)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _private_cluster(home: Path, host: str) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    ray.init(
+        num_cpus=num_logical_cpus(),
+        dashboard_host=host,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=str(home),
+        _node_ip_address=host,
+    )
     try:
         yield
     finally:
@@ -43,36 +63,41 @@ def connected(environment: Environment) -> Iterator[None]:
 
 
 def process_on_cluster(
-    units: Sequence[Unit], num_parallel: int, tell: Callable[[Result], None]
-) -> list[Result]:
-    """Process units as Ray tasks, at most `num_parallel` at once; `tell` gets the results as units end.
+    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceResult], None]
+) -> list[SourceResult]:
+    """Process units as Ray tasks, at most `num_parallel` at a time.
 
-    Every machine of the cluster must see the models under the same path, and the jobs' folders too, unless
-    there is a store through which they exchange them.
+    Every machine of the cluster must see the models under the same path, and the folders of the tasks too,
+    unless the tasks have an object store through which machines exchange files.
+
+    Args:
+        units: what to process.
+        num_parallel: number of Ray tasks at a time.
+        on_result: called with each source's result when its unit is done.
 
     Raises:
-        DiskError: nothing can be written any more.
-        StoreError: there is a store, and it cannot be read or written.
+        DiskError: the disk takes no more data.
+        StoreError: the object store cannot be read or written.
     """
     waiting = [[task.model_dump_json() for task in unit] for unit in units][::-1]
     running: list[ray.ObjectRef] = []
-    results: list[Result] = []
+    results: list[SourceResult] = []
     try:
         while waiting or running:
             while waiting and len(running) < num_parallel:
                 running.append(_process_unit.remote(waiting.pop()))
             (done, *_), running = ray.wait(running)
             for text in ray.get(done):
-                results.append(Result.model_validate_json(text))
-                tell(results[-1])
+                results.append(SourceResult.model_validate_json(text))
+                on_result(results[-1])
     finally:
-        for task in running:
-            ray.cancel(task, force=True)
+        for unit in running:
+            ray.cancel(unit, force=True)
     return results
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
-def _process_unit(jobs: list[str]) -> list[str]:
-    with ChildServer(process_source.__module__) as worker:
-        unit = [SourceTask.model_validate_json(task) for task in jobs]
-        return [result.model_dump_json() for result in process_unit(unit, worker)]
+def _process_unit(tasks: list[str]) -> list[str]:
+    with ChildServer(process_source.__module__) as child:
+        unit = [SourceTask.model_validate_json(task) for task in tasks]
+        return [result.model_dump_json() for result in process_unit(unit, child)]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.environment import Environment, variable_name
-from pipelines.local.fetch import missing_files
-from pipelines.local.packages import MODELS, SAMPLES, Package
+from pipelines.local import fetch
 from pipelines.local.ports import is_port_taken
 from pipelines.local.reports import Row
 from pipelines.process import live_record
@@ -61,8 +60,8 @@ def examine(environment: Environment) -> list[Finding]:
         *_torch(),
         _opencv(),
         _ffmpeg(),
-        *_files("models", MODELS, environment.models),
-        *_files("samples", SAMPLES, environment.samples),
+        *_files("models", fetch.MODELS, environment.models),
+        *_files("samples", fetch.SAMPLES, environment.samples),
         *_ports(environment),
         _disk(environment),
         _store(environment),
@@ -138,15 +137,15 @@ def _ffmpeg() -> Finding:
         return Finding("ffmpeg", "missing", str(error), "make setup")
 
 
-def _files(what: str, packages: Iterable[Package], folder: Path) -> list[Finding]:
+def _files(what: str, packages: Iterable[fetch.Package], folder: Path) -> list[Finding]:
     packages = list(packages)
-    missing = {file.target for file in missing_files(packages, folder)}
+    missing = {member.target for member in fetch.missing_members(packages, folder)}
     return [
-        Finding(file.target, "absent", f"not in {folder}, or changed", f"lia fetch {what}")
-        if file.target in missing
-        else Finding(file.target, "ok", f"sha256 {file.target_sha256[:12]}…")
+        Finding(member.target, "absent", f"not in {folder}, or changed", f"lia fetch {what}")
+        if member.target in missing
+        else Finding(member.target, "ok", f"sha256 {member.target_sha256[:12]}…")
         for package in packages
-        for file in package.files
+        for member in package.members
     ]
 
 

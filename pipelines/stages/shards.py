@@ -1,10 +1,10 @@
-"""Stage shards: every verified video to face-cropped clips in data/shards and rows in the ledger."""
+"""Stage shards: every verified video becomes face-cropped clips in data/shards and rows in the ledger."""
 
 import csv
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,40 +13,43 @@ from prefect.states import Completed, Failed
 
 from pipelines.environment import Environment
 from pipelines.params import Params
-from preprocessing.clips.assignment import Assigned, assign
-from preprocessing.clips.exchange import bring_clips
+from preprocessing.clips.assignment import Assignment, assign
+from preprocessing.clips.crop import finds_faces
 from preprocessing.clips.sample import PreparedClip
-from preprocessing.clips.source_run import Result, SourceTask, max_distance, pictures_of, require_eyes
-from preprocessing.clips.units import DiskError, group_into_units, process_here
+from preprocessing.clips.source_run import SourceTask
+from preprocessing.clips.stored_result import SourceResult, read_preview
+from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE
+from preprocessing.faces.networks import require_networks, same_person_distance
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
-from preprocessing.shards.manifest import BUNDLE
 from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
-from preprocessing.storage.object_store import StoreError
+from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.storage.object_store import Store, StoreError
 
-FOR_THE_OPERATOR = (NothingKeptError, DiskError, StoreError, ValueError)
-"""What is told in one line; anything else is a bug."""
-UNITS_PER_WORKER = 8
-"""Few enough to cost nothing, many enough that workers end at about the same time."""
+OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, ValueError)
+"""Errors that an operator can mend, reported in one line; any other is a bug and keeps its traceback."""
+UNITS_PER_CHILD = 8
+"""Few enough to cost nothing, enough for all child processes to finish at about the same time."""
 
 
 def run_shards(params: Params, environment: Environment) -> int:
-    """Make the shards from what is downloaded; what is done already is not done again.
+    """Make the shards from the downloaded videos; finished sources are reused.
 
     Raises:
-        ValueError: there is no ledger, no face detector, or one person in two splits.
+        ValueError: the ledger or the face networks are missing, or an identity is in two splits.
         NothingKeptError: no clip is left for training; the ledger says why.
-        DiskError: nothing can be written any more.
-        StoreError: there is a store, and it cannot be read or written.
+        DiskError: the disk takes no more data.
+        StoreError: the object store cannot be read or written.
     """
-    require_eyes(params.shards, environment.root)
+    if finds_faces(params.shards.crop):
+        require_networks(environment.root, params.shards.detect, params.shards.identity)
     environment.check_store()
     sources = read_source_rows(environment.source_ledger)
     state = shards_flow(sources, params.shards, environment, return_state=True)
-    if state.is_failed() and isinstance(state.data, FOR_THE_OPERATOR):
+    if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
     state.result()
     return 0
@@ -59,37 +62,37 @@ def run_shards(params: Params, environment: Environment) -> int:
     validate_parameters=False,
 )
 def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> State:
-    """Process every source, write the ledger, then the shards and their contact sheet."""
+    """Process every source, then write the ledger, the shards and the contact sheet."""
     logger = get_run_logger()
     logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     try:
-        work = jobs(verified, settings, environment)
-        results = process_all(work, settings.num_parallel, environment)
-        distance = max_distance(settings, environment.root)
-        assigned = assign([row.source for row in verified], results, settings, distance)
-        rows, prepared = assigned.rows, assigned.prepared
+        tasks = source_tasks(verified, settings, environment)
+        results = process_all(tasks, settings.num_parallel, environment.ray_address)
+        distance = same_person_distance(environment.root, settings.detect, settings.identity)
+        assignment = assign([row.source for row in verified], results, settings, distance)
+        rows, prepared = assignment.rows, assignment.prepared
         write_clips(environment.ledger / "clips.parquet", rows)
-        _write_counts(rows, prepared, environment)
-        logger.info("clips: %s", ", ".join(f"{count} {word}" for word, count in count_clips(rows).items()))
+        write_counts(environment.metrics, rows, prepared)
+        logger.info("clips: %s", _join_counts(rows))
         require_training_clips(rows, sources)
-    except FOR_THE_OPERATOR as error:
-        # Returned rather than raised: Prefect would print its traceback above our one line.
+        _warn(assignment)
+        detector = environment.root / settings.detect.models
+        write_all(assignment, sources, settings, detector, environment.shards, environment.clips)
+        if environment.store_url is not None:
+            upload_shards(environment.shards, Store(environment.store_url))
+    except OPERATOR_ERRORS as error:
+        # Returned rather than raised: Prefect would print a traceback above our one line.
         return Failed(message=str(error), data=error)
-    _warn(assigned)
-    try:
-        write_all(prepared, rows, sources, settings, environment)
-    except StoreError as error:
-        return Failed(message=str(error), data=error)
-    wanted = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
-    _remove_delisted({row.source.row_key for row in wanted}, environment)
+    listed = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
+    remove_delisted({row.source.row_key for row in listed}, environment.tracks, environment.clips)
     return Completed(message=f"{len(prepared)} clips")
 
 
-def jobs(
+def source_tasks(
     verified: Sequence[SourceRow], settings: ShardsSettings, environment: Environment
 ) -> list[SourceTask]:
-    """Return the work: one job for each part of each verified video."""
+    """Return one task for each listed part of each verified video."""
     return [
         SourceTask(
             source=row.source,
@@ -106,93 +109,123 @@ def jobs(
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def process_all(work: list[SourceTask], num_parallel: int, environment: Environment) -> list[Result]:
-    """Process the sources in units, side by side, on the Ray cluster where there is one, else in processes.
+def process_all(tasks: list[SourceTask], num_parallel: int, ray_address: str | None) -> list[SourceResult]:
+    """Process the sources in units, in parallel; results come in the order of `tasks`.
 
-    Results come in the order of `work`.
+    Args:
+        tasks: one per source.
+        num_parallel: number of sources processed at the same time.
+        ray_address: cluster to run on; None runs child processes on this machine.
     """
-    units = group_into_units(work, UNITS_PER_WORKER * num_parallel, lambda job: job.source)
-    tell = _teller(len(work))
-    if environment.ray_address is None:
-        results = process_here(units, num_parallel, tell)
+    units = group_into_units(tasks, UNITS_PER_CHILD * num_parallel, lambda one: one.source)
+    log_result = _result_logger(len(tasks))
+    if ray_address is None:
+        results = process_here(units, num_parallel, log_result)
     else:
-        from pipelines.local.cluster import connected, process_on_cluster
+        from pipelines.local.cluster import joined, process_on_cluster
 
-        with connected(environment):
-            results = process_on_cluster(units, num_parallel, tell)
-        store = environment.store()
-        if store is not None:
-            for job in work:
-                bring_clips(job, store)
+        with joined(ray_address):
+            results = process_on_cluster(units, num_parallel, log_result)
+        for one in tasks:
+            if one.store_url is not None:
+                fetch_finished(one, Store(one.store_url))
     found = {result.row_key: result for result in results}
-    return [found[job.source.row_key] for job in work]
+    return [found[one.source.row_key] for one in tasks]
 
 
-def _teller(total: int) -> Callable[[Result], None]:
-    """Return a function that logs each source as it is done, with the rate and the time left."""
+def _result_logger(total: int) -> Callable[[SourceResult], None]:
+    """Return a function that logs each finished source, with the rate and the remaining time."""
     log, started, done = get_run_logger().info, time.monotonic(), 0
 
-    def tell(result: Result) -> None:
+    def log_result(result: SourceResult) -> None:
         nonlocal done
         done += 1
         rate = done / max(time.monotonic() - started, 1e-3)
         left = timedelta(seconds=round((total - done) / rate))
-        outcomes = ", ".join(f"{count} {word}" for word, count in count_clips(result.rows).items())
-        log("%d/%d %s: %s (%.2f sources/s, %s left)", done, total, result.rows[0].url, outcomes, rate, left)
+        url, outcomes = result.rows[0].url, _join_counts(result.rows)
+        log("%d/%d %s: %s (%.2f sources/s, %s left)", done, total, url, outcomes, rate, left)
 
-    return tell
+    return log_result
 
 
 @task(name="write shards", persist_result=False)
 def write_all(
-    prepared: list[PreparedClip],
-    rows: list[ClipRow],
+    assignment: Assignment,
     sources: list[SourceRow],
     settings: ShardsSettings,
-    environment: Environment,
+    detector: Path,
+    shards: Path,
+    clips: Path,
 ) -> None:
-    """Write data/shards: tars, index, manifest and contact sheet."""
-    models = environment.root / settings.detect.models
-    write_shards(prepared, rows, sources, settings, models, environment.shards)
+    """Write the folder of shards: tars, index, manifest and contact sheet.
+
+    Args:
+        assignment: rows and kept clips.
+        sources: all sources, for the counts.
+        settings: recorded in the manifest.
+        detector: folder of the face detector, recorded in the manifest.
+        shards: the folder to write.
+        clips: folder of all sources' clips, for the pictures of the contact sheet.
+    """
+    rows = assignment.rows
+    write_shards(assignment.prepared, rows, sources, settings, detector, shards)
     shown = (row for chosen in examples(rows).values() for row in chosen)
-    pictures = {row.key: pictures_of(row, environment.clips) for row in shown}
-    write_contact_sheet(environment.shards / "report.html", sources, rows, pictures)
-    store = environment.store()
-    if store is not None:
-        files = (path for path in environment.shards.rglob("*") if path.is_file())
-        store.put(BUNDLE, {str(path.relative_to(environment.shards)): path for path in files})
+    pictures = {row.key: read_preview(clips, row.row_key, row.key) for row in shown}
+    write_contact_sheet(shards / "report.html", sources, rows, pictures)
 
 
-def _write_counts(rows: list[ClipRow], prepared: list[PreparedClip], environment: Environment) -> None:
+def upload_shards(shards: Path, store: Store) -> None:
+    """Store the folder of shards.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    files = (path for path in shards.rglob("*") if path.is_file())
+    store.put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
+
+
+def write_counts(metrics: Path, rows: Sequence[ClipRow], prepared: Sequence[PreparedClip]) -> None:
+    """Write the numbers of clips and frames to shards.json, and the outcomes as a plot to outcomes.csv."""
     frames = {
         split: sum(c.clip.num_frames for c in prepared if c.clip.split == split)
         for split in ("train", "test")
     }
-    counts = {"clips": count_clips(rows), "frames": frames}
-    environment.metrics.mkdir(parents=True, exist_ok=True)
-    (environment.metrics / "shards.json").write_text(json.dumps(counts, indent=1) + "\n")
-    with (environment.metrics / "outcomes.csv").open("w", newline="") as file:
+    outcomes = count_clips(rows)
+    metrics.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"clips": outcomes, "frames": frames}, indent=1)
+    (metrics / "shards.json").write_text(text + "\n")
+    with (metrics / "outcomes.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("outcome", "num_clips"))
-        writer.writerows(counts["clips"].items())
+        writer.writerows(outcomes.items())
 
 
-def _warn(assigned: Assigned) -> None:
-    logger = get_run_logger()
-    if any(clip.clip.by_time for clip in assigned.prepared):
-        logger.warning("train and test are not identity-disjoint: a source has split by_time")
-    for one, other in assigned.lookalikes:
-        logger.warning("identities %s and %s in data/sources.csv seem to be one person", one, other)
+def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> None:
+    """Remove the sightings and clips of sources that are no longer listed, or taken down.
 
-
-def _remove_delisted(row_keys: set[str], environment: Environment) -> None:
-    """Remove what is stored of sources that are not in the ledger any more, or taken down."""
-    for path in _children(environment.tracks):
+    Args:
+        row_keys: the sources to keep.
+        tracks: folder of all sources' sightings.
+        clips: folder of all sources' clips.
+    """
+    for path in _children(tracks):
         if path.stem not in row_keys:
             path.unlink()
-    for path in _children(environment.clips):
+    for path in _children(clips):
         if path.name not in row_keys:
             shutil.rmtree(path)
+
+
+def _warn(assignment: Assignment) -> None:
+    logger = get_run_logger()
+    if any(clip.clip.by_time for clip in assignment.prepared):
+        logger.warning("train and test are not identity-disjoint: a source has split by_time")
+    for one, other in assignment.lookalikes:
+        logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
+
+
+def _join_counts(rows: Sequence[ClipRow]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in count_clips(rows).items())
 
 
 def _children(folder: Path) -> list[Path]:

@@ -23,7 +23,8 @@ from lia_model.settings import TrainSettings
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
-from preprocessing.shards.manifest import BUNDLE, Manifest, read_manifest
+from preprocessing.shards.manifest import Manifest, read_manifest
+from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_folder_atomically
 
 DIGEST_CHARS = 12
@@ -42,7 +43,7 @@ def run_train(params: Params, environment: Environment) -> int:
     require_files(settings)
     store = environment.store()
     if store is not None and not environment.shards.exists():
-        store.get(BUNDLE, lambda name: environment.shards / name)
+        store.get(SHARDS_BUNDLE, lambda name: environment.shards / name)
     manifest = read_manifest(environment.shards)
     ShardedClips(environment.shards, "train")
     train_flow(run_name(params.train, manifest), settings, manifest, environment)
@@ -151,7 +152,8 @@ def fit_on_cluster(
         run_id=run_id,
         tracking_uri=environment.mlflow_tracking_uri,
     )
-    with connected(environment), logged_progress(runs.Run(run_id), settings.num_steps):
+    cluster = connected(environment.ray_address, environment.ray_home, environment.host)
+    with cluster, logged_progress(runs.Run(run_id), settings.num_steps):
         return fit(work)
 
 

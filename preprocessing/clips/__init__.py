@@ -1,1 +1,1 @@
-"""From one source to its clips: candidates, outcomes, crops and cut frames. Read `source_run` first."""
+"""From one source to its clips: candidates, their outcomes, and cut frames. Read `source_run` first."""

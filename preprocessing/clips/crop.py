@@ -1,7 +1,6 @@
-"""Which part of the frame becomes a clip; preprocessing and serving share it.
+"""Crop rules: which part of the frame becomes a clip, one box for the whole clip. Pure.
 
-The rules are those of Siarohin et al. 2019 and 2021, data preparation; `CropSettings.rule` tells them. Each
-gives one box for the whole clip.
+The rules are those of Siarohin et al. 2019 and 2021, data preparation; `CropSettings.rule` describes them.
 """
 
 import math
@@ -10,10 +9,10 @@ from preprocessing.media.boxes import Box, Boxes, is_inside, middle_square, scal
 from preprocessing.outcome import Filtered
 from preprocessing.settings import CropSettings
 
-RULES_BY_FACE = ("fomm_square",)
-"""These follow detected faces; the others know their box without looking."""
-RULES_BY_BBOX = ("fomm_stretch", "csv_squared", "body")
-"""These take the box that the list of sources has, and need one."""
+
+def finds_faces(settings: CropSettings) -> bool:
+    """Return whether the rule crops around detected faces; all other rules know their box."""
+    return settings.rule == "fomm_square"
 
 
 def known_box(
@@ -22,29 +21,29 @@ def known_box(
     bbox_size: tuple[int, int] | None,
     frame_size: tuple[int, int],
 ) -> Box:
-    """Return the box that a rule takes without looking for faces, in pixels of the frame.
+    """Return the box of a rule that needs no face detection, in pixels of the frame.
 
     Args:
-        settings: a rule that is not in `RULES_BY_FACE`.
-        bbox: the list's box: left, top, right, bottom in a frame of `bbox_size`.
+        settings: a rule that does not find faces.
+        bbox: left, top, right, bottom as listed, in a frame of `bbox_size`.
         bbox_size: width and height.
         frame_size: (width, height) of the video.
 
     Raises:
-        ValueError: the rule needs the list's box and there is none.
+        ValueError: the rule needs a listed box and the source has none.
     """
     if settings.rule == "none":
         return middle_square(frame_size)
     if bbox is None or bbox_size is None:
         raise ValueError(
-            f"got a source without bbox; crop rule {settings.rule} cuts out the list's box; fill bbox, width "
+            f"got a source without bbox; crop rule {settings.rule} cuts out the listed box; fill bbox, width "
             "and height in data/sources.csv, or choose fomm_square or none"
         )
     return scale_box(Box(*bbox), bbox_size, frame_size)
 
 
 def crop_box(boxes: Boxes, settings: CropSettings, frame_size: tuple[int, int]) -> Box | Filtered:
-    """Return the clip's box in whole pixels, or why the clip is left out.
+    """Return the clip's crop in whole pixels, or why the clip is filtered.
 
     Args:
         boxes: the face, or the known box, in every frame of the clip, [N, 4].
@@ -62,7 +61,7 @@ def crop_box(boxes: Boxes, settings: CropSettings, frame_size: tuple[int, int]) 
         case "none":
             box = around
         case "fomm_stretch":
-            # Cut off, not rounded, as the published preparation does.
+            # Truncated, not rounded, like the published preparation.
             box = Box(*(math.trunc(side) for side in around))
     if settings.outside == "drop" and not is_inside(box, frame_size):
         return Filtered("leaves_frame")

@@ -1,7 +1,7 @@
-"""Which clips show the same recording twice, by perceptual hashes. Pure.
+"""Duplicate clips: the same recording in two videos, found by perceptual hashes. Pure.
 
-A clip's hash is 1024 bits: the difference hashes of its face at four moments, evenly spread. Two encodings of
-one recording differ in a few per cent of them, two recordings in a third or more.
+A clip's hash has 1024 bits: the difference hashes of its face at four evenly spaced moments. Two encodings of
+one recording differ in a few per cent of the bits, two recordings in a third or more.
 """
 
 from collections import defaultdict
@@ -15,39 +15,38 @@ from preprocessing.faces.tracks import Tube
 
 NUM_MOMENTS = 4
 _NUM_CHUNKS = 64
-_MOST_IN_CHUNK = 64
-_LEAST_SHARE = 0.05
-"""A hash with fewer ones than this belongs to a flat picture and says nothing."""
+_MAX_PER_CHUNK = 64
+_MIN_SHARE_OF_ONES = 0.05
+"""A hash with fewer ones comes from a uniform image and identifies nothing."""
 
 
 def clip_hash(tube: Tube) -> str:
     """Return the hash of a clip as 256 hex digits."""
     places = np.linspace(0, len(tube.faces) - 1, NUM_MOMENTS).round().astype(int)
-    bits = [perceptual_hash(tube.faces[place].appearance.thumbnail) for place in places]
+    bits = [perceptual_hash(tube.faces[place].appearance.luma) for place in places]
     return np.packbits(np.concatenate(bits)).tobytes().hex()
 
 
 def find_duplicates(
     hashes: Mapping[str, str], videos: Mapping[str, str], max_distance: float
 ) -> dict[str, str]:
-    """Return the clips that show what an earlier one does, and which; the first by name stays.
+    """Return each duplicate's key with the key of the clip it repeats; the first by key is the original.
 
-    Clips are compared where they share one of 64 pieces of 16 bits, which two hashes that differ in 5 % of
-    the bits miss once in ten thousand million times. A piece that very many share compares the
-    first of them alone.
+    Only clips that share one of 64 chunks of 16 bits are compared. Two hashes that differ in 5 % of their
+    bits share none once in 10^10 cases. Of a chunk that many clips share, only the first ones are compared.
 
     Args:
-        hashes: the hash of each clip, by its key.
-        videos: the video of each clip: clips of one video are never duplicates.
+        hashes: hash of each clip, by its key.
+        videos: video of each clip; clips of one video are never duplicates.
         max_distance: greatest share of bits that differ.
     """
     all_bits = {key: np.frombuffer(bytes.fromhex(text), np.uint8) for key, text in hashes.items()}
-    bits = {key: value for key, value in all_bits.items() if np.unpackbits(value).mean() > _LEAST_SHARE}
+    bits = {key: value for key, value in all_bits.items() if np.unpackbits(value).mean() > _MIN_SHARE_OF_ONES}
     seen: dict[tuple[int, bytes], list[str]] = defaultdict(list)
     duplicates: dict[str, str] = {}
     for key in sorted(bits):
-        pieces = list(enumerate(piece.tobytes() for piece in bits[key].reshape(_NUM_CHUNKS, -1)))
-        others = sorted({other for piece in pieces for other in seen[piece]})
+        chunks = list(enumerate(chunk.tobytes() for chunk in bits[key].reshape(_NUM_CHUNKS, -1)))
+        others = sorted({other for chunk in chunks for other in seen[chunk]})
         found = (
             other
             for other in others
@@ -57,9 +56,9 @@ def find_duplicates(
         if original is not None:
             duplicates[key] = original
             continue
-        for piece in pieces:
-            if len(seen[piece]) < _MOST_IN_CHUNK:
-                seen[piece].append(key)
+        for chunk in chunks:
+            if len(seen[chunk]) < _MAX_PER_CHUNK:
+                seen[chunk].append(key)
     return duplicates
 
 

@@ -1,4 +1,4 @@
-"""What a clip is: its metadata as stored in the shards, and its frames on the way there."""
+"""Clips as samples: the metadata that the shards store, and the cut frames on their way there."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,23 +53,22 @@ class ClipMetadata(ClipEntry):
 
 
 class PreparedClip(BaseModel):
-    """A clip whose frames lie ready as JPEG, one after the other in one file."""
+    """A kept clip with its frames, JPEG files concatenated in one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     clip: ClipMetadata
-    """Metadata."""
     file: Path
-    """The JPEG files, concatenated."""
+    """The concatenated JPEG files."""
     frame_bytes: list[int]
-    """Length of each."""
+    """Length of each JPEG file."""
 
     def frames(self) -> list[bytes]:
         """Read the JPEG files."""
-        return split_frames(self.file, self.frame_bytes)
+        return read_frames(self.file, self.frame_bytes)
 
 
-def split_frames(file: Path, frame_bytes: Sequence[int]) -> list[bytes]:
-    """Return files that lie one after the other in one, by their lengths."""
+def read_frames(file: Path, frame_bytes: Sequence[int]) -> list[bytes]:
+    """Return the parts of a file of concatenated JPEG files, by their lengths."""
     with file.open("rb") as data:
         return [data.read(size) for size in frame_bytes]

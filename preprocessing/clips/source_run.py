@@ -1,559 +1,252 @@
-"""One source's life from raw video to prepared clips: the room's table of contents, to be read first.
+"""The life of one source, from raw video to prepared clips: this room's table of contents, read it first.
 
 `process_source` runs in a child process (`python -m preprocessing.clips.source_run`), so that a video that
-crashes the decoder costs one source. Its results stay: sightings in data/tracks, cut clips in data/clips. So
-other thresholds need no decoding, other crops no detecting, and a killed run resumes.
+crashes the decoder costs only its own source. Sightings stay in data/tracks and cut clips in data/clips, so
+changing thresholds needs no decoding, changing the crop needs no detection, and an interrupted run resumes.
 """
 
-import errno
-import hashlib
 import logging
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from preprocessing.clips.crop import RULES_BY_FACE, crop_box, known_box
-from preprocessing.clips.duplicates import clip_hash
-from preprocessing.clips.quality import Scores, judge, score
-from preprocessing.clips.sample import ClipMetadata, PreparedClip, split_frames
-from preprocessing.clips.thumbnails import read_pictures, write_pictures
-from preprocessing.faces.analysis import Detector, FixedBox, Recognizer, analyse
-from preprocessing.faces.detector import RECOGNITION_DISTANCE, FaceDetector, models_sha256, require_models
-from preprocessing.faces.embedder import EMBEDDING_FILE, SAME_PERSON_DISTANCE, FaceReader
+from preprocessing.clips.candidates import Candidate, find_candidates
+from preprocessing.clips.crop import finds_faces, known_box
+from preprocessing.clips.cutting import cut_clips, frames_file
+from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
+from preprocessing.clips.records import clip_metadata, clip_row, source_row
+from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.stored_result import SourceResult, read_result, write_result
+from preprocessing.faces.networks import load_networks, network_hashes, same_person_distance
 from preprocessing.faces.people import Person, number_people
-from preprocessing.faces.sightings import Sightings, read_sightings, write_sightings
-from preprocessing.faces.tracks import Track, Tracker, Tube, associate, divide, part_of
-from preprocessing.ledger import ClipRow
-from preprocessing.media.boxes import Box, scale_box, union
-from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.video_reader import Frame, UnreadableVideoError, decode
-from preprocessing.outcome import Failed, Filtered, Kept, Outcome
+from preprocessing.faces.search import Recognizer, find_sightings
+from preprocessing.faces.sightings import Sightings, faces_inside, read_sightings, write_sightings
+from preprocessing.faces.sparse_detection import Detector, FixedBox
+from preprocessing.faces.tracks import Tracker, find_tracks
+from preprocessing.media.boxes import Box, scale_box
+from preprocessing.media.images import Image
+from preprocessing.media.video_reader import UnreadableVideoError, decode
+from preprocessing.outcome import Failed, Filtered
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
-from preprocessing.storage.files import file_sha256
+from preprocessing.storage.files import is_disk_error
 
 logger = logging.getLogger(__name__)
 
-RECIPE_VERSION = 3
-"""Raise it when this code gives other clips for the same settings: finished work is then not reused."""
-TRAIN_SHARE = 0.75
-"""Where a source with split `by_time` is divided."""
-RESULT_NAME = "result.json"
-"""In a source's folder of clips: what became of it."""
-PICTURES_NAME = "pictures.zip"
-"""In a source's folder of clips: what was left out looked so."""
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 FOLLOW_IOU = 0.3
 FOLLOW_NUM_FRAMES = 25
-"""How faces are followed while choosing whom to embed; apart from the settings, so that these may change."""
+"""How faces are followed to select those worth embedding; not settings, so that `track` settings can change
+without detecting again."""
+
+Frames = Callable[[], Iterator[tuple[int, Image]]]
+"""Opens a source's frames, numbered from its beginning at the clips' frame rate."""
 
 
 class SourceTask(BaseModel):
-    """One source to process."""
+    """One source to process, and where its results are stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     source: Source
-    """The row of the list."""
     video: Path
     """The raw file."""
     video_sha256: str
-    """Its hash."""
     root: Path
-    """Folder that the settings' paths are relative to."""
+    """Folder that paths in `settings` are relative to."""
     settings: ShardsSettings
-    """All rules."""
     tracks: Path
-    """Folder in which sightings are kept."""
+    """Folder of all sources' sightings."""
     clips: Path
-    """Folder in which cut clips are kept."""
+    """Folder of all sources' clips."""
     store_url: str | None = None
-    """Where all three are kept too; None keeps them here alone."""
+    """Object store that holds copies of the video, sightings and clips; None if there is no store."""
 
     @property
     def folder(self) -> Path:
-        """Return where this task's clips lie."""
+        """Return this source's folder of clips."""
         return self.clips / self.source.row_key
 
     @property
-    def models(self) -> Path:
-        """Return the folder of the face detector."""
-        return self.root / self.settings.detect.models
+    def sightings_file(self) -> Path:
+        """Return the file of this source's sightings."""
+        return self.tracks / f"{self.source.row_key}.npz"
 
     @property
-    def finds_faces(self) -> bool:
-        """Return whether the crop follows faces."""
-        return self.settings.crop.rule in RULES_BY_FACE
+    def network_hashes(self) -> list[str]:
+        """Return the hashes of the face networks; empty if the crop rule needs none."""
+        settings = self.settings
+        if not finds_faces(settings.crop):
+            return []
+        return network_hashes(self.root, settings.detect, settings.identity)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the hash of everything the result depends on."""
+        return result_fingerprint(self.source, self.video_sha256, self.settings, self.network_hashes)
 
 
-class CutRecord(BaseModel):
-    """What lies in a clip's file of frames."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    fingerprint: str
-    """Hash of everything the frames depend on."""
-    frame_bytes: list[int]
-    """Length of each."""
+class PixelsNeededError(Exception):
+    """What is stored is not enough to finish a source; its video must be decoded."""
 
 
-class Result(BaseModel):
-    """What came of one source; splits and people across sources are decided when all are known."""
+def run_source(task: SourceTask, frames: Frames) -> SourceResult:
+    """Take one source through its whole life, reusing what is stored: five steps, each values in, values out.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    row_key: str
-    """Which one."""
-    fingerprint: str
-    """Hash of everything the result depends on."""
-    rows: list[ClipRow]
-    """An outcome for every candidate, or one for the source."""
-    prepared: list[PreparedClip]
-    """The kept clips."""
-    people: list[Person]
-    """Who was seen, numbered as in the rows; nobody where faces are not told apart."""
-    stops: bool = False
-    """Whether it failed in a way that every other source would too: the disk is full."""
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A tube, or the part of one on one side of the boundary between train and test."""
-
-    tube: Tube
-    key: str
-    track: int
-    person: int | None
-    split: str | None
-    """Where a source that is divided by time puts it; None where that is decided later."""
-    follows: str | None
-    box: Box | Filtered
-    scores: Scores
-    outcome: Outcome
-    pictures: list[bytes]
-    """Small JPEG files of its face."""
+    Args:
+        task: the source.
+        frames: opens its frames; called only where stored sightings or clips are missing.
+    """
+    source, settings = task.source, task.settings
+    distance = same_person_distance(task.root, settings.detect, settings.identity)
+    sightings = _stored_or_new_sightings(task, frames, distance)
+    tracks = find_tracks(_listed_faces(task, sightings), settings.track, distance)
+    persons, people = number_people(tracks, distance)
+    by_time = source.split == "by_time"
+    candidates = find_candidates(source.row_key, tracks, persons, sightings, settings, by_time)
+    kept = [candidate for candidate in candidates if candidate.is_kept]
+    fingerprints = {one.key: clip_fingerprint(one, task.video_sha256, settings) for one in kept}
+    size_px, quality = settings.crop.size_px, settings.jpeg_quality
+    frame_bytes = cut_clips(kept, fingerprints, frames, task.folder, size_px, quality)
+    result = _describe(task, sightings, candidates, people, frame_bytes)
+    write_result(task.folder, result, _rejected_thumbnails(source.row_key, sightings, candidates))
+    return result
 
 
-def process_source(task: SourceTask) -> Result:
-    """Turn one source into clips in `task.folder` and rows for the ledger; a bad source is a row."""
+def process_source(task: SourceTask) -> SourceResult:
+    """Turn one source into clips in `task.folder` and rows for the ledger; failures become a row."""
+    source, settings = task.source, task.settings
+    frames = partial(part_frames, task.video, settings.fps, source.start_s, source.end_s)
     try:
-        sightings = _stored_sightings(task) or _detect(task)
-        candidates, people = _candidates(task, sightings)
-        _cut(task, [candidate for candidate in candidates if not is_cut(task, candidate)])
-        return _finish(task, sightings, candidates, people)
+        return run_source(task, frames)
     except UnreadableVideoError as error:
-        return failed(task, Failed(str(error), retryable=False))
+        return fail_source(task, Failed(str(error), retryable=False))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            return failed(task, Failed(str(error), retryable=True), stops=True)
-        # The clip's boundary, the one place where anything is caught: one bad video must not end the run.
-        logger.warning("%s failed", task.source.url, exc_info=True)
-        # A rerun meets the same values again, but not the same memory or disk.
+        if is_disk_error(error):
+            return fail_source(task, Failed(str(error), retryable=True), stops=True)
+        # The boundary of one source and the only such place: one bad video must not end the run.
+        logger.warning("%s failed", source.url, exc_info=True)
+        # A rerun gets the same values again, but not the same memory or disk.
         is_retryable = not isinstance(error, ValueError)
-        return failed(task, Failed(f"{type(error).__name__}: {error}", retryable=is_retryable))
+        return fail_source(task, Failed(f"{type(error).__name__}: {error}", retryable=is_retryable))
 
 
-def process_stored(task: SourceTask) -> Result | None:
-    """Return the result where what is stored is enough, so without a worker; None where pixels are needed."""
+def process_stored(task: SourceTask) -> SourceResult | None:
+    """Return the result if it follows from stored data without decoding the video, else None."""
     finished = read_finished(task)
     if finished is not None:
         return finished
-    sightings = _stored_sightings(task)
-    if sightings is None:
+
+    def refuse() -> Iterator[tuple[int, Image]]:
+        raise PixelsNeededError
+
+    try:
+        return run_source(task, refuse)
+    except PixelsNeededError:
         return None
-    candidates, people = _candidates(task, sightings)
-    if not all(is_cut(task, candidate) for candidate in candidates):
-        return None
-    return _finish(task, sightings, candidates, people)
 
 
-def read_finished(task: SourceTask) -> Result | None:
-    """Return the result of a run that all of this was the same for, or None."""
-    finished = task.folder / RESULT_NAME
-    # What was seen is an output too: where somebody removed it, it is made again.
-    if not finished.is_file() or not sightings_file(task).is_file():
-        return None
-    result = Result.model_validate_json(finished.read_text())
-    return _in_folder(result, task.folder) if result.fingerprint == fingerprint(task) else None
+def read_finished(task: SourceTask) -> SourceResult | None:
+    """Return the stored result of an earlier run with the same inputs and settings, or None."""
+    # Sightings are an output too: if their file was removed, it is made again.
+    return read_result(task.folder, task.fingerprint) if task.sightings_file.is_file() else None
 
 
-def pictures_of(row: ClipRow, clips: Path) -> list[bytes]:
-    """Return JPEG files of a candidate for people: a cut clip's frames, else its face here and there.
-
-    Args:
-        row: what became of it.
-        clips: the folder of all cut clips.
-    """
-    folder = clips / row.row_key
-    record = folder / f"{row.key}.json"
-    if not record.is_file():
-        return read_pictures(folder / PICTURES_NAME, row.key)
-    sizes = CutRecord.model_validate_json(record.read_text()).frame_bytes
-    return split_frames(folder / f"{row.key}.jpgs", sizes)
-
-
-def failed(task: SourceTask, failure: Failed, stops: bool = False) -> Result:
-    """Return the result of a source that could not be processed, and remove its clips."""
+def fail_source(task: SourceTask, failure: Failed, stops: bool = False) -> SourceResult:
+    """Remove the clips of a source that could not be processed, and return its result."""
     shutil.rmtree(task.folder, ignore_errors=True)
-    rows = [_source_row(task, failure)]
-    return Result(
+    return SourceResult(
         row_key=task.source.row_key,
-        fingerprint=fingerprint(task),
-        rows=rows,
+        fingerprint=task.fingerprint,
+        rows=[source_row(task.source, failure)],
         prepared=[],
         people=[],
         stops=stops,
     )
 
 
-def fingerprint(task: SourceTask) -> str:
-    """Return the hash of everything a source's result depends on."""
-    rules = task.settings.model_dump_json(
-        exclude={
-            "num_parallel": True,
-            "timeout_s": True,
-            "shard_bytes": True,
-            "test_fraction": True,
-            "seed": True,
-            "detect": {"models"},
-            "identity": {"models", "across_sources"},
-            "quality": {"max_duplicate_distance"},
-        }
-    )
-    row = task.model_dump_json(include={"source"}, exclude={"source": {"source_id", "note", "extra"}})
-    return _hash(RECIPE_VERSION, row, task.video_sha256, rules, _networks(task))
+def part_frames(
+    video: Path, fps: int, start_s: float | None, end_s: float | None
+) -> Iterator[tuple[int, Image]]:
+    """Yield a video's frames at `fps` between two times, with their numbers from the video's beginning.
 
-
-def max_distance(settings: ShardsSettings, root: Path) -> float:
-    """Return the greatest distance of two embeddings of one person, for the network that makes them."""
-    if settings.identity.max_distance is not None:
-        return settings.identity.max_distance
-    has_recognition = len(list((root / settings.detect.models).glob("*.onnx"))) > 1
-    return RECOGNITION_DISTANCE if has_recognition else SAME_PERSON_DISTANCE
-
-
-def require_eyes(settings: ShardsSettings, root: Path) -> None:
-    """Check that the networks that the settings need are there.
-
-    Raises:
-        ValueError: one is not; the message says how to get it.
+    Args:
+        video: any video file.
+        fps: constant frame rate to resample to.
+        start_s: time of the first frame; None starts at the beginning.
+        end_s: end of the last frame; None goes to the end.
     """
-    if settings.crop.rule not in RULES_BY_FACE:
-        return
-    require_models(root / settings.detect.models)
-    dlib = settings.identity.models
-    if dlib is not None and not (root / dlib / EMBEDDING_FILE).is_file():
-        raise ValueError(
-            f"got no {EMBEDDING_FILE} in shards.identity.models {dlib}; it tells faces apart; "
-            "run `lia fetch models`, or set shards.identity.models to null"
-        )
-
-
-def part_frames(task: SourceTask) -> Iterator[tuple[int, Frame]]:
-    """Yield the source's frames at the clips' rate within start_s and end_s, with their numbers."""
-    start_s, end_s = task.source.start_s or 0.0, task.source.end_s
-    for number, frame in enumerate(decode(task.video, task.settings.fps)):
+    for number, frame in enumerate(decode(video, fps)):
         if end_s is not None and frame.pts_s >= end_s:
             return
-        if frame.pts_s >= start_s:
-            yield number, frame
+        if frame.pts_s >= (start_s or 0.0):
+            yield number, frame.image
 
 
-def is_cut(task: SourceTask, candidate: _Candidate) -> bool:
-    """Return whether the candidate needs no cutting any more, or never did."""
-    return candidate.outcome != Kept() or _sizes(task, candidate) is not None
-
-
-def _sightings_fingerprint(task: SourceTask) -> str:
+def _stored_or_new_sightings(task: SourceTask, frames: Frames, max_distance: float) -> Sightings:
     settings = task.settings
-    rules = settings.detect.model_dump_json(exclude={"models"})
-    if not task.finds_faces:
-        every = settings.detect.every_num_frames
-        rules = f"{settings.crop.rule} {every} {task.source.bbox} {task.source.bbox_size}"
-    return _hash(RECIPE_VERSION, task.video_sha256, settings.fps, rules, _networks(task))
-
-
-def sightings_file(task: SourceTask) -> Path:
-    """Return where the source's sightings lie."""
-    return task.tracks / f"{task.source.row_key}.npz"
-
-
-def _networks(task: SourceTask) -> list[str]:
-    if not task.finds_faces:
-        return []
-    dlib = task.settings.identity.models
-    return [
-        models_sha256(task.models),
-        *([] if dlib is None else [_network_sha256(task.root / dlib / EMBEDDING_FILE)]),
-    ]
-
-
-def _stored_sightings(task: SourceTask) -> Sightings | None:
-    return read_sightings(sightings_file(task), _sightings_fingerprint(task))
-
-
-def _detect(task: SourceTask) -> Sightings:
-    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance(task.settings, task.root))
-    detector, recognizer = _eyes(task)
-    sightings = analyse(part_frames(task), detector, recognizer, task.settings.detect, tracker)
-    write_sightings(sightings_file(task), _sightings_fingerprint(task), sightings)
+    fingerprint = sightings_fingerprint(task.source, task.video_sha256, settings, task.network_hashes)
+    stored = read_sightings(task.sightings_file, fingerprint)
+    if stored is not None:
+        return stored
+    numbered = frames()
+    detector, recognizer = _detector(task)
+    tracker = Tracker(FOLLOW_IOU, FOLLOW_NUM_FRAMES, max_distance)
+    sightings = find_sightings(numbered, detector, recognizer, settings.detect, tracker)
+    write_sightings(task.sightings_file, fingerprint, sightings)
     return sightings
 
 
-def _eyes(task: SourceTask) -> tuple[Detector, Recognizer | None]:
-    """Return what finds faces and what tells them apart."""
-    source, settings = task.source, task.settings
-    if not task.finds_faces:
-        return FixedBox(lambda size: known_box(settings.crop, source.bbox, source.bbox_size, size)), None
-    detector = _face_detector(task.models, settings.detect.min_score, settings.detect.pad_px)
-    if settings.identity.models is None:
-        return detector, None
-    if detector.can_recognize:
-        return detector, detector.embed
-    reader = _face_reader(task.root / settings.identity.models)
-    return detector, lambda image, face: reader.read(image, face.box).embedding.astype("float32")
-
-
-# A worker does many sources one after the other; loading the networks takes as long as some clips do.
-_network_sha256 = lru_cache(maxsize=8)(file_sha256)
-
-
-@lru_cache(maxsize=1)
-def _face_detector(models: Path, min_score: float, pad_px: int) -> FaceDetector:
-    return FaceDetector(models, min_score, pad_px)
-
-
-@lru_cache(maxsize=1)
-def _face_reader(models: Path) -> FaceReader:
-    return FaceReader(models)
-
-
-def _candidates(task: SourceTask, sightings: Sightings) -> tuple[list[_Candidate], list[Person]]:
-    """Return every tube with its box, scores and outcome; parts of a by_time tube share their box."""
+def _detector(task: SourceTask) -> tuple[Detector, Recognizer | None]:
     settings, source = task.settings, task.source
-    boundary = sightings.first_frame + round(TRAIN_SHARE * sightings.num_frames)
-    tracks = associate(_only_wanted(task, sightings), settings.track, max_distance(task.settings, task.root))
-    numbers, people = number_people(tracks, max_distance(task.settings, task.root))
-    candidates = []
-    for number, track in enumerate(tracks):
-        for tube in divide(track, settings.track):
-            box = crop_box(tube.boxes, settings.crop, sightings.frame_size)
-            follows = None
-            is_divided = source.split == "by_time"
-            for part in _divide_at(track, tube, boundary) if is_divided else [tube]:
-                scores = score(part, box if isinstance(box, Box) else union(part.boxes), sightings)
-                outcome = (
-                    box if isinstance(box, Filtered) else judge(len(part.boxes), scores, settings.quality)
-                )
-                candidate = _Candidate(
-                    tube=part,
-                    key=f"{source.row_key}-{number:03d}-{part.first_frame:06d}",
-                    track=number,
-                    person=numbers[number],
-                    split=("train" if part.first_frame < boundary else "test") if is_divided else None,
-                    follows=follows,
-                    box=box,
-                    scores=scores,
-                    outcome=outcome,
-                    pictures=[face.picture for face in part.faces if face.picture is not None],
-                )
-                candidates.append(candidate)
-                follows = candidate.key if outcome == Kept() else None
-    return candidates, people
+    if finds_faces(settings.crop):
+        return load_networks(task.root, settings.detect, settings.identity)
+    return FixedBox(lambda size: known_box(settings.crop, source.bbox, source.bbox_size, size)), None
 
 
-def _divide_at(track: Track, tube: Tube, boundary: int) -> list[Tube]:
-    length = boundary - tube.first_frame
-    if not 0 < length < len(tube.boxes):
-        return [tube]
-    return [
-        part_of(track, tube.first_frame, tube.boxes[:length]),
-        part_of(track, boundary, tube.boxes[length:]),
-    ]
-
-
-def _only_wanted(task: SourceTask, sightings: Sightings) -> Sightings:
-    """Leave out faces whose middle is outside the source's bbox, where it has one."""
+def _listed_faces(task: SourceTask, sightings: Sightings) -> Sightings:
+    """Drop the faces whose centre lies outside the source's listed box, if it has one."""
     source = task.source
-    if source.bbox is None or source.bbox_size is None or not task.finds_faces:
+    if source.bbox is None or source.bbox_size is None or not finds_faces(task.settings.crop):
         return sightings
-    wanted = scale_box(Box(*source.bbox), source.bbox_size, sightings.frame_size)
-    faces = [[face for face in found if wanted.contains(*face.box.centre)] for found in sightings.faces]
-    return replace(sightings, faces=faces)
+    return faces_inside(sightings, scale_box(Box(*source.bbox), source.bbox_size, sightings.frame_size))
 
 
-def _cut(task: SourceTask, candidates: list[_Candidate]) -> None:
-    """Decode the video and append each candidate's squares to its file; one frame is in memory at a time."""
-    if not candidates:
-        return
-    settings = task.settings
-    task.folder.mkdir(parents=True, exist_ok=True)
-    sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
-    # Another process may be at the same clip for a moment, when a run was killed and started again.
-    partials = {key: task.folder / f".{key}.{os.getpid()}.partial" for key in sizes}
-    with ExitStack() as stack:
-        files = {key: stack.enter_context(path.open("wb")) for key, path in partials.items()}
-        end = max(candidate.tube.first_frame + len(candidate.tube.boxes) for candidate in candidates)
-        for number, frame in part_frames(task):
-            if number >= end:
-                break
-            for candidate in candidates:
-                if 0 <= number - candidate.tube.first_frame < len(candidate.tube.boxes):
-                    assert isinstance(candidate.box, Box)
-                    square = cut(frame.image, candidate.box, settings.crop.size_px)
-                    data = encode_jpeg(square, settings.jpeg_quality)
-                    files[candidate.key].write(data)
-                    sizes[candidate.key].append(len(data))
-    for candidate in candidates:
-        partials[candidate.key].replace(_frames_file(task, candidate))
-        record = CutRecord(fingerprint=_cut_fingerprint(task, candidate), frame_bytes=sizes[candidate.key])
-        _write_text(task.folder / f"{candidate.key}.json", record.model_dump_json())
-
-
-def _frames_file(task: SourceTask, candidate: _Candidate) -> Path:
-    return task.folder / f"{candidate.key}.jpgs"
-
-
-def _sizes(task: SourceTask, candidate: _Candidate) -> list[int] | None:
-    """Return the lengths of a clip's stored frames, None where they are not stored or were cut otherwise."""
-    path = task.folder / f"{candidate.key}.json"
-    if not path.is_file():
-        return None
-    record = CutRecord.model_validate_json(path.read_text())
-    file = _frames_file(task, candidate)
-    is_whole = file.is_file() and file.stat().st_size == sum(record.frame_bytes)
-    return (
-        record.frame_bytes if is_whole and record.fingerprint == _cut_fingerprint(task, candidate) else None
-    )
-
-
-def _cut_fingerprint(task: SourceTask, candidate: _Candidate) -> str:
-    settings = task.settings
-    span = (candidate.tube.first_frame, len(candidate.tube.boxes))
-    how = (settings.fps, settings.crop.size_px, settings.jpeg_quality)
-    return _hash(RECIPE_VERSION, task.video_sha256, span, candidate.box, how)
-
-
-def _finish(
-    task: SourceTask, sightings: Sightings, candidates: list[_Candidate], people: list[Person]
-) -> Result:
-    """Write down the result, and remove what belongs to no kept clip."""
-    kept = [candidate for candidate in candidates if candidate.outcome == Kept()]
-    rows = [_clip_row(task, candidate) for candidate in candidates] or [
-        _source_row(task, Filtered("no_face"))
-    ]
-    prepared = [
-        PreparedClip(
-            clip=_clip(task, sightings, candidate),
-            file=_frames_file(task, candidate),
-            frame_bytes=_sizes(task, candidate) or [],
-        )
-        for candidate in kept
-    ]
-    result = Result(
-        row_key=task.source.row_key,
-        fingerprint=fingerprint(task),
-        rows=rows,
-        prepared=prepared,
+def _describe(
+    task: SourceTask,
+    sightings: Sightings,
+    candidates: Sequence[Candidate],
+    people: list[Person],
+    frame_bytes: Mapping[str, list[int]],
+) -> SourceResult:
+    source, settings = task.source, task.settings
+    return SourceResult(
+        row_key=source.row_key,
+        fingerprint=task.fingerprint,
+        rows=[clip_row(source, candidate, settings.fps) for candidate in candidates]
+        or [source_row(source, Filtered("no_face"))],
+        prepared=[
+            PreparedClip(
+                clip=clip_metadata(source, candidate, sightings.frame_size, settings),
+                file=frames_file(task.folder, candidate.key),
+                frame_bytes=frame_bytes[candidate.key],
+            )
+            for candidate in candidates
+            if candidate.is_kept
+        ],
         people=people,
     )
-    task.folder.mkdir(parents=True, exist_ok=True)
-    left_out = {one.key: one.pictures for one in candidates if one.outcome != Kept()}
+
+
+def _rejected_thumbnails(
+    row_key: str, sightings: Sightings, candidates: Sequence[Candidate]
+) -> dict[str, list[bytes]]:
     if not candidates:
-        left_out = {task.source.row_key: [sightings.still]}
-    names = {f"{candidate.key}{ending}" for candidate in kept for ending in (".jpgs", ".json")}
-    if any(left_out.values()):
-        write_pictures(task.folder / PICTURES_NAME, left_out)
-        names.add(PICTURES_NAME)
-    for path in task.folder.iterdir():
-        if path.name not in names:
-            path.unlink(missing_ok=True)
-    # Without the folder, so that a checkout may move and another machine may read it.
-    _write_text(task.folder / RESULT_NAME, _in_folder(result, Path()).model_dump_json())
-    return result
-
-
-def _in_folder(result: Result, folder: Path) -> Result:
-    prepared = [clip.model_copy(update={"file": folder / clip.file.name}) for clip in result.prepared]
-    return result.model_copy(update={"prepared": prepared})
-
-
-def _clip(task: SourceTask, sightings: Sightings, candidate: _Candidate) -> ClipMetadata:
-    assert isinstance(candidate.box, Box)
-    start, tube, settings = candidate.tube.first_frame, candidate.tube, task.settings
-    left, top, right, bottom = (int(side) for side in candidate.box)
-    return ClipMetadata(
-        key=candidate.key,
-        source_key=task.source.key,
-        url=task.source.url,
-        licence=task.source.licence,
-        identity=task.source.identity,
-        split="test" if candidate.split == "test" else "train",
-        by_time=task.source.split == "by_time",
-        follows=candidate.follows,
-        start_s=start / settings.fps,
-        end_s=(start + len(tube.boxes)) / settings.fps,
-        num_frames=len(tube.boxes),
-        fps=settings.fps,
-        size_px=settings.crop.size_px,
-        crop_rule=settings.crop.rule,
-        crop_box=(left, top, right, bottom),
-        frame_size_px=sightings.frame_size,
-        mean_score=candidate.scores.mean_score,
-    )
-
-
-def _clip_row(task: SourceTask, candidate: _Candidate) -> ClipRow:
-    tube, fps = candidate.tube, task.settings.fps
-    around = union(tube.boxes)
-    facts = {
-        "split": candidate.split,
-        "track": candidate.track,
-        "person": candidate.person,
-        "num_frames": len(tube.boxes),
-        "start_s": tube.first_frame / fps,
-        "end_s": (tube.first_frame + len(tube.boxes)) / fps,
-        "face_px": max(around.width, around.height),
-        "perceptual_hash": clip_hash(tube),
-    }
-    return _row(task, candidate.key, candidate.outcome).model_copy(
-        update=facts | candidate.scores.model_dump()
-    )
-
-
-def _source_row(task: SourceTask, outcome: Outcome) -> ClipRow:
-    return _row(task, task.source.row_key, outcome)
-
-
-def _row(task: SourceTask, key: str, outcome: Outcome) -> ClipRow:
-    return ClipRow(
-        key=key,
-        row_key=task.source.row_key,
-        source_key=task.source.key,
-        url=task.source.url,
-        identity=task.source.identity,
-        outcome=type(outcome).__name__.lower(),
-        reason=outcome.reason if isinstance(outcome, Filtered) else None,
-        error=outcome.error if isinstance(outcome, Failed) else None,
-        retryable=outcome.retryable if isinstance(outcome, Failed) else None,
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+        return {row_key: [sightings.still]}
+    return {one.key: one.thumbnails for one in candidates if not one.is_kept}
 
 
 def _answer(text: str) -> str:

@@ -1,28 +1,28 @@
-"""Small pictures of what was left out of a source, for people: one zip file, which any program opens."""
+"""Thumbnails of rejected candidates, one zip file per source, which any program opens."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from preprocessing.storage.files import write_atomically
 
-def write_pictures(path: Path, pictures: Mapping[str, Sequence[bytes]]) -> None:
-    """Write JPEG files as `<key>/<number>.jpg`; equal pictures give equal bytes.
+
+def write_thumbnails(path: Path, thumbnails: Mapping[str, Sequence[bytes]]) -> None:
+    """Write JPEG files as `<key>/<number>.jpg`; equal thumbnails give equal bytes.
 
     Args:
         path: the zip file.
-        pictures: the JPEG files of each thing that has some, by its key.
+        thumbnails: JPEG files of each candidate, by its key.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with zipfile.ZipFile(partial, "w") as file:
-        for key, files in sorted(pictures.items()):
-            for number, data in enumerate(files):
-                # Of zip's first day, unless told otherwise.
+    with write_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        for key, images in sorted(thumbnails.items()):
+            for number, data in enumerate(images):
+                # ZipInfo defaults to the zip format's first day; `writestr` with a plain name uses the clock.
                 file.writestr(zipfile.ZipInfo(f"{key}/{number:04d}.jpg"), data)
-    partial.replace(path)
 
 
-def read_pictures(path: Path, key: str) -> list[bytes]:
-    """Return the JPEG files of one key in order; none where there are none, or no such file."""
+def read_thumbnails(path: Path, key: str) -> list[bytes]:
+    """Return the JPEG files of one key in order; empty if it has none or the file is missing."""
     if not path.is_file():
         return []
     with zipfile.ZipFile(path) as file:

@@ -1,7 +1,7 @@
-"""Coarse units of work: sources in groups, and the processes that do them, on this machine or inside a task.
+"""Units of work: groups of sources, and the child processes that handle them.
 
-The orchestrator sees about `num_units` units, whatever the number of sources; a unit is retried as a whole,
-and what it has finished before is found again.
+The scheduler sees about `num_units` units, however many sources there are. A unit is retried as a whole;
+sources that it finished before are found in its folders or in the object store.
 """
 
 import queue
@@ -10,11 +10,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from typing import TypeVar
 
-from preprocessing.clips.exchange import bring_clips, bring_video, keep_clips
-from preprocessing.clips.source_run import Result, SourceTask, failed, process_source, process_stored
+from preprocessing.clips.source_run import (
+    SourceTask,
+    fail_source,
+    process_source,
+    process_stored,
+    read_finished,
+)
+from preprocessing.clips.stored_result import SourceResult
 from preprocessing.outcome import Failed
 from preprocessing.sandbox.child_server import ChildError, ChildServer, ChildTimeoutError
 from preprocessing.sources.source import Source
+from preprocessing.storage.exchange import fetch_clips, fetch_video, upload_clips
 from preprocessing.storage.object_store import Store
 
 Unit = list[SourceTask]
@@ -22,15 +29,15 @@ Item = TypeVar("Item")
 
 
 class DiskError(RuntimeError):
-    """Nothing can be written any more, so the run cannot go on; a rerun resumes."""
+    """The disk takes no more data, so the run cannot continue; a rerun resumes."""
 
 
 def group_into_units(
     items: Sequence[Item], num_units: int, source_of: Callable[[Item], Source]
 ) -> list[list[Item]]:
-    """Return at most `num_units` groups of nearly as many videos each, parts of one video together.
+    """Return at most `num_units` groups of nearly equal numbers of videos; a video's parts stay together.
 
-    The order of the items changes nothing.
+    The result does not depend on the order of `items`.
     """
     videos: dict[str, list[Item]] = {}
     for _, item in sorted(((source_of(item).row_key, item) for item in items), key=lambda pair: pair[0]):
@@ -41,66 +48,74 @@ def group_into_units(
     return units
 
 
-def process_unit(unit: Unit, worker: ChildServer) -> Iterator[Result]:
-    """Yield each source's result; one that crashes or stalls its worker is a failure of its own.
+def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceResult]:
+    """Yield each source's result; a source that crashes or stalls the child process only fails itself.
 
     Raises:
-        DiskError: nothing can be written any more.
-        StoreError: there is a store, and it cannot be read or written.
+        DiskError: the disk takes no more data.
+        StoreError: the object store cannot be read or written.
     """
     for task in unit:
         store = None if task.store_url is None else Store(task.store_url)
         if store is not None:
-            bring_clips(task, store)
+            fetch_finished(task, store)
         result = process_stored(task)
         if result is None:
-            if store is not None:
-                bring_video(task, store)
-            try:
-                answer = worker.ask(task.model_dump_json(), task.settings.timeout_s)
-                result = Result.model_validate_json(answer)
-            except ChildTimeoutError as error:
-                told = (
-                    f"processing {error}, and no more is allowed; raise shards.timeout_s if that was at work"
-                )
-                result = failed(task, Failed(told, retryable=True))
-            except ChildError as error:
-                result = failed(task, Failed(f"processing {error}", retryable=True))
+            if store is not None and not task.video.is_file():
+                fetch_video(store, task.source.key, task.video.parent)
+            result = _process_in_child(task, child)
         if result.stops:
             raise DiskError(
-                f"got {result.rows[0].error} while writing clips; free disk space is needed; make room and "
-                "rerun, finished sources are kept"
+                f"got {result.rows[0].error} while writing clips to {task.clips} and {task.tracks}; they "
+                "must be writable; make room or permit writing, then rerun: finished sources are kept"
             )
-        if store is not None:
-            keep_clips(task, store)
+        if store is not None and read_finished(task) is not None:
+            upload_clips(store, task.source.row_key, task.sightings_file, task.folder)
         yield result
 
 
-def process_here(units: Sequence[Unit], num_parallel: int, tell: Callable[[Result], None]) -> list[Result]:
-    """Process units side by side on this machine; `tell` gets each source's result as it comes.
+def fetch_finished(task: SourceTask, store: Store) -> None:
+    """Fetch what the store holds of a source's sightings and clips, unless the source is finished here.
 
     Raises:
-        DiskError: nothing can be written any more.
-        StoreError: there is a store, and it cannot be read or written.
+        StoreError: the store cannot be read.
+    """
+    if read_finished(task) is None:
+        fetch_clips(store, task.source.row_key, task.sightings_file, task.folder)
+
+
+def process_here(
+    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceResult], None]
+) -> list[SourceResult]:
+    """Process units in `num_parallel` child processes of this machine.
+
+    Args:
+        units: what to process.
+        num_parallel: number of child processes.
+        on_result: called with each source's result as it arrives, from several threads.
+
+    Raises:
+        DiskError: the disk takes no more data.
+        StoreError: the object store cannot be read or written.
     """
     with ExitStack() as stack:
-        workers: queue.SimpleQueue[ChildServer] = queue.SimpleQueue()
+        children: queue.SimpleQueue[ChildServer] = queue.SimpleQueue()
         for _ in range(num_parallel):
-            workers.put(stack.enter_context(ChildServer(process_source.__module__)))
+            children.put(stack.enter_context(ChildServer(process_source.__module__)))
 
-        def one(unit: Unit) -> list[Result]:
-            worker = workers.get()
+        def process(unit: Unit) -> list[SourceResult]:
+            child = children.get()
             results = []
             try:
-                for result in process_unit(unit, worker):
-                    tell(result)
+                for result in process_unit(unit, child):
+                    on_result(result)
                     results.append(result)
             finally:
-                workers.put(worker)
+                children.put(child)
             return results
 
         pool = stack.enter_context(ThreadPoolExecutor(num_parallel))
-        futures = [pool.submit(one, unit) for unit in units]
+        futures = [pool.submit(process, unit) for unit in units]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -108,3 +123,14 @@ def process_here(units: Sequence[Unit], num_parallel: int, tell: Callable[[Resul
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         return [result for future in futures for result in future.result()]
+
+
+def _process_in_child(task: SourceTask, child: ChildServer) -> SourceResult:
+    try:
+        answer = child.ask(task.model_dump_json(), task.settings.timeout_s)
+        return SourceResult.model_validate_json(answer)
+    except ChildTimeoutError as error:
+        reason = f"processing {error}, the limit; raise shards.timeout_s if the source needs longer"
+        return fail_source(task, Failed(reason, retryable=True))
+    except ChildError as error:
+        return fail_source(task, Failed(f"processing {error}", retryable=True))

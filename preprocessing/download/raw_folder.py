@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from preprocessing.ledger import Download
+from preprocessing.storage.exchange import fetch_video, video_bundle
 from preprocessing.storage.files import file_sha256, move_durably
 from preprocessing.storage.object_store import Store
 
@@ -36,7 +37,7 @@ def find_verified(raw: Path, key: str, store: Store | None) -> Download | None:
     if store is None:
         return verified
     if verified is None:
-        store.get(bundle_of(key), lambda name: raw / name)
+        fetch_video(store, key, raw)
         return read_verified(raw, key)
     upload(raw, key, verified, store)
     return verified
@@ -49,7 +50,7 @@ def upload(raw: Path, key: str, verified: Download, store: Store) -> None:
         StoreError: the store cannot be written.
     """
     names = (str(verified.file), f"{key}.json")
-    store.put(bundle_of(key), {name: raw / name for name in names})
+    store.put(video_bundle(key), {name: raw / name for name in names})
 
 
 def add_received(raw: Path, key: str, verified: Download) -> Download:
@@ -87,8 +88,3 @@ def receiving_root(raw: Path) -> Path:
 def receiving_folder(raw: Path, key: str) -> Path:
     """Return the folder in which one video is received."""
     return receiving_root(raw) / key
-
-
-def bundle_of(key: str) -> str:
-    """Return the store's name for a video and its record."""
-    return f"raw/{key}"

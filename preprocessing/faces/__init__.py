@@ -1,1 +1,1 @@
-"""Faces in video frames: detection, embedding, tracks and people."""
+"""Faces in video frames: detect and embed them, follow them as tracks, cluster tracks into persons."""

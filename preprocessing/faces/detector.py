@@ -1,7 +1,7 @@
-"""Faces in one image, by insightface's detector; the only file that imports insightface.
+"""Face detection in a single image, with insightface; the only file that imports insightface.
 
-The weights are any folder of insightface-compatible ONNX files with a detector in it. All published ones are
-for non-commercial research.
+Any folder of insightface-compatible ONNX files with a detector works. All published weights are licensed for
+non-commercial research only.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from preprocessing.media.boxes import Box
 
 with warnings.catch_warnings():
-    # insightface and what it imports warn about their own dependencies, which no user can act on.
+    # insightface warns about the versions of its own dependencies; users cannot act on that.
     warnings.simplefilter("ignore")
     import onnxruntime
     from insightface.app import FaceAnalysis
@@ -29,19 +29,20 @@ INPUT_SIZE = (640, 640)
 
 
 class Face(NamedTuple):
-    """One face; pixels of the image that was given, so that a box may reach over its edge."""
+    """One detected face, in pixels of the input image; its box may reach beyond the image."""
 
     box: Box
     points: NDArray[np.float64]
-    """Eyes, nose and corners of the mouth as x, y: [5, 2]."""
+    """Eyes, tip of the nose and corners of the mouth as x, y: [5, 2]."""
     score: float
+    """Confidence of the detector, 0 to 1."""
 
 
 def require_models(models: Path) -> None:
     """Check that the folder holds ONNX files.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it holds none.
     """
     if not any(models.glob("*.onnx")):
         raise ValueError(
@@ -51,24 +52,24 @@ def require_models(models: Path) -> None:
 
 
 def models_sha256(models: Path) -> str:
-    """Return one hash over the names and bytes of the folder's ONNX files."""
+    """Return one sha256 over the names and bytes of the folder's ONNX files, in hex."""
     digest = hashlib.sha256()
     for path in sorted(models.glob("*.onnx")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-RECOGNITION_DISTANCE = 1.1
-"""Two embeddings of an ArcFace network nearer than this are one person: a cosine of 0.4."""
+ARCFACE_SAME_PERSON_DISTANCE = 1.1
+"""Two ArcFace embeddings closer than this show one person; it equals a cosine similarity of 0.4."""
 
 
 class FaceDetector:
-    """SCRFD with a padded frame: a face that fills the frame is missed without the border.
+    """SCRFD on a padded image; without the border it misses faces that fill the image.
 
     Args:
         models: folder of ONNX files.
         min_score: least confidence of a face, 0 to 1.
-        pad_px: black border around the image; boxes come back in the image's own pixels.
+        pad_px: width of the black border; boxes are returned in pixels of the unpadded image.
 
     Raises:
         ValueError: the folder holds no detector.
@@ -79,7 +80,7 @@ class FaceDetector:
         require_models(models)
         self._pad_px = pad_px
         options = onnxruntime.SessionOptions()
-        # One thread a process: sources run in parallel, and spinning threads starve each other.
+        # One thread per process: sources run in parallel, and spinning threads starve each other.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         try:
@@ -100,17 +101,17 @@ class FaceDetector:
 
     @property
     def can_recognize(self) -> bool:
-        """Return whether the folder holds a recognition network too, so that `embed` works."""
+        """Return whether the folder also holds a recognition network, which `embed` needs."""
         return self._recognition is not None
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Return the faces of a uint8 RGB [H, W, 3] image, surest first; empty where there is none."""
+        """Return the faces of a uint8 RGB [H, W, 3] image, highest score first."""
         pad = self._pad_px
         padded = np.pad(image[:, :, ::-1], ((pad, pad), (pad, pad), (0, 0)))
         rows, points = self._model.detect(np.ascontiguousarray(padded))
         if points is None:
             raise ValueError(
-                "got a detector without the five points of a face; use one with points, such as SCRFD"
+                "got a face detector without landmarks; five points per face are needed; use SCRFD"
             )
         faces = [
             Face(Box(*(row[:4].astype(float) - pad).tolist()), found.astype(float) - pad, float(row[4]))
@@ -119,11 +120,11 @@ class FaceDetector:
         return sorted(faces, key=lambda face: -face.score)
 
     def embed(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.float32]:
-        """Return whose face it is as the folder's recognition network has it, of length 1: [E].
+        """Return the face's identity embedding by the folder's recognition network, of unit length: [E].
 
         Args:
             image: RGB, uint8 [H, W, 3].
-            face: as `detect` found it in this image.
+            face: a result of `detect` on this image.
         """
         size = self._recognition.input_size[0]
         aligned = norm_crop(image[:, :, ::-1], landmark=face.points.astype(np.float32), image_size=size)

@@ -1,8 +1,8 @@
-"""Where a face's parts are and whose face it is, by dlib; the only file that imports dlib.
+"""Facial landmarks and identity embeddings, with dlib; the only file that imports dlib.
 
-Both networks are Davis King's: 68 landmarks by the shape predictor trained on iBUG 300-W, and a 128-d
-embedding by the ResNet of his face recognition example. Their numbers compare with other numbers of the same
-two networks alone, so name them beside each one. Neither is needed to make shards or to train.
+Both networks are Davis King's: the 68-point shape predictor trained on iBUG 300-W and the 128-d embedding
+ResNet of his face recognition example. Their numbers are comparable only with numbers from the same two
+networks, so every report names them. Making shards and training work without them.
 """
 
 from pathlib import Path
@@ -19,37 +19,37 @@ LANDMARK_FILE = "shape_predictor_68_face_landmarks.dat"
 EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 NUM_LANDMARKS = 68
 EMBEDDING_SIZE = 128
-SAME_PERSON_DISTANCE = 0.6
-"""Two embeddings nearer than this are one person, by the rule the network was trained for."""
+DLIB_SAME_PERSON_DISTANCE = 0.6
+"""Two dlib embeddings closer than this show one person; the network was trained with this threshold."""
 
 # The shape predictor expects the squares of dlib's own face detector, which reach from the brows to the chin.
-# Medians over 84 faces that both detectors found: side over the geometric mean of SCRFD's width and height,
-# and how much lower the centre lies, in widths.
+# Medians over 84 faces found by both detectors: the square's side over the geometric mean of SCRFD's width
+# and height, and the offset of its centre downwards, in SCRFD widths.
 _SQUARE_SCALE = 0.942
 _SQUARE_DROP = 0.061
 
 
 class MissingModelsError(ValueError):
-    """dlib or its weights are not on this machine."""
+    """dlib or its weights are missing on this machine."""
 
 
 class FaceReading(NamedTuple):
-    """What was read off one face."""
+    """Landmarks and embedding of one face."""
 
     landmarks: NDArray[np.float64]
-    """x, y in pixels of the image that was given: [68, 2], in the order of iBUG 300-W."""
+    """x, y in pixels of the input image, in the order of iBUG 300-W: [68, 2]."""
     embedding: NDArray[np.float64]
-    """Identity: [128], nearly of length 1."""
+    """Identity embedding, of nearly unit length: [128]."""
 
 
 class FaceReader:
-    """dlib's two networks, in this thread alone.
+    """Both dlib networks; not thread-safe.
 
     Args:
-        models: folder with the two .dat files that `lia fetch models` writes to models/dlib.
+        models: folder with the two .dat files, which `lia fetch models` writes to models/dlib.
 
     Raises:
-        MissingModelsError: dlib is not installed, or a file is not there.
+        MissingModelsError: dlib is not installed, or a file is missing.
     """
 
     def __init__(self, models: Path) -> None:
@@ -64,14 +64,14 @@ class FaceReader:
         self._embedding = self._dlib.face_recognition_model_v1(str(models / EMBEDDING_FILE))
 
     def read(self, image: NDArray[np.uint8], box: Box) -> FaceReading:
-        """Read the face in `box`.
+        """Return the landmarks and the embedding of the face at `box`.
 
-        Landmarks come on whole pixels, so a small picture should be enlarged before: at 64 px they move by
-        0.7 px, enlarged eightfold by 0.2 px (against the same faces at 256 px).
+        Landmarks are whole pixels, so enlarge small images first: compared with the same faces at 256 px,
+        landmarks are off by 0.7 px at 64 px, and by 0.2 px when the image is enlarged eightfold.
 
         Args:
             image: RGB, uint8 [H, W, 3].
-            box: the face as the detector of `preprocessing.faces.detector` finds it, in pixels of `image`.
+            box: the face as `preprocessing.faces.detector` finds it, in pixels of `image`.
         """
         image = np.ascontiguousarray(image)
         left, top, right, bottom = map(round, dlib_square(box))
@@ -82,7 +82,7 @@ class FaceReader:
 
 
 def dlib_square(box: Box) -> Box:
-    """Return the square that dlib's own detector would draw around the face in SCRFD's `box`."""
+    """Return the square that dlib's own detector would return for the face at SCRFD's `box`."""
     half = _SQUARE_SCALE * float(np.sqrt(box.width * box.height)) / 2
     x, y = box.centre
     y += _SQUARE_DROP * box.width
@@ -95,6 +95,6 @@ def _import_dlib() -> Any:  # noqa: ANN401 - dlib has no types
     except ImportError:
         raise MissingModelsError(
             "got no dlib; landmarks and identities need it; pip install dlib-bin, or build dlib where "
-            "there is no wheel"
+            "no wheel exists"
         ) from None
     return dlib

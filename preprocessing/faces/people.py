@@ -1,4 +1,7 @@
-"""Who is the same person, by the distance of embeddings. Pure. N faces or tracks, E numbers an embedding."""
+"""Persons: clusters of faces by the distance of their embeddings. Pure.
+
+N faces or tracks, E numbers per embedding.
+"""
 
 from collections.abc import Sequence
 
@@ -15,46 +18,55 @@ _BLOCK = 1024
 
 
 class Person(BaseModel):
-    """Somebody seen in a source."""
+    """One cluster of faces within a source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     num_frames: int
-    """How long, counting each analysed frame once."""
+    """Number of analysed frames that show the person."""
     embedding: list[float]
-    """Mean over their tracks."""
+    """Mean embedding of the person's tracks."""
 
 
 def number_people(tracks: Sequence[Track], max_distance: float) -> tuple[list[int | None], list[Person]]:
-    """Return each track's person, None where none of its faces is embedded, and the people by number."""
+    """Cluster tracks into persons.
+
+    Args:
+        tracks: of one source.
+        max_distance: greatest distance of two embeddings of one person.
+
+    Returns:
+        Each track's person number, None for a track without embeddings; and the persons by number.
+    """
     embedded = [number for number, track in enumerate(tracks) if track.embeddings]
     means = [np.mean(tracks[number].embeddings, axis=0, dtype=np.float32) for number in embedded]
-    labels = cluster(np.array(means, dtype=np.float32), max_distance)
+    labels = cluster_embeddings(np.array(means, dtype=np.float32), max_distance)
     numbers: list[int | None] = [None] * len(tracks)
     for number, label in zip(embedded, labels.tolist(), strict=True):
         numbers[number] = label
     people = []
     for label in range(int(labels.max(initial=-1)) + 1):
         own = [place for place, found in enumerate(labels) if found == label]
-        seen = sum(len(tracks[embedded[place]].frames) for place in own)
+        num_frames = sum(len(tracks[embedded[place]].frames) for place in own)
         mean = np.mean([means[place] for place in own], axis=0)
-        people.append(Person(num_frames=seen, embedding=[round(float(value), 6) for value in mean]))
+        people.append(Person(num_frames=num_frames, embedding=[round(float(value), 6) for value in mean]))
     return numbers, people
 
 
-def cluster(embeddings: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
-    """Return a number for every person and who each of the [N, E] embeddings is: [N], from 0 on.
+def cluster_embeddings(embeddings: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
+    """Return a person number, counted from 0, for each of the [N, E] embeddings: [N].
 
-    Average linkage within what chains of near neighbours join: a chain alone would make one person of two as
-    soon as a blurred face lies between them. Memory grows with the pairs of near neighbours, not with N².
+    Average linkage within each connected component of the graph of near neighbours. Components alone would
+    merge two persons as soon as one blurred face lies between them. Memory grows with the number of near
+    pairs, not with N².
     """
     if len(embeddings) == 0:
         return np.zeros(0, np.int64)
-    _, chains = connected_components(_neighbours(embeddings, max_distance), directed=False)
+    _, components = connected_components(_near_pairs(embeddings, max_distance), directed=False)
     people = np.zeros(len(embeddings), np.int64)
     num_people = 0
-    order = np.argsort(chains, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(chains[order])) + 1):
+    order = np.argsort(components, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(components[order])) + 1):
         if len(members) == 1:
             labels = np.ones(1, np.int64)
         else:
@@ -65,7 +77,7 @@ def cluster(embeddings: NDArray[np.float32], max_distance: float) -> NDArray[np.
     return people
 
 
-def _neighbours(embeddings: NDArray[np.float32], max_distance: float) -> coo_array:
+def _near_pairs(embeddings: NDArray[np.float32], max_distance: float) -> coo_array:
     squares = (embeddings**2).sum(axis=1)
     rows, columns = [], []
     for start in range(0, len(embeddings), _BLOCK):

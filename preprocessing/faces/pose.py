@@ -1,7 +1,7 @@
-"""Which way a head faces, from the five points of a face detector. Pure.
+"""Head pose from the five landmarks of a face detector. Pure.
 
-Scaled orthography (DeMenthon and Davis 1995): the affine map that takes a model head's points to the picture
-is fitted by least squares, and the nearest rotation to it is the head's pose.
+Scaled orthography (DeMenthon and Davis 1995): fits the affine map from a model head's points to the image by
+least squares; the rotation closest to it is the head's pose.
 """
 
 from typing import NamedTuple
@@ -9,31 +9,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Eyes, tip of the nose, corners of the mouth of an average head, in distances between the eyes: x to the
-# picture's right, y down, z away from the camera.
+# Eyes, tip of the nose and corners of the mouth of an average head; the unit is the distance between the
+# eyes. x points to the image's right, y down, z away from the camera.
 _MODEL = np.array([(-0.5, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.6, -0.5), (-0.4, 1.1, -0.1), (0.4, 1.1, -0.1)])
 _CENTRED = _MODEL - _MODEL.mean(axis=0)
 
 
 class Pose(NamedTuple):
-    """Angles in degrees, 0 facing the camera."""
+    """Angles in degrees; all are 0 for an upright head that faces the camera."""
 
     yaw: float
-    """Towards the picture's right."""
+    """Positive towards the image's right."""
     pitch: float
-    """Downwards."""
+    """Positive downwards."""
     roll: float
-    """Clockwise as seen in the picture."""
+    """Positive clockwise as seen in the image."""
 
 
 def pose_of(points: NDArray[np.float64]) -> Pose:
-    """Return the pose of the face whose eyes, nose and corners of the mouth are at `points`, x, y: [5, 2].
+    """Return the pose of a face from its eyes, tip of the nose and corners of the mouth as x, y: [5, 2].
 
-    Good to a few degrees up to about 60 of yaw; heads differ, so pitch is the least certain.
+    Accurate to a few degrees for yaw up to about 60; pitch is the least accurate, because heads differ.
     """
     centred = points - points.mean(axis=0)
     rows = np.linalg.lstsq(_CENTRED, centred, rcond=None)[0].T
-    # The two rows of a scaled rotation are equally long and at right angles; noise makes them neither.
+    # The two rows of a scaled rotation are orthogonal and of equal length; with noise they are not.
     left, _, right = np.linalg.svd(rows, full_matrices=False)
     x_axis, y_axis = left @ right
     z_axis = np.cross(x_axis, y_axis)

@@ -1,41 +1,42 @@
-"""What was seen in a source: every face in every analysed frame, with its points, looks and embedding.
+"""Sightings: every face in every analysed frame of a source, and the file that stores them.
 
-Stored as one file a source in data/tracks, so that tracking, crops and thresholds can change without decoding
-or detecting again. N faces, M of them embedded, E numbers an embedding.
+One file per source in data/tracks, so that tracking, crops and thresholds can change without decoding or
+detecting again. N faces, M of them embedded, E numbers per embedding.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.faces.appearance import THUMBNAIL_SIZE, Appearance
+from preprocessing.faces.appearance import LUMA_SIZE, Appearance
 from preprocessing.media.boxes import Box
+from preprocessing.storage.files import write_atomically
 
 Embedding = NDArray[np.float32]
 
 
 class Sighting(NamedTuple):
-    """One face, or one given box, in one frame; pixels of the frame."""
+    """One detected face, or one given box, in one frame; in pixels of the frame."""
 
     box: Box
     points: NDArray[np.float64]
-    """Eyes, nose and corners of the mouth as x, y: [5, 2]; not numbers where no detector looked."""
+    """Eyes, tip of the nose and corners of the mouth as x, y: [5, 2]; NaN for a given box."""
     score: float
-    """Confidence of the detector; 1 for a given box."""
+    """Confidence of the detector, 0 to 1; 1 for a given box."""
     appearance: Appearance
     embedding: Embedding | None
-    """Whose face it is, [E]; None where it was not asked."""
-    picture: bytes | None = None
-    """A small JPEG of it for people, of some sightings of every face."""
+    """Identity embedding, [E]; None where the face was not embedded."""
+    thumbnail: bytes | None = None
+    """Small JPEG of the face for people to look at; only some sightings of each face have one."""
 
 
 @dataclass(frozen=True)
 class Sightings:
-    """The faces of a source's analysed frames."""
+    """The faces in all analysed frames of a source, or of the part of it that is listed."""
 
     first_frame: int
     """Number of the part's first frame."""
@@ -44,22 +45,28 @@ class Sightings:
     frame_size: tuple[int, int]
     """Width and height in pixels."""
     frames: list[int]
-    """The analysed frames, in order."""
+    """Numbers of the analysed frames, ascending."""
     faces: list[list[Sighting]]
-    """What was found in each."""
+    """The faces in each of `frames`."""
     cuts: list[int]
     """First frames of new scenes."""
     still: bytes
-    """A small JPEG of a whole frame of the part's second half, for people."""
+    """Small JPEG of a whole frame from the second half of the part, for people to look at."""
+
+
+def faces_inside(sightings: Sightings, box: Box) -> Sightings:
+    """Drop the faces whose centre lies outside `box`."""
+    faces = [[face for face in found if box.contains(*face.box.centre)] for found in sightings.faces]
+    return replace(sightings, faces=faces)
 
 
 def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
-    """Write the file, whole or not at all; equal sightings give equal bytes.
+    """Write the file atomically; equal sightings give equal bytes.
 
     Args:
-        path: where to.
-        fingerprint: hash of everything that the sightings depend on.
-        sightings: what was seen.
+        path: the .npz file.
+        fingerprint: hash of everything the sightings depend on.
+        sightings: what to store.
     """
     pairs = [
         (frame, face)
@@ -78,11 +85,9 @@ def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
         for frame, face in pairs
     ]
     embedded = [number for number, (_, face) in enumerate(pairs) if face.embedding is not None]
-    pictures = {number: face.picture for number, (_, face) in enumerate(pairs) if face.picture is not None}
-    width, height = THUMBNAIL_SIZE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    thumbnails = {n: face.thumbnail for n, (_, face) in enumerate(pairs) if face.thumbnail is not None}
+    width, height = LUMA_SIZE
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             fingerprint=np.array(fingerprint),
@@ -90,21 +95,21 @@ def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
             frames=np.array(sightings.frames, dtype=np.int64),
             cuts=np.array(sightings.cuts, dtype=np.int64),
             faces=np.array(rows, dtype=np.float64).reshape(-1, 18),
-            thumbnails=np.array([face.appearance.thumbnail for _, face in pairs], np.uint8).reshape(
+            # In the file, "thumbnails" are the luma grids and "pictures" the JPEG files.
+            thumbnails=np.array([face.appearance.luma for _, face in pairs], np.uint8).reshape(
                 -1, height, width
             ),
             embedded=np.array(embedded, dtype=np.int64),
             embeddings=np.array([pairs[number][1].embedding for number in embedded], dtype=np.float32),
-            pictured=np.array(list(pictures), dtype=np.int64),
-            picture_bytes=np.array([len(picture) for picture in pictures.values()], dtype=np.int64),
-            pictures=np.frombuffer(b"".join(pictures.values()), np.uint8),
+            pictured=np.array(list(thumbnails), dtype=np.int64),
+            picture_bytes=np.array([len(data) for data in thumbnails.values()], dtype=np.int64),
+            pictures=np.frombuffer(b"".join(thumbnails.values()), np.uint8),
             still=np.frombuffer(sightings.still, np.uint8),
         )
-    partial.replace(path)
 
 
 def read_sightings(path: Path, fingerprint: str) -> Sightings | None:
-    """Return the stored sightings, or None where there are none of this fingerprint."""
+    """Return the stored sightings; None if the file is missing or has another fingerprint."""
     if not path.is_file():
         return None
     with np.load(path) as stored:
@@ -112,22 +117,17 @@ def read_sightings(path: Path, fingerprint: str) -> Sightings | None:
             return None
         faces: dict[int, list[Sighting]] = {int(frame): [] for frame in stored["frames"]}
         embeddings = dict(zip(stored["embedded"].tolist(), stored["embeddings"], strict=True))
-        pictures = dict(
-            zip(
-                stored["pictured"].tolist(),
-                _divided(stored["pictures"], stored["picture_bytes"]),
-                strict=True,
-            )
-        )
-        thumbnails = stored["thumbnails"]
+        files = _divided(stored["pictures"], stored["picture_bytes"])
+        thumbnails = dict(zip(stored["pictured"].tolist(), files, strict=True))
+        grids = stored["thumbnails"]
         for number, row in enumerate(stored["faces"]):
             sighting = Sighting(
                 box=Box(*row[1:5].tolist()),
                 points=row[5:15].reshape(5, 2),
                 score=float(row[15]),
-                appearance=Appearance(float(row[16]), float(row[17]), thumbnails[number]),
+                appearance=Appearance(float(row[16]), float(row[17]), grids[number]),
                 embedding=embeddings.get(number),
-                picture=pictures.get(number),
+                thumbnail=thumbnails.get(number),
             )
             faces[int(row[0])].append(sighting)
         first, count, width, height = (int(value) for value in stored["span"])

@@ -1,6 +1,6 @@
-"""From faces in single frames to tracks of one person, and on to tubes that one crop fits. Pure functions.
+"""Tracks: faces of single frames joined over time, and divided into tubes that fit a single crop. Pure.
 
-T frames. Frame numbers count from the beginning of the source at the clips' rate.
+T frames. Frame numbers count from the beginning of the source at the clips' frame rate.
 """
 
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from preprocessing.faces.appearance import change
+from preprocessing.faces.appearance import luma_change
 from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.media.boxes import Box, Boxes, iou
 from preprocessing.settings import TrackSettings
 
 JUMP = 45.0
-"""Change of a face's thumbnail between two sightings after which it may be somebody else's face."""
+"""A luma change above this between two sightings suggests another person's face."""
 CROWDED_IOU = 0.1
 """Faces that overlap by more than this may be mistaken for each other."""
 
@@ -24,37 +24,47 @@ class Track:
     """One face followed through the analysed frames."""
 
     frames: list[int] = field(default_factory=list)
-    """Where it was seen."""
+    """Numbers of the analysed frames that show it, ascending."""
     faces: list[Sighting] = field(default_factory=list)
-    """How."""
+    """Its sighting in each of `frames`."""
 
     @property
     def embeddings(self) -> list[Embedding]:
-        """Return those of its sightings that have one."""
+        """Return the embeddings of the sightings that have one."""
         return [face.embedding for face in self.faces if face.embedding is not None]
 
 
 @dataclass(frozen=True)
 class Tube:
-    """A run of consecutive frames with one face, short and calm enough for a single crop."""
+    """Consecutive frames of one track during which the face moves little enough for a single crop."""
 
     first_frame: int
-    """Number of its first frame."""
+    """Number of the first frame."""
     boxes: Boxes
-    """The face in each frame: [T, 4]."""
+    """The face's box in each frame: [T, 4]."""
     faces: list[Sighting]
-    """Its sightings; the track's nearest one where none lies inside."""
+    """The sightings in these frames; the track's nearest sighting if there are none."""
+
+    @property
+    def num_frames(self) -> int:
+        """Return the length in frames."""
+        return len(self.boxes)
+
+    @property
+    def end_frame(self) -> int:
+        """Return the number of the first frame after the tube."""
+        return self.first_frame + len(self.boxes)
 
 
 class Tracker:
-    """Joins faces to tracks, frame by frame: each face joins the track whose last face it overlaps most.
+    """Assigns faces to tracks frame by frame; each face joins the track whose last box it overlaps most.
 
-    A track ends at a scene cut, or after `max_gap_num_frames` without its face. Somebody else's face never
-    joins, as far as embeddings tell: `needs_embedding` names the faces that should have one.
+    A track ends at a scene cut, or after `max_gap_num_frames` without a face. A face whose embedding differs
+    from the track's starts a new track; `needs_embedding` selects the faces worth embedding.
 
     Args:
-        min_iou: least overlap of a face with a track's last face to join it.
-        max_gap_num_frames: longest time without a face that a track survives.
+        min_iou: least overlap of a face with a track's last box to join the track.
+        max_gap_num_frames: longest gap between two sightings of one track.
         max_distance: greatest distance of two embeddings of one person.
     """
 
@@ -67,14 +77,14 @@ class Tracker:
         self._max_distance = max_distance
 
     def cut(self) -> None:
-        """End all tracks: a new scene begins."""
+        """End all tracks at a scene cut."""
         self._current = []
 
     def needs_embedding(self, frame: int, faces: Sequence[Sighting]) -> list[bool]:
-        """Tell for each face whether it should be embedded before `update`.
+        """Return for each face whether it should be embedded before `update`.
 
-        Yes at a track's second, fourth, eighth sighting and so on, which is five times in the first half
-        minute; and wherever somebody else may have come: where faces crowd or one jumps in its looks.
+        True for a track's second, fourth, eighth sighting and so on, which is five times in the first 30 s;
+        and wherever the person may have changed: where faces overlap, or a face's appearance jumps.
         """
         alive = self._alive(frame)
         return [
@@ -84,7 +94,7 @@ class Tracker:
         ]
 
     def update(self, frame: int, faces: Sequence[Sighting]) -> list[int]:
-        """Add the faces of the next analysed frame; return how often each has been seen by now."""
+        """Add the faces of the next analysed frame; return the number of sightings of each face so far."""
         alive = self._alive(frame)
         matches = sorted(
             (-self._affinity(track, face), -track.frames[-1], number, index)
@@ -123,14 +133,20 @@ class Tracker:
         if face.embedding is None:
             return overlap
         if not known:
-            # Nothing says who it was, and it looks like another: a new track loses little.
+            # The track's identity is unknown and the appearance jumps: starting a new track costs little.
             return 0.0 if _jumps(track, face) else overlap
         distance = min(float(np.linalg.norm(one - face.embedding)) for one in known)
         return overlap if distance <= self._max_distance else 0.0
 
 
-def associate(sightings: Sightings, settings: TrackSettings, max_distance: float) -> list[Track]:
-    """Return the tracks in order of appearance."""
+def find_tracks(sightings: Sightings, settings: TrackSettings, max_distance: float) -> list[Track]:
+    """Return the tracks in order of their first frame.
+
+    Args:
+        sightings: the faces of a source.
+        settings: limits of overlap and gap.
+        max_distance: greatest distance of two embeddings of one person.
+    """
     tracker = Tracker(settings.min_iou, settings.max_gap_num_frames, max_distance)
     cuts = sorted(sightings.cuts)
     previous = sightings.first_frame
@@ -143,14 +159,17 @@ def associate(sightings: Sightings, settings: TrackSettings, max_distance: float
 
 
 def interpolate(track: Track) -> Boxes:
-    """Return the box of every frame from the track's first to its last, linear between sightings: [T, 4]."""
+    """Return a box for every frame of the track, interpolated linearly between sightings: [T, 4]."""
     wanted = np.arange(track.frames[0], track.frames[-1] + 1)
     seen = np.array([face.box for face in track.faces], dtype=np.float64)
     return np.stack([np.interp(wanted, track.frames, seen[:, side]) for side in range(4)], axis=1)
 
 
-def divide(track: Track, settings: TrackSettings) -> list[Tube]:
-    """Cut a track into tubes: one closes when its box has left its first box, or at the greatest length."""
+def divide_into_tubes(track: Track, settings: TrackSettings) -> list[Tube]:
+    """Divide a track into tubes that cover it without gaps.
+
+    A tube ends when the face overlaps its own first box by less than `close_iou`, or at `max_num_frames`.
+    """
     boxes = interpolate(track)
     starts = [0]
     for number in range(1, len(boxes)):
@@ -159,13 +178,23 @@ def divide(track: Track, settings: TrackSettings) -> list[Tube]:
             starts.append(number)
     ends = [*starts[1:], len(boxes)]
     return [
-        part_of(track, track.frames[0] + start, boxes[start:end])
+        _tube(track, track.frames[0] + start, boxes[start:end])
         for start, end in zip(starts, ends, strict=True)
     ]
 
 
-def part_of(track: Track, first_frame: int, boxes: Boxes) -> Tube:
-    """Return the tube of a track that begins at `first_frame` and has these boxes."""
+def divide_at(track: Track, tube: Tube, boundary: int) -> list[Tube]:
+    """Divide a tube of the track at the frame `boundary`; a tube on one side of it stays whole."""
+    length = boundary - tube.first_frame
+    if not 0 < length < tube.num_frames:
+        return [tube]
+    return [
+        _tube(track, tube.first_frame, tube.boxes[:length]),
+        _tube(track, boundary, tube.boxes[length:]),
+    ]
+
+
+def _tube(track: Track, first_frame: int, boxes: Boxes) -> Tube:
     end = first_frame + len(boxes)
     inside = [
         face for frame, face in zip(track.frames, track.faces, strict=True) if first_frame <= frame < end
@@ -177,5 +206,5 @@ def part_of(track: Track, first_frame: int, boxes: Boxes) -> Tube:
 
 
 def _jumps(track: Track, face: Sighting) -> bool:
-    last = track.faces[-1].appearance.thumbnail
-    return change(last, face.appearance.thumbnail) > JUMP
+    last = track.faces[-1].appearance.luma
+    return luma_change(last, face.appearance.luma) > JUMP

@@ -14,8 +14,6 @@ from preprocessing.clips.sample import ClipEntry
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-BUNDLE = "shards"
-"""Name of the folder of shards in an object store."""
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 

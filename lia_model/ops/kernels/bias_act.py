@@ -1,6 +1,6 @@
-"""Scale, bias and leaky ReLU in one pass over memory, forward and backward.
+"""Scale, bias and leaky ReLU in one pass over memory, and the same for its gradients.
 
-The sign of the output determines the branch of the ReLU, so only the output is saved for the backward pass.
+The sign of the output tells the side of the ReLU, so it alone is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _backward_kernel(
 
 
 def _launch(kernel, first: Tensor, second: Tensor, scale: Tensor | None, gain: float) -> Tensor:
-    """Run `kernel` on `first`, which is dense; `second` is the bias, or a tensor of the same layout."""
+    """Run `kernel` over `first`, which is dense; `second` is the bias, or another tensor of its layout."""
     require_small(first)
     out = torch.empty_like(first)
     channels_last = is_channels_last(first)
@@ -124,7 +124,7 @@ def bias_act(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tens
     schema="(Tensor grad, Tensor y, Tensor? scale, float gain) -> Tensor",
 )
 def bias_act_grad(grad: Tensor, y: Tensor, scale: Tensor | None, gain: float) -> Tensor:
-    """Return the gradient of `x`, given that of `y`."""
+    """Return the gradient of `x` from that of `y`."""
     y = dense(y)
     return _launch(_backward_kernel, torch.empty_like(y).copy_(grad), y, scale, gain)
 

@@ -1,8 +1,8 @@
-"""Upsampling, padding, the filter [1, 3, 3, 1] and downsampling, in one pass over memory.
+"""Zeros between samples, padding, the filter [1, 3, 3, 1] and skipping of samples, in one pass over memory.
 
-Sample i of an axis is at i·up + before in the padded signal; output o is the weighted sum of the four
-positions from o·down on. The filter is symmetric, so the gradient is the same operation with up and down
-exchanged, and 3 - before for before.
+Sample i of an axis stands at i·up + before in the padded signal; output o weighs the four positions from
+o·down on. The filter is symmetric, so the gradient is the same operation with up and down exchanged, and 3
+minus before.
 Axes: B batch, C channels, H W pixels.
 """
 
@@ -18,7 +18,8 @@ from torch.library import custom_op, register_autograd
 
 from lia_model.ops.kernels import is_channels_last, power_of_2, require_small
 
-# In channels_last, neighbouring lanes load neighbouring addresses, so more lanes per thread give wider loads.
+# In channels_last, neighbouring lanes load from neighbouring addresses: more of them for a thread make wider
+# loads.
 LANES = {True: 512, False: 256}
 ROWS = 16
 
@@ -64,7 +65,7 @@ def _kernel(
     LANES: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    # A lane is one column of one channel; it moves down ROWS rows and keeps the last four filtered rows.
+    # A lane is one column of one channel; it slides down ROWS rows and keeps the last four filtered ones.
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     known = lane < num_channels * out_width
     if CHANNELS_LAST:
@@ -103,15 +104,15 @@ def _kernel(
 def upfirdn2d(
     x: Tensor, up: int, down: int, before: int, out_height: int, out_width: int, gain: float
 ) -> Tensor:
-    """Resample `x`, of any strides, with zeros outside.
+    """Resample `x`, of any strides; what lies outside it is zero.
 
     Args:
         x: the input.
-        up: 1, or 2 to insert a zero after each sample.
+        up: 1, or 2 for a zero after each sample.
         down: 1, or 2 to keep every second output.
-        before: number of zeros before the first sample, on both axes.
-        out_height: rows to compute.
-        out_width: columns to compute.
+        before: zeros before the first sample, on both axes.
+        out_height: rows to compute, as many as asked for.
+        out_width: likewise.
         gain: sum of the filter.
     """
     require_small(x)

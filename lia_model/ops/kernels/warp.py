@@ -1,4 +1,4 @@
-"""Flow, mask, bilinear sampling and blending in one pass over memory, and all gradients in another.
+"""Flow, mask, bilinear sampling and blending in one pass over memory, and one for all gradients.
 
 Axes of a tile: P pixels, C channels.
 """
@@ -19,12 +19,12 @@ from lia_model.ops.kernels import is_channels_last, require_small, tile
 @triton.jit
 @no_type_check
 def _flow(flow, grid, sample, pixel, known, side, stride_sample, stride_channel, stride_row, stride_column):
-    """Return tanh of x and y, sigmoid of the mask, and the sampling position in pixels of the feature."""
+    """Return tanh of x and y, sigmoid of the mask, and where in pixels of the feature to sample."""
     flow += sample * stride_sample + (pixel // side) * stride_row + (pixel % side) * stride_column
     raw_x = tl.load(flow, mask=known, other=0.0).to(tl.float32)
     raw_y = tl.load(flow + stride_channel, mask=known, other=0.0).to(tl.float32)
     raw_mask = tl.load(flow + 2 * stride_channel, mask=known, other=0.0).to(tl.float32)
-    # tanh by sigmoid, since Triton has tanh in its GPU library only.
+    # tanh, which Triton has in its GPU library alone.
     flow_x, flow_y = 2 * tl.sigmoid(2 * raw_x) - 1, 2 * tl.sigmoid(2 * raw_y) - 1
     at_x = tl.load(grid + 2 * pixel, mask=known, other=0.0).to(tl.float32) + flow_x
     at_y = tl.load(grid + 2 * pixel + 1, mask=known, other=0.0).to(tl.float32) + flow_y
@@ -34,7 +34,7 @@ def _flow(flow, grid, sample, pixel, known, side, stride_sample, stride_channel,
 @triton.jit
 @no_type_check
 def _corner(x, y, known, side, stride_row, stride_column):
-    """Return the offset of a pixel, and whether it is inside the feature."""
+    """Return the offset of a pixel, and whether it lies inside."""
     inside = known & (x >= 0) & (x < side) & (y >= 0) & (y < side)
     return y.to(tl.int32) * stride_row + x.to(tl.int32) * stride_column, inside
 
@@ -125,8 +125,8 @@ def _backward_kernel(
     P: tl.constexpr,
     C: tl.constexpr,
 ):
-    # All tensors but feature and flow share the strides of x. A program processes all channels of its pixels,
-    # so that it sums over channels by itself.
+    # All but feature and flow share the strides of x. A program takes every channel of its pixels, so that
+    # sums over channels stay inside it.
     pixel = tl.program_id(0) * P + tl.arange(0, P)[:, None]
     sample = tl.program_id(1)
     known = pixel < side * side
@@ -174,7 +174,7 @@ def _backward_kernel(
 
 
 def _like(x: Tensor) -> Tensor:
-    """Return an empty dense tensor of the shape, type and layout of `x`."""
+    """Return an empty tensor of the shape, type and layout of `x`, without its gaps and repeats."""
     layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
@@ -185,7 +185,7 @@ def _like(x: Tensor) -> Tensor:
     schema="(Tensor flow, Tensor feature, Tensor x, Tensor grid) -> (Tensor, Tensor)",
 )
 def flow_warp(flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the masked warp of `feature` and its blend over `x`; inputs may have any strides."""
+    """Return the masked warp of `feature` and that blended over `x`; inputs may have any strides."""
     require_small(x)
     warped, blended = _like(x), _like(x)
     batch, channels, side, _ = x.shape
@@ -219,8 +219,8 @@ def flow_warp(flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor) -> tuple[T
 def flow_warp_grad(
     grad_warped: Tensor, grad_blended: Tensor, flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of flow, feature and x; that of feature is summed in no fixed order."""
-    # Atomic sums are in float32, where rounding errors do not accumulate.
+    """Return the gradients of flow, feature and x. The order in which feature's are summed is not fixed."""
+    # Atomic sums are taken in float32, where rounding does not pile up.
     grad_feature = torch.zeros_like(_like(feature), dtype=torch.float32)
     grad_x, grad_flow = _like(x), torch.empty_like(flow, memory_format=torch.contiguous_format)
     grad_warped, grad_blended, x, feature = (

@@ -12,16 +12,15 @@ from pipelines.environment import read_environment
 from pipelines.local.cluster import connected, process_on_cluster
 from pipelines.params import read_params
 from preprocessing.clips import source_run as clip
-from preprocessing.clips.exchange import bring_clips
 from preprocessing.clips.source_run import SourceTask
-from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.clips.units import fetch_finished, group_into_units, process_here
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store
 from tests.conftest import CHECKOUT
 
 
 @pytest.fixture
-def make_jobs(tmp_path, samples, models):
+def make_tasks(tmp_path, samples, models):
     """Function that returns one task for each of three videos, whose results go to a folder of that name."""
     settings = read_params(CHECKOUT / "params.yaml").shards
     videos = [samples / name for name in ("single_face.mp4", "no_face.mp4")]
@@ -47,8 +46,8 @@ def make_jobs(tmp_path, samples, models):
     return make
 
 
-def in_units(jobs, num_units):
-    return group_into_units(jobs, num_units, lambda task: task.source)
+def in_units(tasks, num_units):
+    return group_into_units(tasks, num_units, lambda task: task.source)
 
 
 def without_place(results):
@@ -61,9 +60,9 @@ def without_place(results):
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_jobs, tmp_path):
-    here = process_here(in_units(make_jobs("here")[::-1], 1), 1, lambda result: None)
-    jobs = make_jobs("there", f"file://{tmp_path}/store")
+def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_tasks, tmp_path):
+    here = process_here(in_units(make_tasks("here")[::-1], 1), 1, lambda result: None)
+    tasks = make_tasks("there", f"file://{tmp_path}/store")
     environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
     told, killed, is_over = [], [], threading.Event()
 
@@ -78,16 +77,16 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
                         killed.append(task.pid)
                         break
 
-    with connected(environment):
+    with connected(environment.ray_address, environment.ray_home, environment.host):
         killer = threading.Thread(target=kill)
         killer.start()
-        there = process_on_cluster(in_units(jobs, 3), 2, told.append)
+        there = process_on_cluster(in_units(tasks, 3), 2, told.append)
         is_over.set()
         killer.join()
     assert killed
     # As if the cluster were other machines: what they cut comes back through the store alone.
     shutil.rmtree(tmp_path / "there")
-    for task in jobs:
-        bring_clips(task, Store(f"file://{tmp_path}/store"))
+    for task in tasks:
+        fetch_finished(task, Store(f"file://{tmp_path}/store"))
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 from pipelines.environment import read_environment
-from pipelines.local import doctor, packages
+from pipelines.local import doctor, fetch
 
 
 def test_a_missing_model_is_told_with_the_command_that_brings_it(tmp_path: Path) -> None:
-    findings = doctor._files("models", packages.MODELS, tmp_path)
+    findings = doctor._files("models", fetch.MODELS, tmp_path)
     assert {one.state for one in findings} == {"absent"}
     assert {one.remedy for one in findings} == {"lia fetch models"}
 

@@ -1,15 +1,44 @@
 import hashlib
+import pickle
 import subprocess
 import tarfile
 import time
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 
 from pipelines.local import fetch
-from pipelines.local.packages import Package, PackagedFile
+
+
+def pickled(value: object) -> bytes:
+    """Pickle as numpy 1 did, whose module names the published files carry."""
+    return pickle.dumps(value, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("pwned",)
+
+
+def test_the_unpickler_reads_arrays_and_nothing_else() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(fetch.read_pickled_arrays(pickled({"a": {"b": array}}))["a"]["b"], array)
+    with pytest.raises(pickle.UnpicklingError, match="builtin"):
+        fetch.read_pickled_arrays(pickled({"a": Evil()}))
+
+
+def test_kernels_become_out_in_height_width() -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 5, 4, 2)).astype(np.float32)
+    head = np.ones((1, 1, 2, 1), np.float32)
+    layers = {"Conv_0": {"kernel": kernel, "bias": np.zeros(2, np.float32)}}
+    heads = {f"NetLinLayer_{level}": {"Conv_0": {"kernel": head}} for level in range(5)}
+    tensors = load(fetch.convert_trunk(pickled({"Trunk": layers} | heads), "Trunk", ["conv1"]))
+    assert tensors["conv1.weight"].shape == (2, 4, 3, 5)
+    assert tensors["conv1.weight"][1, 2, 0, 4] == kernel[0, 4, 2, 1]
+    assert tensors["lin4.weight"].shape == (1, 2, 1, 1)
 
 
 def test_the_fetched_networks_have_every_layer(models: Path) -> None:
@@ -32,12 +61,12 @@ def test_a_second_fetch_finds_everything_at_once(models: Path, samples: Path) ->
 def test_a_changed_file_counts_as_missing(tmp_path: Path) -> None:
     package = a_package(b"new")
     (tmp_path / "thing.bin").write_bytes(b"old")
-    assert fetch.missing_files([package], tmp_path) == list(package.files)
+    assert fetch.missing_members([package], tmp_path) == list(package.members)
     (tmp_path / "thing.bin").write_bytes(b"new")
-    assert fetch.missing_files([package], tmp_path) == []
+    assert fetch.missing_members([package], tmp_path) == []
 
 
-def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:
+def test_a_member_of_another_content_is_refused(tmp_path: Path) -> None:
     package = a_package(b"expected")
     archive = tmp_path / "thing-1.tar.gz"
     with tarfile.open(archive, "w:gz") as sdist:
@@ -45,7 +74,7 @@ def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:
         entry.size = 5
         sdist.addfile(entry, BytesIO(b"other"))
     with pytest.raises(fetch.FetchError, match=r"folder/thing\.bin in thing==1 has sha256"):
-        fetch._read_packaged(archive, package, package.files[0])
+        fetch._read_member(archive, package, package.members[0])
 
 
 def test_offline_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,14 +97,7 @@ def test_nothing_is_left_behind_by_a_failed_fetch(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "samples").exists()
 
 
-def test_a_conversion_that_gives_other_bytes_is_refused_and_writes_nothing(tmp_path: Path) -> None:
-    (file,) = a_package(b"expected").files
-    with pytest.raises(fetch.FetchError, match=r"thing\.bin was converted to sha256 .*make setup"):
-        fetch._write(file, b"other", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def a_package(content: bytes) -> fetch.Package:
     sha256 = hashlib.sha256(content).hexdigest()
-    file = PackagedFile("folder/thing.bin", sha256, "thing.bin", sha256)
-    return Package("thing==1", "", is_wheel=False, files=(file,))
+    member = fetch.Member("folder/thing.bin", sha256, "thing.bin", sha256)
+    return fetch.Package("thing==1", "", is_wheel=False, members=(member,))

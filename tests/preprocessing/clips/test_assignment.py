@@ -5,7 +5,7 @@ import pytest
 
 from preprocessing.clips.assignment import assign, check_accounts, check_splits
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
-from preprocessing.clips.source_run import Result
+from preprocessing.clips.stored_result import SourceResult
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
 
@@ -40,7 +40,9 @@ def make_result(tmp_path):
             )  # fmt: skip
             prepared.append(PreparedClip(clip=clip, file=tmp_path / key, frame_bytes=[]))
         people = [Person(num_frames=9 - number, embedding=FACES[name]) for number, name in enumerate(seen)]
-        return Result(row_key=source.row_key, fingerprint="f", rows=rows, prepared=prepared, people=people)
+        return SourceResult(
+            row_key=source.row_key, fingerprint="f", rows=rows, prepared=prepared, people=people
+        )
 
     return make
 
@@ -121,7 +123,7 @@ def test_a_leak_is_named(settings, sources, make_result):
     _, prepared, _ = assign(sources[:1], [make_result(sources[0], "a")], settings, LIMIT)
     other = prepared[0].clip.model_copy(update={"split": "test"})
     with pytest.raises(
-        ValueError, match=r"2 in both train and test: person unnamed-.*, video http://a.org/0"
+        ValueError, match=r"2 in both train and test: identity unnamed-.*, video http://a.org/0"
     ):
         check_splits([prepared[0], prepared[0].model_copy(update={"clip": other})])
 
@@ -141,8 +143,8 @@ def test_every_source_and_every_candidate_is_in_exactly_one_state(settings, sour
             [first.model_copy(update={"outcome": "filtered"}), *rows[1:]],
             clips[1:],
         ),
-        "kept, and without a clip": (sources, rows, clips[1:]),
-        "with a clip, and not kept": (
+        "kept without a clip": (sources, rows, clips[1:]),
+        "with a clip but not kept": (
             sources,
             [first.model_copy(update={"outcome": "filtered", "reason": "dark"}), *rows[1:]],
             clips,

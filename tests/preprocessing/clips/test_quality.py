@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from preprocessing.clips.quality import Scores, judge, score
+from preprocessing.clips.quality import keep_or_filter, score_clip
 from preprocessing.faces.appearance import Appearance
 from preprocessing.faces.sightings import Sighting, Sightings
 from preprocessing.faces.tracks import Tube
+from preprocessing.ledger import ClipScores
 from preprocessing.media.boxes import Box
 from preprocessing.outcome import Filtered, Kept
 
-GOOD = Scores(
+GOOD = ClipScores(
     mean_score=0.9,
     sharpness=100.0,
     brightness=120.0,
@@ -27,8 +28,8 @@ def sighting(left, level=100, score=0.9):
 
 def test_a_clip_is_kept_exactly_from_its_shortest_length_on(shards_settings):
     quality = shards_settings.quality
-    assert judge(quality.min_num_frames, GOOD, quality) == Kept()
-    assert judge(quality.min_num_frames - 1, GOOD, quality) == Filtered("too_short")
+    assert keep_or_filter(quality.min_num_frames, GOOD, quality) == Kept()
+    assert keep_or_filter(quality.min_num_frames - 1, GOOD, quality) == Filtered("too_short")
 
 
 @pytest.mark.parametrize(
@@ -44,16 +45,16 @@ def test_a_clip_is_kept_exactly_from_its_shortest_length_on(shards_settings):
 )
 def test_each_threshold_leaves_out_by_its_own_reason(shards_settings, reason, limit, value, worse, better):
     strict = shards_settings.quality.model_copy(update={limit: 0.8})
-    assert judge(100, GOOD.model_copy(update={value: worse}), strict) == Filtered(reason)
-    assert judge(100, GOOD.model_copy(update={value: better}), strict) == Kept()
+    assert keep_or_filter(100, GOOD.model_copy(update={value: worse}), strict) == Filtered(reason)
+    assert keep_or_filter(100, GOOD.model_copy(update={value: better}), strict) == Kept()
     off = strict.model_copy(update={limit: None if limit != "min_mean_score" else 0.0})
-    assert judge(100, GOOD.model_copy(update={value: worse}), off) == Kept()
+    assert keep_or_filter(100, GOOD.model_copy(update={value: worse}), off) == Kept()
 
 
 def test_what_could_not_be_measured_breaks_no_rule(shards_settings):
     strict = shards_settings.quality.model_copy(update={"max_yaw_deg": 1.0, "min_motion": 100.0})
     unknown = GOOD.model_copy(update={"yaw_deg": None, "motion": None})
-    assert judge(100, unknown, strict) == Kept()
+    assert keep_or_filter(100, unknown, strict) == Kept()
 
 
 def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
@@ -63,7 +64,7 @@ def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
         0, 31, (640, 360), [0, 10, 20, 30], [[own[0]], [own[1], here], [own[2]], [late]], [], b""
     )
     tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own)
-    scores = score(tube, own[0].box, sightings)
+    scores = score_clip(tube, own[0].box, sightings)
     assert scores.other_face == pytest.approx(0.25)
     assert (scores.mean_score, scores.brightness, scores.yaw_deg) == (pytest.approx(0.9), 100.0, None)
     # A change of brightness alone is no motion.

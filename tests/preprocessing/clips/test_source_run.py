@@ -4,12 +4,13 @@ import io
 import pytest
 from PIL import Image
 
-from preprocessing.clips.source_run import SourceTask, pictures_of, process_source, process_stored
+from preprocessing.clips.source_run import SourceTask, process_source, process_stored
+from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
 
 
 @pytest.fixture(scope="module")
-def make_job(tmp_path_factory, models, make_source, shards_settings):
+def make_task(tmp_path_factory, models, make_source, shards_settings):
     def make(video, folder=None, settings=shards_settings, **changes):
         folder = folder or tmp_path_factory.mktemp("task")
         return SourceTask(
@@ -33,8 +34,8 @@ def short(shards_settings):
 
 
 @pytest.fixture(scope="module")
-def divided(make_job, samples, short):
-    task = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+def divided(make_task, samples, short):
+    task = make_task(samples / "single_face.mp4", split="by_time", settings=short)
     return task, process_source(task)
 
 
@@ -57,10 +58,10 @@ def test_by_time_divides_the_video_once_and_keeps_the_crop(divided):
     assert (train.follows, test.follows) == (None, train.key)
 
 
-def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_job, samples, short):
+def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_task, samples, short):
     _, result = divided
     said = []
-    other = make_job(samples / "single_face.mp4", split="by_time", settings=short)
+    other = make_task(samples / "single_face.mp4", split="by_time", settings=short)
     (again,) = process_here(group_into_units([other], 4, lambda task: task.source), 2, said.append)
     assert said == [again]
     assert (again.fingerprint, again.rows) == (result.fingerprint, result.rows)
@@ -100,8 +101,8 @@ def test_finished_work_is_not_done_again_and_changed_rules_are(divided):
     assert {prepared.clip.size_px for prepared in other.prepared} == {32}
 
 
-def test_a_video_without_a_face_is_filtered_by_that_reason(make_job, make_video, tmp_path):
-    result = process_source(make_job(make_video(tmp_path / "grey.mp4", [90] * 30)))
+def test_a_video_without_a_face_is_filtered_by_that_reason(make_task, make_video, tmp_path):
+    result = process_source(make_task(make_video(tmp_path / "grey.mp4", [90] * 30)))
     assert [row.label for row in result.rows] == ["filtered(no_face)"]
     assert result.prepared == []
 
@@ -109,18 +110,20 @@ def test_a_video_without_a_face_is_filtered_by_that_reason(make_job, make_video,
 def shown(task, result):
     """Return the sizes of the pictures of each candidate, by its label."""
     return {
-        row.label: [Image.open(io.BytesIO(data)).size for data in pictures_of(row, task.clips)]
+        row.label: [
+            Image.open(io.BytesIO(data)).size for data in read_preview(task.clips, row.row_key, row.key)
+        ]
         for row in result.rows
     }
 
 
-def test_whatever_was_left_out_has_pictures(make_job, make_video, samples, tmp_path, shards_settings):
-    faceless = make_job(make_video(tmp_path / "grey.mp4", [90] * 30))
+def test_whatever_was_left_out_has_pictures(make_task, make_video, samples, tmp_path, shards_settings):
+    faceless = make_task(make_video(tmp_path / "grey.mp4", [90] * 30))
     assert shown(faceless, process_source(faceless)) == {"filtered(no_face)": [(240, 180)]}
-    short = make_job(samples / "single_face.mp4", end_s=1.0)
+    short = make_task(samples / "single_face.mp4", end_s=1.0)
     assert set(shown(short, process_source(short))["filtered(too_short)"]) == {(96, 96)}
     # Without the video, by what is stored: other thresholds leave out what was kept before.
-    kept = make_job(samples / "single_face.mp4")
+    kept = make_task(samples / "single_face.mp4")
     assert shown(kept, process_source(kept)) == {"kept": [(64, 64)] * 60}
     quality = shards_settings.quality.model_copy(update={"min_num_frames": 61})
     settings = shards_settings.model_copy(update={"quality": quality})
@@ -130,46 +133,46 @@ def test_whatever_was_left_out_has_pictures(make_job, make_video, samples, tmp_p
     assert set(shown(stricter, result)["filtered(too_short)"]) == {(96, 96)}
 
 
-def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_job, tmp_path):
+def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_task, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
-    (row,) = process_source(make_job(tmp_path / "broken.mp4")).rows
+    (row,) = process_source(make_task(tmp_path / "broken.mp4")).rows
     assert (row.outcome, row.retryable) == ("failed", False)
     assert "it is not a video" in row.error
 
 
-def test_a_short_part_is_too_short_and_starts_where_it_was_asked_to(make_job, samples):
-    task = make_job(samples / "single_face.mp4", start_s=1.0, end_s=2.0)
+def test_a_short_part_is_too_short_and_starts_where_it_was_asked_to(make_task, samples):
+    task = make_task(samples / "single_face.mp4", start_s=1.0, end_s=2.0)
     (row,) = process_source(task).rows
     assert row.label == "filtered(too_short)"
     assert (row.start_s, row.end_s, row.num_frames) == (1.0, 2.0, 25)
 
 
-def test_a_part_beyond_the_end_is_a_failure(make_job, samples):
-    (row,) = process_source(make_job(samples / "single_face.mp4", start_s=100.0)).rows
+def test_a_part_beyond_the_end_is_a_failure(make_task, samples):
+    (row,) = process_source(make_task(samples / "single_face.mp4", start_s=100.0)).rows
     assert row.outcome == "failed"
     assert "start_s" in row.error
 
 
-def test_only_the_face_in_the_bbox_is_wanted(make_job, samples, short):
-    elsewhere = make_job(
+def test_only_the_face_in_the_bbox_is_wanted(make_task, samples, short):
+    elsewhere = make_task(
         samples / "single_face.mp4", settings=short, bbox=(0, 0, 100, 360), bbox_size=(640, 360), end_s=0.5
     )
     assert [row.label for row in process_source(elsewhere).rows] == ["filtered(no_face)"]
-    here = make_job(
+    here = make_task(
         samples / "single_face.mp4", settings=short, bbox=(100, 0, 250, 180), bbox_size=(320, 180), end_s=0.5
     )
     assert [row.label for row in process_source(here).rows] == ["kept"]
 
 
-def test_a_clip_ends_at_the_cut(make_job, samples, short):
+def test_a_clip_ends_at_the_cut(make_task, samples, short):
     """The sample shows a face for 60 frames, then something else."""
-    (row,) = process_source(make_job(samples / "face_noface.mov", settings=short, end_s=2.8)).rows
+    (row,) = process_source(make_task(samples / "face_noface.mov", settings=short, end_s=2.8)).rows
     assert (row.outcome, row.num_frames) == ("kept", 60)
 
 
-def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_job, samples, short, tmp_path):
+def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_task, samples, short, tmp_path):
     body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
-    task = make_job(
+    task = make_task(
         samples / "single_face.mp4", settings=body, bbox=(40.0, 0.0, 140.0, 180.0), bbox_size=(320, 180)
     ).model_copy(update={"root": tmp_path})
     result = process_source(task)
@@ -179,14 +182,14 @@ def test_bodies_are_cut_by_the_lists_box_without_a_detector(make_job, samples, s
     assert (prepared.clip.num_frames, result.people) == (60, [])
 
 
-def test_a_body_without_a_box_is_a_failure_that_says_what_to_do(make_job, samples, short):
+def test_a_body_without_a_box_is_a_failure_that_says_what_to_do(make_task, samples, short):
     body = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "body"})})
-    (row,) = process_source(make_job(samples / "single_face.mp4", settings=body)).rows
+    (row,) = process_source(make_task(samples / "single_face.mp4", settings=body)).rows
     assert (row.outcome, row.retryable) == ("failed", False)
-    assert "crop rule body cuts out the list's box; fill bbox" in row.error
+    assert "crop rule body cuts out the listed box; fill bbox" in row.error
 
 
-def test_no_rule_takes_the_middle_of_the_frame(make_job, samples, short):
+def test_no_rule_takes_the_middle_of_the_frame(make_task, samples, short):
     whole = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "none"})})
-    (prepared,) = process_source(make_job(samples / "single_face.mp4", settings=whole)).prepared
+    (prepared,) = process_source(make_task(samples / "single_face.mp4", settings=whole)).prepared
     assert prepared.clip.crop_box == (140, 0, 500, 360)

@@ -66,7 +66,7 @@ def test_another_threshold_needs_no_video(make_job, copy, shards_settings):
 def test_another_size_needs_no_detector(make_job, copy, shards_settings, monkeypatch):
     task = make_job(copy)
     first = clip.process_source(task)
-    monkeypatch.setattr(clip, "_eyes", lambda task: pytest.fail("looked for faces again"))
+    monkeypatch.setattr(clip, "_detector", lambda task: pytest.fail("detected faces again"))
     small = task.model_copy(update={"settings": with_crop(shards_settings, size_px=32)})
     second = clip.process_source(small)
     assert [one.clip.size_px for one in (*first.prepared, *second.prepared)] == [64, 32]
@@ -137,5 +137,5 @@ def test_a_full_disk_ends_the_run_in_one_line_and_half_writes_nothing(
     )
     error, left = run_on_small_disk(program, task.clips, "100k", tmp_path / "task.json")
     assert "No space left on device" in error
-    assert "make room and rerun" in error
+    assert "make room or permit writing, then rerun" in error
     assert left == "[]"

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.faces.appearance import change, measure, perceptual_hash
+from preprocessing.faces.appearance import luma_change, measure_appearance, perceptual_hash
 from preprocessing.media.boxes import Box
 
 
@@ -16,7 +16,10 @@ WHOLE = Box(0, 0, 300, 300)
 
 
 def test_blur_lowers_sharpness_and_keeps_brightness(picture):
-    sharp, blurred = measure(picture, WHOLE), measure(cv2.GaussianBlur(picture, (0, 0), 5), WHOLE)
+    sharp, blurred = (
+        measure_appearance(picture, WHOLE),
+        measure_appearance(cv2.GaussianBlur(picture, (0, 0), 5), WHOLE),
+    )
     assert blurred.sharpness < 0.3 * sharp.sharpness
     assert blurred.brightness == pytest.approx(sharp.brightness, abs=1)
 
@@ -24,22 +27,23 @@ def test_blur_lowers_sharpness_and_keeps_brightness(picture):
 def test_brightness_is_the_mean_luma_of_the_box_alone():
     image = np.zeros((100, 100, 3), np.uint8)
     image[20:40, 20:40] = 200
-    assert measure(image, Box(20, 20, 40, 40)).brightness == 200
-    assert measure(image, Box(-50, -50, 40, 40)).brightness == pytest.approx(200 / 4)
+    assert measure_appearance(image, Box(20, 20, 40, 40)).brightness == 200
+    assert measure_appearance(image, Box(-50, -50, 40, 40)).brightness == pytest.approx(200 / 4)
 
 
 def test_a_box_outside_the_frame_is_black(picture):
-    outside = measure(picture, Box(400, 400, 500, 500))
-    assert (outside.sharpness, outside.brightness, outside.thumbnail.any()) == (0.0, 0.0, False)
+    outside = measure_appearance(picture, Box(400, 400, 500, 500))
+    assert (outside.sharpness, outside.brightness, outside.luma.any()) == (0.0, 0.0, False)
 
 
 def test_the_hash_survives_another_encoding_and_not_another_picture(picture):
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 40])
     again = cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), (180, 180), interpolation=cv2.INTER_AREA)
     bits, other = (
-        perceptual_hash(measure(image, Box(0, 0, *image.shape[:2])).thumbnail) for image in (picture, again)
+        perceptual_hash(measure_appearance(image, Box(0, 0, *image.shape[:2])).luma)
+        for image in (picture, again)
     )
-    mirrored = perceptual_hash(measure(picture[:, ::-1].copy(), WHOLE).thumbnail)
+    mirrored = perceptual_hash(measure_appearance(picture[:, ::-1].copy(), WHOLE).luma)
     assert (bits != other).mean() < 0.05
     assert (bits != mirrored).mean() > 0.3
 
@@ -48,5 +52,5 @@ def test_change_ignores_brightness_alone():
     dark = np.full((16, 17), 50, np.uint8)
     half = dark.copy()
     half[:8] += 40
-    assert change(dark, dark + 30) == 0.0
-    assert change(dark, half) == 20.0
+    assert luma_change(dark, dark + 30) == 0.0
+    assert luma_change(dark, half) == 20.0

@@ -7,9 +7,9 @@ from skimage import data
 
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import (
+    DLIB_SAME_PERSON_DISTANCE,
     EMBEDDING_FILE,
     LANDMARK_FILE,
-    SAME_PERSON_DISTANCE,
     FaceReader,
     MissingModelsError,
     dlib_square,
@@ -60,7 +60,7 @@ def test_one_person_is_nearer_than_two(portrait, samples, detector, reader):
     early, late, woman = (
         reader.read(image, detector.detect(image)[0].box).embedding for image in (*man, portrait)
     )
-    assert np.linalg.norm(early - late) < SAME_PERSON_DISTANCE < np.linalg.norm(early - woman)
+    assert np.linalg.norm(early - late) < DLIB_SAME_PERSON_DISTANCE < np.linalg.norm(early - woman)
 
 
 def test_a_small_face_is_read_better_enlarged(portrait, detector, reader):

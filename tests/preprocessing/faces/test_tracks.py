@@ -3,7 +3,7 @@ import pytest
 
 from preprocessing.faces.appearance import Appearance
 from preprocessing.faces.sightings import Sighting, Sightings
-from preprocessing.faces.tracks import Tracker, associate, divide, interpolate
+from preprocessing.faces.tracks import Tracker, divide_into_tubes, find_tracks, interpolate
 from preprocessing.media.boxes import Box
 
 
@@ -26,7 +26,7 @@ def sightings(faces, every=5, cuts=()):
 
 
 def test_a_moving_face_is_one_track(settings):
-    tracks = associate(sightings([[face(10.0 * step)] for step in range(10)]), settings, 0.6)
+    tracks = find_tracks(sightings([[face(10.0 * step)] for step in range(10)]), settings, 0.6)
     assert [track.frames for track in tracks] == [list(range(0, 50, 5))]
 
 
@@ -35,7 +35,7 @@ def test_two_people_never_share_a_track(settings):
         [face(0.0 + step), face(300.0 - step)] if step % 2 else [face(300.0 - step), face(0.0 + step)]
         for step in range(8)
     ]
-    tracks = associate(sightings(faces), settings, 0.6)
+    tracks = find_tracks(sightings(faces), settings, 0.6)
     assert len(tracks) == 2
     for track in tracks:
         lefts = [seen.box.left for seen in track.faces]
@@ -45,24 +45,24 @@ def test_two_people_never_share_a_track(settings):
 def test_faceless_frames_do_not_end_a_track_until_the_gap_is_too_long(settings):
     short = [[face(0)], *[[]] * 4, [face(0)]]
     long = [[face(0)], *[[]] * 5, [face(0)]]
-    assert len(associate(sightings(short), settings, 0.6)) == 1
-    assert len(associate(sightings(long), settings, 0.6)) == 2
+    assert len(find_tracks(sightings(short), settings, 0.6)) == 1
+    assert len(find_tracks(sightings(long), settings, 0.6)) == 2
 
 
 def test_no_track_crosses_a_cut(settings):
     faces = [[face(0)] for _ in range(6)]
-    tracks = associate(sightings(faces, cuts=[13]), settings, 0.6)
+    tracks = find_tracks(sightings(faces, cuts=[13]), settings, 0.6)
     assert [track.frames for track in tracks] == [[0, 5, 10], [15, 20, 25]]
 
 
 def test_boxes_between_detections_lie_on_a_line(settings):
-    (track,) = associate(sightings([[face(0.0)], [face(10.0)]]), settings, 0.6)
+    (track,) = find_tracks(sightings([[face(0.0)], [face(10.0)]]), settings, 0.6)
     np.testing.assert_allclose(interpolate(track)[:, 0], [0, 2, 4, 6, 8, 10])
 
 
 def test_tubes_cover_the_track_once_and_stay_near_their_first_box(settings):
-    (track,) = associate(sightings([[face(15.0 * step)] for step in range(30)]), settings, 0.6)
-    tubes = divide(track, settings)
+    (track,) = find_tracks(sightings([[face(15.0 * step)] for step in range(30)]), settings, 0.6)
+    tubes = divide_into_tubes(track, settings)
     assert len(tubes) > 1
     frames = [tube.first_frame + number for tube in tubes for number in range(len(tube.boxes))]
     assert frames == list(range(146))
@@ -71,17 +71,17 @@ def test_tubes_cover_the_track_once_and_stay_near_their_first_box(settings):
 
 def test_a_tube_closes_at_its_greatest_length(settings):
     short = settings.model_copy(update={"max_num_frames": 20})
-    (track,) = associate(sightings([[face(0)] for _ in range(11)]), settings, 0.6)
-    assert [len(tube.boxes) for tube in divide(track, short)] == [20, 20, 11]
+    (track,) = find_tracks(sightings([[face(0)] for _ in range(11)]), settings, 0.6)
+    assert [len(tube.boxes) for tube in divide_into_tubes(track, short)] == [20, 20, 11]
 
 
 def test_somebody_elses_face_in_the_same_place_starts_a_track(settings):
     """By embeddings where both have one; by looks where the track has none."""
     one, two = np.zeros(8, np.float32), np.ones(8, np.float32)
     faces = [[face(0, embedding=one)], [face(0, embedding=one)], [face(0, embedding=two)], [face(0)]]
-    assert [track.frames for track in associate(sightings(faces), settings, 0.6)] == [[0, 5], [10, 15]]
+    assert [track.frames for track in find_tracks(sightings(faces), settings, 0.6)] == [[0, 5], [10, 15]]
     faces = [[face(0)], [face(0)], [face(0, look=-1, embedding=two)], [face(0, look=-1)]]
-    assert [track.frames for track in associate(sightings(faces), settings, 0.6)] == [[0, 5], [10, 15]]
+    assert [track.frames for track in find_tracks(sightings(faces), settings, 0.6)] == [[0, 5], [10, 15]]
 
 
 def test_embeddings_are_asked_for_at_powers_of_two_and_where_faces_crowd():

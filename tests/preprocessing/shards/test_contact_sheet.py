@@ -1,7 +1,7 @@
 import pytest
 
-from preprocessing.clips.quality import Scores, judge
-from preprocessing.ledger import ClipRow, Download, SourceRow
+from preprocessing.clips.quality import keep_or_filter
+from preprocessing.ledger import ClipRow, ClipScores, Download, SourceRow
 from preprocessing.outcome import DownloadStatus, Filtered
 from preprocessing.shards.contact_sheet import (
     MEASURES,
@@ -109,7 +109,7 @@ def test_a_rejected_clip_shows_what_its_rejection_was_decided_by(values, facts):
 
 def test_every_measure_belongs_to_a_rule_and_to_a_column_of_the_ledger(shards_settings):
     """Reasons are those that `judge` gives; fields are columns of the ledger."""
-    poor = Scores(
+    poor = ClipScores(
         mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=0.0, roll_deg=0.0,
         other_face=0.9, motion=0.0,
     )  # fmt: skip
@@ -124,5 +124,5 @@ def test_every_measure_belongs_to_a_rule_and_to_a_column_of_the_ledger(shards_se
     assert set(strict) == set(MEASURES)
     for reason, change in strict.items():
         lenient = shards_settings.quality.model_copy(update={"min_mean_score": 0.0} | change)
-        assert judge(100, poor, lenient) == Filtered(reason)
+        assert keep_or_filter(100, poor, lenient) == Filtered(reason)
         assert MEASURES[reason][0] in ClipRow.model_fields

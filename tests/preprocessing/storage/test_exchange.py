@@ -5,14 +5,13 @@ import shutil
 
 import pytest
 
-from preprocessing.clips.exchange import bring_clips, bring_video
 from preprocessing.clips.source_run import SourceTask, process_stored
-from preprocessing.clips.units import process_here
+from preprocessing.clips.units import fetch_finished, process_here
 from preprocessing.storage.object_store import Store
 
 
 @pytest.fixture
-def make_job(tmp_path, models, make_source, shards_settings):
+def make_task(tmp_path, models, make_source, shards_settings):
     """Function that returns a task on a video of a machine's own folder."""
 
     def make(machine):
@@ -35,8 +34,8 @@ def folder_bytes(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_clips_made_on_one_machine_are_found_on_another(make_job, samples, tmp_path):
-    one, other = make_job("one"), make_job("other")
+def test_clips_made_on_one_machine_are_found_on_another(make_task, samples, tmp_path):
+    one, other = make_task("one"), make_task("other")
     one.video.parent.mkdir(parents=True)
     shutil.copy(samples / "single_face.mp4", one.video)
     (made,) = process_here([[one]], 1, lambda result: None)
@@ -48,26 +47,25 @@ def test_clips_made_on_one_machine_are_found_on_another(make_job, samples, tmp_p
     assert folder_bytes(tmp_path / "other" / "tracks") == folder_bytes(tmp_path / "one" / "tracks")
 
 
-def test_what_is_here_already_is_not_brought(make_job, samples, tmp_path, monkeypatch):
-    task = make_job("one")
+def test_what_is_here_already_is_not_brought(make_task, samples, tmp_path, monkeypatch):
+    task = make_task("one")
     task.video.parent.mkdir(parents=True)
     shutil.copy(samples / "single_face.mp4", task.video)
     process_here([[task]], 1, lambda result: None)
     asked = []
     monkeypatch.setattr(Store, "get", lambda self, bundle, place: asked.append(bundle))
-    bring_clips(task, Store(str(task.store_url)))
-    bring_video(task, Store(str(task.store_url)))
+    fetch_finished(task, Store(str(task.store_url)))
     assert asked == []
 
 
-def test_clips_of_other_settings_are_not_taken_for_these(make_job, samples):
-    one = make_job("one")
+def test_clips_of_other_settings_are_not_taken_for_these(make_task, samples):
+    one = make_task("one")
     one.video.parent.mkdir(parents=True)
     shutil.copy(samples / "single_face.mp4", one.video)
     process_here([[one]], 1, lambda result: None)
     crop = one.settings.crop.model_copy(update={"size_px": 32})
-    other = make_job("other").model_copy(update={"settings": one.settings.model_copy(update={"crop": crop})})
-    bring_clips(other, Store(str(other.store_url)))
+    other = make_task("other").model_copy(update={"settings": one.settings.model_copy(update={"crop": crop})})
+    fetch_finished(other, Store(str(other.store_url)))
     # The sightings are as good for these, the squares are not.
     assert process_stored(other) is None
     assert (

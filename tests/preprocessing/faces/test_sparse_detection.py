@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.faces.analysis import FixedBox, analyse
 from preprocessing.faces.detector import Face
+from preprocessing.faces.search import find_sightings
 from preprocessing.faces.sightings import read_sightings, write_sightings
-from preprocessing.faces.tracks import Tracker, associate, interpolate
+from preprocessing.faces.sparse_detection import FixedBox
+from preprocessing.faces.tracks import Tracker, find_tracks, interpolate
 from preprocessing.media.boxes import Box, iou
-from preprocessing.media.video_reader import Frame, UnreadableVideoError
+from preprocessing.media.video_reader import UnreadableVideoError
 
 
 class Oracle:
@@ -34,7 +35,7 @@ def frames(count, cut_at=None):
     for number in range(count):
         image = np.full((180, 320, 3), 60 if cut_at is None or number < cut_at else 200, np.uint8)
         image[0, 0] = (number // 100, number % 100, 0)
-        yield number, Frame(image, number / 25)
+        yield number, image
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def look(shards_settings):
     def look(place, count=101, recognizer=None, cut_at=None, **changes):
         oracle = Oracle(place)
         settings = shards_settings.detect.model_copy(update={"every_num_frames": 10} | changes)
-        found = analyse(frames(count, cut_at), oracle, recognizer, settings, Tracker(0.3, 25, 0.6))
+        found = find_sightings(frames(count, cut_at), oracle, recognizer, settings, Tracker(0.3, 25, 0.6))
         return found, oracle
 
     return look
@@ -63,7 +64,7 @@ def test_a_sudden_movement_is_looked_at_until_straight_lines_follow_it(look, sha
         return [100.0 + 60 * np.clip((number - 33) / 4, 0, 1)]
 
     found, oracle = look(place)
-    (track,) = associate(found, shards_settings.track, 0.6)
+    (track,) = find_tracks(found, shards_settings.track, 0.6)
     boxes = interpolate(track)
     overlaps = [
         iou(Box(*boxes[number]), Box(place(number)[0], 50, place(number)[0] + 80, 130))
@@ -114,13 +115,13 @@ def test_every_face_is_pictured_at_first_and_now_and_then(look, tmp_path):
     again = read_sightings(tmp_path / "found.npz", "mark")
     assert again is not None
     assert again.still == found.still
-    assert [[face.picture for face in faces] for faces in again.faces] == [
-        [face.picture for face in faces] for faces in found.faces
+    assert [[face.thumbnail for face in faces] for faces in again.faces] == [
+        [face.thumbnail for face in faces] for faces in found.faces
     ]
 
 
 def pictures(faces, left):
-    return [face.picture for face in faces if face.picture is not None and face.box.left == left]
+    return [face.thumbnail for face in faces if face.thumbnail is not None and face.box.left == left]
 
 
 def test_a_still_shows_the_second_half(look):
@@ -132,13 +133,13 @@ def test_a_still_shows_the_second_half(look):
 
 def test_a_face_outside_the_image_has_no_picture(look):
     found, _ = look(lambda number: [700.0], count=11)
-    assert {face.picture for faces in found.faces for face in faces} == {None}
+    assert {face.thumbnail for faces in found.faces for face in faces} == {None}
 
 
 def test_a_given_box_is_in_every_frame_without_points(shards_settings):
     settings = shards_settings.detect.model_copy(update={"every_num_frames": 10})
     fixed = FixedBox(lambda size: Box(0, 0, size[0] / 2, size[1]))
-    found = analyse(frames(21), fixed, None, settings, Tracker(0.3, 25, 0.6))
+    found = find_sightings(frames(21), fixed, None, settings, Tracker(0.3, 25, 0.6))
     assert [face.box for faces in found.faces for face in faces] == [Box(0, 0, 160, 180)] * 3
     assert np.isnan(found.faces[0][0].points).all()
 

@@ -1,0 +1,115 @@
+"""Cut clips: the squares of kept candidates, as JPEG files in a source's folder of clips.
+
+A clip is two files: `<key>.jpgs` holds its frames, concatenated, and `<key>.json` their lengths and the
+clip's fingerprint. A clip with the wanted fingerprint is not cut again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from preprocessing.clips.candidates import Candidate
+from preprocessing.clips.sample import read_frames
+from preprocessing.media.images import Image, cut, encode_jpeg
+from preprocessing.storage.files import write_atomically
+
+
+class CutRecord(BaseModel):
+    """What a clip's file of frames holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    fingerprint: str
+    """Hash of everything the frames depend on."""
+    frame_bytes: list[int]
+    """Length of each JPEG file."""
+
+
+def cut_clips(
+    kept: Sequence[Candidate],
+    fingerprints: Mapping[str, str],
+    frames: Callable[[], Iterable[tuple[int, Image]]],
+    folder: Path,
+    size_px: int,
+    jpeg_quality: int,
+) -> dict[str, list[int]]:
+    """Cut the candidates that are not stored yet, in one pass over the video.
+
+    Args:
+        kept: candidates with a crop.
+        fingerprints: wanted fingerprint of each clip, by key.
+        frames: opens the video's numbered frames; called only if a clip is missing.
+        folder: the source's folder of clips.
+        size_px: side of the squares.
+        jpeg_quality: 1 to 100.
+
+    Returns:
+        Lengths of each clip's JPEG files, by key.
+    """
+    stored = {one.key: stored_frame_bytes(folder, one.key, fingerprints[one.key]) for one in kept}
+    missing = [one for one in kept if stored[one.key] is None]
+    cut_now = _cut(missing, frames(), folder, size_px, jpeg_quality) if missing else {}
+    for key, frame_bytes in cut_now.items():
+        record = CutRecord(fingerprint=fingerprints[key], frame_bytes=frame_bytes)
+        with write_atomically(_record_file(folder, key)) as temporary:
+            temporary.write_text(record.model_dump_json())
+    return {key: cut_now[key] if sizes is None else sizes for key, sizes in stored.items()}
+
+
+def stored_frame_bytes(folder: Path, key: str, fingerprint: str) -> list[int] | None:
+    """Return the lengths of a stored clip's JPEG files; None if it is missing or was cut differently."""
+    if not _record_file(folder, key).is_file():
+        return None
+    record = CutRecord.model_validate_json(_record_file(folder, key).read_text())
+    file = frames_file(folder, key)
+    is_whole = file.is_file() and file.stat().st_size == sum(record.frame_bytes)
+    return record.frame_bytes if is_whole and record.fingerprint == fingerprint else None
+
+
+def read_stored_frames(folder: Path, key: str) -> list[bytes] | None:
+    """Return the JPEG files of a stored clip, whatever its fingerprint; None if it is missing."""
+    if not _record_file(folder, key).is_file():
+        return None
+    record = CutRecord.model_validate_json(_record_file(folder, key).read_text())
+    return read_frames(frames_file(folder, key), record.frame_bytes)
+
+
+def frames_file(folder: Path, key: str) -> Path:
+    """Return the file of a clip's concatenated JPEG files."""
+    return folder / f"{key}.jpgs"
+
+
+def clip_files(key: str) -> set[str]:
+    """Return the names of the files that store a clip."""
+    return {frames_file(Path(), key).name, _record_file(Path(), key).name}
+
+
+def _record_file(folder: Path, key: str) -> Path:
+    return folder / f"{key}.json"
+
+
+def _cut(
+    candidates: Sequence[Candidate],
+    frames: Iterable[tuple[int, Image]],
+    folder: Path,
+    size_px: int,
+    jpeg_quality: int,
+) -> dict[str, list[int]]:
+    """Append each candidate's squares to its file; one frame is in memory at a time."""
+    sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
+    end = max(candidate.tube.end_frame for candidate in candidates)
+    with ExitStack() as stack:
+        temporaries = {key: stack.enter_context(write_atomically(frames_file(folder, key))) for key in sizes}
+        files = {key: stack.enter_context(path.open("wb")) for key, path in temporaries.items()}
+        for number, image in frames:
+            if number >= end:
+                break
+            for candidate in candidates:
+                if candidate.tube.first_frame <= number < candidate.tube.end_frame:
+                    assert candidate.crop is not None
+                    data = encode_jpeg(cut(image, candidate.crop, size_px), jpeg_quality)
+                    files[candidate.key].write(data)
+                    sizes[candidate.key].append(len(data))
+    return sizes

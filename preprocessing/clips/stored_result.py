@@ -1,0 +1,87 @@
+"""The result of one source, and the folder of clips that stores it.
+
+`result.json` is written last, so a folder without it, or with another fingerprint, is unfinished work.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from preprocessing.clips.cutting import clip_files, read_stored_frames
+from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
+from preprocessing.faces.people import Person
+from preprocessing.ledger import ClipRow
+from preprocessing.storage.files import write_atomically
+
+RESULT_NAME = "result.json"
+THUMBNAILS_NAME = "pictures.zip"
+"""Thumbnails of the rejected candidates."""
+
+
+class SourceResult(BaseModel):
+    """Everything one source gives; splits and identities are assigned once all results are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    row_key: str
+    """Names the source's row in the list."""
+    fingerprint: str
+    """Hash of everything the result depends on."""
+    rows: list[ClipRow]
+    """One row per candidate, or a single one for a source without candidates."""
+    prepared: list[PreparedClip]
+    """The kept clips."""
+    people: list[Person]
+    """Persons by the number that `rows` use; empty if persons are not told apart."""
+    stops: bool = False
+    """Whether every other source would fail too, because the disk takes no more data."""
+
+
+def read_result(folder: Path, fingerprint: str) -> SourceResult | None:
+    """Return the stored result; None if it is missing or has another fingerprint."""
+    path = folder / RESULT_NAME
+    if not path.is_file():
+        return None
+    result = SourceResult.model_validate_json(path.read_text())
+    return _in_folder(result, folder) if result.fingerprint == fingerprint else None
+
+
+def write_result(folder: Path, result: SourceResult, thumbnails: Mapping[str, Sequence[bytes]]) -> None:
+    """Store the result, and remove from the folder whatever belongs to no kept clip.
+
+    Args:
+        folder: the source's folder of clips, which holds the cut clips already.
+        result: what to store.
+        thumbnails: JPEG files of the rejected candidates, by key.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {name for prepared in result.prepared for name in clip_files(prepared.clip.key)}
+    if any(thumbnails.values()):
+        write_thumbnails(folder / THUMBNAILS_NAME, thumbnails)
+        names.add(THUMBNAILS_NAME)
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+    # Paths are stored without the folder, so that a checkout may move and other machines can read the file.
+    with write_atomically(folder / RESULT_NAME) as temporary:
+        temporary.write_text(_in_folder(result, Path()).model_dump_json())
+
+
+def read_preview(clips: Path, row_key: str, key: str) -> list[bytes]:
+    """Return JPEG files that show a candidate: a kept clip's frames, else its thumbnails.
+
+    Args:
+        clips: folder of all sources' clips.
+        row_key: names the source.
+        key: the candidate's key.
+    """
+    folder = clips / row_key
+    frames = read_stored_frames(folder, key)
+    return read_thumbnails(folder / THUMBNAILS_NAME, key) if frames is None else frames
+
+
+def _in_folder(result: SourceResult, folder: Path) -> SourceResult:
+    prepared = [clip.model_copy(update={"file": folder / clip.file.name}) for clip in result.prepared]
+    return result.model_copy(update={"prepared": prepared})

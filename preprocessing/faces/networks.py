@@ -1,0 +1,87 @@
+"""The face networks that the settings choose: a detector and, optionally, a network that tells faces apart.
+
+Embeddings come from the recognition network in the detector's folder, else from dlib, if
+`shards.identity.models` is set at all.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from preprocessing.faces.detector import (
+    ARCFACE_SAME_PERSON_DISTANCE,
+    FaceDetector,
+    models_sha256,
+    require_models,
+)
+from preprocessing.faces.embedder import DLIB_SAME_PERSON_DISTANCE, EMBEDDING_FILE, FaceReader
+from preprocessing.faces.search import Recognizer
+from preprocessing.settings import DetectSettings, IdentitySettings
+from preprocessing.storage.files import file_sha256
+
+
+def require_networks(root: Path, detect: DetectSettings, identity: IdentitySettings) -> None:
+    """Check that the weights exist, before any work starts.
+
+    Args:
+        root: folder that the settings' paths are relative to.
+        detect: names the detector's folder.
+        identity: names dlib's folder, or None.
+
+    Raises:
+        ValueError: a file is missing; the message says how to get it.
+    """
+    require_models(root / detect.models)
+    dlib = identity.models
+    if dlib is not None and not (root / dlib / EMBEDDING_FILE).is_file():
+        raise ValueError(
+            f"got no {EMBEDDING_FILE} in shards.identity.models {dlib}; it tells faces apart; "
+            "run `lia fetch models`, or set shards.identity.models to null"
+        )
+
+
+def load_networks(
+    root: Path, detect: DetectSettings, identity: IdentitySettings
+) -> tuple[FaceDetector, Recognizer | None]:
+    """Return the detector, and the embedding function or None if the settings name no network for it.
+
+    Raises:
+        ValueError: weights are missing.
+    """
+    detector = _load_detector(root / detect.models, detect.min_score, detect.pad_px)
+    if identity.models is None:
+        return detector, None
+    if detector.can_recognize:
+        return detector, detector.embed
+    reader = _load_reader(root / identity.models)
+    return detector, lambda image, face: reader.read(image, face.box).embedding.astype("float32")
+
+
+def network_hashes(root: Path, detect: DetectSettings, identity: IdentitySettings) -> list[str]:
+    """Return the sha256 of all weights that `load_networks` may use, in hex."""
+    dlib = identity.models
+    return [
+        models_sha256(root / detect.models),
+        *([] if dlib is None else [_cached_sha256(root / dlib / EMBEDDING_FILE)]),
+    ]
+
+
+def same_person_distance(root: Path, detect: DetectSettings, identity: IdentitySettings) -> float:
+    """Return the greatest distance of two embeddings of one person: the setting, or the network's own."""
+    if identity.max_distance is not None:
+        return identity.max_distance
+    has_recognition = len(list((root / detect.models).glob("*.onnx"))) > 1
+    return ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
+
+
+# A child process handles many sources in a row, and loading the networks takes as long as a short clip.
+_cached_sha256 = lru_cache(maxsize=8)(file_sha256)
+
+
+@lru_cache(maxsize=1)
+def _load_detector(models: Path, min_score: float, pad_px: int) -> FaceDetector:
+    return FaceDetector(models, min_score, pad_px)
+
+
+@lru_cache(maxsize=1)
+def _load_reader(models: Path) -> FaceReader:
+    return FaceReader(models)

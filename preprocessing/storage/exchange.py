@@ -1,0 +1,54 @@
+"""Bundles that machines exchange through the object store: a video, a source's clips, the shards."""
+
+from pathlib import Path
+
+from preprocessing.storage.object_store import Store
+
+SHARDS_BUNDLE = "shards"
+_SIGHTINGS = "detections.npz"
+
+
+def video_bundle(key: str) -> str:
+    """Return the name of the bundle that holds a source's video and the record of its download."""
+    return f"raw/{key}"
+
+
+def clips_bundle(row_key: str) -> str:
+    """Return the name of the bundle that holds a source's sightings and clips."""
+    return f"clips/{row_key}"
+
+
+def fetch_video(store: Store, key: str, raw: Path) -> bool:
+    """Fetch a source's video and its record into the folder `raw`; return whether the store has them.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return store.get(video_bundle(key), lambda name: raw / name)
+
+
+def fetch_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) -> bool:
+    """Fetch a source's sightings and clips; return whether the store has them.
+
+    Args:
+        store: read from here.
+        row_key: names the source.
+        sightings_file: where the sightings belong.
+        folder: where the clips belong.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return store.get(
+        clips_bundle(row_key), lambda name: sightings_file if name == _SIGHTINGS else folder / name
+    )
+
+
+def upload_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) -> None:
+    """Store a source's sightings and clips; arguments as for `fetch_clips`.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    files = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
+    store.put(clips_bundle(row_key), files | {_SIGHTINGS: sightings_file})
