@@ -84,7 +84,7 @@ def read_config(directory: Path) -> CheckpointConfig:
     path = directory / CONFIG
     if not path.is_file():
         raise ValueError(
-            f"{directory} is not a checkpoint directory: it holds no {CONFIG}; give one of `lia train`'s"
+            f"{directory} is not a checkpoint directory: it has no {CONFIG}; name one that `lia train` wrote"
         )
     try:
         config = CheckpointConfig.model_validate(json.loads(path.read_text()))

@@ -1,1 +1,1 @@
-"""How good a model is: `pairs` names what is compared, `scores` measures, `summary` condenses."""
+"""Evaluation on held-out clips: choose pairs, score models on them, write a report and a page."""

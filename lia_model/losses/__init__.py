@@ -1,1 +1,1 @@
-"""Loss terms of training, one file a term, registered in that file (see `terms`)."""
+"""Loss terms of training, one file per term, registered in that file (see `terms`)."""

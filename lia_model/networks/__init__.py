@@ -1,1 +1,1 @@
-"""Generator and discriminator as published (Wang et al. 2022), one file a part."""
+"""Generator and discriminator as published (Wang et al. 2022), one file per part."""

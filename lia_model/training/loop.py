@@ -143,7 +143,7 @@ def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ra
 
 
 def loss_provenance(settings: TrainSettings, size_px: int) -> dict[str, Any]:
-    """Return what a checkpoint records about its losses beside the settings."""
+    """Return what a checkpoint records about its losses in addition to the settings."""
     return {"perceptual": describe_perceptual(settings.losses.perceptual, size_px)}
 
 

@@ -103,7 +103,7 @@ def register_once(checkpoint: Path, name: str) -> str:
 def pass_gate(
     settings: ReleaseSettings, version: str, champion: str | None, evaluation: EvaluateSettings, shards: Path
 ) -> Verdict:
-    """Return the gate's verdict; where it compares, both models are measured now, on the same clips."""
+    """Return the gate's verdict; to compare, it measures both models now, on the same clips."""
     manifest = read_manifest(shards)
     verdict = champion_gate.decide_unmeasured(
         has_champion=champion is not None,

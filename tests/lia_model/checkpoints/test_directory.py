@@ -25,7 +25,7 @@ def test_a_checkpoint_holds_no_pickle(generator, tmp_path):
 
 
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"is not a checkpoint directory: it holds no config\.json"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint directory: it has no config\.json"):
         load_generator(tmp_path)
 
 
