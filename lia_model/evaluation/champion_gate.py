@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.registry.aliases import REPLACED_TAG
 
-NO_CHAMPION = "promoted to champion: no version was champion before"
 NOT_DISJOINT = (
     "not promoted: the held-out list is split by time and so not identity-disjoint; "
     "hold out whole identities, or set release.allow_by_time for a demo"
@@ -39,19 +38,18 @@ class Verdict:
         }
 
 
-def decide_unmeasured(
-    *, has_champion: bool, is_identity_disjoint: bool, allow_by_time: bool
-) -> Verdict | None:
-    """Return the verdict that needs no measurement, or None if challenger and champion must be compared.
+UNOPPOSED = Verdict(True, "promoted to champion: no version was champion before")
+"""The verdict on a challenger without a champion."""
+
+
+def check_list(*, is_identity_disjoint: bool, allow_by_time: bool) -> Verdict | None:
+    """Return a refusal if the held-out clips are no proof of a better model, else None.
 
     Args:
-        has_champion: whether any version is champion.
-        is_identity_disjoint: whether no held-out clip shows a person of the training clips.
+        is_identity_disjoint: whether no held-out clip shows an identity of the training clips.
         allow_by_time: accept held-out clips that were split by time instead.
     """
-    if not is_identity_disjoint and not allow_by_time:
-        return Verdict(False, NOT_DISJOINT)
-    return None if has_champion else Verdict(True, NO_CHAMPION)
+    return None if is_identity_disjoint or allow_by_time else Verdict(False, NOT_DISJOINT)
 
 
 def compare(challenger_l1: float, champion_l1: float, *, champion_version: str, list_sha256: str) -> Verdict:

@@ -105,14 +105,13 @@ def pass_gate(
 ) -> Verdict:
     """Return the gate's verdict; to compare, it measures both models now, on the same clips."""
     manifest = read_manifest(shards)
-    verdict = champion_gate.decide_unmeasured(
-        has_champion=champion is not None,
-        is_identity_disjoint=manifest.identity_disjoint,
-        allow_by_time=settings.allow_by_time,
+    refusal = champion_gate.check_list(
+        is_identity_disjoint=manifest.identity_disjoint, allow_by_time=settings.allow_by_time
     )
-    if champion is None or verdict is not None:
-        assert verdict is not None
-        return verdict
+    if refusal is not None:
+        return refusal
+    if champion is None:
+        return champion_gate.UNOPPOSED
     challenger_l1, champion_l1 = (
         mean_l1(f"models:/{settings.name}/{each}", shards, evaluation) for each in (version, champion)
     )

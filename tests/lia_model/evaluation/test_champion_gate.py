@@ -1,27 +1,21 @@
 import pytest
 
-from lia_model.evaluation.champion_gate import compare, decide_unmeasured
+from lia_model.evaluation.champion_gate import UNOPPOSED, check_list, compare
 
 
-def test_the_first_version_is_promoted_without_a_comparison():
-    verdict = decide_unmeasured(has_champion=False, is_identity_disjoint=True, allow_by_time=False)
-    assert verdict is not None
-    assert verdict.is_passed
-    assert verdict.tags == {"lia.gate": "passed", "lia.gate_reason": verdict.reason}
+def test_a_challenger_without_a_champion_is_promoted():
+    assert UNOPPOSED.is_passed
+    assert UNOPPOSED.tags == {"lia.gate": "passed", "lia.gate_reason": UNOPPOSED.reason}
 
 
-@pytest.mark.parametrize("has_champion", [True, False])
-def test_a_list_split_by_time_is_refused_unless_allowed(has_champion):
-    refused = decide_unmeasured(has_champion=has_champion, is_identity_disjoint=False, allow_by_time=False)
-    assert refused is not None
-    assert not refused.is_passed
-    assert "split by time" in refused.reason
-    allowed = decide_unmeasured(has_champion=has_champion, is_identity_disjoint=False, allow_by_time=True)
-    assert allowed is None or allowed.is_passed
-
-
-def test_a_champion_has_to_be_compared():
-    assert decide_unmeasured(has_champion=True, is_identity_disjoint=True, allow_by_time=False) is None
+def test_a_list_split_by_time_is_refused_unless_allowed():
+    refusal = check_list(is_identity_disjoint=False, allow_by_time=False)
+    assert refusal is not None
+    assert not refusal.is_passed
+    assert "split by time" in refusal.reason
+    assert refusal.tags["lia.gate"] == "refused"
+    for is_disjoint, allow in ((False, True), (True, False), (True, True)):
+        assert check_list(is_identity_disjoint=is_disjoint, allow_by_time=allow) is None
 
 
 @pytest.mark.parametrize(("challenger_l1", "is_passed"), [(0.09, True), (0.1, False), (0.11, False)])
