@@ -34,7 +34,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of a table; its first cell names it."""
 
     cells: Sequence[str | Cell]
@@ -47,7 +47,7 @@ class Table:
 
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
     is_long: bool = False
     """Limit its height and keep its head in view."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from lia_model.evaluation.literature import PUBLISHED
 from lia_model.evaluation.metric_table import METRICS, MISSING, PIXEL_METRICS, PROTOCOL_METRICS
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL
-from preprocessing.html_page import Cell, Column, Row, Table
+from preprocessing.html_page import Cell, Column, Table, TableRow
 
 Record = Mapping[str, Any]
 
@@ -24,7 +24,9 @@ def means_table(report: Record, protocol: str) -> Table | None:
         f"Means over clips, {protocol.replace('_', '-')}",
         [Column("model"), *_columns(names)],
         [
-            Row([model_name(model), *(_mean_cell(name, means.get(name)) for name in names)], model == MODEL)
+            TableRow(
+                [model_name(model), *(_mean_cell(name, means.get(name)) for name in names)], model == MODEL
+            )
             for model, means in models.items()
         ],
     )
@@ -45,7 +47,7 @@ def set_distance_table(report: Record) -> Table | None:
             Column("features", "text"),
         ],
         [
-            Row(
+            TableRow(
                 [
                     model_name(one["model"]),
                     METRICS[one["metric"]].label,
@@ -71,10 +73,10 @@ def clip_tables(report: Record, rows: Sequence[Record]) -> list[Table]:
         if row["protocol"] == "reconstruction":
             saved = improvement[row["clip"]] if row["model"] == MODEL else None
             values.append(METRICS["improvement"].text(saved))
-            reconstructions.append(Row([names[row["clip"]], model, frames, *values]))
+            reconstructions.append(TableRow([names[row["clip"]], model, frames, *values]))
         else:
             source = Path(row["source_url"]).name
-            transfers.append(Row([names[row["clip"]], model, source, frames, *values]))
+            transfers.append(TableRow([names[row["clip"]], model, source, frames, *values]))
     by, source, frames = Column("by", "text"), Column("source", "text"), Column("frames")
     columns = _columns((*PROTOCOL_METRICS["reconstruction"], "improvement"))
     first = Table("Reconstruction", [Column("clip"), by, frames, *columns], reconstructions, True)
@@ -86,13 +88,13 @@ def clip_tables(report: Record, rows: Sequence[Record]) -> list[Table]:
 def literature_table(report: Record, protocol: str) -> Table:
     """Return published pixel metrics above those of this evaluation, each with its protocol."""
     lines = [
-        Row([row.method, *(getattr(row, name) for name in PIXEL_METRICS), row.source, row.protocol])
+        TableRow([row.method, *(getattr(row, name) for name in PIXEL_METRICS), row.source, row.protocol])
         for row in PUBLISHED
     ]
     for model, means in _means_by_model(report, "reconstruction").items():
         values = [METRICS[name].text(means[name]["mean"]) for name in PIXEL_METRICS]
         measured = protocol if model == MODEL else "as this model"
-        lines.append(Row([model_name(model), *values, "this evaluation", measured], model == MODEL))
+        lines.append(TableRow([model_name(model), *values, "this evaluation", measured], model == MODEL))
     origin = (Column("source", "text"), Column("protocol", "long"))
     return Table("Published numbers and ours", [Column("method"), *_columns(PIXEL_METRICS), *origin], lines)
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page_pictures import pair_strip, strip_labels
 from lia_model.evaluation.page_tables import clip_names
-from preprocessing.html_page import Column, Row, Strip, Table, data_uri, render
+from preprocessing.html_page import Column, Strip, Table, TableRow, data_uri, render
 from preprocessing.media.strips import evenly_spaced, grid
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.storage.files import write_atomically
@@ -99,7 +99,7 @@ def clip_table(clips: Sequence[Mapping[str, Any]]) -> Table:
             *(Column(METRICS[name].heading) for name in names),
         ],
         [
-            Row(
+            TableRow(
                 [
                     row["url"],
                     "by time" if row["by_time"] else "identity",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from preprocessing.html_page import Column, Histogram, Row, Table, data_uri, render
+from preprocessing.html_page import Column, Histogram, Table, TableRow, data_uri, render
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import write_atomically
@@ -147,7 +147,7 @@ def _unavailable(sources: Sequence[SourceRow]) -> Table:
     return Table(
         "Sources that are not verified",
         [Column("source", "long"), Column("status", "text"), Column("error", "long")],
-        [Row((row.source.url, row.download.status.value, row.download.error or "")) for row in chosen],
+        [TableRow((row.source.url, row.download.status.value, row.download.error or "")) for row in chosen],
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from preprocessing.html_page import Cell, Column, Histogram, Row, Strip, Table, data_uri, render
+from preprocessing.html_page import Cell, Column, Histogram, Strip, Table, TableRow, data_uri, render
 from tests.parsed_page import ParsedPage
 
 TEMPLATE = """{% extends "base.html" %}{% import "macros.html" as macros %}
@@ -13,7 +13,7 @@ TEMPLATE = """{% extends "base.html" %}{% import "macros.html" as macros %}
 TABLE = Table(
     "<caption>",
     [Column("<name>", "text"), Column("value"), Column("remark", "long")],
-    [Row(["<one>", Cell("1", "<0 to 2>"), "<i>"]), Row(["two", "2", ""], is_emphasised=True)],
+    [TableRow(["<one>", Cell("1", "<0 to 2>"), "<i>"]), TableRow(["two", "2", ""], is_emphasised=True)],
 )
 HISTOGRAM = Histogram("<title>", {"<a>": 3, "b": 0})
 STRIP = Strip("k'><b>", "<title>", "<remark>", ["<source>", "result"], data_uri(b"\0", "image/png"))
