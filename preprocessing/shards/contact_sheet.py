@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from preprocessing.html_page import Column, Histogram, Table, TableRow, data_uri, render
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
+from preprocessing.media.strips import evenly_spaced
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import write_atomically
 
@@ -167,5 +168,4 @@ def _distributions(kept: Sequence[ClipRow]) -> list[Histogram]:
 
 
 def _thinned(items: Sequence[Item], most: int) -> list[Item]:
-    number = min(most, len(items))
-    return [items[place * len(items) // number] for place in range(number)]
+    return [items[place] for place in evenly_spaced(len(items), most)]
