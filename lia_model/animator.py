@@ -27,9 +27,8 @@ from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.registry import models
-from lia_model.settings import Compilation, Precision
+from lia_model.settings import Compilation, Mode, Precision
 
-Mode = Literal["relative", "absolute"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # A CPU gains nothing by larger batches, which take memory.
 CPU_BATCH_PIXELS = 4 * 256**2

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from preprocessing.settings import Settings
 
+Mode = Literal["relative", "absolute"]
+"""Motion relative to the driving clip's starting frame, or absolute."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Compilation = Literal["none", "inductor", "cuda-graphs"]
 Unit = Annotated[float, Field(ge=0, le=1)]

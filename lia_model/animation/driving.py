@@ -1,167 +1,140 @@
 """Where motion comes from: a video, an image, or a motion file, opened and framed.
 
-A clip is read once for its face and once for its pixels; with a motion file, or where the weights have been
-collected beforehand, only to be shown.
+A clip is decoded twice, for its face and for its pixels. With a motion file, or once all motion weights have
+been collected, it is decoded only to be shown.
 Axes: K directions, S side of the network's images.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import repeat, tee
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from lia_model.animation.footage import Footage, open_footage
-from lia_model.animation.framing import FaceCropper, Framing, NoFaceError, frame_clip, middle_square
+from lia_model.animation.framing import Framing, NoFaceError, frame_clip
 from lia_model.animation.motion_file import Motion, is_motion_file, read_motion
 from lia_model.animation.prefetch import ahead
-from lia_model.animator import Animator
-from preprocessing.media.boxes import Box
+from lia_model.animation.run import AnimationRun
+from preprocessing.media.boxes import Box, middle_square
 from preprocessing.media.images import cut
 
-T = TypeVar("T")
 
-
-class StoppedError(Exception):
-    """The caller asked to stop."""
-
-
-class Moved(NamedTuple):
+class DrivingFrame(NamedTuple):
     """One driving frame."""
 
     weights: Float32[np.ndarray, " K"]
     view: UInt8[np.ndarray, "S S 3"] | None
-    """The frame as the model sees it, where it is to be shown."""
+    """The frame as the model sees it, if it is to be shown."""
 
 
 @dataclass(frozen=True)
 class Driving:
-    """Footage, a template, or footage whose weights are known already."""
+    """Footage, a motion file, or footage whose motion weights are known already."""
 
     name: str
     num_frames: int
-    """As far as is known."""
+    """As the header says, until the clip has been framed."""
     fps: Fraction
     is_still: bool
     """Whether it is one image, whose pose holds for any number of frames."""
     footage: Footage | None
-    template: Motion | None
+    motion: Motion | None
+    """All motion weights; None until they are read from a file or collected."""
     square: Box | None
-    """What of the footage is seen; None before it is framed, and for a motion file."""
+    """Which part of the footage is seen; None before it is framed, and for a motion file."""
     framing: Framing | None
     """How the face stands in the square; None without cropping."""
 
     @property
     def sound(self) -> Path | None:
-        """Where its sound is; a motion file has none."""
+        """Return the file with its sound; None for a motion file."""
         return None if self.footage is None else self.footage.sound
 
-    def framed(self, cropper: FaceCropper | None, should_stop: Callable[[], bool]) -> "Driving":
-        """Return it with its square; a motion file has none, but brings its framing along.
 
-        Raises:
-            NoFaceError: the whole clip shows no face.
-            UnreadableMediaError: it breaks off.
-            StoppedError: `should_stop` said so.
-        """
-        if self.footage is None:
-            return self
-        if cropper is None:
-            return replace(self, square=middle_square(self.footage.first_frame()))
-        framings, num_frames = frame_clip(until(should_stop, self.footage.frames()), cropper, "largest")
-        if not framings:
-            raise NoFaceError("driving", self.footage.path)
-        return replace(self, square=framings[0].square, framing=framings[0], num_frames=num_frames)
-
-    def collected(self, animator: Animator, batch_size: int, should_stop: Callable[[], bool]) -> "Driving":
-        """Return it with all its weights, K numbers a frame, read beforehand if they are not known."""
-        if self.template is not None:
-            return self
-        views = ahead(self._views(animator.size_px, should_stop), 2 * batch_size)
-        weights = np.stack(list(animator.motion_weights(views, batch_size)))
-        template = Motion(weights, self.fps, self.is_still, animator.fingerprint, self.framing)
-        return replace(self, template=template)
-
-    def motion(
-        self, animator: Animator, batch_size: int, with_views: bool, should_stop: Callable[[], bool]
-    ) -> Iterator[Moved]:
-        """Yield the frames' weights, with their pictures where these are to be shown."""
-        views = shown = None
-        if self.template is None:
-            # Decoding goes on while the model computes.
-            views = ahead(self._views(animator.size_px, should_stop), 2 * batch_size)
-            if with_views:
-                views, shown = tee(views)
-            weights = animator.motion_weights(views, batch_size)
-        else:
-            weights = until(should_stop, self.template.weights)
-            if with_views:
-                shown = self._views(animator.size_px, lambda: False)
-        return map(Moved, weights, repeat(None) if shown is None else shown)
-
-    def _views(self, size_px: int, should_stop: Callable[[], bool]) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        assert self.footage is not None
-        assert self.square is not None
-        for image in until(should_stop, self.footage.frames()):
-            yield cut(image, self.square, size_px)
-
-
-def open_driving(path: Path, animator: Animator, convert: bool, hardware: bool = False) -> Driving:
-    """Open what gives the motion.
+def open_driving(path: Path, run: AnimationRun, convert: bool) -> Driving:
+    """Open the file that provides the motion.
 
     Raises:
         UnreadableMediaError: it is neither image, video nor motion file, or a motion file of another model.
     """
     if is_motion_file(path):
-        template = read_motion(path, animator.fingerprint)
-        count, framing = len(template.weights), template.framing
-        return Driving(path.name, count, template.fps, template.is_still, None, template, None, framing)
-    footage = open_footage(path, convert, hardware)
+        motion = read_motion(path, run.animator.fingerprint)
+        count, framing = len(motion.weights), motion.framing
+        return Driving(path.name, count, motion.fps, motion.is_still, None, motion, None, framing)
+    footage = open_footage(path, convert, run.hardware)
     return Driving(
         path.name, footage.num_frames, footage.fps, footage.is_still, footage, None, square=None, framing=None
     )
 
 
-def extract_motion(
-    animator: Animator,
-    cropper: FaceCropper | None,
-    path: Path,
-    batch_size: int = 16,
-    convert: bool = True,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Motion:
-    """Return a clip's motion, which drives as the clip itself does.
-
-    Args:
-        animator: the model.
-        cropper: finds the face; None takes the largest square in the middle.
-        path: a video or an image; a motion file comes back as it is.
-        batch_size: frames a forward pass.
-        convert: make an image upright 8-bit RGB where it is not; False refuses it.
-        should_stop: asked before each frame.
+def frame_driving(driving: Driving, run: AnimationRun) -> Driving:
+    """Return the driving with its square; a motion file brings its framing along.
 
     Raises:
         NoFaceError: the whole clip shows no face.
-        UnreadableMediaError: the file cannot be used, or breaks off.
-        StoppedError: `should_stop` said so.
+        UnreadableMediaError: the clip is damaged or truncated.
+        StoppedError: the run was stopped.
     """
-    driving = open_driving(path, animator, convert).framed(cropper, should_stop)
-    template = driving.collected(animator, batch_size, should_stop).template
-    assert template is not None
-    return template
+    footage = driving.footage
+    if footage is None:
+        return driving
+    if run.cropper is None:
+        height, width = footage.first_frame().shape[:2]
+        return replace(driving, square=middle_square((width, height)))
+    framings, num_frames = frame_clip(run.until_stopped(footage.frames()), run.cropper, "largest")
+    if not framings:
+        raise NoFaceError("driving", footage.path)
+    return replace(driving, square=framings[0].square, framing=framings[0], num_frames=num_frames)
 
 
-def until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
-    """Yield the items, asking before each.
+def collect_motion(driving: Driving, run: AnimationRun) -> Motion:
+    """Return all motion weights of a framed driving, K numbers a frame."""
+    if driving.motion is not None:
+        return driving.motion
+    views = ahead(_views(driving, run), 2 * run.batch_size)
+    weights = np.stack(list(run.animator.motion_weights(views, run.batch_size)))
+    return Motion(weights, driving.fps, driving.is_still, run.animator.fingerprint, driving.framing)
+
+
+def driving_frames(driving: Driving, run: AnimationRun, with_views: bool) -> Iterator[DrivingFrame]:
+    """Yield the motion weights of each frame, with its picture if that is to be shown."""
+    shown = None
+    if driving.motion is None:
+        # Decoding goes on while the model computes.
+        views = ahead(_views(driving, run), 2 * run.batch_size)
+        if with_views:
+            views, shown = tee(views)
+        weights = run.animator.motion_weights(views, run.batch_size)
+    else:
+        weights = run.until_stopped(driving.motion.weights)
+        if with_views:
+            shown = _views(driving, run)
+    return map(DrivingFrame, weights, repeat(None) if shown is None else shown)
+
+
+def extract_motion(run: AnimationRun, path: Path, convert: bool = True) -> Motion:
+    """Return a clip's motion, which drives as the clip itself does.
+
+    Args:
+        run: the model and how it is run.
+        path: a video or an image; a motion file comes back as it is.
+        convert: convert an image that is not upright 8-bit RGB; False refuses it.
 
     Raises:
-        StoppedError: `should_stop` said so.
+        NoFaceError: the whole clip shows no face.
+        UnreadableMediaError: the file cannot be used, or is damaged or truncated.
+        StoppedError: the run was stopped.
     """
-    for item in items:
-        if should_stop():
-            raise StoppedError
-        yield item
+    return collect_motion(frame_driving(open_driving(path, run, convert), run), run)
+
+
+def _views(driving: Driving, run: AnimationRun) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+    assert driving.footage is not None
+    assert driving.square is not None
+    for image in run.until_stopped(driving.footage.frames()):
+        yield cut(image, driving.square, run.size_px)

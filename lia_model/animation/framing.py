@@ -8,17 +8,16 @@ face is seen. Such a video is read once for its faces and later once for its pix
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
+from lia_model.animation.options import FaceChoice
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import Box, iou, square_around, union
 
 RULE = "fomm_square"
-FaceChoice = Literal["largest", "all"] | int
-"""Which of a picture's faces: the largest, all of them, or the N-th from the left, counted from 1."""
 
 
 class NoFaceError(ValueError):
@@ -151,11 +150,3 @@ def framing_of(track: Sequence[FacePosition], scale: float) -> Framing:
     """Return the square around all places of one face, `scale` times as wide as they are."""
     boxes = np.array([position.box for position in track], dtype=np.float64)
     return Framing(square_around(union(boxes), scale), tuple(track))
-
-
-def middle_square(image: UInt8[np.ndarray, "H W 3"]) -> Box:
-    """Return the largest square in the middle of a picture."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
-    return Box(left, top, left + side, top + side)

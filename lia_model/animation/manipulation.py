@@ -16,9 +16,9 @@ from PIL import Image
 
 from lia_model.animation.compositing import resize
 from lia_model.animation.footage import first_picture
-from lia_model.animation.framing import FaceCropper, NoFaceError, choose_faces, middle_square
+from lia_model.animation.framing import FaceCropper, NoFaceError, choose_faces
 from lia_model.animator import Animator
-from preprocessing.media.boxes import square_around
+from preprocessing.media.boxes import middle_square, square_around
 from preprocessing.media.images import cut
 from preprocessing.media.strips import evenly_spaced, grid, labelled_grid
 from preprocessing.media.video_writer import VideoWriter
@@ -141,7 +141,7 @@ def _portrait(
 ) -> UInt8[np.ndarray, "S S 3"]:
     image = first_picture(request.source, request.convert)
     if cropper is None:
-        return cut(image, middle_square(image), animator.size_px)
+        return cut(image, middle_square((image.shape[1], image.shape[0])), animator.size_px)
     faces = cropper.find(image)
     if not faces:
         raise NoFaceError("source", request.source)

@@ -10,6 +10,11 @@ REPLACED_TAG = "lia.replaced"
 """Tag of a champion: the version it replaced, to which a rollback returns."""
 
 
+def champion_uri(name: str) -> str:
+    """Return the model URI of a registered model's champion."""
+    return f"models:/{name}@{CHAMPION}"
+
+
 def version_of(name: str, alias: str) -> str | None:
     """Return the version an alias points at, or None if the model or the alias does not exist."""
     from mlflow import MlflowException

@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lia_model.animation.footage import UnreadableMediaError, media_kind, require_media
+from lia_model.animation.options import AnimationOptions, read_options
+from lia_model.serving.form import form_fields
 from lia_model.serving.jobs import (
     Job,
     JobStore,
@@ -46,7 +48,6 @@ from lia_model.serving.messages import (
     ErrorAnswer,
     Health,
     JobStatus,
-    Mode,
     ModelList,
     ModelVersion,
 )
@@ -119,7 +120,7 @@ class Desk:
         self.model = model
         self.limits = limits
 
-    def accept(self, source: Upload, driving: Upload, mode: Mode, crop: bool) -> AnimationAccepted:
+    def accept(self, source: Upload, driving: Upload, options: AnimationOptions) -> AnimationAccepted:
         """Keep the uploads and queue their animation; both are on the disk when this returns."""
         job_id = new_id()
         folder = self.limits.media / job_id
@@ -130,7 +131,7 @@ class Desk:
                 _keep(upload, name, path)
             make_durable(folder)
             make_durable(folder.parent)
-            order = Order(paths["source"], paths["driving"], folder / "video.mp4", mode, crop, self.model)
+            order = Order(paths["source"], paths["driving"], folder / "video.mp4", options, self.model)
             self._submit({job_id: order}, batch=None)
         except BaseException:
             shutil.rmtree(folder)
@@ -221,7 +222,7 @@ class Desk:
         driving = self._allowed(f"{field}.driving", item.driving)
         missing = next((path for path in (source, driving) if not path.is_file()), None)
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
-        return Order(source, driving, output, item.mode, True, self.model, error)
+        return Order(source, driving, output, item.options, self.model, error)
 
     def _allowed(self, field: str, text: str) -> Path:
         """Return the real path behind `text` if it lies under the root, links followed."""
@@ -242,7 +243,7 @@ def _animations(desk: Desk) -> APIRouter:
     @router.post(
         "",
         status_code=202,
-        dependencies=[Depends(_require_multipart)],
+        dependencies=[Depends(_require_multipart), Depends(_require_known_fields)],
         responses=_refusals(400, 413, 415, 422, 429),
     )
     # FastAPI asks for its own class and hands in Starlette's, which checked runs would refuse.
@@ -250,20 +251,18 @@ def _animations(desk: Desk) -> APIRouter:
     def create(
         source: UploadFile,
         driving: UploadFile,
-        mode: Annotated[Mode, Form()] = "relative",
-        crop: Annotated[bool, Form()] = True,
-        paste_back: Annotated[bool, Form()] = False,
-        side_by_side: Annotated[bool, Form()] = False,
+        fields: Annotated[dict[str, Any], Depends(form_fields())],
         model: Annotated[str | None, Form()] = None,
     ) -> AnimationAccepted:
         """Animate the portrait `source` by the motion of `driving`, each an image or a video."""
-        for name, is_asked in (("paste_back", paste_back), ("side_by_side", side_by_side)):
-            if is_asked:
-                raise _bad_field(name, "this version of the server cannot do that; leave it out")
+        try:
+            options = read_options(fields)
+        except ValueError as error:
+            raise _bad_field("options", str(error)) from None
         served = f"models:/{desk.model.name}/{desk.model.version}"
         if model is not None and model not in (served, desk.model.name):
             raise _bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
-        return desk.accept(source, driving, mode, crop)
+        return desk.accept(source, driving, options)
 
     @router.get("/{job_id}")
     def read(job_id: str) -> AnimationStatus:
@@ -432,6 +431,14 @@ def _require_multipart(request: Request) -> None:
         raise RefusalError(415, "wrong_type", "send the files as multipart/form-data")
 
 
+async def _require_known_fields(request: Request) -> None:
+    """Refuse a form with a field that nothing reads, such as a misspelt one."""
+    known = {"source", "driving", "model", *AnimationOptions.model_fields}
+    for name in await request.form():
+        if name not in known:
+            raise _bad_field(name, f"there is no such field; allowed are {', '.join(sorted(known))}")
+
+
 def _keep(upload: Upload, field: str, path: Path) -> None:
     """Copy an upload to `path` if it is an image or a video, by what it says and by what it holds."""
     declared = upload.content_type
@@ -482,7 +489,7 @@ def _item_status(index: int, job: Job) -> BatchItemStatus:
         index=index,
         source=str(job.order.source),
         driving=str(job.order.driving),
-        mode=job.order.mode,
+        mode=job.order.options.mode,
         output=str(job.order.output),
     )
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lia_model.animation.driving import StoppedError
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError
 from lia_model.animation.framing import FaceCropper, NoFaceError
+from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.animator import Animator
 from lia_model.serving.jobs import Job, JobStore
 from lia_model.serving.messages import Error
@@ -93,14 +93,7 @@ class JobRunner:
         shutil.rmtree(job.folder, ignore_errors=True)
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
-        request = AnimationRequest(
-            job.order.source,
-            job.order.driving,
-            produced,
-            job.order.mode,
-            self._batch_size,
-            hardware=self._hardware_video,
-        )
+        request = AnimationRequest(job.order.source, job.order.driving, produced, job.order.options)
         noted_s = -REPORT_S
 
         def progress(done: int, total: int) -> None:
@@ -110,14 +103,15 @@ class JobRunner:
                 noted_s = time.monotonic()
 
         with self._lease(job) as lost:
-            cropper = self._cropper if job.order.crop else None
-            result = animate_file(
+            run = AnimationRun(
                 self._animator,
-                cropper,
-                request,
+                self._cropper,
+                self._batch_size,
+                self._hardware_video,
                 progress,
                 should_stop=lambda: lost.is_set() or self._stopping.is_set(),
             )
+            result = animate_file(run, request)
         self._jobs.finish(job, produced, result.num_frames)
 
     @contextmanager

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lia_model.serving.messages import Error, JobStatus, Mode, ModelVersion
+from lia_model.animation.options import AnimationOptions
+from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
 LEASE_S = 30.0
 """How long a silent worker keeps its job."""
@@ -36,8 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     source TEXT NOT NULL,
     driving TEXT NOT NULL,
     output TEXT NOT NULL,
-    mode TEXT NOT NULL,
-    crop INTEGER NOT NULL,
+    options TEXT NOT NULL,
     model_name TEXT NOT NULL,
     model_version TEXT NOT NULL,
     status TEXT NOT NULL,
@@ -65,8 +65,7 @@ class Order:
     source: Path
     driving: Path
     output: Path
-    mode: Mode
-    crop: bool
+    options: AnimationOptions
     model: ModelVersion
     error: Error | None = None
 
@@ -109,6 +108,8 @@ class JobStore:
         with self._connection() as db:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_SCHEMA)
+        with self._transaction() as db:
+            _migrate(db)
 
     def submit(self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None) -> None:
         """Queue `orders`, given by job id, all or none; they are on the disk when this returns.
@@ -121,8 +122,8 @@ class JobStore:
             if num_new and _num_queued(db) + num_new > max_num_queued:
                 raise QueueFullError
             db.executemany(
-                "INSERT INTO jobs (id, batch, source, driving, output, mode, crop, model_name, model_version,"
-                " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, batch, source, driving, output, options, model_name, model_version,"
+                " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_row_of(job_id, batch, order) for job_id, order in orders.items()],
             )
 
@@ -275,6 +276,18 @@ def summarize(counts: Mapping[JobStatus, int]) -> JobStatus:
     return next(status for status in worst_first if counts[status])
 
 
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a table of an older version, with a column for each option, to today's columns."""
+    columns = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+    if "options" in columns:
+        return
+    db.execute("ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}'")
+    crop = "json(CASE crop WHEN 0 THEN 'false' ELSE 'true' END)"
+    db.execute(f"UPDATE jobs SET options = json_object('mode', mode, 'crop', {crop})")
+    for column in ("mode", "crop"):
+        db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+
+
 def _num_queued(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()[0])
 
@@ -291,8 +304,7 @@ def _row_of(job_id: str, batch: str | None, order: Order) -> tuple[object, ...]:
         str(order.source),
         str(order.driving),
         str(order.output),
-        order.mode,
-        int(order.crop),
+        order.options.model_dump_json(),
         order.model.name,
         order.model.version,
         JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
@@ -307,8 +319,7 @@ def _job_of(row: sqlite3.Row) -> Job:
         source=Path(row["source"]),
         driving=Path(row["driving"]),
         output=Path(row["output"]),
-        mode=row["mode"],
-        crop=bool(row["crop"]),
+        options=AnimationOptions.model_validate_json(row["options"]),
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
     )

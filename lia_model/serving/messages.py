@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Mode = Literal["relative", "absolute"]
+from lia_model.animation.options import AnimationOptions
+from lia_model.settings import Mode
 
 
 class JobStatus(StrEnum):
@@ -117,17 +118,20 @@ class AnimationStatus(Progress):
     """Where to ask, and where the video is."""
 
 
-class BatchItem(Message):
+class BatchItem(AnimationOptions):
     """One animation of a batch: paths on the server's disk, absolute or relative to the allowed root."""
 
     source: Annotated[str, Field(min_length=1)]
     """Image or video of the person to animate."""
     driving: Annotated[str, Field(min_length=1)]
     """Video or image whose motion it takes."""
-    mode: Mode = "relative"
-    """Motion relative to the first driving frame, or absolute."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")] | None = None
     """File name of the result without `.mp4`; None is the item's place in the batch, from 00000."""
+
+    @property
+    def options(self) -> AnimationOptions:
+        """Return the options alone."""
+        return AnimationOptions(**self.model_dump(include=set(AnimationOptions.model_fields)))
 
 
 class BatchRequest(Message):

@@ -4,11 +4,14 @@ from typing import Annotated, Literal
 
 import typer
 
-DEFAULT_MODEL = "models:/lia@champion"
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-Model = Annotated[str, typer.Option(help="Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Checkpoint directory or models:/NAME@ALIAS or models:/NAME/VERSION; default: the champion."
+    ),
+]
 ReleaseName = Annotated[str | None, typer.Option("--name", help="Registered name; default: release.name.")]
 Crop = Annotated[bool, typer.Option(help="Crop to the face first.")]
 Convert = Annotated[

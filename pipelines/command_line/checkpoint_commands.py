@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.command_line.arguments import DEFAULT_MODEL, Model
+from pipelines.command_line.arguments import Model
 from pipelines.command_line.startup import activate_environment
 
 
@@ -34,10 +34,13 @@ def export_checkpoint(
 
 def export_onnx(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for encoder.onnx and painter.onnx.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
 ) -> None:
     """Write a model as ONNX graphs for other runtimes, checked against the module."""
-    activate_environment()
+    environment = activate_environment()
+    from lia_model.registry.aliases import champion_uri
     from pipelines.commands.checkpoints import run_export_onnx
+    from pipelines.params import read_params
 
-    typer.echo(run_export_onnx(model, output))
+    release = read_params(environment.root / "params.yaml").release
+    typer.echo(run_export_onnx(model or champion_uri(release.name), output))

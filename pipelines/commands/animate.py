@@ -6,73 +6,84 @@ from pathlib import Path
 from lia_model.allocator import keep_freed_memory
 from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
-from lia_model.animation.framing import FaceChoice, FaceCropper
+from lia_model.animation.framing import FaceCropper
 from lia_model.animation.manipulation import ManipulationRequest, manipulate_file
 from lia_model.animation.motion_file import Motion, write_motion
+from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
+from lia_model.registry.aliases import champion_uri
 from lia_model.settings import Compilation, Precision
-from pipelines.environment import Environment
 from pipelines.local.progress import progress
 from pipelines.params import Params
 from preprocessing.faces.detector import FaceDetector
 
 
 @dataclass(frozen=True)
-class InferenceOptions:
-    """What an animation is made with."""
+class Inference:
+    """Which model computes, and how; it changes the speed and the rounding, not what is asked for."""
 
-    model: str
-    """Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION."""
+    model: str | None
+    """Checkpoint directory, models:/NAME@ALIAS or models:/NAME/VERSION; None is `release.name`'s champion."""
     device: str
-    """torch's name of it, or auto."""
+    """torch's name of the device, or auto."""
     precision: Precision
-    """Arithmetic of the generator."""
-    compilation: Compilation
+    """Arithmetic of the networks."""
+    compilation: Compilation = "none"
     """How the networks are compiled before the first frame."""
-    crop: bool
-    """Whether faces are found and cropped first, by the rule of the training clips."""
+    hardware: bool = False
+    """Whether video is decoded and encoded on the GPU."""
 
 
 def run_animate(
-    params: Params, environment: Environment, request: AnimationRequest, options: InferenceOptions
+    params: Params, root: Path, request: AnimationRequest, inference: Inference
 ) -> AnimationResult:
     """Write the animation.
 
+    Args:
+        params: batch size, detector and crop.
+        root: folder that the detector's path is relative to.
+        request: what to animate.
+        inference: which model, and how it is run.
+
     Raises:
-        ValueError: a file is missing or cannot be used, shows no face, the request contradicts itself, or the
-            model does not exist.
+        ValueError: a file is missing or cannot be used, shows no face, the options contradict each other, or
+            the model does not exist.
     """
     _require_files(request.source, request.driving)
-    animator = _animator(options)
-    if options.compilation != "none":
-        animator.warm_up(request.batch_size)
-    cropper = _cropper(params, environment, options)
-    with progress("frames") as tell:
-        return animate_file(animator, cropper, request, tell)
+    animator = _load_animator(params, inference)
+    if inference.compilation != "none":
+        animator.warm_up(params.serve.batch_size)
+    cropper = _load_cropper(params, root) if request.options.crop else None
+    with progress("frames") as show:
+        run = AnimationRun(animator, cropper, params.serve.batch_size, inference.hardware, show)
+        return animate_file(run, request)
 
 
 def run_extract(
     params: Params,
-    environment: Environment,
+    root: Path,
     driving: Path,
     output: Path,
-    options: InferenceOptions,
+    inference: Inference,
+    *,
+    crop: bool,
     convert: bool,
 ) -> Motion:
-    """Write the motion of a driving clip.
+    """Write the motion file of a driving clip; arguments as for `run_animate`.
 
     Raises:
         ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
     """
     _require_files(driving)
-    cropper = _cropper(params, environment, options)
-    template = extract_motion(_animator(options), cropper, driving, params.serve.batch_size, convert)
-    write_motion(output, template)
-    return template
+    cropper = _load_cropper(params, root) if crop else None
+    run = AnimationRun(_load_animator(params, inference), cropper, params.serve.batch_size)
+    motion = extract_motion(run, driving, convert)
+    write_motion(output, motion)
+    return motion
 
 
 def run_manipulate(
-    params: Params, environment: Environment, request: ManipulationRequest, options: InferenceOptions
+    params: Params, root: Path, request: ManipulationRequest, inference: Inference, *, crop: bool
 ) -> int:
     """Write the strips, videos and contact sheet; return the number of directions.
 
@@ -81,20 +92,8 @@ def run_manipulate(
             model does not exist.
     """
     _require_files(request.source)
-    return manipulate_file(_animator(options), _cropper(params, environment, options), request)
-
-
-def parse_face(text: str) -> FaceChoice:
-    """Read the choice of a face.
-
-    Raises:
-        ValueError: it is neither largest, all nor a number from 1.
-    """
-    if text in ("largest", "all"):
-        return text
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise ValueError(f"face is {text!r}; it is largest, all, or a number from 1 at the left: choose one")
+    cropper = _load_cropper(params, root) if crop else None
+    return manipulate_file(_load_animator(params, inference), cropper, request)
 
 
 def _require_files(*paths: Path) -> None:
@@ -103,14 +102,13 @@ def _require_files(*paths: Path) -> None:
             raise ValueError(f"{path} does not exist: give an image or a video")
 
 
-def _animator(options: InferenceOptions) -> Animator:
+def _load_animator(params: Params, inference: Inference) -> Animator:
     keep_freed_memory()
-    return Animator.load(options.model, options.device, options.precision, options.compilation)
+    model = inference.model or champion_uri(params.release.name)
+    return Animator.load(model, inference.device, inference.precision, inference.compilation)
 
 
-def _cropper(params: Params, environment: Environment, options: InferenceOptions) -> FaceCropper | None:
-    if not options.crop:
-        return None
+def _load_cropper(params: Params, root: Path) -> FaceCropper:
     detect = params.shards.detect
-    detector = FaceDetector(environment.root / params.serve.detector, detect.min_score, detect.pad_px)
+    detector = FaceDetector(root / params.serve.detector, detect.min_score, detect.pad_px)
     return FaceCropper(detector, detect.every_num_frames, params.shards.crop.scale)

@@ -90,9 +90,10 @@ def _run_loop(params: Params, environment: Environment, say: Callable[[str], Non
     with _step("release", say):
         _command(environment, "lia", "release")
     with _step("serve", say):
+        from lia_model.registry.aliases import champion_uri
         from pipelines.commands.serve import run_serve
 
-        model = f"models:/{params.release.name}@champion"
+        model = champion_uri(params.release.name)
         run_serve(params, environment, environment.host, environment.serve_port, model, block=False)
     with _step("batch", say):
         source, driving = cut_demo_clip(environment.samples / CLIP, folder)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lia_model.animation.file import AnimationRequest, animate_file
+from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
@@ -44,7 +45,7 @@ def measure(
         published = Apart(build_published, request, size_px, str(device))
         stack.callback(published.close)
         candidates = {
-            "ours": lambda: animate_file(animator, None, request),
+            "ours": lambda: animate_file(AnimationRun(animator, None), request),
             "model alone": lambda: _model_alone(model, source, frames),
             "published": published,
         }

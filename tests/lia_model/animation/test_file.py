@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation.driving import StoppedError, extract_motion
+from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError, first_picture
 from lia_model.animation.framing import FaceCropper, NoFaceError
 from lia_model.animation.motion_file import write_motion
+from lia_model.animation.options import AnimationOptions
+from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
@@ -78,10 +80,8 @@ def test_the_result_has_the_driving_clips_frames_and_exact_rate(animator, portra
     output = tmp_path / "out.mp4"
     seen = []
     result = animate_file(
-        animator,
-        None,
-        AnimationRequest(portrait, driving, output, batch_size=4),
-        progress=lambda *at: seen.append(at),
+        AnimationRun(animator, None, batch_size=4, progress=lambda *at: seen.append(at)),
+        AnimationRequest(portrait, driving, output),
     )
     info = probe(output)
     assert (result.num_frames, result.fps) == (9, NTSC)
@@ -91,15 +91,18 @@ def test_the_result_has_the_driving_clips_frames_and_exact_rate(animator, portra
 
 def test_faces_are_framed_and_sound_is_kept(animator, cropper, face_clip, tmp_path):
     output = tmp_path / "out.mp4"
-    animate_file(animator, cropper, AnimationRequest(face_clip, face_clip, output, "absolute"))
+    animate_file(
+        AnimationRun(animator, cropper),
+        AnimationRequest(face_clip, face_clip, output, AnimationOptions(mode="absolute")),
+    )
     info = probe(output)
     assert (info.num_frames, info.fps, info.audio_codec is not None) == (7, 24, True)
 
 
 def test_cropping_changes_what_the_model_sees(animator, cropper, face_clip, tmp_path):
     with_crop, without = tmp_path / "crop.mp4", tmp_path / "whole.mp4"
-    animate_file(animator, cropper, AnimationRequest(face_clip, face_clip, with_crop))
-    animate_file(animator, None, AnimationRequest(face_clip, face_clip, without))
+    animate_file(AnimationRun(animator, cropper), AnimationRequest(face_clip, face_clip, with_crop))
+    animate_file(AnimationRun(animator, None), AnimationRequest(face_clip, face_clip, without))
     first, second = (next(decode(path)).image.astype(int) for path in (with_crop, without))
     assert np.abs(first - second).mean() > 1
 
@@ -111,7 +114,9 @@ def test_a_missing_face_is_told_with_the_files_role_and_name(
     files = {"source": face_clip, "driving": face_clip} | {role: portrait}
     output = tmp_path / "out.mp4"
     with pytest.raises(NoFaceError, match=f"{role} file portrait.png"):
-        animate_file(animator, cropper, AnimationRequest(files["source"], files["driving"], output))
+        animate_file(
+            AnimationRun(animator, cropper), AnimationRequest(files["source"], files["driving"], output)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,7 +127,8 @@ def test_a_still_drives_one_frame_and_relative_mode_warns_that_it_cancels_itself
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             result = animate_file(
-                animator, None, AnimationRequest(portrait, portrait, tmp_path / "out.mp4", mode)
+                AnimationRun(animator, None),
+                AnimationRequest(portrait, portrait, tmp_path / "out.mp4", AnimationOptions(mode=mode)),
             )
         assert result.num_frames == 1
         assert len(caplog.records) == num_warnings
@@ -135,7 +141,8 @@ def test_a_file_that_is_no_media_is_named(animator, portrait, driving, role, tmp
     files = {"source": portrait, "driving": driving} | {role: text}
     with pytest.raises(UnreadableMediaError, match=r"notes\.txt"):
         animate_file(
-            animator, None, AnimationRequest(files["source"], files["driving"], tmp_path / "out.mp4")
+            AnimationRun(animator, None),
+            AnimationRequest(files["source"], files["driving"], tmp_path / "out.mp4"),
         )
 
 
@@ -144,7 +151,7 @@ def test_a_driving_clip_that_breaks_off_gives_no_result(animator, cropper, portr
     whole = (samples / "single_face.mp4").read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UnreadableMediaError):
-        animate_file(animator, None, AnimationRequest(portrait, broken, tmp_path / "out.mp4"))
+        animate_file(AnimationRun(animator, None), AnimationRequest(portrait, broken, tmp_path / "out.mp4"))
     assert not (tmp_path / "out.mp4").exists()
 
 
@@ -152,10 +159,8 @@ def test_stopping_leaves_nothing_behind(animator, portrait, driving, tmp_path):
     calls = iter([False, False, True])
     with pytest.raises(StoppedError):
         animate_file(
-            animator,
-            None,
-            AnimationRequest(portrait, driving, tmp_path / "out.mp4", batch_size=1),
-            should_stop=lambda: next(calls),
+            AnimationRun(animator, None, batch_size=1, should_stop=lambda: next(calls)),
+            AnimationRequest(portrait, driving, tmp_path / "out.mp4"),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -165,7 +170,10 @@ def frames_of(path):
 
 
 def run(animator, cropper, source, driving, output, **options):
-    result = animate_file(animator, cropper, AnimationRequest(source, driving, output, **options))
+    fields = {name: options.pop(name) for name in list(options) if name in AnimationOptions.model_fields}
+    request_only = {name: options.pop(name) for name in list(options) if name == "convert"}
+    request = AnimationRequest(source, driving, output, AnimationOptions(**fields), **request_only)
+    result = animate_file(AnimationRun(animator, cropper, **options), request)
     frames = frames_of(output)
     assert len(frames) == result.num_frames
     return frames
@@ -198,7 +206,7 @@ def require_playable(path, num_frames, fps, has_sound, size):
 @pytest.fixture(scope="module")
 def motion_file(animator, cropper, face_clip, tmp_path_factory):
     path = tmp_path_factory.mktemp("motion") / "face.motion"
-    write_motion(path, extract_motion(animator, cropper, face_clip, batch_size=3))
+    write_motion(path, extract_motion(AnimationRun(animator, cropper, batch_size=3), face_clip))
     return path
 
 
@@ -261,7 +269,7 @@ def test_a_motion_file_does_what_its_clip_does(
 ):
     cropper = request.getfixturevalue("cropper") if is_cropped else None
     written = request.getfixturevalue("written")
-    write_motion(tmp_path / "m", extract_motion(animator, cropper, face_clip, batch_size=16))
+    write_motion(tmp_path / "m", extract_motion(AnimationRun(animator, cropper, batch_size=16), face_clip))
     run(animator, cropper, photo, face_clip, tmp_path / "direct.mp4", **options)
     direct = np.stack(written)
     written.clear()
@@ -272,7 +280,7 @@ def test_a_motion_file_does_what_its_clip_does(
 def test_a_motion_file_of_a_still_holds_its_pose_for_a_whole_video(
     animator, cropper, photo, face_clip, written, tmp_path
 ):
-    write_motion(tmp_path / "m", extract_motion(animator, cropper, photo))
+    write_motion(tmp_path / "m", extract_motion(AnimationRun(animator, cropper), photo))
     run(animator, cropper, face_clip, photo, tmp_path / "a.mp4", mode="absolute")
     direct = np.stack(written)
     written.clear()
@@ -379,7 +387,7 @@ def test_each_face_is_moved_where_it_stands(animator, cropper, face_clip, tmp_pa
 def refusals(photo, face_clip, motion_file):
     return [
         (photo, face_clip, {"face": 2}, "got face 2, but the source shows 1"),
-        (photo, face_clip, {"face": "all"}, "add --paste-back"),
+        (photo, face_clip, {"face": "all"}, "add paste_back"),
         (photo, motion_file, {"side_by_side": True}, "holds no pictures"),
         (face_clip, face_clip, {"face": 3}, "got face 3, but the source shows 1"),
     ]
@@ -389,6 +397,6 @@ def test_what_does_not_go_together_is_refused(animator, cropper, photo, face_cli
     for source, driving, options, reason in refusals(photo, face_clip, motion_file):
         with pytest.raises(ValueError, match=reason):
             run(animator, cropper, source, driving, tmp_path / "out.mp4", **options)
-    with pytest.raises(ValueError, match="without cropping, which alone finds faces"):
+    with pytest.raises(ValueError, match="without crop, but only cropping detects faces"):
         run(animator, None, photo, face_clip, tmp_path / "out.mp4", face=1)
     assert list(tmp_path.iterdir()) == []

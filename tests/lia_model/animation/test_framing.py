@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from lia_model.animation.framing import (
@@ -7,7 +6,6 @@ from lia_model.animation.framing import (
     choose_faces,
     follow_faces,
     framing_of,
-    middle_square,
 )
 from preprocessing.media.boxes import Box
 
@@ -57,7 +55,3 @@ def test_each_chosen_face_is_followed_by_overlap_from_the_first_frame_that_shows
 def test_one_square_has_room_for_all_places_where_the_face_is_seen():
     framing = framing_of([FacePosition(0, *at(10)), FacePosition(5, *at(30))], scale=1.5)
     assert framing.square == Box(0, 20, 60, 80)
-
-
-def test_the_middle_square_is_as_large_as_fits():
-    assert middle_square(np.zeros((40, 60, 3), np.uint8)) == Box(10, 0, 50, 40)

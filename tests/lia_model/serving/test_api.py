@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lia_model.animation.options import AnimationOptions
 from lia_model.serving.api import ApiLimits, build_api
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
@@ -83,7 +84,7 @@ def test_a_new_animation_is_queued_with_its_uploads_on_the_disk(service, mp4):
     assert body["status"] == "queued"
     assert body["links"] == {"self": itself, "video": f"{itself}/video"}
     job = service.jobs.claim()
-    assert (job.id, job.order.mode, job.order.crop) == (body["id"], "absolute", False)
+    assert (job.id, job.order.options) == (body["id"], AnimationOptions(mode="absolute", crop=False))
     assert job.order.source.read_bytes() == png()
     assert job.order.driving.read_bytes() == mp4
 
@@ -161,13 +162,27 @@ def test_what_is_no_picture_is_refused_and_not_kept(service, field, upload, stat
     [
         ({"mode": "sideways"}, "mode"),
         ({"crop": "perhaps"}, "crop"),
-        ({"paste_back": "true"}, "paste_back"),
-        ({"side_by_side": "true"}, "side_by_side"),
+        ({"face": "left"}, "face"),
+        ({"face": "all"}, "add paste_back"),
+        ({"crops": "true"}, "crops"),
         ({"model": "models:/lia/2"}, "models:/lia/3"),
     ],
 )
 def test_a_bad_field_is_refused_by_name(service, fields, word):
     assert_refused(service.post(**fields), 422, "bad_field", word)
+
+
+def test_fields_left_out_have_the_defaults_that_the_schema_shows(service):
+    (name,) = (
+        service.ask("GET", "/openapi.json")
+        .json()["paths"]["/v1/animations"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        .values()
+    )
+    body = service.ask("GET", "/openapi.json").json()["components"]["schemas"][name.rpartition("/")[2]]
+    shown = {field: body["properties"][field]["default"] for field in AnimationOptions.model_fields}
+    service.post()
+    job = service.jobs.claim()
+    assert job.order.options.model_dump() == shown == AnimationOptions().model_dump()
 
 
 def test_a_field_may_be_given_as_it_is_served(service):

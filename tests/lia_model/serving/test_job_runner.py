@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
+from lia_model.animation.options import AnimationOptions
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.job_runner import JobRunner
@@ -45,7 +46,9 @@ def order(folder, crop=False):
     """Ask for an animation of files that need not exist."""
     folder.mkdir()
     model = ModelVersion(name="lia", version="1")
-    return Order(folder / "source", folder / "driving", folder / "video.mp4", "relative", crop, model)
+    return Order(
+        folder / "source", folder / "driving", folder / "video.mp4", AnimationOptions(crop=crop), model
+    )
 
 
 def fill(wanted):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lia_model.animation.options import AnimationOptions
 from lia_model.serving.jobs import Job, JobStore, Order, QueueFullError, count, new_id, summarize
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
@@ -24,8 +25,7 @@ def make_order(folder: Path, name: str = "video", error: Error | None = None) ->
         source=folder / "source",
         driving=folder / "driving",
         output=folder / f"{name}.mp4",
-        mode="relative",
-        crop=True,
+        options=AnimationOptions(),
         model=ModelVersion(name="lia", version="3"),
         error=error,
     )
@@ -263,10 +263,12 @@ def test_a_job_outlives_a_killed_worker_and_shows_one_whole_result(tmp_path):
 SUBMIT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
+from lia_model.animation.options import AnimationOptions
 from lia_model.serving.jobs import JobStore, Order
 from lia_model.serving.messages import ModelVersion
 folder = Path(sys.argv[1])
-order = Order(folder, folder, folder / "o.mp4", "absolute", False, ModelVersion(name="lia", version="1"))
+options = AnimationOptions(mode="absolute", crop=False)
+order = Order(folder, folder, folder / "o.mp4", options, ModelVersion(name="lia", version="1"))
 JobStore(folder / "jobs.sqlite").submit({"mine": order}, max_num_queued=1)
 os.kill(os.getpid(), signal.SIGKILL)
 """

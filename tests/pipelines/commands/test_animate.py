@@ -174,10 +174,10 @@ def test_motion_files_that_do_not_fit_are_one_line_and_exit_2(lia, project, tmp_
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--face", "all"), "add --paste-back"),
+        (("--face", "all"), "add paste_back"),
         (("--face", "0"), "face is '0'; it is largest, all, or a number from 1"),
         (("--face", "left"), "face is 'left'; it is largest, all, or a number from 1"),
-        (("--face", "2", "--no-crop"), "face is 2 without cropping"),
+        (("--face", "2", "--no-crop"), "face is 2 without crop"),
         (("--model", "nowhere"), "nowhere"),
     ],
 )

@@ -106,7 +106,7 @@ IMPORTER = Importer(read_plain_text)
 
 def test_a_new_importer_is_one_file(tmp_path):
     """The real command, from a copy of the packages with one file added."""
-    for package in ("preprocessing", "pipelines"):
+    for package in ("preprocessing", "lia_model", "pipelines"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     added = tmp_path / "preprocessing/sources/importers/plain_text.py"
     added.write_text(IMPORTER_FILE)

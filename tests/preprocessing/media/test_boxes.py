@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from preprocessing.media.boxes import Box, iou, is_inside, scale_box, square_around, union
+from preprocessing.media.boxes import Box, iou, is_inside, middle_square, scale_box, square_around, union
 
 
 def test_a_box_overlaps_itself_wholly_and_a_neighbour_not_at_all():
@@ -44,3 +44,10 @@ def test_box_at_the_edge_is_inside_and_one_beyond_is_not():
 
 def test_box_follows_its_frame_to_another_size():
     assert scale_box(Box(10, 10, 20, 20), (100, 100), (200, 50)) == Box(20, 5, 40, 10)
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((60, 40), (10, 0, 50, 40)), ((40, 60), (0, 10, 40, 50)), ((41, 40), (0, 0, 40, 40))]
+)
+def test_the_middle_square_is_as_large_as_fits(size, box):
+    assert middle_square(size) == Box(*box)

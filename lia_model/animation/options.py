@@ -1,0 +1,90 @@
+"""The options of one animation request: a field added here reaches all its users.
+
+The command line, batch rows, HTTP forms and JSON, and the stored job share this model. A field needs a type,
+a default and a docstring, which is its help text everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from lia_model.settings import Mode
+from preprocessing.settings import Settings
+
+
+def _as_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+FaceChoice = Annotated[Literal["largest", "all"] | Annotated[int, Field(ge=1)], BeforeValidator(_as_number)]
+"""Which of a picture's faces: the largest, all of them, or the N-th from the left, counted from 1."""
+
+
+class AnimationOptions(Settings):
+    """How a source is animated by a driving file."""
+
+    mode: Mode = "relative"
+    """relative keeps the source's own pose at the starting frame, absolute takes the driving pose."""
+    start: Literal["first", "best"] = "first"
+    """Where relative motion starts: at the first driving frame, or at the one most like the source."""
+    face: FaceChoice = "largest"
+    """Which face of the source: largest, N (from 1, left to right), or all with paste_back."""
+    paste_back: bool = False
+    """Blend the result back into the whole source picture."""
+    side_by_side: bool = False
+    """Show source, driving clip as the model sees it, and result next to each other."""
+    crop: bool = True
+    """Detect faces and crop to them first."""
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> AnimationOptions:
+        if self.face == "all" and not self.paste_back:
+            raise ValueError(
+                "face is all without paste_back; several faces need the whole picture: add paste_back, or "
+                "choose one face"
+            )
+        if not self.crop and self.face != "largest":
+            raise ValueError(
+                f"face is {self.face} without crop, but only cropping detects faces: leave out face, or crop"
+            )
+        return self
+
+
+def read_options(values: dict[str, Any]) -> AnimationOptions:
+    """Return the options that a user wrote; text is converted, and what is left out has its default.
+
+    Raises:
+        ValueError: one line that names the first wrong field, the value and what is allowed.
+    """
+    try:
+        return AnimationOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise ValueError(str(first["msg"]).removeprefix("Value error, ")) from None
+        field = str(first["loc"][0])
+        raise ValueError(f"{field} is {values[field]!r}; {allowed_values(field)}") from None
+
+
+def allowed_values(field: str) -> str:
+    """Return in words what a field of the options takes."""
+    words = list(_choices(AnimationOptions.model_fields[field].annotation))
+    separator = ", or " if words[2:] else " or "
+    return f"it is {', '.join(words[:-1])}{separator}{words[-1]}" if words[1:] else f"it is a {words[0]}"
+
+
+def _choices(kind: object) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    elif kind is bool:
+        yield from ("true", "false")
+    elif get_args(kind):
+        for inner in get_args(kind):
+            yield from _choices(inner)
+    elif kind is int:
+        yield "a number from 1"
+    elif isinstance(kind, type):
+        yield kind.__name__

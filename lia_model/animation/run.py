@@ -1,0 +1,57 @@
+"""What stays the same while one animation runs; every stage of the pipeline takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lia_model.animation.framing import FaceCropper
+from lia_model.animator import Animator
+
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """The caller asked to stop."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(done: int, total: int) -> None:
+    del done, total
+
+
+@dataclass(frozen=True)
+class AnimationRun:
+    """The model, how it is run, and how the caller follows and stops it."""
+
+    animator: Animator
+    cropper: FaceCropper | None
+    """Detects faces; None takes the largest square in the middle of each picture."""
+    batch_size: int = 16
+    """Frames a forward pass."""
+    hardware: bool = False
+    """Decode and encode video on the GPU."""
+    progress: Callable[[int, int], None] = _ignore
+    """Called with the frames done and the frames in all, after each frame."""
+    should_stop: Callable[[], bool] = _never
+    """Checked before each frame."""
+
+    @property
+    def size_px(self) -> int:
+        """Return the side of the network's images."""
+        return self.animator.size_px
+
+    def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items while `should_stop` is false.
+
+        Raises:
+            StoppedError: it is true.
+        """
+        for item in items:
+            if self.should_stop():
+                raise StoppedError
+            yield item

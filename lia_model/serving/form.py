@@ -1,0 +1,31 @@
+"""The options of an animation as form fields of an upload, made from `AnimationOptions`."""
+
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+from fastapi import Form
+from pydantic import WithJsonSchema
+
+from lia_model.animation.options import AnimationOptions
+
+
+def form_fields(options: type[AnimationOptions] = AnimationOptions) -> Callable[..., dict[str, Any]]:
+    """Return a dependency that gives the fields that a form has; the model validates them and adds defaults.
+
+    FastAPI reads a missing boolean as False whatever its default, so booleans are read as text. The schema
+    shows each field's own type and default.
+    """
+
+    def read(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - one of each option's type
+        return {name: value for name, value in fields.items() if value is not None}
+
+    parameters = []
+    for name, field in options.model_fields.items():
+        form = Form(description=field.description, json_schema_extra={"default": field.default})
+        kind = field.rebuild_annotation()
+        text = Annotated[str, WithJsonSchema({"type": "boolean"})]
+        annotation = Annotated[(text if kind is bool else kind) | None, form]
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    read.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    return read
