@@ -16,7 +16,8 @@ from ray.serve.handle import DeploymentHandle
 from lia_model.allocator import keep_freed_memory
 from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
-from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.api import build_api
+from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion

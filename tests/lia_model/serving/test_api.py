@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.api import build_api
+from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from preprocessing.media.video_writer import VideoWriter

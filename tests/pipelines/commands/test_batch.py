@@ -12,7 +12,8 @@ from PIL import Image
 from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.serving.api import ApiLimits, build_api
+from lia_model.serving.api import build_api
+from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion

@@ -1,0 +1,94 @@
+"""Error answers of the HTTP interface: every refusal is JSON, `{"error": {"code", "message"}}`."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from lia_model.serving.messages import Error, ErrorAnswer
+
+logger = logging.getLogger(__name__)
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    416: "bad_range",
+}
+"""Error code by HTTP status, for errors that do not bring their own."""
+
+
+class RefusalError(Exception):
+    """The request is refused.
+
+    Args:
+        status: HTTP status.
+        code: fixed word for programs.
+        message: one sentence for people.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+
+def add_error_handlers(api: FastAPI) -> None:
+    """Make the application answer every error in the one shape."""
+    api.add_exception_handler(RefusalError, _on_refusal)
+    api.add_exception_handler(HTTPException, _on_http_error)
+    api.add_exception_handler(RequestValidationError, _on_bad_field)
+    api.add_exception_handler(Exception, _on_unexpected_error)
+
+
+def error_answer(status: int, code: str, message: str) -> JSONResponse:
+    """Return an error answer."""
+    body = ErrorAnswer(error=Error(code=code, message=message))
+    return JSONResponse(body.model_dump(), status)
+
+
+async def _on_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusalError)
+    answer = error_answer(error.status, error.code, error.message)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = CODES.get(error.status_code, "bad_request")
+    answer = error_answer(error.status_code, code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_bad_field(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
+    return error_answer(422, "bad_field", "; ".join(wrong))
+
+
+async def _on_unexpected_error(request: Request, _: Exception) -> Response:
+    logger.error("%s %s failed unexpectedly", request.method, request.url.path)
+    return error_answer(500, "internal", "the server failed unexpectedly; its log has the details")
+
+
+def bad_field(field: str, message: str) -> RefusalError:
+    """Return the refusal of one field's value."""
+    return RefusalError(422, "bad_field", f"{field}: {message}")
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the entries of the schema for these error statuses."""
+    return {status: {"model": ErrorAnswer} for status in statuses}

@@ -1,0 +1,240 @@
+"""Turns requests into jobs, and jobs into answers."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import UploadFile
+
+from lia_model.animation.options import AnimationOptions
+from lia_model.serving.errors import RefusalError, bad_field
+from lia_model.serving.jobs import (
+    Job,
+    JobStore,
+    Order,
+    QueueFullError,
+    count,
+    make_durable,
+    new_id,
+    summarize,
+)
+from lia_model.serving.messages import (
+    AnimationAccepted,
+    AnimationLinks,
+    AnimationStatus,
+    BatchAccepted,
+    BatchItem,
+    BatchItemStatus,
+    BatchLinks,
+    BatchRequest,
+    BatchStatus,
+    Error,
+    JobStatus,
+    ModelVersion,
+)
+from lia_model.serving.uploads import store_upload
+
+RETRY_AFTER_S = 5
+"""Suggested pause while the queue is full."""
+
+
+@dataclass(frozen=True)
+class ApiLimits:
+    """Limits of the HTTP interface."""
+
+    root: Path
+    """Folder under which a batch may read and write."""
+    media: Path
+    """Folder for uploads and their results."""
+    token: str | None
+    """Bearer token required by everything but the health check; None requires none."""
+    max_upload_bytes: int
+    """Largest request body."""
+    max_num_queued: int
+    """Most jobs that may wait."""
+
+
+class JobRequests:
+    """Submits, reads and cancels jobs as the HTTP interface asks for.
+
+    Args:
+        jobs: the job store.
+        model: the model that animates.
+        limits: what is allowed.
+    """
+
+    def __init__(self, jobs: JobStore, model: ModelVersion, limits: ApiLimits) -> None:
+        self.jobs = jobs
+        self.model = model
+        self.limits = limits
+
+    def accept(self, source: UploadFile, driving: UploadFile, options: AnimationOptions) -> AnimationAccepted:
+        """Store the uploads and queue their animation; both are on the disk when this returns."""
+        job_id = new_id()
+        folder = self.limits.media / job_id
+        folder.mkdir(parents=True)
+        try:
+            paths = {"source": folder / "source", "driving": folder / "driving"}
+            for (name, path), upload in zip(paths.items(), (source, driving), strict=True):
+                store_upload(upload, name, path)
+            make_durable(folder)
+            make_durable(folder.parent)
+            order = Order(paths["source"], paths["driving"], folder / "video.mp4", options, self.model)
+            self._submit({job_id: order}, batch=None)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return AnimationAccepted(id=job_id, status=JobStatus.QUEUED, links=_links(job_id))
+
+    def accept_batch(self, request: BatchRequest) -> BatchAccepted:
+        """Queue a batch's items; an item whose files are missing fails at once, without the others."""
+        if len(request.items) > self.limits.max_num_queued:
+            raise bad_field(
+                "items", f"{len(request.items)} are too many; send at most {self.limits.max_num_queued}"
+            )
+        output = self._allowed("output", request.output)
+        names = [
+            f"{index:05d}" if item.name is None else item.name for index, item in enumerate(request.items)
+        ]
+        if len(set(names)) < len(names):
+            raise bad_field("items", "two items have one name; give each its own")
+        orders = {
+            new_id(): self._order(f"items.{index}", item, output / f"{name}.mp4")
+            for index, (item, name) in enumerate(zip(request.items, names, strict=True))
+        }
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise bad_field(
+                "output", f"{request.output} cannot be made a folder ({error.strerror})"
+            ) from None
+        batch = new_id()
+        self._submit(orders, batch)
+        return BatchAccepted(id=batch, status=self.batch_status(batch).status, links=_batch_links(batch))
+
+    def status(self, job_id: str) -> AnimationStatus:
+        """Return the status of one animation.
+
+        Raises:
+            RefusalError: there is no such job.
+        """
+        return AnimationStatus(**_progress(self.get(job_id)), links=_links(job_id))
+
+    def get(self, job_id: str) -> Job:
+        """Return the job.
+
+        Raises:
+            RefusalError: there is no such job.
+        """
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise RefusalError(404, "not_found", f"there is no animation {job_id}")
+        return job
+
+    def video(self, job_id: str) -> Path:
+        """Return the finished video.
+
+        Raises:
+            RefusalError: there is no such job, it has not succeeded, or its video was removed.
+        """
+        job = self.get(job_id)
+        if job.status is not JobStatus.SUCCEEDED:
+            raise RefusalError(
+                409, "not_ready", f"the animation is {job.status}; a video comes when it has succeeded"
+            )
+        if not job.order.output.is_file():
+            raise RefusalError(404, "not_found", "the video was removed")
+        return job.order.output
+
+    def delete(self, job_id: str) -> None:
+        """Cancel a job that has not ended; remove one that has, with its files."""
+        job = self.get(job_id)
+        was_active = self.jobs.cancel(job_id)
+        if job.batch is None:
+            shutil.rmtree(self.limits.media / job_id, ignore_errors=True)
+            if not was_active:
+                self.jobs.remove(job_id)
+        elif not was_active:
+            raise RefusalError(
+                409, "in_batch", "it has ended and belongs to a batch, whose files are yours to delete"
+            )
+
+    def batch_status(self, batch: str) -> BatchStatus:
+        """Return the status of a batch and of each of its items.
+
+        Raises:
+            RefusalError: there is no such batch.
+        """
+        found = self.jobs.get_batch(batch)
+        if not found:
+            raise RefusalError(404, "not_found", f"there is no batch {batch}")
+        counts = count([job.status for job in found])
+        items = [_item_status(index, job) for index, job in enumerate(found)]
+        return BatchStatus(
+            id=batch, status=summarize(counts), counts=counts, items=items, links=_batch_links(batch)
+        )
+
+    def _submit(self, orders: Mapping[str, Order], batch: str | None) -> None:
+        try:
+            self.jobs.submit(orders, self.limits.max_num_queued, batch)
+        except QueueFullError:
+            raise RefusalError(
+                429,
+                "queue_full",
+                f"no more than {self.limits.max_num_queued} jobs may wait; try again later",
+                {"Retry-After": str(RETRY_AFTER_S)},
+            ) from None
+
+    def _order(self, field: str, item: BatchItem, output: Path) -> Order:
+        source = self._allowed(f"{field}.source", item.source)
+        driving = self._allowed(f"{field}.driving", item.driving)
+        missing = next((path for path in (source, driving) if not path.is_file()), None)
+        error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
+        return Order(source, driving, output, item.options, self.model, error)
+
+    def _allowed(self, field: str, text: str) -> Path:
+        """Return the path, with links resolved, if it lies under the allowed root."""
+        if "://" in text:
+            raise bad_field(field, f"{text} is a URL; only paths under {self.limits.root} are served so far")
+        if "\0" in text:
+            raise bad_field(field, "a path has no null character")
+        root = self.limits.root.resolve()
+        path = (root / text).resolve()
+        if not path.is_relative_to(root):
+            raise bad_field(field, f"{text} is outside the allowed root {root}; move it there")
+        return path
+
+
+def _links(job_id: str) -> AnimationLinks:
+    itself = f"/v1/animations/{job_id}"
+    return AnimationLinks(itself=itself, video=f"{itself}/video")
+
+
+def _batch_links(batch: str) -> BatchLinks:
+    return BatchLinks(itself=f"/v1/batches/{batch}")
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    total = job.frames_total
+    return {
+        "id": job.id,
+        "status": job.status,
+        "progress": min(job.frames_done / total, 1.0) if total else 0.0,
+        "frames_done": job.frames_done,
+        "frames_total": total,
+        "error": job.order.error,
+        "model": job.order.model,
+    }
+
+
+def _item_status(index: int, job: Job) -> BatchItemStatus:
+    return BatchItemStatus(
+        **_progress(job),
+        index=index,
+        source=str(job.order.source),
+        driving=str(job.order.driving),
+        mode=job.order.options.mode,
+        output=str(job.order.output),
+    )
