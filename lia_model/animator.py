@@ -30,7 +30,7 @@ from lia_model.registry import models
 from lia_model.settings import Compilation, Mode, Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# A CPU gains nothing by larger batches, which take memory.
+# Larger batches only cost memory on a CPU.
 CPU_BATCH_PIXELS = 4 * 256**2
 COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
 
@@ -61,7 +61,7 @@ class Animator:
         require_compilation(compilation, self.device)
         self.compilation: Compilation = compilation
         self.model = InferenceModel(self.generator, DTYPES[self.precision])
-        # Sources are encoded as they come; what runs for every driving frame may be compiled.
+        # Only what runs for every driving frame is compiled; sources are encoded eagerly.
         self._encode_batch, self._paint_batch = self.model.encode, self.model.paint
         if compilation != "none":
             mode = COMPILE_MODES[compilation]
@@ -92,7 +92,7 @@ class Animator:
         return cls(generator, device, precision, compilation)
 
     def warm_up(self, batch_size: int) -> float:
-        """Animate one batch of black pictures, so that compilation is behind; log and return the seconds."""
+        """Animate one batch of black pictures to trigger compilation; log and return the seconds."""
         start = time.perf_counter()
         black = np.zeros((self.size_px, self.size_px, 3), np.uint8)
         for _ in self.animate(black, [black] * batch_size, "absolute", batch_size):
@@ -103,7 +103,7 @@ class Animator:
 
     @property
     def size_px(self) -> int:
-        """Side of the square images that come out."""
+        """Return the side of the square output images."""
         return self.generator.settings.size_px
 
     @cached_property
@@ -137,7 +137,7 @@ class Animator:
     def motion_weights(
         self, driving: Iterable[UInt8[np.ndarray, "H W 3"]], batch_size: int = 16
     ) -> Iterator[Float32[np.ndarray, " K"]]:
-        """Yield how far each driving frame stands along each direction."""
+        """Yield the motion weights of each driving frame."""
         batch_size = self._usable_batch(batch_size)
         frames = iter(driving)
         while chunk := list(islice(frames, batch_size)):
@@ -150,7 +150,7 @@ class Animator:
         start: Float32[np.ndarray, " K"] | None = None,
         batch_size: int = 16,
     ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
-        """Yield the source as each of `motion`'s weights moves it.
+        """Yield the source, moved by each of the motion weights.
 
         Args:
             source: the portrait, encoded once; or one for each of `motion`, until the shorter ends.
@@ -177,7 +177,7 @@ class Animator:
         return min(batch_size, max(1, CPU_BATCH_PIXELS // self.size_px**2))
 
     def _full(self, chunk: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
-        """Repeat the last item where compiled code would be compiled again for a smaller batch."""
+        """Repeat the last item, so that compiled code is not compiled again for a smaller batch."""
         missing = 0 if self.compilation == "none" else batch_size - len(chunk)
         return chunk + chunk[-1:] * missing
 
@@ -204,7 +204,7 @@ class Animator:
         return to_bytes(self._paint_batch(portrait.code, portrait.features, walk))
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
-        """Move bytes to the device and make them floats there, which is a quarter of the traffic."""
+        """Move bytes to the device and convert them there, which transfers a quarter of the data."""
         for image in images:
             require_picture(image)
         if {image.shape for image in images} == {(self.size_px, self.size_px, 3)}:

@@ -1,4 +1,4 @@
-"""A generator made ready for inference: what is the same for every frame is computed once, here.
+"""A generator prepared for inference: everything that is equal for all frames is computed once.
 
 Equalised learning rates are multiplied into the weights, the motion head's five linear layers become one, the
 motion dictionary is factorised, and everything lies in channels_last.
@@ -21,10 +21,10 @@ from lia_model.networks.synthesis import ModulatedProjection, SynthesisBlock
 
 
 class InferenceModel(nn.Module):
-    """Encode, weigh and paint with a frozen copy of a generator; what it computes stays the same.
+    """Encode, weigh and paint with a frozen copy of a generator; with the same results.
 
     Args:
-        generator: where the weights come from; it is left as it is.
+        generator: source of the weights; not changed.
         dtype: of the convolutions. Codes, styles, motion weights, flow and colours are float32 at least: a
             sampling grid in half precision would be a quarter of a pixel off at 256.
     """
@@ -55,7 +55,7 @@ class InferenceModel(nn.Module):
         return code.to(self.head_weight.dtype), features
 
     def weigh(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
-        """Return how far a code stands along each direction."""
+        """Return the motion weights of a code."""
         return functional.linear(code, self.head_weight, self.head_bias)
 
     def paint(
@@ -78,7 +78,7 @@ class InferenceModel(nn.Module):
 
 
 def fold_head(head: MotionHead) -> tuple[Float[Tensor, "K D"], Float[Tensor, " K"]]:
-    """Return the one linear map that the head's layers are together, multiplied out in float64."""
+    """Return the product of the head's linear layers, multiplied in float64."""
     exact = copy.deepcopy(head).double()
     first = next(head.parameters())
     eye = torch.eye(first.shape[1], dtype=torch.float64, device=first.device)
@@ -89,7 +89,7 @@ def fold_head(head: MotionHead) -> tuple[Float[Tensor, "K D"], Float[Tensor, " K
 
 
 def _convert_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
-    """Convert what convolves and activates; linear layers, flow and the sums of colour stay exact."""
+    """Convert convolutions and activations; linear layers, flow and RGB sums stay in float32."""
     for layer in network.modules():
         if isinstance(layer, EqualizedLinear | ModulatedProjection | SynthesisBlock):
             continue

@@ -1,6 +1,6 @@
-"""Pictures put together: a result back into its photo, and pictures side by side. Pure functions.
+"""Composes pictures: a result blended back into its photo, and pictures side by side. Pure.
 
-Images are uint8 RGB [H, W, 3]; a box's fractions of pixels are rounded as `clips.crop.cut` does it.
+Images are uint8 RGB [H, W, 3]; sides of a box are rounded as `media.images.cut` does.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def feather_mask(height_px: int, width_px: int) -> Float32[np.ndarray, "H W"]:
 def paste(
     picture: UInt8[np.ndarray, "H W 3"], patch: UInt8[np.ndarray, "H2 W2 3"], box: Box
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return a copy of `picture` with `patch` in `box`, its edge feathered; what lies outside is cut off."""
+    """Return a copy of `picture` with `patch` in `box`, its edge feathered; parts outside are cut off."""
     left, top, right, bottom = (round(side) for side in box)
     mask = feather_mask(bottom - top, right - left)
     patch = resize(patch, right - left, bottom - top)
@@ -47,7 +47,7 @@ def side_by_side(images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarr
 
 
 def resize(image: UInt8[np.ndarray, "H W 3"], width_px: int, height_px: int) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Return the image at another size: shrinking averages areas, enlarging is cubic."""
+    """Return the image at another size: shrinking averages areas, enlarging is bicubic."""
     if image.shape[:2] == (height_px, width_px):
         return image
     is_smaller = width_px < image.shape[1]

@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.framing import Framing, NoFaceError, frame_clip
 from lia_model.animation.motion_file import Motion, is_motion_file, read_motion
-from lia_model.animation.prefetch import ahead
+from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
 from preprocessing.media.boxes import Box, middle_square
 from preprocessing.media.images import cut
@@ -96,7 +96,7 @@ def collect_motion(driving: Driving, run: AnimationRun) -> Motion:
     """Return all motion weights of a framed driving, K numbers a frame."""
     if driving.motion is not None:
         return driving.motion
-    views = ahead(_views(driving, run), 2 * run.batch_size)
+    views = prefetch(_views(driving, run), 2 * run.batch_size)
     weights = np.stack(list(run.animator.motion_weights(views, run.batch_size)))
     return Motion(weights, driving.fps, driving.is_still, run.animator.fingerprint, driving.framing)
 
@@ -106,7 +106,7 @@ def driving_frames(driving: Driving, run: AnimationRun, with_views: bool) -> Ite
     shown = None
     if driving.motion is None:
         # Decoding goes on while the model computes.
-        views = ahead(_views(driving, run), 2 * run.batch_size)
+        views = prefetch(_views(driving, run), 2 * run.batch_size)
         if with_views:
             views, shown = tee(views)
         weights = run.animator.motion_weights(views, run.batch_size)

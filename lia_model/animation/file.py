@@ -30,7 +30,7 @@ from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip
 from lia_model.animation.motion_file import is_motion_file
 from lia_model.animation.options import AnimationOptions, FaceChoice
-from lia_model.animation.prefetch import ahead
+from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import is_relative, nearest_frame
 from preprocessing.media.boxes import Box, middle_square, square_around
@@ -104,7 +104,7 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     total = _num_frames(source, driving)
     done = 0
     # The model computes in a thread of its own while this one encodes; a third one decodes.
-    with closing(ahead(_compose(run, source, subjects, moments, options), NUM_PICTURES_AHEAD)) as pictures:
+    with closing(prefetch(_compose(run, source, subjects, moments, options), NUM_PICTURES_AHEAD)) as pictures:
         sample = next(pictures)
         size = (sample.shape[1], sample.shape[0])
         with VideoWriter(request.output, led_by.fps, size, led_by.sound, run.hardware) as video:

@@ -1,7 +1,7 @@
-"""What a file of unknown origin holds: a still image, a video, or neither, told by its first bytes.
+"""Opens files of unknown origin: an image, a video, or neither, decided by the first bytes.
 
-Only formats on this list are opened at all. Names and declared types prove nothing, and FFmpeg would also
-open playlists, which make it read other files and addresses.
+Only the formats listed here are opened. Names and declared types prove nothing, and FFmpeg would also open
+playlists, which make it read other files and URLs.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def media_kind(path: Path) -> MediaKind | None:
 
 @dataclass(frozen=True)
 class Footage:
-    """An image or a video that opens, decoded anew each time its frames are asked for."""
+    """An image or a video; each call of `frames` decodes it again."""
 
     path: Path
     is_still: bool
@@ -76,14 +76,14 @@ class Footage:
 
     @property
     def sound(self) -> Path | None:
-        """Where its sound is, if it can have any."""
+        """Return the file with its sound; None for an image."""
         return None if self.is_still else self.path
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """Decode from the start.
 
         Raises:
-            UnreadableMediaError: the video breaks off.
+            UnreadableMediaError: the video is damaged or truncated.
         """
         if self.is_still:
             yield _read_image(self.path, self.convert)
@@ -104,7 +104,7 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
 
     Args:
         path: an image or a video, whatever its name.
-        convert: make an image upright 8-bit RGB where it is not; False refuses it.
+        convert: convert an image that is not upright 8-bit RGB; False refuses it.
         hardware: decode a video on the GPU.
 
     Raises:
@@ -135,7 +135,7 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
 
 
 def require_media(path: Path) -> MediaKind:
-    """Open the file, decode its first picture and tell what it is.
+    """Open the file, decode its first picture and return its kind.
 
     Raises:
         UnreadableMediaError: it holds no picture that can be used.

@@ -2,7 +2,7 @@
 
 Source and driving are cropped by preprocessing's own rule (Siarohin et al. 2019, `fomm_square`), so that the
 model sees faces as it saw them in training: one square for all frames of a video, around all places where its
-face is seen. Such a video is read once for its faces and later once for its pixels, and never held whole.
+face is seen. A video is decoded once for its faces and once for its pixels, and never held in memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ class Framing:
 
 
 def choose_faces(faces: Sequence[Box], choice: FaceChoice) -> list[Box]:
-    """Return the chosen ones of a picture's faces, which stand from left to right.
+    """Return the chosen faces of a picture, given from left to right.
 
     Raises:
         ValueError: there are fewer faces than the number asked for.
@@ -123,8 +123,8 @@ def frame_clip(
 def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> list[list[FacePosition]]:
     """Return where each chosen face was seen, none where no frame shows a face.
 
-    The choice is made in the first frame that shows one. A face is followed by overlap: what does not touch
-    its last box is somebody else.
+    The choice is made in the first frame that shows one. A face is followed by overlap: a face that does not
+    touch its last box is another person.
 
     Args:
         found: frame numbers and the faces in those frames, from left to right.
@@ -147,6 +147,6 @@ def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> 
 
 
 def framing_of(track: Sequence[FacePosition], scale: float) -> Framing:
-    """Return the square around all places of one face, `scale` times as wide as they are."""
+    """Return the square around all positions of one face, `scale` times as wide as their union."""
     boxes = np.array([position.box for position in track], dtype=np.float64)
     return Framing(square_around(union(boxes), scale), tuple(track))

@@ -116,7 +116,7 @@ def walk_along(
 def contact_sheet(
     rows: Sequence[Sequence[UInt8[np.ndarray, "S S 3"]]], deltas: Float64[np.ndarray, " T"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return a table of pictures: a row for each direction, a column for each delta, both labelled."""
+    """Return a labelled grid: a row for each direction, a column for each delta."""
     decimals = num_decimals(deltas)
     return labelled_grid(
         rows,
@@ -127,7 +127,7 @@ def contact_sheet(
 
 
 def num_decimals(deltas: Float64[np.ndarray, " T"]) -> int:
-    """Return how many decimals tell the deltas apart: no more than are needed to write them out."""
+    """Return the least number of decimals that tells the deltas apart."""
     step = deltas[1] - deltas[0]
     enough = max(0, math.ceil(-math.log10(step))) + 1
     exact = [

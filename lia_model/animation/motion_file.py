@@ -1,7 +1,7 @@
-"""Motion templates: the motion weights of a driving clip in a safetensors file, to drive without the clip.
+"""Motion files: the motion weights of a driving clip as safetensors, which drive in the clip's place.
 
-Weights mean something to the model they came from alone, which the file names by the hash of its weights. The
-clip's framing comes along, so that a source is framed as if the clip itself drove it.
+Motion weights are valid only for the model that extracted them, which the file identifies by the hash of its
+weights. The clip's framing is stored too, so that a source is framed as if the clip itself drove it.
 Axes: T frames, K directions, N positions of the face.
 """
 
@@ -32,7 +32,7 @@ class UnusableMotionError(UnreadableMediaError):
 
 @dataclass(frozen=True)
 class Motion:
-    """What a driving clip does, seen by one model."""
+    """The motion of a driving clip, as one model sees it."""
 
     weights: Float32[np.ndarray, "T K"]
     fps: Fraction
@@ -55,7 +55,7 @@ def is_motion_file(path: Path) -> bool:
 
 
 def write_motion(path: Path, template: Motion) -> None:
-    """Write the file, under a temporary name until it is complete."""
+    """Write the motion file atomically."""
     tensors = {"weights": np.ascontiguousarray(template.weights)}
     metadata = {
         "format": FORMAT,
@@ -81,7 +81,7 @@ def read_motion(path: Path, model: str) -> Motion:
 
     Args:
         path: the file.
-        model: fingerprint of the model that shall move.
+        model: fingerprint of the model to be driven.
 
     Raises:
         UnusableMotionError: it is damaged, no motion file, of a newer format, or of another model.

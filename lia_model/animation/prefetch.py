@@ -1,4 +1,4 @@
-"""A stage of a stream in a thread of its own, so that decoding, computing and encoding overlap."""
+"""Prefetches an iterator in a background thread, so that decoding, inference and encoding overlap."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PUT_TIMEOUT_S = 0.1
 
 
 class _End:
-    """What follows the last item; holds what ended the stream, if it was an error."""
+    """Marks the end of the stream; holds the error that ended it, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error: Final = error
 
 
-def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Yield `items`, made by a thread that is at most `depth` items ahead.
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+    """Yield `items`, produced by a background thread at most `depth` items ahead.
 
     An exception of `items` is raised here, after the items before it. Closing the stream early ends the
     thread; it has ended before the close returns.
@@ -57,7 +57,7 @@ def _produce(items: Iterable[T], ready: queue.Queue[T | _End], stop: threading.E
 
 
 def _put(item: T | _End, ready: queue.Queue[T | _End], stop: threading.Event) -> bool:
-    """Wait for a place in the queue; return False if the taker has gone."""
+    """Wait for a free place in the queue; return False if the consumer has stopped."""
     while not stop.is_set():
         with suppress(queue.Full):
             ready.put(item, timeout=_PUT_TIMEOUT_S)

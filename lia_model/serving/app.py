@@ -30,7 +30,7 @@ APPLICATION = "lia"
 
 
 class ServingConfig(BaseModel):
-    """Everything the two replicas need, resolved and absolute, so that it can travel to their processes."""
+    """Configuration of both replicas, with absolute paths, since their processes run in other folders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -43,11 +43,11 @@ class ServingConfig(BaseModel):
     root: Path
     """Folder under which batches may read and write."""
     token: str | None = Field(repr=False)
-    """Bearer token to ask for; None asks for none."""
+    """Required bearer token; None requires none."""
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
-    """Most jobs that may wait."""
+    """Most queued jobs."""
     batch_size: int
     """Driving frames a forward pass."""
     num_threads: int
@@ -77,7 +77,7 @@ class AnimationWorker:
     """Takes jobs from the store in a thread of its own; Ray asks it for nothing but its health."""
 
     def __init__(self, config: ServingConfig) -> None:
-        """Load model and detector, then begin."""
+        """Load model and detector, and start the job runner."""
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
         animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
@@ -91,21 +91,21 @@ class AnimationWorker:
         self._worker.start()
 
     def check_health(self) -> None:
-        """Let Ray start another replica if the thread has died."""
+        """Make Ray start another replica if the thread has died."""
         if not self._worker.is_alive:
-            raise RuntimeError("the thread that takes animations has died")
+            raise RuntimeError("the thread that runs animation jobs has died")
 
     def __del__(self) -> None:
-        """Give the job in hand back to the queue."""
+        """Queue the current job again."""
         if hasattr(self, "_worker"):
             self._worker.stop()
 
 
 class AnimationApi:
-    """Answers HTTP; it has the worker's handle only because that makes one application of both."""
+    """Answers HTTP; it holds the job runner's handle only so that both form one application."""
 
     def __init__(self, config: ServingConfig, worker: DeploymentHandle) -> None:
-        """Keep what the application is built from."""
+        """Keep the configuration."""
         self._config = config
         self._worker = worker
 
@@ -124,7 +124,7 @@ class AnimationApi:
 
 def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:
     """Return the application; its worker reserves `num_gpus` GPUs of the cluster."""
-    # Not as decorators: those take the class's place, and Ray would have to send its code, not its name.
+    # Not as decorators, which would replace the class: Ray would then ship its code instead of its name.
     worker = serve.deployment(
         num_replicas=1,
         graceful_shutdown_timeout_s=60,
@@ -149,5 +149,5 @@ def deploy(config: ServingConfig, host: str, port: int) -> None:
 
 
 def withdraw() -> None:
-    """Take the application off the cluster; jobs that wait are kept for the next one."""
+    """Remove the application from the cluster; queued jobs are kept for the next one."""
     serve.delete(APPLICATION)

@@ -1,7 +1,6 @@
-"""The queue's other end: a loop that takes one job after another, animates it and reports.
+"""Runs queued jobs one after another in a thread: claim, animate, report.
 
-A second thread renews the lease meanwhile, since reading, detecting and computing may each take longer than
-it lasts.
+A second thread renews the lease, since decoding, detection and inference may each take longer than it lasts.
 """
 
 import logging
@@ -22,9 +21,9 @@ from lia_model.serving.messages import Error
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
-"""Pause between two looks into an empty queue."""
+"""Polling interval of an empty queue."""
 REPORT_S = 0.5
-"""Least time between two notes of progress."""
+"""Least time between two stored progress updates."""
 RENEWALS_A_LEASE = 4
 
 
@@ -39,7 +38,7 @@ class JobRunner:
         batch_size: int,
         hardware_video: bool = False,
     ) -> None:
-        """Hand in the parts; `start` begins the work."""
+        """Keep the parts; `start` starts the thread."""
         self._jobs = jobs
         self._animator = animator
         self._cropper = cropper
@@ -50,20 +49,20 @@ class JobRunner:
 
     @property
     def is_alive(self) -> bool:
-        """Whether jobs are being taken."""
+        """Return whether the thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin to take jobs."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the current frame; the job in hand goes back into the queue."""
+        """Stop after the current frame; the current job is queued again."""
         self._stopping.set()
         self._thread.join()
 
     def perform(self, job: Job) -> None:
-        """Bring one claimed job to its end, or back into the queue after an accident."""
+        """Finish or fail one claimed job, or queue it again after an unexpected failure."""
         try:
             self._animate(job)
         except NoFaceError as error:
@@ -73,8 +72,8 @@ class JobRunner:
         except StoppedError:
             self._jobs.give_back(job, "the server was stopped")
         except Exception as error:
-            # One job's accident must not end the others.
-            logger.exception("job %s had an accident", job.id)
+            # One failing job must not end the thread.
+            logger.exception("job %s failed unexpectedly", job.id)
             self._jobs.give_back(job, f"{type(error).__name__}: {error}")
         finally:
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -89,7 +88,7 @@ class JobRunner:
                 self.perform(job)
 
     def _animate(self, job: Job) -> None:
-        # What an attempt that was killed left behind.
+        # Files of an attempt that was killed.
         shutil.rmtree(job.folder, ignore_errors=True)
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
@@ -116,7 +115,7 @@ class JobRunner:
 
     @contextmanager
     def _lease(self, job: Job) -> Iterator[threading.Event]:
-        """Renew the job's lease until the block ends; the event is set when it is lost."""
+        """Renew the job's lease until the block ends; the event is set if the lease is lost."""
         lost, ended = threading.Event(), threading.Event()
 
         def renew() -> None:
@@ -134,7 +133,7 @@ class JobRunner:
             thread.join()
 
     def _drop_uploads(self, job: Job) -> None:
-        """Delete what was uploaded for a job that has ended; a batch's files are their owner's."""
+        """Delete the uploads of a job that has ended; files of a batch belong to its owner."""
         now = self._jobs.get(job.id)
         if job.batch is None and (now is None or now.status.is_final):
             job.order.source.unlink(missing_ok=True)

@@ -1,14 +1,12 @@
-"""The job store: every animation asked for, in one SQLite file, until it has ended for good.
+"""The job store: every submitted animation, in one SQLite file.
 
-A worker holds a job by a lease: a random token and a time it must renew before. A worker that dies, by any
-means, stops renewing; the job goes back into the queue and another takes it, at most `max_attempts` times.
-Every report of a worker names its token, so one that was only thought dead can no longer change anything. The
-result becomes visible by one rename, inside the transaction that marks the job as done: a job may run twice,
-but shows one result.
+A runner holds a job by a lease: a random token that expires unless it is renewed. If a runner dies, its lease
+expires and another runner claims the job, at most `max_attempts` times. Every update carries the token, so a
+runner that has lost its lease can change nothing. The result appears by one rename, inside the transaction
+that marks the job as done: a job may run twice but has one visible result.
 
-The file is in WAL mode and is written through to the disk at every commit. Any number of processes of one
-machine may share it; over a network file system it is not safe. Times are seconds since the epoch, since they
-outlive processes.
+The file is in WAL mode and synced at every commit. Processes of one machine may share it; it is not safe on a
+network file system. Times are seconds since the epoch, since they outlive processes.
 """
 
 import os
@@ -24,9 +22,9 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
 LEASE_S = 30.0
-"""How long a silent worker keeps its job."""
+"""How long a runner keeps a job without renewing its lease."""
 MAX_ATTEMPTS = 3
-"""How often a job is begun before it counts as the cause of its workers' deaths."""
+"""How often a job is started before it fails."""
 
 _BUSY_TIMEOUT_MS = 30_000
 _SCHEMA = """
@@ -55,12 +53,12 @@ CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, number);
 
 
 class QueueFullError(Exception):
-    """More jobs would wait than are allowed to."""
+    """The queue would exceed its limit."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to animate; `error` marks an order that failed before it began, kept for the record."""
+    """What to animate; `error` marks an order that failed before it started, kept for the record."""
 
     source: Path
     driving: Path
@@ -85,12 +83,12 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where a worker writes before the result is published: beside it, so that a rename suffices."""
+        """Return where the runner writes: beside the result, so that a rename publishes it."""
         return self.order.output.parent / f".{self.id}"
 
 
 class JobStore:
-    """The jobs in the SQLite file at `path`, made if missing."""
+    """The jobs in the SQLite file at `path`, created if missing."""
 
     def __init__(
         self,
@@ -134,18 +132,18 @@ class JobStore:
         return None if row is None else _job_of(row)
 
     def get_batch(self, batch: str) -> list[Job]:
-        """Return the batch's jobs in the order they were asked for; none if there is no such batch."""
+        """Return the batch's jobs in the order of submission; empty if there is no such batch."""
         with self._connection() as db:
             rows = db.execute("SELECT * FROM jobs WHERE batch = ? ORDER BY number", (batch,)).fetchall()
         return [_job_of(row) for row in rows]
 
     def num_queued(self) -> int:
-        """Count the jobs that wait for a worker."""
+        """Return the number of queued jobs."""
         with self._connection() as db:
             return _num_queued(db)
 
     def claim(self) -> Job | None:
-        """Take the job that has waited longest, with a new lease; None if none waits.
+        """Claim the oldest queued job, with a new lease; None if the queue is empty.
 
         Jobs whose lease ran out are put back first; those that were begun `max_attempts` times fail.
         """
@@ -165,11 +163,11 @@ class JobStore:
         return None if row is None else _job_of(row)
 
     def renew(self, job: Job) -> bool:
-        """Prolong the lease; False if it is lost: the job was cancelled or given to another worker."""
+        """Renew the lease; False if it is lost: the job was cancelled or claimed by another runner."""
         return self._report(job, "lease_until_s = ?", (self._clock() + self.lease_s,))
 
     def advance(self, job: Job, frames_done: int, frames_total: int) -> bool:
-        """Note how far the job is; False if the lease is lost."""
+        """Store the progress; False if the lease is lost."""
         return self._report(job, "frames_done = ?, frames_total = ?", (frames_done, frames_total))
 
     def finish(self, job: Job, produced: Path, num_frames: int) -> bool:
@@ -185,25 +183,28 @@ class JobStore:
         return done
 
     def fail(self, job: Job, error: Error) -> bool:
-        """End the job with `error`; False if the lease is lost."""
+        """Fail the job with `error`; False if the lease is lost."""
         change = "status = 'failed', error_code = ?, error_message = ?"
         return self._report(job, change, (error.code, error.message))
 
     def give_back(self, job: Job, reason: str) -> None:
-        """Queue the job again after an accident, or fail it when its attempts are spent."""
+        """Queue the job again after an unexpected failure, or fail it if no attempts are left."""
         spent = Error(code="internal", message=self._given_up(reason))
         with self._transaction() as db:
             self._end_spent(db, "status = 'running' AND id = ? AND lease = ?", (job.id, job.lease), spent)
             _update_held(db, job, "status = 'queued', lease = NULL", ())
 
     def cancel(self, job_id: str) -> bool:
-        """End a job that waits or runs, its worker notices; False if it has ended already or is unknown."""
+        """Cancel a queued or running job; False if it has ended or is unknown.
+
+        A running job stops when its runner next renews the lease.
+        """
         with self._transaction() as db:
             change = "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')"
             return db.execute(change, (job_id,)).rowcount == 1
 
     def remove(self, job_id: str) -> None:
-        """Forget the job; its files are the caller's to delete."""
+        """Remove the job; the caller deletes its files."""
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
@@ -223,7 +224,7 @@ class JobStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        # One connection a call: threads and processes then need no care, and opening one takes microseconds.
+        # One connection a call is safe for threads and processes, and opening one takes microseconds.
         db = sqlite3.connect(self.path, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row
@@ -235,7 +236,7 @@ class JobStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE: one that reads first and writes later would fail, not wait, if another wrote meanwhile.
+        # IMMEDIATE waits for another writer; a transaction that reads first would fail instead.
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -247,12 +248,12 @@ class JobStore:
 
 
 def new_id() -> str:
-    """Return a fresh name for a job or a batch, impossible to guess."""
+    """Return a new id for a job or a batch that cannot be guessed."""
     return secrets.token_hex(16)
 
 
 def make_durable(path: Path) -> None:
-    """Wait until the file or folder at `path` is on the disk."""
+    """Sync the file or folder at `path` to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -261,12 +262,12 @@ def make_durable(path: Path) -> None:
 
 
 def count(statuses: Sequence[JobStatus]) -> dict[JobStatus, int]:
-    """Count each status; all five are listed."""
+    """Return the number of jobs by status; every status is a key."""
     return {status: statuses.count(status) for status in JobStatus}
 
 
 def summarize(counts: Mapping[JobStatus, int]) -> JobStatus:
-    """Return the one status that stands for a batch: see `messages.BatchStatus`."""
+    """Return the status of a batch; see `messages.BatchStatus`."""
     num_items = sum(counts.values())
     if counts[JobStatus.QUEUED] == num_items:
         return JobStatus.QUEUED

@@ -1,7 +1,7 @@
-"""What the animation service says and hears: the JSON bodies of its HTTP interface, version 1.
+"""JSON bodies of the HTTP interface, version 1.
 
-Every answer with a status of 400 or more is an `ErrorAnswer`. Places on the server's disk never leave it,
-except for those a batch named itself.
+Every answer with a status of 400 or more is an `ErrorAnswer`. Paths on the server's disk are never exposed,
+except those that a batch named itself.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from lia_model.settings import Mode
 
 
 class JobStatus(StrEnum):
-    """Where a job stands; `succeeded`, `failed` and `cancelled` are final."""
+    """Status of a job; `succeeded`, `failed` and `cancelled` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will change any more."""
+        """Return whether the status cannot change any more."""
         return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -41,12 +41,12 @@ class Message(BaseModel):
 
 
 class Error(Message):
-    """What went wrong: a fixed word for programs, a sentence for people."""
+    """An error: a fixed word for programs, a sentence for people."""
 
     code: str
     """One of a fixed set, such as `no_face` or `unreadable_media`."""
     message: str
-    """One sentence that names the thing and, where there is one, the remedy."""
+    """One sentence that names the cause and, if there is one, the remedy."""
 
 
 class ErrorAnswer(Message):
@@ -82,18 +82,18 @@ class BatchLinks(Message):
 
 
 class AnimationAccepted(Message):
-    """Answer to a new animation: it is on disk and will not be lost."""
+    """Answer to a new animation, which is stored durably."""
 
     id: str
     """Names the job from now on."""
     status: JobStatus
     """`queued`."""
     links: AnimationLinks
-    """Where to ask, and where the video will be."""
+    """URLs of the status and, later, of the video."""
 
 
 class Progress(Message):
-    """How one animation stands; shared by single animations and the items of a batch."""
+    """Status of one animation; shared by single animations and items of a batch."""
 
     id: str
     """Names the job."""
@@ -106,16 +106,16 @@ class Progress(Message):
     frames_total: Annotated[int, Field(ge=0)]
     """Frames of the driving clip; 0 until a worker has opened it."""
     error: Error | None
-    """Why it failed; None unless it did."""
+    """Why it failed; None unless it failed."""
     model: ModelVersion
-    """What animates it."""
+    """Model that animates it."""
 
 
 class AnimationStatus(Progress):
-    """Answer to the question how an animation stands."""
+    """Status of one animation."""
 
     links: AnimationLinks
-    """Where to ask, and where the video is."""
+    """URLs of the status and of the video."""
 
 
 class BatchItem(AnimationOptions):
@@ -140,37 +140,37 @@ class BatchRequest(Message):
     items: Annotated[list[BatchItem], Field(min_length=1)]
     """What to animate, in order."""
     output: Annotated[str, Field(min_length=1)]
-    """Folder under the allowed root, made if missing; a file that is there already is replaced."""
+    """Folder under the allowed root, created if missing; existing files are replaced."""
 
 
 class BatchAccepted(Message):
-    """Answer to a new batch: every item is on disk and will not be lost."""
+    """Answer to a new batch, whose items are stored durably."""
 
     id: str
     """Names the batch from now on."""
     status: JobStatus
     """As in `BatchStatus`."""
     links: BatchLinks
-    """Where to ask."""
+    """URL of the status."""
 
 
 class BatchItemStatus(Progress):
-    """How one item of a batch stands."""
+    """Status of one item of a batch."""
 
     index: Annotated[int, Field(ge=0)]
     """Place in the request, from 0."""
     source: str
-    """Absolute path; as asked for where that leads nowhere."""
+    """Absolute path, or the requested path if it does not exist."""
     driving: str
-    """Absolute path; as asked for where that leads nowhere."""
+    """Absolute path, or the requested path if it does not exist."""
     mode: Mode
-    """As asked for."""
+    """As requested."""
     output: str
     """Absolute path of the mp4; it exists if and only if the item succeeded."""
 
 
 class BatchStatus(Message):
-    """Answer to the question how a batch stands."""
+    """Status of a batch."""
 
     id: str
     """Names the batch."""
@@ -178,15 +178,15 @@ class BatchStatus(Message):
     """`queued` before the first item starts, `running` until all have ended; then `failed` if any failed,
     else `cancelled` if any was, else `succeeded`."""
     counts: dict[JobStatus, int]
-    """Number of items in each status; all five are listed."""
+    """Number of items by status; every status is a key."""
     items: list[BatchItemStatus]
-    """One for each item asked for, in order."""
+    """One for each requested item, in order."""
     links: BatchLinks
-    """Where to ask again."""
+    """URL of this status."""
 
 
 class ModelList(Message):
-    """Answer to the question what the server animates with."""
+    """The models that the server animates with."""
 
     models: list[ModelVersion]
     """One, for now."""
@@ -196,4 +196,4 @@ class Health(Message):
     """Answer of the health check."""
 
     status: Literal["ok"]
-    """The service takes jobs."""
+    """The service accepts jobs."""

@@ -4,17 +4,17 @@ from itertools import count
 
 import pytest
 
-from lia_model.animation.prefetch import ahead
+from lia_model.animation.prefetch import prefetch
 
 
 def test_all_items_come_in_their_order():
-    assert list(ahead(range(100), 3)) == list(range(100))
-    assert list(ahead([], 3)) == []
+    assert list(prefetch(range(100), 3)) == list(range(100))
+    assert list(prefetch([], 3)) == []
 
 
 def test_the_thread_stays_at_most_so_many_items_ahead():
     made = []
-    stream = ahead((made.append(n) or n for n in count()), 4)
+    stream = prefetch((made.append(n) or n for n in count()), 4)
     for taken in range(5):
         next(stream)
         time.sleep(0.05)
@@ -28,7 +28,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield 1
         raise KeyError("two")
 
-    stream = ahead(broken(), 2)
+    stream = prefetch(broken(), 2)
     assert next(stream) == 1
     with pytest.raises(KeyError, match="two"):
         next(stream)
@@ -44,7 +44,7 @@ def test_closing_ends_the_thread_and_closes_what_it_read():
             closed.set()
 
     before = threading.active_count()
-    stream = ahead(endless(), 2)
+    stream = prefetch(endless(), 2)
     next(stream)
     stream.close()
     assert closed.is_set()
@@ -59,7 +59,7 @@ def test_the_next_item_is_made_while_one_is_used():
         second_begun.set()
         yield 2
 
-    stream = ahead(items(), 1)
+    stream = prefetch(items(), 1)
     assert next(stream) == 1
     assert second_begun.wait(timeout=10)
     assert list(stream) == [2]
