@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         if image.shape[-2:] != (self.size_px, self.size_px):
             raise ValueError(
                 f"got images of {image.shape[-1]}x{image.shape[-2]} px; this network takes "
-                f"{self.size_px}x{self.size_px} px alone: resize them, or use Animator, which does"
+                f"{self.size_px}x{self.size_px} px only: resize them, or use Animator, which does"
             )
         features = [self.from_rgb(laid_out(image))]
         for block in self.blocks:

@@ -149,6 +149,8 @@ def answer_requests(handle: Callable[[str], str]) -> None:
     # Standard output carries answers only; what libraries print goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # Unbuffered, so that text printed before a crash does not follow the error that ended the process.
+    sys.stdout = sys.stderr
     for line in sys.stdin:
         answers.write(handle(line.rstrip("\n")) + "\n")
         answers.flush()
