@@ -1,7 +1,7 @@
-"""Frames in, frames out: a loaded generator that animates one portrait.
+"""Animates a portrait with a loaded generator, frame by frame.
 
-Two stages, each a stream that works in batches, so that memory does not grow with the clip: driving frames to
-motion weights, and source and motion weights to frames.
+Two streaming stages, driving frames to motion weights, then source and motion weights to frames. Both work in
+batches, so that memory does not grow with the length of the clip.
 Axes: B batch, K directions, H W pixels, S side of the network's images.
 """
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Portrait(NamedTuple):
-    """Encoded sources: one for all frames, or one for each."""
+    """Encoded sources: one for all frames, or one per frame."""
 
     code: Float[Tensor, "B D"]
     features: list[Tensor]
@@ -80,13 +80,13 @@ class Animator:
 
         Args:
             uri: a checkpoint directory, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-            device: torch's name of it; `auto` is a GPU where there is one, else the CPU.
-            precision: `auto` is bf16 where the machine computes it natively, else fp32.
-            compilation: `inductor` compiles the networks, `cuda-graphs` records them as well, on CUDA alone;
-                the first batch of each size then takes minutes, see `warm_up`.
+            device: a torch device string; `auto` picks the GPU if there is one, else the CPU.
+            precision: `auto` is bf16 on hardware with native support, else fp32.
+            compilation: `inductor` compiles the networks; `cuda-graphs` also records CUDA graphs (CUDA only).
+                The first batch of each size then takes minutes, see `warm_up`.
 
         Raises:
-            ValueError: the model does not exist, or is not one of ours.
+            ValueError: the model does not exist or is not a LIA model.
         """
         generator = load_generator(models.resolve(uri).directory)
         return cls(generator, device, precision, compilation)
@@ -108,7 +108,7 @@ class Animator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the weights: motion weights mean something to the model of this fingerprint alone."""
+        """Return a hash of the parameters; motion weights are valid only for models that share it."""
         return weights_sha256(self.generator)
 
     def animate(
@@ -121,12 +121,15 @@ class Animator:
         """Yield one RGB frame for each driving frame.
 
         Args:
-            source: the portrait, already cropped; resized to the network's size. Or the frames of a video,
-                each paired with the driving frame of the same number; the shorter of the two ends it.
-            driving: frames of the video that gives the motion, likewise cropped.
+            source: the cropped portrait, or the cropped frames of a video, each paired with the driving frame
+                at the same position; output ends with the shorter. Resized to the network's size.
+            driving: cropped frames of the driving video.
             mode: `relative` adds the motion since the first driving frame to the source's own pose;
-                `absolute` takes the driving pose itself.
-            batch_size: driving frames a forward pass; a CPU takes fewer of large ones.
+                `absolute` uses the driving pose itself.
+            batch_size: driving frames per forward pass; reduced on a CPU if frames are large.
+
+        Raises:
+            ValueError: an image is not uint8 RGB [H, W, 3], or the mode is unknown.
         """
         motion = self.motion_weights(driving, batch_size)
         start = None
@@ -153,10 +156,10 @@ class Animator:
         """Yield the source, moved by each of the motion weights.
 
         Args:
-            source: the portrait, encoded once; or one for each of `motion`, until the shorter ends.
-            motion: weights of the driving frames.
-            start: weights that the motion is counted from, for relative motion; None for absolute.
-            batch_size: frames a forward pass.
+            source: one portrait, encoded once, or one per item of `motion`; output ends with the shorter.
+            motion: motion weights of the driving frames.
+            start: the reference weights of relative motion; None for absolute motion.
+            batch_size: frames per forward pass.
         """
         batch_size = self._usable_batch(batch_size)
         if isinstance(source, np.ndarray) and source.ndim == 3:
@@ -225,50 +228,50 @@ class Animator:
 
 
 def require_compilation(compilation: str, device: torch.device) -> None:
-    """Check that the networks can be compiled so on `device`.
+    """Check that `device` supports this kind of compilation.
 
     Raises:
-        ValueError: it is unknown, or recorded graphs are asked for without CUDA.
+        ValueError: the kind is unknown, or CUDA graphs are requested without CUDA.
     """
     if compilation not in get_args(Compilation):
         raise ValueError(
-            f"compilation is {compilation!r}; it is one of {', '.join(get_args(Compilation))}: choose one"
+            f"got compilation {compilation!r}; allowed are {', '.join(get_args(Compilation))}: choose one"
         )
     if compilation == "cuda-graphs" and device.type != "cuda":
         raise ValueError(
-            f"compilation is 'cuda-graphs' on {device}, which needs CUDA: use 'inductor' or 'none'"
+            f"got compilation 'cuda-graphs' on {device}, but it needs CUDA: use 'inductor' or 'none'"
         )
 
 
 def split_first(
     motion: Iterable[Float32[np.ndarray, " K"]],
 ) -> tuple[Float32[np.ndarray, " K"] | None, Iterator[Float32[np.ndarray, " K"]]]:
-    """Return the first weights and the whole motion, still a stream; None where there is no frame."""
+    """Return the first weights (None if the stream is empty) and a stream of all, including the first."""
     stream = iter(motion)
     first = next(stream, None)
     return first, iter(()) if first is None else chain([first], stream)
 
 
 def nearest_frame(motion: Float32[np.ndarray, "T K"], weights: Float32[np.ndarray, " K"]) -> int:
-    """Return the number of the frame whose weights are nearest (Euclidean), the first of equals."""
+    """Return the index of the frame nearest to `weights` (Euclidean); ties go to the earliest."""
     return int(np.linalg.norm(motion - weights, axis=1).argmin())
 
 
 def require_picture(image: np.ndarray) -> None:
-    """Check what jaxtyping checks in tests alone: the mistakes that would otherwise give a wrong picture.
+    """Check type and shape at run time, where jaxtyping is off; wrong input would give wrong pictures.
 
     Raises:
-        ValueError: it is not uint8 [H, W, 3], or has no pixels.
+        ValueError: `image` is not uint8 [H, W, 3] or has no pixels.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
         raise ValueError(
             f"got an image of type {image.dtype} and shape {list(image.shape)}; "
-            "uint8 RGB [H, W, 3] is needed: convert it"
+            "images must be uint8 RGB [H, W, 3] with at least one pixel: convert it"
         )
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Return one hash over the names, types, shapes and values of all that the module's state holds."""
+    """Return the sha256 over names, types, shapes and values of the module's state dict."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
@@ -277,32 +280,32 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return the named device, with `auto` decided: CUDA where there is a GPU, else the CPU."""
+    """Return the torch device; `auto` becomes CUDA if there is a GPU, else the CPU."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
 
 
 def is_relative(mode: str) -> bool:
-    """Tell `relative` from `absolute`.
+    """Return whether `mode` is `relative` rather than `absolute`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the mode is neither.
     """
     if mode not in ("relative", "absolute"):
-        raise ValueError(f"mode is {mode!r}; it is 'relative' or 'absolute': choose one")
+        raise ValueError(f"got mode {mode!r}; allowed are 'relative' and 'absolute': choose one")
     return mode == "relative"
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
-    """Return `precision`, with `auto` decided: bf16 where `device` computes it natively, else fp32."""
+    """Return the precision; `auto` becomes bf16 if `device` supports it natively, else fp32."""
     if precision != "auto":
         return precision
     return "bf16" if has_native_bf16(device) else "fp32"
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bf16 in hardware: AVX512-BF16 on a CPU, Ampere or newer on CUDA."""
+    """Return whether `device` multiplies bf16 in hardware: AVX512-BF16 CPUs, Ampere or newer GPUs."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -1,7 +1,7 @@
 """A generator prepared for inference: everything that is equal for all frames is computed once.
 
 Equalised learning rates are multiplied into the weights, the motion head's five linear layers become one, the
-motion dictionary is factorised, and everything lies in channels_last.
+motion dictionary is factorised, and tensors use channels_last.
 Axes: B batch, N sources (1 or B), D latent width, K directions, S side of the image in pixels.
 """
 
@@ -21,7 +21,7 @@ from lia_model.networks.synthesis import ModulatedProjection, SynthesisBlock
 
 
 class InferenceModel(nn.Module):
-    """Encode, weigh and paint with a frozen copy of a generator; with the same results.
+    """A frozen, optimised copy of a generator that computes the same results.
 
     Args:
         generator: source of the weights; not changed.
@@ -49,7 +49,7 @@ class InferenceModel(nn.Module):
         self.requires_grad_(False).eval()
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B D"], list[Tensor]]:
-        """Return latent codes, and the feature maps that `paint` warps."""
+        """Return latent codes and the feature maps that `paint` warps."""
         images = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
         code, features = self.encoder(images)
         return code.to(self.head_weight.dtype), features
@@ -61,7 +61,7 @@ class InferenceModel(nn.Module):
     def paint(
         self, code: Float[Tensor, "N D"], features: list[Tensor], weights: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B 3 S S"]:
-        """Return a source, encoded once or once for each of `weights`, moved by them; not clamped."""
+        """Return the source moved along the directions by `weights`, unclamped; N is 1 or B."""
         moved = code + weights @ self.directions.T
         return self.synthesis(moved, [feature.expand(len(moved), -1, -1, -1) for feature in features])
 
@@ -72,7 +72,7 @@ class InferenceModel(nn.Module):
         features: list[Tensor],
         offset: Float[Tensor, "N K"],
     ) -> Float[Tensor, "B 3 S S"]:
-        """Return the source moved by the driving frames' weights plus `offset`, 0 for absolute motion."""
+        """Return the source moved by the driving frames' weights plus `offset` (0 for absolute motion)."""
         driving_code, _ = self.encode(driving)
         return self.paint(code, features, self.weigh(driving_code) + offset)
 

@@ -1,4 +1,4 @@
-"""The script that MLflow runs to load a registered version ("models from code"); nothing else imports it."""
+"""Entry point of MLflow's "models from code": MLflow runs this script to load a registered version."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lia_model.animator import Animator
 
 
 class AnimatorModel(PythonModel):
-    """source uint8 [1,H,W,3] and driving uint8 [T,H,W,3] → uint8 [T,S,S,3]."""
+    """The `Animator` as a pyfunc: source uint8 [1,H,W,3], driving uint8 [T,H,W,3] → uint8 [T,S,S,3]."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the checkpoint that was logged with this version."""
+        """Load the checkpoint logged with this version."""
         self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
 
-    # MLflow would take type hints for the schema; the registered signature says more: sizes and names.
+    # Without type hints: MLflow would derive a schema from them, less exact than the registered signature.
     def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201 # pyright: ignore
-        """Animate `model_input["source"]` by `model_input["driving"]`; `params` may set the mode."""
+        """Animate `model_input["source"]` with `model_input["driving"]`; `params["mode"]` is the mode."""
         mode = params["mode"]  # pyright: ignore[reportOptionalSubscript] - the signature has a default
         return np.stack(
             list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))

@@ -12,11 +12,11 @@ from jaxtyping import Float32, UInt8
 from preprocessing.media.boxes import Box
 
 FEATHER = 1 / 8
-"""Width of the soft edge, in sides of the square."""
+"""Width of the soft edge, as a fraction of the square's side."""
 
 
 def feather_mask(height_px: int, width_px: int) -> Float32[np.ndarray, "H W"]:
-    """Return how much of the pasted picture shows: 0 on its border, rising smoothly to 1 inside."""
+    """Return the opacity of a pasted picture: 0 on its border, rising smoothly to 1 inside."""
     return _ramp(height_px)[:, None] * _ramp(width_px)[None, :]
 
 
@@ -39,7 +39,7 @@ def paste(
 
 
 def side_by_side(images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the images in a row, each scaled to the last one's height."""
+    """Return the images in a row, each scaled to the height of the last one."""
     height = images[-1].shape[0]
     return np.concatenate(
         [resize(image, round(image.shape[1] * height / image.shape[0]), height) for image in images], axis=1
@@ -56,7 +56,7 @@ def resize(image: UInt8[np.ndarray, "H W 3"], width_px: int, height_px: int) -> 
 
 
 def _ramp(side_px: int) -> Float32[np.ndarray, " N"]:
-    """Return 0 at both ends and 1 from `FEATHER` of the side inwards, by a smooth step."""
+    """Return a smoothstep from 0 at both ends to 1 at `FEATHER` of the side inwards."""
     position = np.arange(side_px, dtype=np.float32)
     depth = np.minimum(position, position[::-1]) / max(FEATHER * side_px, 1)
     depth = np.minimum(depth, 1)

@@ -19,9 +19,9 @@ from preprocessing.media.video_reader import UnreadableVideoError, decode, probe
 MediaKind = Literal["image", "video"]
 
 MIN_SIDE_PX = 32
-"""A picture with a shorter side shows no face that a model could use."""
+"""In a smaller picture, faces are too small for the model."""
 STILL_FPS = Fraction(25)
-"""Rate of the one-frame video that a driving image gives."""
+"""Frames per second of the one-frame video made from a driving image."""
 
 _NUM_HEAD_BYTES = 512
 _MPEG_TS_PACKET_BYTES = 188
@@ -42,13 +42,13 @@ class UnreadableMediaError(ValueError):
 
 
 def media_kind(path: Path) -> MediaKind | None:
-    """Tell an image from a video by the first bytes; None for anything else.
+    """Return the kind by the first bytes, or None for anything else.
 
     Raises:
-        UnreadableMediaError: there is no such file.
+        UnreadableMediaError: the file does not exist.
     """
     if not path.is_file():
-        raise UnreadableMediaError(f"got {path}, but there is no such file; give an image or a video")
+        raise UnreadableMediaError(f"got {path}, which does not exist: give an image or a video")
     with path.open("rb") as file:
         head = file.read(_NUM_HEAD_BYTES)
     if head.startswith(_IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
@@ -68,9 +68,9 @@ class Footage:
     is_still: bool
     fps: Fraction
     num_frames: int
-    """As the header says; only decoding tells."""
+    """From the header, so an estimate until the video is decoded."""
     convert: bool
-    """Whether an image that is not upright 8-bit RGB is made so, or refused."""
+    """Whether to convert an image that is not upright 8-bit RGB; False refuses it."""
     hardware: bool = False
     """Whether a video is decoded on the GPU."""
 
@@ -103,13 +103,13 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
     """Open the file and decode its first picture.
 
     Args:
-        path: an image or a video, whatever its name.
+        path: an image or a video; its suffix does not matter.
         convert: convert an image that is not upright 8-bit RGB; False refuses it.
         hardware: decode a video on the GPU.
 
     Raises:
-        UnreadableMediaError: it holds no picture that can be decoded, one with a side under 32 px, or
-            one that would have to be converted and must not.
+        UnreadableMediaError: the picture cannot be decoded, has a side under 32 px, or needs a conversion
+            that `convert` forbids.
     """
     kind = media_kind(path)
     if kind == "image":
@@ -125,10 +125,10 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
     else:
         is_empty = path.stat().st_size == 0
         what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"
-        raise UnreadableMediaError(f"got {path}, which {what}; give a JPEG, PNG or mp4")
+        raise UnreadableMediaError(f"got {path}, which {what}: give a JPEG, PNG or mp4")
     if min(width, height) < MIN_SIDE_PX:
         raise UnreadableMediaError(
-            f"got {path} of {width}x{height} px; both sides must have at least {MIN_SIDE_PX} px: "
+            f"got {path} of {width}x{height} px; both sides must be at least {MIN_SIDE_PX} px: "
             "give a larger picture"
         )
     return footage
@@ -138,7 +138,7 @@ def require_media(path: Path) -> MediaKind:
     """Open the file, decode its first picture and return its kind.
 
     Raises:
-        UnreadableMediaError: it holds no picture that can be used.
+        UnreadableMediaError: the picture cannot be decoded or is too small.
     """
     return "image" if open_footage(path).is_still else "video"
 
@@ -147,7 +147,7 @@ def first_picture(path: Path, convert: bool = True) -> UInt8[np.ndarray, "H W 3"
     """Return the image, or the video's first frame.
 
     Raises:
-        UnreadableMediaError: it holds no picture that can be used.
+        UnreadableMediaError: the picture cannot be decoded or is too small.
     """
     return open_footage(path, convert).first_frame()
 

@@ -1,4 +1,4 @@
-"""What each motion direction does: a portrait moved along one direction at a time.
+"""Linear manipulation: a portrait moved along one motion direction at a time, to show what each does.
 
 z = z_source + D (a_source + delta e_i), delta in even steps from -range to range. Directions count from 1.
 Axes: T deltas, K directions, S side of the network's images; images are uint8 RGB.
@@ -32,20 +32,20 @@ MAX_COLUMNS = 16
 
 @dataclass(frozen=True)
 class ManipulationRequest:
-    """One portrait along all directions."""
+    """A portrait to be moved along every direction."""
 
     source: Path
-    """An image, or a video of which the first frame is taken."""
+    """An image, or a video whose first frame is used."""
     output: Path
     """Folder for the strips, the videos and the contact sheet."""
     reach: float
-    """Greatest step along a direction, to both sides; the paper shows 3."""
+    """Largest step along a direction, both ways; the paper shows 3."""
     num_frames: int
-    """Steps from one side to the other."""
+    """Number of steps from -reach to +reach, 2 to 256."""
     batch_size: int = 16
-    """Frames a forward pass."""
+    """Frames per forward pass."""
     convert: bool = True
-    """Make an image upright 8-bit RGB where it is not; False refuses it."""
+    """Whether to convert an image that is not upright 8-bit RGB; False refuses it."""
 
 
 def manipulate_file(
@@ -58,17 +58,17 @@ def manipulate_file(
 
     Args:
         animator: the model.
-        cropper: finds the largest face; None takes the largest square in the middle.
-        request: what to write.
-        progress: called with the directions done and the directions in all, after each.
+        cropper: crops to the largest face; None crops the largest central square.
+        request: the portrait, the steps and the output folder.
+        progress: called after each direction with (done, total).
 
     Returns:
         The number of directions.
 
     Raises:
-        NoFaceError: the source shows no face.
-        UnreadableMediaError: the source cannot be used.
-        ValueError: range or number of frames is out of bounds.
+        NoFaceError: no face is detected in the source.
+        UnreadableMediaError: the source cannot be decoded or is too small.
+        ValueError: the range or the number of frames is out of bounds.
     """
     deltas = even_deltas(request.reach, request.num_frames)
     portrait = _portrait(animator, cropper, request)
@@ -95,19 +95,19 @@ def even_deltas(reach: float, num_frames: int) -> Float64[np.ndarray, " T"]:
     """Return `num_frames` even steps from -`reach` to `reach`.
 
     Raises:
-        ValueError: one of the two is out of bounds.
+        ValueError: either is out of bounds.
     """
     if not (math.isfinite(reach) and reach > 0):
-        raise ValueError(f"range is {reach}; it is a step to both sides, above 0: the paper shows 3")
+        raise ValueError(f"got range {reach}; it must be finite and above 0: try 3, as in the paper")
     if not 2 <= num_frames <= MAX_FRAMES:
-        raise ValueError(f"frames is {num_frames}; it is from 2 to {MAX_FRAMES}: 16 shows enough")
+        raise ValueError(f"got {num_frames} frames; allowed are 2 to {MAX_FRAMES}: try 16")
     return np.linspace(-reach, reach, num_frames)
 
 
 def walk_along(
     weights: Float32[np.ndarray, " K"], direction: int, deltas: Float64[np.ndarray, " T"]
 ) -> Float32[np.ndarray, "T K"]:
-    """Return `weights` for every delta, with that much added along one direction (counted from 0)."""
+    """Return one copy of `weights` per delta, with the delta added to `direction` (counted from 0)."""
     walk = np.repeat(weights[None], len(deltas), axis=0)
     walk[:, direction] += deltas
     return walk
@@ -127,7 +127,7 @@ def contact_sheet(
 
 
 def num_decimals(deltas: Float64[np.ndarray, " T"]) -> int:
-    """Return the least number of decimals that tells the deltas apart."""
+    """Return the fewest decimals that write the deltas exactly, at most those that tell them apart."""
     step = deltas[1] - deltas[0]
     enough = max(0, math.ceil(-math.log10(step))) + 1
     exact = [

@@ -18,16 +18,17 @@ from safetensors.numpy import save
 from lia_model.animation.footage import UnreadableMediaError
 from lia_model.animation.framing import RULE, FacePosition, Framing
 from preprocessing.media.boxes import Box
+from preprocessing.storage.files import write_atomically
 
 FORMAT = "open-lia motion template"
 FORMAT_VERSION = 1
 _NUM_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
-"""What safetensors itself allows."""
+"""The limit of the safetensors library."""
 
 
 class UnusableMotionError(UnreadableMediaError):
-    """The motion file is damaged, of another kind, or of another model."""
+    """The file is damaged, not a motion file, or made by another model."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class Motion:
     weights: Float32[np.ndarray, "T K"]
     fps: Fraction
     is_still: bool
-    """Whether it comes from an image, whose pose holds for any number of frames."""
+    """Whether the driving file was an image, whose one pose applies to any number of frames."""
     model: str
-    """Fingerprint of the model."""
+    """`Animator.fingerprint` of the model that extracted the weights."""
     framing: Framing | None
-    """How the driving clip was cropped; None where it was not."""
+    """How the driving clip was cropped; None if it was not."""
 
 
 def is_motion_file(path: Path) -> bool:
-    """Tell a safetensors file by its first bytes: the header's length, then JSON."""
+    """Return whether the file starts like safetensors: the length of the header, then JSON."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -54,37 +55,36 @@ def is_motion_file(path: Path) -> bool:
     return head[_NUM_LENGTH_BYTES:] == b"{" and length <= _MAX_HEADER_BYTES
 
 
-def write_motion(path: Path, template: Motion) -> None:
+def write_motion(path: Path, motion: Motion) -> None:
     """Write the motion file atomically."""
-    tensors = {"weights": np.ascontiguousarray(template.weights)}
+    tensors = {"weights": np.ascontiguousarray(motion.weights)}
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "fps": str(template.fps),
-        "is_still": str(template.is_still).lower(),
-        "model_sha256": template.model,
+        "fps": str(motion.fps),
+        "is_still": str(motion.is_still).lower(),
+        "model_sha256": motion.model,
         "crop_rule": "none",
     }
-    if template.framing is not None:
-        positions = template.framing.positions
+    if motion.framing is not None:
+        positions = motion.framing.positions
         tensors["face_frames"] = np.array([position.frame for position in positions], dtype=np.int64)
         tensors["face_boxes"] = np.array([position.box for position in positions], dtype=np.float64)
-        metadata |= {"crop_rule": RULE, "crop_square": json.dumps(list(template.framing.square))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(tensors, metadata))
-    partial.replace(path)
+        metadata |= {"crop_rule": RULE, "crop_square": json.dumps(list(motion.framing.square))}
+    with write_atomically(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def read_motion(path: Path, model: str) -> Motion:
     """Read a motion file.
 
     Args:
-        path: the file.
+        path: a file written by `write_motion`.
         model: fingerprint of the model to be driven.
 
     Raises:
-        UnusableMotionError: it is damaged, no motion file, of a newer format, or of another model.
+        UnusableMotionError: the file is damaged, not a motion file, of another format version, or made by
+            another model.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -92,34 +92,34 @@ def read_motion(path: Path, model: str) -> Motion:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, OSError) as error:
         raise UnusableMotionError(
-            f"got {path}, which is a damaged safetensors file ({error}); a whole motion file is needed: "
-            "copy it again, or make it with `lia motion extract`"
+            f"got {path}, a damaged safetensors file ({error}); a complete motion file is needed: "
+            "copy it again or recreate it with `lia motion extract`"
         ) from error
     _check_kind(path, metadata, model)
     try:
         return _build(tensors, metadata)
     except (KeyError, ValueError, TypeError) as error:
         raise UnusableMotionError(
-            f"got {path}, in which {error} is missing or wrong; make it again with `lia motion extract`"
+            f"got {path}, in which {error} is missing or invalid: recreate it with `lia motion extract`"
         ) from error
 
 
 def _check_kind(path: Path, metadata: dict[str, str], model: str) -> None:
     if metadata.get("format") != FORMAT:
         raise UnusableMotionError(
-            f"got {path}, a safetensors file that holds no motion; a motion file is needed here: "
-            "make one with `lia motion extract`"
+            f"got {path}, a safetensors file without motion weights; a motion file is needed: "
+            "create one with `lia motion extract`"
         )
     if metadata.get("format_version") != str(FORMAT_VERSION):
         raise UnusableMotionError(
-            f"got {path} of format version {metadata.get('format_version')}; this program reads "
-            f"{FORMAT_VERSION}: make it again with `lia motion extract`"
+            f"got {path} of format version {metadata.get('format_version')}; this program reads version "
+            f"{FORMAT_VERSION}: recreate it with `lia motion extract`"
         )
     own = metadata.get("model_sha256", "")
     if own != model:
         raise UnusableMotionError(
-            f"got {path}, the motion of another model ({own[:12]}, this one is {model[:12]}); weights mean "
-            "nothing to other models: make it again with `lia motion extract` and this model"
+            f"got {path}, the motion of another model ({own[:12]}); it must come from the loaded model "
+            f"({model[:12]}): recreate it with `lia motion extract` and this model"
         )
 
 

@@ -23,12 +23,12 @@ class _End:
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield `items`, produced by a background thread at most `depth` items ahead.
 
-    An exception of `items` is raised here, after the items before it. Closing the stream early ends the
-    thread; it has ended before the close returns.
+    An exception raised by `items` is raised again here, after the items before it. Closing the generator
+    early stops the thread and waits for it to end.
     """
     ready: queue.Queue[T | _End] = queue.Queue(depth)
     stop = threading.Event()
-    thread = threading.Thread(target=_produce, args=(items, ready, stop), name="ahead", daemon=True)
+    thread = threading.Thread(target=_produce, args=(items, ready, stop), name="prefetch", daemon=True)
     thread.start()
     try:
         while not isinstance(item := ready.get(), _End):
@@ -47,10 +47,10 @@ def _produce(items: Iterable[T], ready: queue.Queue[T | _End], stop: threading.E
         for item in stream:
             if not _put(item, ready, stop):
                 break
-    except BaseException as error:  # noqa: BLE001 - it is raised again where the items are taken
+    except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
         end = _End(error)
     finally:
-        # A generator must be closed by the thread that ran it.
+        # Only the thread that runs a generator may close it.
         if isinstance(stream, Generator):
             stream.close()
     _put(end, ready, stop)

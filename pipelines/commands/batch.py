@@ -1,8 +1,7 @@
-"""`lia batch`: the rows of a CSV file, animated by a running service, each with a status in results.csv.
+"""`lia batch`: animates the rows of a CSV file on a running service and writes their status to results.csv.
 
-Rows travel as paths, so the service must see the same disk. They are sent in portions that fit its queue; a
-portion it refuses is halved until the refusal stands against one row. Run again, what has succeeded is left
-alone.
+Rows are sent as paths, so the service must share the file system, and in portions that fit its queue. A
+rejected portion is bisected until the rejected row is found. A rerun skips rows that succeeded.
 """
 
 import csv
@@ -17,13 +16,16 @@ import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
+from lia_model.settings import Mode
+from preprocessing.storage.files import write_atomically
+
 logger = logging.getLogger(__name__)
 
-MODES = ("relative", "absolute")
+MODES = get_args(Mode)
 COLUMNS = ("source", "driving", "mode", "status", "output", "frames", "error")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTION = 16
@@ -32,11 +34,11 @@ TIMEOUT_S = 60
 
 
 class NoServiceError(Exception):
-    """Nothing that speaks our interface answers at the endpoint."""
+    """No animation service answers at the endpoint, or it refuses every request."""
 
 
 class RefusedError(Exception):
-    """The service refused a request."""
+    """The service answered a request with an error."""
 
     def __init__(self, status: int, message: str, retry_after_s: float | None) -> None:
         super().__init__(message)
@@ -45,8 +47,8 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the manifest and what became of it."""
+class BatchRow:
+    """One line of the CSV file and its result."""
 
     source: str
     driving: str
@@ -58,17 +60,17 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What is asked for; equal rows are one animation."""
+        """Return the requested animation; rows with equal keys share one result."""
         return self.source, self.driving, self.mode
 
     @property
     def is_done(self) -> bool:
-        """Whether the row has its video."""
+        """Return whether the row succeeded and its video still exists."""
         return self.status == "succeeded" and Path(self.output).is_file()
 
 
 class Client:
-    """Speaks JSON with the service at `endpoint`."""
+    """A JSON client of the service at `endpoint`."""
 
     def __init__(self, endpoint: str, token: str | None) -> None:
         self._endpoint = endpoint.rstrip("/")
@@ -77,11 +79,11 @@ class Client:
         self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Return the answer.
+        """Send a request and return the JSON of the answer.
 
         Raises:
-            RefusedError: the answer is an error.
-            NoServiceError: there is none.
+            RefusedError: the service answers with an HTTP error.
+            NoServiceError: no service answers, or not with JSON.
         """
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
@@ -94,8 +96,8 @@ class Client:
                 raise _refusal(error) from None
         except (OSError, ValueError) as error:
             raise NoServiceError(
-                f"no animation service answers at {self._endpoint} ({error}): start one with `lia serve`, "
-                "or name another with --endpoint"
+                f"got no answer from an animation service at {self._endpoint} ({error}): start one with "
+                "`lia serve`, or give another URL with --endpoint"
             ) from None
 
 
@@ -103,58 +105,58 @@ def run_batch(manifest: Path, output: Path, endpoint: str, token: str | None = N
     """Animate every row of `manifest` and write `output`/results.csv.
 
     Args:
-        manifest: CSV file with the columns source, driving and, optionally, mode; paths start at its folder.
+        manifest: CSV file with columns source, driving and optionally mode; paths are relative to its folder.
         output: folder for the videos and results.csv.
         endpoint: URL of the service.
-        token: its bearer token, if it asks for one.
+        token: bearer token, if the service requires one.
 
     Returns:
         0 if every row has its video, else 1.
 
     Raises:
-        ValueError: the manifest is not such a file; all its bad lines are named.
-        NoServiceError: nothing answers at the endpoint.
+        ValueError: the manifest is missing or invalid; the message names every bad line.
+        NoServiceError: no service answers at the endpoint, or it refuses the token.
     """
-    rows = read_manifest(manifest)
+    rows = read_batch(manifest)
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     results = output / "results.csv"
     state = {row.key: row for row in rows}
     state |= {row.key: row for row in _read_results(results) if row.key in state and row.is_done}
     missing = [row for row in state.values() if not row.is_done]
-    logger.info("%d rows, %d of them to do", len(rows), len(missing))
+    logger.info("%d rows, %d to animate", len(rows), len(missing))
 
-    def note(changed: Iterable[Row]) -> None:
+    def on_result(changed: Iterable[BatchRow]) -> None:
         state.update({row.key: row for row in changed})
         _write_results(results, [state[row.key] for row in rows])
 
-    note([])
+    on_result([])
     with typer.progressbar(length=len(missing), label="animating") as bar:
         for start in range(0, len(missing), PORTION):
             portion = missing[start : start + PORTION]
-            _animate(Client(endpoint, token), portion, output, note, bar.update)
+            _animate(Client(endpoint, token), portion, output, on_result, bar.update)
     num_failed = sum(not state[row.key].is_done for row in rows)
     if num_failed:
-        logger.warning("%d of %d rows have no video; %s says why", num_failed, len(rows), results)
+        logger.warning("%d of %d rows have no video: see the errors in %s", num_failed, len(rows), results)
     return 1 if num_failed else 0
 
 
-def read_manifest(path: Path) -> list[Row]:
-    """Return the rows, paths made absolute.
+def read_batch(path: Path) -> list[BatchRow]:
+    """Read the CSV file and make its paths absolute.
 
     Raises:
-        ValueError: missing file or column, or bad lines, all named at once with their numbers.
+        ValueError: the file or a column is missing, or lines are bad; all are listed by number.
     """
     if not path.is_file():
         raise ValueError(
-            f"got manifest {path}, but there is no such file; give a CSV with columns source,driving"
+            f"got manifest {path}, which does not exist: give a CSV file with columns source,driving"
         )
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
         if missing := [name for name in ("source", "driving") if name not in columns]:
             raise ValueError(
-                f"{path} has no column {' and no column '.join(missing)}; its first line must be "
+                f"got {path} with no column {' and no column '.join(missing)}: make the first line "
                 "source,driving or source,driving,mode"
             )
         lines = [(reader.line_num, line) for line in reader]
@@ -162,18 +164,18 @@ def read_manifest(path: Path) -> list[Row]:
         f"line {number}: {reason}" for number, line in lines if (reason := _what_is_wrong(line)) is not None
     ]
     if bad:
-        raise ValueError(f"{path} has {len(bad)} bad lines: {'; '.join(bad)}")
+        raise ValueError(f"got {path} with {len(bad)} bad lines: {'; '.join(bad)}")
     if not lines:
-        raise ValueError(f"{path} has no rows below its first line; add one for each animation")
+        raise ValueError(f"got {path} with no rows below the header: add one per animation")
     folder = path.resolve().parent
     return [
-        Row(str(folder / line["source"]), str(folder / line["driving"]), line.get("mode") or "relative")
+        BatchRow(str(folder / line["source"]), str(folder / line["driving"]), line.get("mode") or "relative")
         for _, line in lines
     ]
 
 
-def output_name(row: Row) -> str:
-    """Return the video's file name without `.mp4`: both files' names, and a hash of all that is asked for."""
+def output_name(row: BatchRow) -> str:
+    """Return the video's file name without `.mp4`: the names of both files and a hash of the row's key."""
     mark = hashlib.sha256("\0".join(row.key).encode()).hexdigest()[:8]
     names = (re.sub(r"[^A-Za-z0-9-]+", "_", Path(path).stem)[:60] for path in (row.source, row.driving))
     return "_by_".join(name or "unnamed" for name in names).lstrip("-") + f"_{mark}"
@@ -181,38 +183,38 @@ def output_name(row: Row) -> str:
 
 def _what_is_wrong(line: dict[str, str | None]) -> str | None:
     if None in line:
-        return "it has more fields than the first line"
+        return "more fields than the header"
     for name in ("source", "driving"):
         if not line[name]:
-            return f"{name} is empty; give a path"
+            return f"{name} is empty: give a path"
     mode = line.get("mode")
     if mode and mode not in MODES:
-        return f"mode is {mode!r}; it is relative or absolute"
+        return f"got mode {mode!r}; allowed are {' and '.join(MODES)}"
     return None
 
 
 def _animate(
     client: Client,
-    rows: Sequence[Row],
+    rows: Sequence[BatchRow],
     output: Path,
-    note: Callable[[Iterable[Row]], None],
+    on_result: Callable[[Iterable[BatchRow]], None],
     advance: Callable[[int], None],
 ) -> None:
-    """Have `rows` animated, noting each that has ended."""
+    """Animate `rows` and call `on_result` with those that end."""
     try:
         batch = _submit(client, rows, output)
     except RefusedError as error:
         if error.status != 422:
             raise NoServiceError(
-                f"the service refused the batch ({error}): check the endpoint and LIA_API_TOKEN"
+                f"got a refusal from the service ({error}): check the endpoint and LIA_API_TOKEN"
             ) from None
         if len(rows) == 1:
-            note([replace(rows[0], status="failed", error=str(error))])
+            on_result([replace(rows[0], status="failed", error=str(error))])
             advance(1)
             return
         half = len(rows) // 2
-        _animate(client, rows[:half], output, note, advance)
-        _animate(client, rows[half:], output, note, advance)
+        _animate(client, rows[:half], output, on_result, advance)
+        _animate(client, rows[half:], output, on_result, advance)
         return
     num_ended = 0
     while num_ended < len(rows):
@@ -223,15 +225,15 @@ def _animate(
             if item["status"] not in ("queued", "running")
         ]
         if len(ended) > num_ended:
-            note(ended)
+            on_result(ended)
             advance(len(ended) - num_ended)
             num_ended = len(ended)
         else:
             time.sleep(POLL_S)
 
 
-def _submit(client: Client, rows: Sequence[Row], output: Path) -> str:
-    """Queue the rows, waiting while the queue is full, and return the path of the batch's status."""
+def _submit(client: Client, rows: Sequence[BatchRow], output: Path) -> str:
+    """Submit the rows, retrying while the queue is full, and return the URL path of the batch's status."""
     items = [
         {"source": row.source, "driving": row.driving, "mode": row.mode, "name": output_name(row)}
         for row in rows
@@ -246,7 +248,7 @@ def _submit(client: Client, rows: Sequence[Row], output: Path) -> str:
             time.sleep(error.retry_after_s)
 
 
-def _result(row: Row, item: dict[str, Any]) -> Row:
+def _result(row: BatchRow, item: dict[str, Any]) -> BatchRow:
     error = "" if item["error"] is None else f"{item['error']['code']}: {item['error']['message']}"
     is_done = item["status"] == "succeeded"
     return replace(
@@ -267,20 +269,20 @@ def _refusal(error: urllib.error.HTTPError) -> RefusedError:
     return RefusedError(error.code, message, float(retry_after) if retry_after.isdecimal() else None)
 
 
-def _read_results(path: Path) -> list[Row]:
+def _read_results(path: Path) -> list[BatchRow]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path} was not written by lia batch: remove it, or give another output folder")
-        return [Row(**{**line, "frames": int(line["frames"])}) for line in reader]
+            raise ValueError(
+                f"got {path}, which was not written by lia batch: remove it, or give another output folder"
+            )
+        return [BatchRow(**{**line, "frames": int(line["frames"])}) for line in reader]
 
 
-def _write_results(path: Path, rows: Iterable[Row]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+def _write_results(path: Path, rows: Iterable[BatchRow]) -> None:
+    with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
-    partial.replace(path)

@@ -1,4 +1,4 @@
-"""`lia serve`: the animation service on this project's Ray head, in the foreground or left running there."""
+"""`lia serve`: deploys the animation service on Ray, in the foreground or detached."""
 
 import ipaddress
 import logging
@@ -22,7 +22,7 @@ _ANSWER_TIMEOUT_S = 20
 
 
 class ServiceSilentError(Exception):
-    """The service was deployed, but does not answer where it should."""
+    """The deployed service does not answer at its address."""
 
 
 def run_serve(
@@ -32,20 +32,21 @@ def run_serve(
 
     Args:
         params: settings.
-        environment: where this project lives; its running Ray head is used where there is one.
-        host: address to bind; beyond loopback a token is needed.
+        environment: the project's paths and addresses; its running Ray head is used if there is one.
+        host: address to bind; one other than loopback requires a token.
         port: port to bind.
-        model: checkpoint directory or model URI; an alias is resolved once, here.
-        block: stay until interrupted, then take the service down. False returns when it answers, and leaves
+        model: checkpoint directory or model URI; an alias is resolved once, at start.
+        block: run until interrupted, then withdraw the service. False returns once it is healthy and leaves
             it on the running Ray head.
 
     Raises:
-        ValueError: no token for a public address, no such model or detector, or no Ray head to leave it on.
-        ServiceSilentError: it came up, but not at that address.
+        ValueError: a public address without a token, a missing model or detector, or `block` is False
+            without a running Ray head.
+        ServiceSilentError: the service does not answer at the address within 20 s.
     """
     require_token_beyond_loopback(host, environment.api_token)
     if not block and environment.ray_address is None:
-        raise ValueError("got no running Ray head to leave the service on; start one with `lia up`")
+        raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
     config = make_config(params, environment, model)
     with connected(environment.ray_address, environment.ray_home, environment.host):
         deploy(config, host, port)
@@ -58,23 +59,23 @@ def run_serve(
 
 
 def require_token_beyond_loopback(host: str, token: str | None) -> None:
-    """Refuse to serve strangers without a token.
+    """Require a token for any address that other machines can reach.
 
     Raises:
-        ValueError: `host` is not a loopback address and there is no token.
+        ValueError: `host` is not a loopback address and `token` is None.
     """
     if token is None and not _is_loopback(host):
         raise ValueError(
-            f"got host {host} without a token; without one only loopback (127.0.0.1) is served; "
-            "set LIA_API_TOKEN or leave --host out"
+            f"got host {host} without a token; only loopback (127.0.0.1) is allowed without one: "
+            "set LIA_API_TOKEN or omit --host"
         )
 
 
 def make_config(params: Params, environment: Environment, model: str) -> ServingConfig:
-    """Resolve the model and make every path absolute.
+    """Resolve the model and the detector, and make every path absolute.
 
     Raises:
-        ValueError: no such model, or no detector.
+        ValueError: the model or the detector does not exist.
     """
     detector = environment.root / params.serve.detector
     require_models(detector)
@@ -119,8 +120,8 @@ def _wait_until_healthy(url: str) -> None:
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() > deadline_s:
                 raise ServiceSilentError(
-                    f"the service was deployed but does not answer at {url} ({error}): "
-                    "if Serve already ran at another address, `lia stop` ends it; then start again"
+                    f"the service is deployed but does not answer at {url} ({error}): if Ray Serve already "
+                    "ran at another address, stop it with `lia stop` and start again"
                 ) from None
             time.sleep(0.2)
 

@@ -22,7 +22,7 @@ def animator(generator):
 
 
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
-def test_frames_are_those_of_the_generator_whatever_the_batch(animator, frames, mode):
+def test_frames_equal_the_generators_at_any_batch_size(animator, frames, mode):
     generator = animator.generator
     with torch.inference_mode():
         source, driving = to_float(frames[:1]), to_float(frames)
@@ -34,7 +34,7 @@ def test_frames_are_those_of_the_generator_whatever_the_batch(animator, frames, 
         assert difference.max() <= 1
 
 
-def test_driving_frames_are_read_no_further_than_one_batch_ahead(animator, frames):
+def test_driving_frames_are_read_at_most_one_batch_ahead(animator, frames):
     taken = []
 
     def driving():
@@ -47,7 +47,7 @@ def test_driving_frames_are_read_no_further_than_one_batch_ahead(animator, frame
 
 
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
-def test_a_source_video_is_moved_frame_by_frame(animator, frames, mode):
+def test_a_source_video_is_animated_frame_by_frame(animator, frames, mode):
     """Relative: a_driving(t) - a_start + a_source(t)."""
     generator, driving = animator.generator, frames[::-1]
     with torch.inference_mode():
@@ -63,13 +63,13 @@ def test_a_source_video_is_moved_frame_by_frame(animator, frames, mode):
         assert np.abs(got.astype(int) - to_bytes(wanted).astype(int)).max() <= 1
 
 
-def test_the_shorter_of_source_and_driving_video_ends_it(animator, frames):
+def test_output_ends_with_the_shorter_of_source_and_driving(animator, frames):
     assert len(list(animator.animate(frames[:3], frames))) == 3
     assert len(list(animator.animate(frames, frames[:4]))) == 4
 
 
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
-def test_motion_and_synthesis_apart_make_the_same_frames(animator, frames, mode):
+def test_running_both_stages_separately_gives_the_same_frames(animator, frames, mode):
     motion = list(animator.motion_weights(frames, batch_size=3))
     assert [weights.shape for weights in motion] == [(4,)] * 7
     start = motion[0] if mode == "relative" else None
@@ -87,17 +87,17 @@ def test_relative_motion_may_start_at_another_frame(animator, frames):
     assert np.abs(moved[0].astype(int) - still.astype(int)).max() > 1
 
 
-def test_no_driving_frame_gives_no_frame(animator, frames):
+def test_empty_driving_gives_no_frames(animator, frames):
     assert list(animator.animate(frames[0], [])) == []
 
 
-def test_the_nearest_frame_is_the_first_of_the_closest():
+def test_the_nearest_frame_is_the_earliest_of_ties():
     motion = np.array([[0, 0], [3, 4], [1, 1], [1, 1]], dtype=np.float32)
     assert nearest_frame(motion, np.array([1, 2], dtype=np.float32)) == 2
     assert nearest_frame(motion, np.array([9, 9], dtype=np.float32)) == 1
 
 
-def test_the_fingerprint_tells_models_apart_and_survives_saving(generator, tmp_path):
+def test_the_fingerprint_differs_between_models_and_survives_saving(generator, tmp_path):
     own = Animator(generator).fingerprint
     assert len(own) == 64
     save_generator(tmp_path / "model", generator)
@@ -109,7 +109,7 @@ def test_the_fingerprint_tells_models_apart_and_survives_saving(generator, tmp_p
 
 
 @pytest.mark.parametrize("side", [48, 16, 64])
-def test_a_generator_given_images_of_another_side_says_which_it_takes(generator, side):
+def test_images_of_a_wrong_size_are_refused_with_the_expected_size(generator, side):
     with pytest.raises(ValueError, match=f"got images of {side}x{side} px; this network takes 32x32 px"):
         generator(torch.zeros(1, 3, side, side))
 
@@ -123,8 +123,8 @@ def test_a_generator_given_images_of_another_side_says_which_it_takes(generator,
         np.zeros((0, 32, 3), np.uint8),
     ],
 )
-def test_what_is_no_rgb_picture_is_refused(image):
-    with pytest.raises(ValueError, match=r"uint8 RGB \[H, W, 3\] is needed"):
+def test_an_image_that_is_not_uint8_rgb_is_refused(image):
+    with pytest.raises(ValueError, match=r"must be uint8 RGB \[H, W, 3\]"):
         require_picture(image)
 
 
@@ -142,11 +142,11 @@ def test_half_precision_stays_close(generator, frames):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="mode is 'sideways'; it is 'relative' or 'absolute'"):
+    with pytest.raises(ValueError, match="got mode 'sideways'; allowed are 'relative' and 'absolute'"):
         is_relative("sideways")
 
 
-def test_auto_precision_is_decided_by_the_machine():
+def test_auto_precision_depends_on_the_hardware():
     assert resolve_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
     assert resolve_precision("fp16", torch.device("cpu")) == "fp16"
 
@@ -158,7 +158,7 @@ def test_a_saved_model_animates_from_its_directory(generator, frames, tmp_path):
     assert len(list(animator.animate(frames[0], frames))) == 7
 
 
-def test_a_model_that_does_not_exist_is_named(tmp_path):
+def test_an_error_names_the_missing_model(tmp_path):
     with pytest.raises(ValueError, match="neither a directory nor models:/NAME@ALIAS"):
         Animator.load(tmp_path / "nothing")
 
@@ -172,6 +172,6 @@ def test_the_core_imports_with_torch_alone():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
-def test_recorded_graphs_need_cuda(generator):
-    with pytest.raises(ValueError, match="needs CUDA: use 'inductor' or 'none'"):
+def test_cuda_graphs_need_cuda(generator):
+    with pytest.raises(ValueError, match="it needs CUDA: use 'inductor' or 'none'"):
         Animator(generator, precision="fp32", compilation="cuda-graphs")

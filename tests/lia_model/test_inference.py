@@ -22,7 +22,7 @@ def animated(model, source, driving, start):
 
 
 @torch.inference_mode()
-def test_it_computes_what_the_generator_computes(generator, images):
+def test_it_computes_the_same_as_the_generator(generator, images):
     source, driving, start = images
     wanted = generator(source, driving, generator.motion_weights(start))
     torch.testing.assert_close(
@@ -39,7 +39,7 @@ def test_one_source_serves_a_batch_of_driving_frames(generator, images):
     torch.testing.assert_close(whole, each, atol=1e-4, rtol=0)
 
 
-def test_the_generator_is_left_as_it_is(generator):
+def test_the_generator_is_not_modified(generator):
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     InferenceModel(generator, torch.bfloat16)
     after = generator.state_dict()
@@ -47,7 +47,7 @@ def test_the_generator_is_left_as_it_is(generator):
 
 
 @torch.inference_mode()
-def test_the_folded_head_is_the_five_layers(generator):
+def test_the_folded_head_equals_the_five_layers(generator):
     head = generator.motion_head.double()
     code = torch.randn(4, head.layers[0].weight.shape[1], dtype=torch.float64)
     weight, bias = fold_head(head)
@@ -56,7 +56,7 @@ def test_the_folded_head_is_the_five_layers(generator):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_paints_nearly_the_same_picture(dtype):
+def test_half_precision_gives_nearly_the_same_picture(dtype):
     settings = NetworkSettings(size_px=64, width=0.125, latent_dim=64, num_directions=10)
     generator = build_generator(settings, 0).eval()
     generator.synthesis.weaken_flow(0.05, 2.0)

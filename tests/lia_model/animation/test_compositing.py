@@ -11,7 +11,7 @@ def grey(height, width, level):
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 34), (400, 399)])
-def test_the_mask_is_1_inside_0_at_the_border_and_never_falls_inwards(height, width):
+def test_the_mask_rises_from_0_at_the_border_to_1_inside(height, width):
     mask = feather_mask(height, width)
     assert mask.shape == (height, width)
     assert mask[0].max() == mask[-1].max() == mask[:, 0].max() == mask[:, -1].max() == 0
@@ -21,11 +21,11 @@ def test_the_mask_is_1_inside_0_at_the_border_and_never_falls_inwards(height, wi
     np.testing.assert_array_equal(mask, mask[::-1, ::-1])
 
 
-def test_the_mask_has_no_step_that_an_eye_would_see():
+def test_the_mask_has_no_visible_step():
     assert np.abs(np.diff(feather_mask(256, 256), axis=0)).max() < 0.06
 
 
-def test_a_pasted_picture_fills_its_square_and_leaves_the_rest_alone():
+def test_paste_fills_its_square_and_changes_nothing_else():
     photo = grey(80, 100, 50)
     pasted = paste(photo, grey(32, 32, 250), Box(20, 10, 60, 50))
     outside = np.ones((80, 100), bool)
@@ -36,7 +36,7 @@ def test_a_pasted_picture_fills_its_square_and_leaves_the_rest_alone():
 
 
 @pytest.mark.parametrize("box", [Box(-20, -30, 40, 30), Box(70, 50, 130, 110), Box(-20, -20, 120, 120)])
-def test_what_lies_outside_the_photo_is_cut_off(box):
+def test_parts_outside_the_photo_are_cut_off(box):
     pasted = paste(grey(80, 100, 50), grey(60, 60, 250), box)
     assert pasted.shape == (80, 100, 3)
     mask = np.zeros((400, 400), np.float32)
@@ -56,13 +56,13 @@ def test_a_photo_survives_being_cut_out_and_put_back():
         assert np.abs(back.astype(int) - photo).mean() < 0.5
 
 
-def test_pictures_stand_in_a_row_as_high_as_the_last():
+def test_pictures_in_a_row_have_the_height_of_the_last():
     row = side_by_side([grey(50, 100, 10), grey(32, 32, 20), grey(100, 60, 30)])
     assert row.shape == (100, 200 + 100 + 60, 3)
     assert [row[50, column, 0] for column in (0, 199, 200, 299, 300, 359)] == [10, 10, 20, 20, 30, 30]
 
 
-def test_shrinking_averages():
+def test_shrinking_averages_areas():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
     assert np.abs(resize(stripes, 16, 16).astype(int) - 100).max() <= 1

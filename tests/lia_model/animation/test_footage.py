@@ -23,13 +23,13 @@ def save_image(path, image_format):
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp", "bmp"])
-def test_images_are_known_by_their_bytes_whatever_their_name(tmp_path, image_format):
+def test_images_are_recognised_by_their_bytes_not_their_name(tmp_path, image_format):
     path = save_image(tmp_path / "named_like_a.mp4", image_format)
     assert require_media(path) == "image"
     assert first_picture(path).shape == (40, 36, 3)
 
 
-def test_a_video_shows_its_first_frame(video):
+def test_the_first_picture_of_a_video_is_its_first_frame(video):
     assert require_media(video) == "video"
     picture = first_picture(video)
     assert picture.shape == (40, 48, 3)
@@ -40,7 +40,7 @@ PLAYLISTS = [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"%PDF-1.7", *PLAYLISTS])
-def test_what_is_no_known_format_is_never_opened(tmp_path, content):
+def test_an_unknown_format_is_never_opened(tmp_path, content):
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
     assert media_kind(path) is None
@@ -48,12 +48,12 @@ def test_what_is_no_known_format_is_never_opened(tmp_path, content):
         require_media(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_an_error_names_the_missing_file(tmp_path):
     with pytest.raises(UnreadableMediaError, match="nowhere"):
         require_media(tmp_path / "nowhere")
 
 
-def test_half_an_image_is_unreadable(tmp_path):
+def test_a_truncated_image_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     path = tmp_path / "half.png"
     Image.fromarray(noise).save(path)
@@ -62,7 +62,7 @@ def test_half_an_image_is_unreadable(tmp_path):
         require_media(path)
 
 
-def test_an_absurd_size_is_unreadable(tmp_path):
+def test_an_absurdly_large_image_is_refused(tmp_path):
     path = save_image(tmp_path / "bomb.bmp", "bmp")
     content = bytearray(path.read_bytes())
     content[18:26] = (100_000).to_bytes(4, "little") * 2
@@ -71,7 +71,7 @@ def test_an_absurd_size_is_unreadable(tmp_path):
         require_media(path)
 
 
-def test_the_head_of_a_video_alone_is_unreadable(tmp_path, video):
+def test_a_truncated_video_is_refused(tmp_path, video):
     path = tmp_path / "head.mp4"
     path.write_bytes(video.read_bytes()[:100])
     with pytest.raises(UnreadableMediaError):

@@ -30,28 +30,28 @@ def portrait(tmp_path):
     return tmp_path / "portrait.png"
 
 
-def test_deltas_go_evenly_from_one_side_to_the_other():
+def test_deltas_are_evenly_spaced_and_symmetric():
     np.testing.assert_allclose(even_deltas(3, 7), [-3, -2, -1, 0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("reach", [0, -1, float("nan"), float("inf")])
-def test_a_range_that_is_none_is_refused(reach):
-    with pytest.raises(ValueError, match="it is a step to both sides, above 0"):
+def test_a_range_that_is_not_positive_and_finite_is_refused(reach):
+    with pytest.raises(ValueError, match="it must be finite and above 0"):
         even_deltas(reach, 16)
 
 
 @pytest.mark.parametrize("num_frames", [1, 0, 257])
 def test_too_few_or_too_many_frames_are_refused(num_frames):
-    with pytest.raises(ValueError, match=f"frames is {num_frames}; it is from 2 to 256"):
+    with pytest.raises(ValueError, match=f"got {num_frames} frames; allowed are 2 to 256"):
         even_deltas(3, num_frames)
 
 
-def test_a_walk_leaves_the_other_directions_alone():
+def test_a_walk_changes_only_its_direction():
     walk = walk_along(np.array([1, 2, 3], np.float32), 1, even_deltas(1, 3))
     np.testing.assert_array_equal(walk, [[1, 1, 3], [1, 2, 3], [1, 3, 3]])
 
 
-def test_every_direction_gets_a_strip_and_a_video_of_what_the_formula_says(animator, portrait, tmp_path):
+def test_every_direction_gets_a_strip_and_a_video_that_match_the_formula(animator, portrait, tmp_path):
     """z = z_source + D (a_source + delta e_i)."""
     seen = []
     request = ManipulationRequest(portrait, tmp_path / "out", reach=3, num_frames=5, batch_size=2)
@@ -91,7 +91,7 @@ def test_the_contact_sheet_has_a_row_for_each_direction_and_a_labelled_column_fo
     ("reach", "num_frames", "decimals"),
     [(3, 7, 0), (3, 16, 1), (3, 9, 2), (3, 15, 2), (0.3, 4, 1), (0.03, 5, 3)],
 )
-def test_labels_have_the_decimals_that_deltas_need(reach, num_frames, decimals):
+def test_labels_have_as_many_decimals_as_the_deltas_need(reach, num_frames, decimals):
     assert num_decimals(even_deltas(reach, num_frames)) == decimals
 
 
@@ -103,7 +103,7 @@ def test_many_frames_leave_the_contact_sheet_readable(animator, portrait, tmp_pa
         assert strip.size == (40 * 32, 32)
 
 
-def test_a_portrait_without_a_face_is_named(animator, portrait, models, tmp_path):
+def test_an_error_names_the_portrait_without_a_face(animator, portrait, models, tmp_path):
     cropper = FaceCropper(FaceDetector(models / "scrfd", min_score=0.5, pad_px=64), 5, 1.2)
     with pytest.raises(NoFaceError, match=r"source file portrait\.png"):
         manipulate_file(animator, cropper, ManipulationRequest(portrait, tmp_path / "out", 3, 4))

@@ -7,23 +7,23 @@ import pytest
 from lia_model.animation.prefetch import prefetch
 
 
-def test_all_items_come_in_their_order():
+def test_items_keep_their_order():
     assert list(prefetch(range(100), 3)) == list(range(100))
     assert list(prefetch([], 3)) == []
 
 
-def test_the_thread_stays_at_most_so_many_items_ahead():
+def test_the_thread_is_at_most_depth_items_ahead():
     made = []
     stream = prefetch((made.append(n) or n for n in count()), 4)
     for taken in range(5):
         next(stream)
         time.sleep(0.05)
-        # Those in the queue, and one more that waits for a place in it.
+        # Those in the queue, and one more that waits for a free place.
         assert len(made) <= taken + 1 + 4 + 1
     stream.close()
 
 
-def test_an_error_comes_after_the_items_before_it():
+def test_an_error_is_raised_after_the_items_before_it():
     def broken():
         yield 1
         raise KeyError("two")
@@ -34,7 +34,7 @@ def test_an_error_comes_after_the_items_before_it():
         next(stream)
 
 
-def test_closing_ends_the_thread_and_closes_what_it_read():
+def test_closing_ends_the_thread_and_closes_its_input():
     closed = threading.Event()
 
     def endless():
@@ -51,7 +51,7 @@ def test_closing_ends_the_thread_and_closes_what_it_read():
     assert threading.active_count() == before
 
 
-def test_the_next_item_is_made_while_one_is_used():
+def test_the_next_item_is_produced_while_one_is_used():
     second_begun = threading.Event()
 
     def items():

@@ -63,13 +63,19 @@ ODD_IMAGES = {
     "turned.jpg": (write_turned, "with an EXIF rotation"),
 }
 BAD_FILES = ODD_IMAGES | {
-    "small.png": (lambda path: Image.new("RGB", (31, 40)).save(path), "of 31x40 px; both sides must have"),
+    "small.png": (
+        lambda path: Image.new("RGB", (31, 40)).save(path),
+        "of 31x40 px; both sides must be at least 32 px",
+    ),
     "text.png": (write_text, "neither an image nor a video"),
     "half.png": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "not a readable image"),
     "empty.mp4": (lambda path: path.write_bytes(b""), "is empty (0 bytes)"),
     "header.mp4": (write_header_alone, "a video that can be decoded is needed"),
     "no_frames.mp4": (write_no_frames, "a video that can be decoded is needed"),
-    "small.mp4": (lambda path: write_video(path, 3, (16, 16)), "of 16x16 px; both sides must have"),
+    "small.mp4": (
+        lambda path: write_video(path, 3, (16, 16)),
+        "of 16x16 px; both sides must be at least 32 px",
+    ),
     "nowhere.mp4": (lambda path: None, "does not exist"),
 }
 
@@ -159,7 +165,7 @@ def test_motion_files_that_do_not_fit_are_one_line_and_exit_2(lia, project, tmp_
     bad = {
         ("other", tmp_path / "own"): "motion of another model",
         ("model", tmp_path / "half"): "damaged safetensors file",
-        ("model", project / "model/generator.safetensors"): "holds no motion",
+        ("model", project / "model/generator.safetensors"): "without motion weights",
     }
     for (model, motion), reason in bad.items():
         arguments = ("animate", "portrait.png", motion, "-o", tmp_path / "out.mp4", "--no-crop")
@@ -188,7 +194,7 @@ def test_options_that_do_not_fit_are_one_line_and_exit_2(lia, tmp_path, argument
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"), [(("--range", "0"), "range is 0"), (("--frames", "1"), "frames is 1")]
+    ("arguments", "reason"), [(("--range", "0"), "got range 0"), (("--frames", "1"), "got 1 frames")]
 )
 def test_manipulation_by_nothing_is_one_line_and_exit_2(lia, tmp_path, arguments, reason):
     options = ("--model", "model", "--no-crop")

@@ -18,7 +18,7 @@ from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
-from pipelines.commands.batch import NoServiceError, Row, output_name, read_manifest, run_batch
+from pipelines.commands.batch import BatchRow, NoServiceError, output_name, read_batch, run_batch
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -29,7 +29,7 @@ NUM_FRAMES = 3
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, samples):
-    """The folder the service may read and write, with a clip of a face and a picture without one."""
+    """The folder the service may read and write, with a clip of a face and a picture without a face."""
     root = tmp_path_factory.mktemp("root")
     with VideoWriter(root / "face.mp4", Fraction(24), (640, 360)) as writer:
         for frame in islice(decode(samples / "WolfgangLanger_Pexels.mp4"), NUM_FRAMES):
@@ -40,25 +40,25 @@ def root(tmp_path_factory, samples):
 
 @pytest.fixture(scope="module")
 def endpoint(root, models):
-    """The real API and the real worker, with a queue of two and a token."""
+    """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(root / "serving" / "jobs.sqlite")
     limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2)
     api = build_api(jobs, ModelVersion(name="lia", version="1"), limits)
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
-    worker = JobRunner(jobs, animator, cropper, batch_size=4)
+    runner = JobRunner(jobs, animator, cropper, batch_size=4)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
-    worker.start()
+    runner.start()
     while not server.started:
         time.sleep(0.01)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
-    worker.stop()
+    runner.stop()
 
 
 def write(path, *lines):
@@ -93,7 +93,7 @@ def test_every_row_gets_its_video_or_a_reason(root, endpoint, tmp_path):
     assert rows[0]["output"] != rows[4]["output"]
 
 
-def test_a_rerun_does_only_what_is_missing(root, endpoint):
+def test_a_rerun_skips_rows_that_succeeded(root, endpoint):
     Image.fromarray(np.asarray(next(decode(root / "face.mp4")).image)).save(root / "copy.png")
     manifest = write(root / "again.csv", "source,driving", "face.mp4,face.mp4", "late.png,face.mp4")
     output = root / "again"
@@ -113,13 +113,13 @@ def test_without_a_service_the_error_says_how_to_start_one(root, tmp_path):
     assert [row["status"] for row in results(tmp_path)] == ["missing"]
 
 
-def test_a_wrong_token_is_told(root, endpoint, tmp_path):
+def test_the_error_of_a_wrong_token_names_its_variable(root, endpoint, tmp_path):
     manifest = write(root / "token.csv", "source,driving", "face.mp4,face.mp4")
     with pytest.raises(NoServiceError, match="LIA_API_TOKEN"):
         run_batch(manifest, tmp_path, endpoint, token="guess")
 
 
-def test_all_bad_lines_are_named_at_once(tmp_path):
+def test_one_error_lists_all_bad_lines(tmp_path):
     manifest = write(
         tmp_path / "bad.csv",
         "source,driving,mode",
@@ -130,7 +130,7 @@ def test_all_bad_lines_are_named_at_once(tmp_path):
         "a.png,b.mp4,relative,more",
     )
     with pytest.raises(ValueError, match="4 bad lines") as error:
-        read_manifest(manifest)
+        read_batch(manifest)
     assert [f"line {number}:" in str(error.value) for number in range(1, 7)] == [False, False, *[True] * 4]
 
 
@@ -138,22 +138,25 @@ def test_all_bad_lines_are_named_at_once(tmp_path):
     ("content", "words"),
     [("driving\nb.mp4\n", "no column source"), ("source,driving\n", "no rows"), ("", "source")],
 )
-def test_a_file_that_is_no_manifest_is_refused(tmp_path, content, words):
+def test_a_missing_or_invalid_csv_file_is_refused(tmp_path, content, words):
     manifest = tmp_path / "batch.csv"
     manifest.write_text(content)
     with pytest.raises(ValueError, match=words):
-        read_manifest(manifest)
-    with pytest.raises(ValueError, match="no such file"):
-        read_manifest(tmp_path / "nowhere.csv")
+        read_batch(manifest)
+    with pytest.raises(ValueError, match=r"nowhere\.csv, which does not exist"):
+        read_batch(tmp_path / "nowhere.csv")
 
 
-def test_paths_start_at_the_manifests_folder(tmp_path):
+def test_paths_are_relative_to_the_folder_of_the_csv_file(tmp_path):
     manifest = write(tmp_path / "batch.csv", "source,driving", "a.png,/b.mp4")
-    assert read_manifest(manifest) == [Row(str(tmp_path / "a.png"), "/b.mp4", "relative")]
+    assert read_batch(manifest) == [BatchRow(str(tmp_path / "a.png"), "/b.mp4", "relative")]
 
 
-def test_files_are_named_after_what_was_asked_for():
-    one, other = Row("/x/my face!.png", "/y/.mp4", "relative"), Row("/x/my face!.png", "/y/.mp4", "absolute")
+def test_output_names_depend_on_source_driving_and_mode():
+    one, other = (
+        BatchRow("/x/my face!.png", "/y/.mp4", "relative"),
+        BatchRow("/x/my face!.png", "/y/.mp4", "absolute"),
+    )
     assert output_name(one) == output_name(one) != output_name(other)
     assert output_name(one).startswith("my_face__by_")
 

@@ -35,17 +35,17 @@ def test_every_other_address_needs_a_token(host, params, environment):
         run_serve(params, environment, host, 8000, "models:/lia@champion")
 
 
-def test_a_missing_detector_is_named_before_anything_starts(params, environment):
+def test_a_missing_detector_is_reported_before_anything_starts(params, environment):
     with pytest.raises(ValueError, match="lia fetch models"):
         make_config(params, environment, "models:/lia@champion")
 
 
-def test_nothing_can_be_left_running_without_a_ray_head(params, environment):
+def test_a_detached_service_needs_a_ray_head(params, environment):
     with pytest.raises(ValueError, match="lia up"):
         run_serve(params, environment, "127.0.0.1", 8000, "models:/lia@champion", block=False)
 
 
-def test_the_config_names_the_model_and_is_absolute(params, environment, models):
+def test_the_config_names_the_model_and_has_absolute_paths(params, environment, models):
     (environment.root / "models").symlink_to(models)
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     save_generator(environment.root / "mine", build_generator(settings, seed=0))
