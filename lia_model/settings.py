@@ -215,7 +215,7 @@ class CrossIdentitySettings(Settings):
 
     num_sources_per_clip: Annotated[int, Field(ge=0)]
     """Source faces that each driving clip animates, all of different identities; 0 skips the protocol."""
-    mode: Literal["relative", "absolute"]
+    mode: Mode
     """Motion mode; papers report relative motion."""
 
 

@@ -29,7 +29,7 @@ from lia_model.animation.driving import (
 from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip
 from lia_model.animation.motion_file import is_motion_file
-from lia_model.animation.options import AnimationOptions, FaceChoice
+from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsConflictError
 from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import is_relative, nearest_frame
@@ -79,7 +79,8 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     Raises:
         NoFaceError: the source, or the whole driving clip, shows no face.
         UnreadableMediaError: one of the files cannot be used, or is damaged or truncated.
-        ValueError: the options contradict the files, or ask for a face that is not there.
+        NoSuchFaceError: the source shows fewer faces than the number of the one asked for.
+        OptionsConflictError: the options contradict the files.
         StoppedError: the run was stopped; nothing was written.
     """
     options = request.options
@@ -158,14 +159,14 @@ class _FramePair(NamedTuple):
 
 
 def _check(request: AnimationRequest, run: AnimationRun) -> None:
-    """Raise a ValueError where the options contradict the files."""
+    """Raise an OptionsConflictError where the options contradict the files."""
     options = request.options
     if run.cropper is None and options.face != "largest":
-        raise ValueError(
+        raise OptionsConflictError(
             f"face is {options.face} without crop, but only cropping detects faces: leave out face, or crop"
         )
     if options.side_by_side and is_motion_file(request.driving):
-        raise ValueError(
+        raise OptionsConflictError(
             f"side_by_side with {request.driving}, a motion file, which holds no pictures: leave out "
             "side_by_side, or drive with the video"
         )

@@ -35,6 +35,21 @@ class NoFaceError(ValueError):
         )
 
 
+class NoSuchFaceError(ValueError):
+    """The face asked for by number is not in the picture.
+
+    Args:
+        choice: number of the face, counted from 1 at the left.
+        num_faces: how many faces there are.
+    """
+
+    def __init__(self, choice: int, num_faces: int) -> None:
+        super().__init__(
+            f"got face {choice}, but the source shows {num_faces}; faces count from 1 at the left: "
+            "ask for one that is there"
+        )
+
+
 @dataclass(frozen=True)
 class FaceCropper:
     """How a face is found and framed; the numbers must be those of the model's training clips."""
@@ -85,17 +100,14 @@ def choose_faces(faces: Sequence[Box], choice: FaceChoice) -> list[Box]:
     """Return the chosen faces of a picture, given from left to right.
 
     Raises:
-        ValueError: there are fewer faces than the number asked for.
+        NoSuchFaceError: there are fewer faces than the number asked for.
     """
     if choice == "all":
         return list(faces)
     if choice == "largest":
         return [max(faces, key=lambda box: box.width * box.height)]
     if not 1 <= choice <= len(faces):
-        raise ValueError(
-            f"got face {choice}, but the source shows {len(faces)}; faces count from 1 at the left: "
-            "ask for one that is there"
-        )
+        raise NoSuchFaceError(choice, len(faces))
     return [faces[choice - 1]]
 
 
@@ -105,7 +117,7 @@ def frame_clip(
     """Return a framing for each chosen face of a clip, none where it shows no face, and the number of frames.
 
     Raises:
-        ValueError: there are fewer faces than the number asked for.
+        NoSuchFaceError: there are fewer faces than the number asked for.
     """
     num_frames = 0
 
@@ -131,7 +143,7 @@ def follow_faces(found: Iterable[tuple[int, list[Box]]], choice: FaceChoice) -> 
         choice: which of them.
 
     Raises:
-        ValueError: there are fewer faces in that frame than the number asked for.
+        NoSuchFaceError: there are fewer faces in that frame than the number asked for.
     """
     tracks: list[list[FacePosition]] = []
     for number, faces in found:

@@ -23,6 +23,10 @@ FaceChoice = Annotated[Literal["largest", "all"] | Annotated[int, Field(ge=1)], 
 """Which of a picture's faces: the largest, all of them, or the N-th from the left, counted from 1."""
 
 
+class OptionsConflictError(ValueError):
+    """The options contradict each other or the files."""
+
+
 class AnimationOptions(Settings):
     """How a source is animated by a driving file."""
 
@@ -63,6 +67,11 @@ def read_options(values: dict[str, Any]) -> AnimationOptions:
         return AnimationOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(AnimationOptions.model_fields)
+            raise ValueError(
+                f"got option {first['loc'][0]!r}, which does not exist; the options are {known}"
+            ) from None
         if not first["loc"]:
             raise ValueError(str(first["msg"]).removeprefix("Value error, ")) from None
         field = str(first["loc"][0])

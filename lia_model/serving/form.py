@@ -5,7 +5,7 @@ from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 from fastapi import Form
-from pydantic import WithJsonSchema
+from pydantic import TypeAdapter, WithJsonSchema
 
 from lia_model.animation.options import AnimationOptions
 
@@ -13,8 +13,8 @@ from lia_model.animation.options import AnimationOptions
 def form_fields(options: type[AnimationOptions] = AnimationOptions) -> Callable[..., dict[str, Any]]:
     """Return a dependency that gives the fields that a form has; the model validates them and adds defaults.
 
-    FastAPI reads a missing boolean as False whatever its default, so booleans are read as text. The schema
-    shows each field's own type and default.
+    All fields are read as text: FastAPI reads a missing boolean as False whatever its default, and
+    would answer a wrong value in pydantic's words. The schema shows each field's own type and default.
     """
 
     def read(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - one of each option's type
@@ -23,9 +23,8 @@ def form_fields(options: type[AnimationOptions] = AnimationOptions) -> Callable[
     parameters = []
     for name, field in options.model_fields.items():
         form = Form(description=field.description, json_schema_extra={"default": field.default})
-        kind = field.rebuild_annotation()
-        text = Annotated[str, WithJsonSchema({"type": "boolean"})]
-        annotation = Annotated[(text if kind is bool else kind) | None, form]
+        schema = TypeAdapter(field.rebuild_annotation()).json_schema()
+        annotation = Annotated[Annotated[str, WithJsonSchema(schema)] | None, form]
         parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     read.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     return read

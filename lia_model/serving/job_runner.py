@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError
-from lia_model.animation.framing import FaceCropper, NoFaceError
+from lia_model.animation.framing import FaceCropper, NoFaceError, NoSuchFaceError
+from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.animator import Animator
 from lia_model.serving.jobs import Job, JobStore
@@ -25,6 +26,13 @@ POLL_S = 0.2
 REPORT_S = 0.5
 """Least time between two stored progress updates."""
 RENEWALS_A_LEASE = 4
+CODES: dict[type[Exception], str] = {
+    NoFaceError: "no_face",
+    NoSuchFaceError: "no_such_face",
+    OptionsConflictError: "bad_options",
+    UnreadableMediaError: "unreadable_media",
+}
+"""Error codes of jobs that another attempt cannot mend."""
 
 
 class JobRunner:
@@ -65,10 +73,8 @@ class JobRunner:
         """Finish or fail one claimed job, or queue it again after an unexpected failure."""
         try:
             self._animate(job)
-        except NoFaceError as error:
-            self._jobs.fail(job, Error(code="no_face", message=str(error)))
-        except UnreadableMediaError as error:
-            self._jobs.fail(job, Error(code="unreadable_media", message=str(error)))
+        except tuple(CODES) as error:
+            self._jobs.fail(job, Error(code=CODES[type(error)], message=str(error)))
         except StoppedError:
             self._jobs.give_back(job, "the server was stopped")
         except Exception as error:

@@ -1,10 +1,11 @@
 """Commands that animate: here, as a service, or in a batch."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from lia_model.settings import Compilation
 from pipelines.command_line.arguments import Arithmetic, Convert, Crop, Device, Model
 from pipelines.command_line.option_parameters import takes_animation_options
 from pipelines.command_line.startup import activate_environment, enter_project
@@ -19,7 +20,7 @@ def animate(
     convert: Convert = False,
     precision: Arithmetic = "auto",
     compilation: Annotated[
-        Literal["none", "inductor", "cuda-graphs"],
+        Compilation,
         typer.Option(help="Compile the networks first: minutes, then faster frames; cuda-graphs needs CUDA."),
     ] = "none",
     hardware_video: Annotated[
@@ -104,7 +105,8 @@ def serve(
 
 def batch(
     manifest: Annotated[
-        Path, typer.Argument(help="CSV with the columns source, driving and, optionally, mode.")
+        Path,
+        typer.Argument(help="CSV file: source, driving and, optionally, mode, start, face and so on."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and results.csv.")],
     endpoint: Annotated[str | None, typer.Option(help="URL of a running service; default: our own.")] = None,

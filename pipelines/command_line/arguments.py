@@ -1,8 +1,10 @@
 """Option types that several commands share."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from lia_model.settings import Precision
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
@@ -18,7 +20,7 @@ Convert = Annotated[
     bool, typer.Option("--convert", help="Convert images with alpha, 16 bits, CMYK or EXIF rotation.")
 ]
 Arithmetic = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"],
+    Precision,
     typer.Option("--precision", help="Arithmetic of the networks; auto: bf16 where native, else fp32."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto: a GPU where present.")]

@@ -102,6 +102,7 @@ def test_a_new_option_is_one_field():
         ({"mode": "sideways"}, "mode is 'sideways'; it is relative or absolute"),
         ({"face": "left"}, "face is 'left'; it is largest, all, or a number from 1"),
         ({"face": 0}, "face is 0; it is largest, all, or a number from 1"),
+        ({"zoom": 2}, "got option 'zoom', which does not exist; the options are mode, start, face"),
         ({"crop": "perhaps"}, "crop is 'perhaps'; it is true or false"),
         ({"face": "all"}, "face is all without paste_back"),
         ({"face": 2, "crop": False}, "face is 2 without crop"),

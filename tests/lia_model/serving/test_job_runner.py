@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
+from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animation.options import AnimationOptions
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
@@ -15,7 +17,7 @@ from lia_model.serving.jobs import JobStore, Order, new_id
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video_reader import probe
+from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
 
 NUM_FRAMES = 40
@@ -105,6 +107,33 @@ def test_what_is_wrong_with_the_files_fails_the_job_at_once(store, worker, tmp_p
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
     assert names(tmp_path / "a") == set()
+
+
+def show_two_faces(wanted, face):
+    """Make the source a picture of one face beside itself."""
+    Image.fromarray(np.concatenate([face, face], axis=1)).save(wanted.source, "png")
+
+
+def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, worker, tmp_path, samples):
+    wanted = fill(order(tmp_path / "a", crop=True))
+    wanted = replace(wanted, options=AnimationOptions(face=3))
+    show_two_faces(wanted, next(decode(samples / "WolfgangLanger_Pexels.mp4")).image)
+    job_id = queue(store, wanted)
+    worker.perform(store.claim())
+    job = store.get(job_id)
+    assert (job.status, job.order.error.code) == (JobStatus.FAILED, "no_such_face")
+    assert "got face 3, but the source shows 2" in job.order.error.message
+
+
+def test_options_that_contradict_the_files_fail_the_job_at_once(store, worker, tmp_path):
+    wanted = fill(order(tmp_path / "a"))
+    wanted = replace(wanted, options=AnimationOptions(side_by_side=True, crop=False))
+    # A motion file has no pictures to show beside the result.
+    write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "any", None))
+    job_id = queue(store, wanted)
+    worker.perform(store.claim())
+    job = store.get(job_id)
+    assert (job.status, job.order.error.code) == (JobStatus.FAILED, "bad_options")
 
 
 def test_an_accident_is_tried_again_with_the_uploads_still_there(store, worker, tmp_path):

@@ -3,6 +3,7 @@ import threading
 import time
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
-from pipelines.commands.batch import BatchRow, NoServiceError, output_name, read_batch, run_batch
+from pipelines.commands.batch import run_batch
+from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -93,6 +95,23 @@ def test_every_row_gets_its_video_or_a_reason(root, endpoint, tmp_path):
     assert rows[0]["output"] != rows[4]["output"]
 
 
+def test_a_row_sets_any_option_of_an_animation(root, endpoint):
+    manifest = write(
+        root / "options.csv",
+        "source,driving,face,side_by_side",
+        "face.mp4,face.mp4,,true",
+        "face.mp4,face.mp4,,",
+        "face.mp4,face.mp4,7,",
+    )
+    output = root / "options"
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 1
+    wide, plain, absent = results(output)
+    assert list(wide)[:5] == ["source", "driving", "mode", "face", "side_by_side"]
+    assert (wide["side_by_side"], plain["side_by_side"], absent["face"]) == ("true", "false", "7")
+    assert probe(Path(wide["output"])).width_px == 3 * probe(Path(plain["output"])).width_px
+    assert absent["error"].startswith("no_such_face: got face 7, but the source shows 1")
+
+
 def test_a_rerun_skips_rows_that_succeeded(root, endpoint):
     Image.fromarray(np.asarray(next(decode(root / "face.mp4")).image)).save(root / "copy.png")
     manifest = write(root / "again.csv", "source,driving", "face.mp4,face.mp4", "late.png,face.mp4")
@@ -117,48 +136,6 @@ def test_the_error_of_a_wrong_token_names_its_variable(root, endpoint, tmp_path)
     manifest = write(root / "token.csv", "source,driving", "face.mp4,face.mp4")
     with pytest.raises(NoServiceError, match="LIA_API_TOKEN"):
         run_batch(manifest, tmp_path, endpoint, token="guess")
-
-
-def test_one_error_lists_all_bad_lines(tmp_path):
-    manifest = write(
-        tmp_path / "bad.csv",
-        "source,driving,mode",
-        "a.png,b.mp4,relative",
-        ",b.mp4,",
-        "a.png,b.mp4,sideways",
-        "a.png,,",
-        "a.png,b.mp4,relative,more",
-    )
-    with pytest.raises(ValueError, match="4 bad lines") as error:
-        read_batch(manifest)
-    assert [f"line {number}:" in str(error.value) for number in range(1, 7)] == [False, False, *[True] * 4]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("driving\nb.mp4\n", "no column source"), ("source,driving\n", "no rows"), ("", "source")],
-)
-def test_a_missing_or_invalid_csv_file_is_refused(tmp_path, content, words):
-    manifest = tmp_path / "batch.csv"
-    manifest.write_text(content)
-    with pytest.raises(ValueError, match=words):
-        read_batch(manifest)
-    with pytest.raises(ValueError, match=r"nowhere\.csv, which does not exist"):
-        read_batch(tmp_path / "nowhere.csv")
-
-
-def test_paths_are_relative_to_the_folder_of_the_csv_file(tmp_path):
-    manifest = write(tmp_path / "batch.csv", "source,driving", "a.png,/b.mp4")
-    assert read_batch(manifest) == [BatchRow(str(tmp_path / "a.png"), "/b.mp4", "relative")]
-
-
-def test_output_names_depend_on_source_driving_and_mode():
-    one, other = (
-        BatchRow("/x/my face!.png", "/y/.mp4", "relative"),
-        BatchRow("/x/my face!.png", "/y/.mp4", "absolute"),
-    )
-    assert output_name(one) == output_name(one) != output_name(other)
-    assert output_name(one).startswith("my_face__by_")
 
 
 def test_a_foreign_results_file_is_not_overwritten(tmp_path):

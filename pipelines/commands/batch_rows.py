@@ -1,0 +1,153 @@
+"""The rows of a batch: read from the user's CSV file, and written with their results to results.csv.
+
+A column beside source and driving sets one field of `AnimationOptions`; an empty cell leaves the default.
+"""
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lia_model.animation.options import AnimationOptions, read_options
+from preprocessing.storage.files import write_atomically
+
+FILES = ("source", "driving")
+RESULTS = ("status", "output", "frames", "error")
+OPTIONS = tuple(AnimationOptions.model_fields)
+ALWAYS_WRITTEN = "mode"
+"""The one option that is a column of results.csv even if the batch does not set it."""
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One requested animation and its result."""
+
+    source: str
+    """Absolute path."""
+    driving: str
+    """Absolute path."""
+    options: AnimationOptions = field(default_factory=AnimationOptions)
+    status: str = "missing"
+    """`missing` until the service has ended the row, then the status of its job."""
+    output: str = ""
+    """Absolute path of the video; empty without one."""
+    frames: int = 0
+    """Frames of the video."""
+    error: str = ""
+    """Code and message; empty without an error."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return the requested animation; rows with equal keys share one result."""
+        set_here = self.options.model_dump(exclude_defaults=True, exclude={"mode"})
+        others = (f"{name}={value}" for name, value in set_here.items())
+        return self.source, self.driving, self.options.mode, *others
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the row succeeded and its video still exists."""
+        return self.status == "succeeded" and Path(self.output).is_file()
+
+
+def output_name(row: BatchRow) -> str:
+    """Return the video's file name without `.mp4`: the names of both files and a hash of the row's key."""
+    mark = hashlib.sha256("\0".join(row.key).encode()).hexdigest()[:8]
+    names = (re.sub(r"[^A-Za-z0-9-]+", "_", Path(path).stem)[:60] for path in (row.source, row.driving))
+    return "_by_".join(name or "unnamed" for name in names).lstrip("-") + f"_{mark}"
+
+
+def read_batch(path: Path) -> list[BatchRow]:
+    """Read the CSV file and make its paths absolute.
+
+    Raises:
+        ValueError: the file or a column is missing, or lines are bad; all are listed by number.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"got manifest {path}, which does not exist: give a CSV file with columns source,driving"
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if missing := [name for name in FILES if name not in columns]:
+            raise ValueError(
+                f"got {path} with no column {' and no column '.join(missing)}: make the first line "
+                f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
+            )
+        lines = [(reader.line_num, line) for line in reader]
+    rows, bad = [], []
+    for number, line in lines:
+        try:
+            rows.append(_row(line, path.resolve().parent))
+        except ValueError as error:
+            bad.append(f"line {number}: {error}")
+    if bad:
+        raise ValueError(f"got {path} with {len(bad)} bad lines: {'; '.join(bad)}")
+    if not rows:
+        raise ValueError(f"got {path} with no rows below the header: add one per animation")
+    return rows
+
+
+def read_results(path: Path) -> list[BatchRow]:
+    """Read the results of an earlier run, none if there is no such file.
+
+    Raises:
+        ValueError: the file was not written by `write_results`.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not _is_ours(reader.fieldnames or ()):
+            raise ValueError(
+                f"got {path}, which was not written by lia batch: remove it, or give another output folder"
+            )
+        return [
+            BatchRow(
+                line["source"],
+                line["driving"],
+                _options(line),
+                status=line["status"],
+                output=line["output"],
+                frames=int(line["frames"]),
+                error=line["error"],
+            )
+            for line in reader
+        ]
+
+
+def write_results(path: Path, rows: Sequence[BatchRow]) -> None:
+    """Write the rows with their results; options that every row leaves at its default have no column."""
+    changed = {name for row in rows for name in row.options.model_dump(exclude_defaults=True)}
+    options = [name for name in OPTIONS if name in changed or name == ALWAYS_WRITTEN]
+    with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*FILES, *options, *RESULTS])
+        for row in rows:
+            chosen = [_as_text(getattr(row.options, name)) for name in options]
+            writer.writerow([row.source, row.driving, *chosen, *(getattr(row, name) for name in RESULTS)])
+
+
+def _row(line: dict[str, Any], folder: Path) -> BatchRow:
+    if None in line:
+        raise ValueError("more fields than the header")
+    for name in FILES:
+        if not line[name]:
+            raise ValueError(f"{name} is empty: give a path")
+    return BatchRow(str(folder / line["source"]), str(folder / line["driving"]), _options(line))
+
+
+def _options(line: dict[str, Any]) -> AnimationOptions:
+    return read_options({name: line[name] for name in OPTIONS if line.get(name)})
+
+
+def _is_ours(columns: Iterable[str]) -> bool:
+    expected = [name for name in (*FILES, *OPTIONS, *RESULTS) if name in columns]
+    return list(columns) == expected and {*FILES, ALWAYS_WRITTEN, *RESULTS} <= set(columns)
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

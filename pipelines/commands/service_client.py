@@ -1,0 +1,73 @@
+"""A client of the animation service: JSON over HTTP, and refusals as exceptions."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TIMEOUT_S = 60
+
+
+class NoServiceError(Exception):
+    """No animation service answers at the endpoint, or it refuses every request."""
+
+
+class RefusedError(Exception):
+    """The service answered a request with an error.
+
+    Args:
+        status: HTTP status.
+        message: the service's own words.
+        retry_after_s: pause that the service suggests; None if it suggests none.
+    """
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ServiceClient:
+    """A client of the service at `endpoint`, which sends `token` if there is one.
+
+    Loopback is never reached through a proxy.
+    """
+
+    def __init__(self, endpoint: str, token: str | None) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        is_local = urllib.parse.urlsplit(endpoint).hostname in LOOPBACK
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
+
+    def request(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Send a request and return the JSON of the answer.
+
+        Raises:
+            RefusedError: the service answers with an HTTP error.
+            NoServiceError: no service answers, or not with JSON.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
+        request = urllib.request.Request(self._endpoint + path, data, headers, method=method)
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(error) from None
+        except (OSError, ValueError) as error:
+            raise NoServiceError(
+                f"got no answer from an animation service at {self._endpoint} ({error}): start one with "
+                "`lia serve`, or give another URL with --endpoint"
+            ) from None
+
+
+def _refusal(error: urllib.error.HTTPError) -> RefusedError:
+    try:
+        message = json.load(error)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"HTTP {error.code} {error.reason}"
+    retry_after = error.headers.get("Retry-After", "")
+    return RefusedError(error.code, message, float(retry_after) if retry_after.isdecimal() else None)

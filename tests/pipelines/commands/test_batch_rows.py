@@ -1,0 +1,106 @@
+import hashlib
+
+import pytest
+
+from lia_model.animation.options import AnimationOptions
+from pipelines.commands.batch_rows import BatchRow, output_name, read_batch, read_results, write_results
+
+OTHERS = {
+    "mode": "absolute",
+    "start": "best",
+    "face": "2",
+    "paste_back": "true",
+    "side_by_side": "true",
+    "crop": "false",
+}
+"""For each option a cell that is not its default."""
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_one_error_lists_all_bad_lines(tmp_path):
+    manifest = write(
+        tmp_path / "bad.csv",
+        "source,driving,mode",
+        "a.png,b.mp4,relative",
+        ",b.mp4,",
+        "a.png,b.mp4,sideways",
+        "a.png,,",
+        "a.png,b.mp4,relative,more",
+    )
+    with pytest.raises(ValueError, match="4 bad lines") as error:
+        read_batch(manifest)
+    assert [f"line {number}:" in str(error.value) for number in range(1, 7)] == [False, False, *[True] * 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("driving\nb.mp4\n", "no column source"), ("source,driving\n", "no rows"), ("", "source")],
+)
+def test_a_missing_or_invalid_csv_file_is_refused(tmp_path, content, words):
+    manifest = tmp_path / "batch.csv"
+    manifest.write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_batch(manifest)
+    with pytest.raises(ValueError, match=r"nowhere\.csv, which does not exist"):
+        read_batch(tmp_path / "nowhere.csv")
+
+
+def test_paths_are_relative_to_the_folder_of_the_csv_file(tmp_path):
+    manifest = write(tmp_path / "batch.csv", "source,driving", "a.png,/b.mp4")
+    assert read_batch(manifest) == [BatchRow(str(tmp_path / "a.png"), "/b.mp4")]
+
+
+def test_every_option_is_a_column(tmp_path):
+    assert set(OTHERS) == set(AnimationOptions.model_fields)
+    for name, cell in OTHERS.items():
+        manifest = write(
+            tmp_path / "batch.csv", f"source,{name},driving", f"a.png,{cell},b.mp4", "a.png,,b.mp4"
+        )
+        chosen, default = read_batch(manifest)
+        assert chosen.options == AnimationOptions.model_validate({name: cell}) != AnimationOptions()
+        assert default.options == AnimationOptions()
+
+
+def test_options_that_contradict_each_other_are_a_bad_line(tmp_path):
+    manifest = write(tmp_path / "batch.csv", "source,driving,face", "a.png,b.mp4,all")
+    with pytest.raises(ValueError, match="line 2: face is all without paste_back"):
+        read_batch(manifest)
+
+
+def test_output_names_differ_where_any_option_differs():
+    rows = [
+        BatchRow("/x/my face!.png", "/y/.mp4", AnimationOptions.model_validate({name: cell}))
+        for name, cell in {**OTHERS, "mode": "relative"}.items()
+    ] + [BatchRow("/x/my face!.png", "/y/.mp4", AnimationOptions(mode="absolute"))]
+    assert len({output_name(row) for row in rows}) == len(rows)
+    assert all(output_name(row).startswith("my_face__by_") for row in rows)
+
+
+def test_the_name_of_a_row_with_a_mode_alone_is_the_hash_of_its_three_cells():
+    row = BatchRow("/a.png", "/b.mp4", AnimationOptions(mode="absolute"))
+    assert output_name(row) == "a_by_b_" + hashlib.sha256(b"/a.png\0/b.mp4\0absolute").hexdigest()[:8]
+
+
+def test_results_read_back_as_they_were_written(tmp_path):
+    rows = [
+        BatchRow("/a.png", "/b.mp4", AnimationOptions(face=2), "succeeded", "/o.mp4", 7),
+        BatchRow("/a.png", "/b.mp4", AnimationOptions(crop=False), "failed", error="no_face: none, sorry"),
+        BatchRow("/c.png", "/b.mp4"),
+    ]
+    write_results(tmp_path / "results.csv", rows)
+    assert read_results(tmp_path / "results.csv") == rows
+
+
+def test_results_have_columns_for_the_mode_and_for_changed_options(tmp_path):
+    write_results(tmp_path / "results.csv", [BatchRow("/a.png", "/b.mp4")])
+    assert (tmp_path / "results.csv").read_text().splitlines()[
+        0
+    ] == "source,driving,mode,status,output,frames,error"
+    write_results(tmp_path / "results.csv", [BatchRow("/a.png", "/b.mp4", AnimationOptions(start="best"))])
+    assert (
+        (tmp_path / "results.csv").read_text().splitlines()[0].startswith("source,driving,mode,start,status,")
+    )
