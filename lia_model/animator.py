@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -27,6 +27,7 @@ from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.registry import models
+from lia_model.relative_motion import add_to_source, is_relative, split_first
 from lia_model.settings import Compilation, Mode, Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -203,7 +204,7 @@ class Animator:
     ) -> UInt8[np.ndarray, "B S S 3"]:
         walk = torch.from_numpy(weights).to(self.device)
         if start is not None:
-            walk = walk - torch.from_numpy(start).to(self.device) + portrait.weights.float()
+            walk = add_to_source(walk, torch.from_numpy(start).to(self.device), portrait.weights.float())
         return to_bytes(self._paint_batch(portrait.code, portrait.features, walk))
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
@@ -243,20 +244,6 @@ def require_compilation(compilation: str, device: torch.device) -> None:
         )
 
 
-def split_first(
-    motion: Iterable[Float32[np.ndarray, " K"]],
-) -> tuple[Float32[np.ndarray, " K"] | None, Iterator[Float32[np.ndarray, " K"]]]:
-    """Return the first weights (None if the stream is empty) and a stream of all, including the first."""
-    stream = iter(motion)
-    first = next(stream, None)
-    return first, iter(()) if first is None else chain([first], stream)
-
-
-def nearest_frame(motion: Float32[np.ndarray, "T K"], weights: Float32[np.ndarray, " K"]) -> int:
-    """Return the index of the frame nearest to `weights` (Euclidean); ties go to the earliest."""
-    return int(np.linalg.norm(motion - weights, axis=1).argmin())
-
-
 def require_picture(image: np.ndarray) -> None:
     """Check type and shape at run time, where jaxtyping is off; wrong input would give wrong pictures.
 
@@ -284,17 +271,6 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def is_relative(mode: str) -> bool:
-    """Return whether `mode` is `relative` rather than `absolute`.
-
-    Raises:
-        ValueError: the mode is neither.
-    """
-    if mode not in ("relative", "absolute"):
-        raise ValueError(f"got mode {mode!r}; allowed are 'relative' and 'absolute': choose one")
-    return mode == "relative"
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:

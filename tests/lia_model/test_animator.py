@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.animator import Animator, is_relative, nearest_frame, require_picture, resolve_precision
+from lia_model.animator import Animator, require_picture, resolve_precision
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pixels import to_bytes, to_float
 
@@ -91,12 +91,6 @@ def test_empty_driving_gives_no_frames(animator, frames):
     assert list(animator.animate(frames[0], [])) == []
 
 
-def test_the_nearest_frame_is_the_earliest_of_ties():
-    motion = np.array([[0, 0], [3, 4], [1, 1], [1, 1]], dtype=np.float32)
-    assert nearest_frame(motion, np.array([1, 2], dtype=np.float32)) == 2
-    assert nearest_frame(motion, np.array([9, 9], dtype=np.float32)) == 1
-
-
 def test_the_fingerprint_differs_between_models_and_survives_saving(generator, tmp_path):
     own = Animator(generator).fingerprint
     assert len(own) == 64
@@ -139,11 +133,6 @@ def test_half_precision_stays_close(generator, frames):
     half = np.stack(list(Animator(generator, precision="bf16").animate(frames[0], frames)))
     assert half.dtype == np.uint8
     assert np.abs(half.astype(int) - exact.astype(int)).mean() < 3
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="got mode 'sideways'; allowed are 'relative' and 'absolute'"):
-        is_relative("sideways")
 
 
 def test_auto_precision_depends_on_the_hardware():
