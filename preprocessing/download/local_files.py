@@ -1,6 +1,7 @@
 """Copies videos of this machine, listed by file:// addresses, from below `download.local_root`."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,12 +30,16 @@ def copy_local(url: str, folder: Path, local_root: Path | None, max_bytes: int) 
         return Download(status=DownloadStatus.PERMANENT, error=message)
     try:
         copy = _copy(path, folder, max_bytes)
-        return verify(copy, max_bytes, downloader="packed" if path.is_dir() else "copied", format_id="file")
+        found = verify(copy, max_bytes, downloader="packed" if path.is_dir() else "copied", format_id="file")
     except FileNotFoundError:
         message = f"got {url}, but there is no such file; correct the row"
         return Download(status=DownloadStatus.PERMANENT, error=message)
     except (OSError, TooLargeError, UnreadableVideoError) as error:
         return Download(status=classify(error), error=one_line(error))
+    if found.status is DownloadStatus.RETRYABLE:
+        # Another copy of the same file would lack the same.
+        return replace(found, status=DownloadStatus.PERMANENT, error=f"{found.error}; replace {path}")
+    return found
 
 
 def _copy(path: Path, folder: Path, max_bytes: int) -> Path:

@@ -4,12 +4,9 @@ from pathlib import Path
 
 from preprocessing.download.failures import TooLargeError
 from preprocessing.ledger import Download
-from preprocessing.media.video_reader import decoded_duration_s, probe
+from preprocessing.media.video_reader import examine, probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import file_sha256
-
-TOLERATED_SHORTAGE_S = 1.0
-"""How much shorter than its header's duration a file may decode."""
 
 
 def verify(
@@ -30,11 +27,10 @@ def verify(
     """
     size_bytes = path.stat().st_size
     require_file_size(size_bytes, max_bytes)
-    header = probe(path)
-    decoded_s = decoded_duration_s(path)
-    if decoded_s < header.duration_s - TOLERATED_SHORTAGE_S:
+    info = probe(path)
+    if problems := [*info.problems, *(one for one in examine(path) if one not in info.problems)]:
         path.unlink()
-        message = f"got {decoded_s:.1f} s of video from a file that claims {header.duration_s:.1f} s"
+        message = f"got an incomplete video: {', '.join(problems)}"
         return Download(status=DownloadStatus.RETRYABLE, error=message)
     return Download(
         status=DownloadStatus.VERIFIED,
@@ -42,12 +38,12 @@ def verify(
         size_bytes=size_bytes,
         sha256=file_sha256(path),
         format_id=format_id,
-        vcodec=header.codec,
-        acodec=header.audio_codec or acodec,
-        width_px=header.width_px,
-        height_px=header.height_px,
-        fps=float(header.fps),
-        duration_s=decoded_s,
+        vcodec=info.codec,
+        acodec=info.audio_codec or acodec,
+        width_px=info.width_px,
+        height_px=info.height_px,
+        fps=float(info.fps),
+        duration_s=info.duration_s,
         downloader=downloader,
     )
 

@@ -1,34 +1,49 @@
-"""Reads video files with PyAV.
+"""Reads video files with PyAV. Every path of the project that looks at a video looks through this file.
 
-Guaranteed: images are uint8 RGB [H, W, 3], rotated upright by multiples of 90 degrees as the display matrix
-says; times are presentation times in seconds from the first shown frame, strictly increasing; resampling to
-a constant rate goes by these times, so variable frame rates come out right; a file that cannot be decoded
-to its end raises an error instead of ending early.
-Not handled: mirrored display matrices, pixel aspect ratios, interlacing, and HDR colours.
+What is read: the stream a person would watch (`streams`), as players show it (`rendering`): uint8 RGB
+[H, W, 3], upright and mirrored as the display matrix says, square pixels, deinterlaced, in BT.709 colours.
+Times: presentation times in seconds from the first picture, strictly increasing. A hole or a jump of the
+clock starts a new segment and is never filled (`timeline`). At a lower rate pictures are left out, and none
+is repeated.
+Completeness: pictures are counted (`completeness`). A file that lacks some, or holds data that cannot be
+decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice, pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from preprocessing.media.completeness import Completeness
 from preprocessing.media.images import Image
+from preprocessing.media.rendering import FrameRenderer, deinterlace
+from preprocessing.media.streams import heard_stream, watched_stream
+from preprocessing.media.timeline import (
+    MAX_GAP_S,
+    Segment,
+    Shown,
+    find_segments,
+    place_pictures,
+    thin_out,
+)
 from preprocessing.media.video_hardware import gpu_decoder
 
-logger = logging.getLogger(__name__)
-
-_USUAL_FPS = 25
+_USUAL_FPS = Fraction(25)
 """Taken where neither header nor stream gives a rate."""
+_NUM_SAMPLED_PACKETS = 120
+"""Packets from whose times the usual duration of a picture is taken."""
+_SIMILAR = Fraction(1, 10)
+"""How far the header's rate may be off the usual one, as a share, to be taken."""
 
 
 class UnreadableVideoError(ValueError):
@@ -37,141 +52,128 @@ class UnreadableVideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's header says; sizes are those of the upright frame."""
+    """What a file's header and packets say; sizes are those of the rendered picture."""
 
     width_px: int
     height_px: int
     fps: Fraction
-    """Average rate."""
+    """Usual rate: the header's, or where that is wrong or averages over holes, that of the first pictures."""
     num_frames: int
-    """As the header says, or duration times rate where it does not."""
+    """Pictures in the file."""
     duration_s: float
-    """Of the video track."""
+    """Time with a picture on screen; holes do not count."""
     codec: str
-    """Of the video track."""
+    """Of the video."""
     audio_codec: str | None
-    """Of the first audio track; None without sound."""
+    """Of the first sound that can be decoded; None without one."""
+    segments: tuple[Segment, ...]
+    """Stretches without a hole."""
+    has_constant_rate: bool
+    """Whether all pictures of a segment come at `fps`, within half a picture."""
+    problems: tuple[str, ...]
+    """What the file lacks of what its header promises, in words; decoding may find more."""
 
 
 class Frame(NamedTuple):
-    """One shown frame."""
+    """One shown picture."""
 
     image: Image
     pts_s: float
-    """Presentation time from the first frame."""
+    """Presentation time from the first picture."""
+    segment: int = 0
+    """Counted from 0; a new one starts after a hole or a jump of the clock."""
 
 
 def probe(path: Path) -> VideoInfo:
-    """Return what the header and the first frame say; only that frame is decoded.
+    """Read all packets of a file, and decode its first picture alone.
 
     Raises:
-        UnreadableVideoError: not a video, or its first frame cannot be decoded.
+        UnreadableVideoError: not a video, or its first picture cannot be decoded.
     """
     with open_input(path) as container:
         stream = _video_stream(container, path)
-        try:
-            first = next(container.decode(stream))
-        except (FFmpegError, StopIteration) as error:
-            raise unreadable(path, "no frame of it can be decoded") from error
-        is_turned = round(first.rotation / 90) % 2 == 1
-        width, height = (first.height, first.width) if is_turned else (first.width, first.height)
-        fps = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
-        duration_s = _claimed_duration_s(container, stream)
-        sound = container.streams.audio
+        completeness = Completeness(container, stream)
+        times: list[tuple[None, Fraction | None]] = []
+        for packet in _packets(container, None, completeness):
+            if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+                times.append((None, _time(packet)))
+        known = sorted(time for _, time in times if time is not None)
+        fps = _usual_fps(stream, known)
+        in_order = [(None, time) for time in known] if len(known) == len(times) else times
+        shown = list(place_pictures(in_order, 1 / fps))
+        sound = heard_stream(container)
+        width, height = _first_picture_size(path)
+        segments = find_segments(shown)
         return VideoInfo(
             width_px=width,
             height_px=height,
             fps=fps,
-            num_frames=stream.frames or round(duration_s * fps),
-            duration_s=duration_s,
+            num_frames=len(times),
+            duration_s=float(sum(segment.end - segment.start for segment in segments)),
             codec=stream.codec_context.codec.canonical_name,
-            audio_codec=sound[0].codec_context.codec.canonical_name if sound else None,
+            audio_codec=None if sound is None else sound.codec_context.codec.canonical_name,
+            segments=tuple(segments),
+            has_constant_rate=_is_regular(shown, segments, fps),
+            problems=tuple(completeness.problems(saw_all_streams=True)),
         )
 
 
-def decoded_duration_s(path: Path) -> float:
-    """Decode the whole file and return how many seconds of video it shows.
-
-    A truncated file gives the length of the part that can be decoded.
+def examine(path: Path) -> list[str]:
+    """Decode the whole file and return what is wrong with it, in words; none if it is whole.
 
     Raises:
-        UnreadableVideoError: no frame can be decoded.
+        UnreadableVideoError: no picture can be decoded.
     """
-    end_s = None
-    for frame in _frames(path, stop_at_error=True):
-        end_s = float(frame.end)
-    if end_s is None:
-        raise unreadable(path, "no frame of it can be decoded")
-    return end_s
+    problems: list[str] = []
+    with open_input(path) as container:
+        stream = _video_stream(container, path)
+        completeness = Completeness(container, stream)
+        if not sum(1 for _ in _decoded(container, stream, path, completeness, is_strict=False)):
+            raise unreadable(path, "no frame of it can be decoded")
+        problems += completeness.problems()
+    return problems
 
 
-def decode(path: Path, fps: Fraction | int | None = None, hardware: bool = False) -> Iterator[Frame]:
-    """Yield the upright frames, one at a time.
+def decode(
+    path: Path,
+    fps: Fraction | int | None = None,
+    hardware: bool = False,
+    problems: list[str] | None = None,
+    max_gap_s: Fraction = MAX_GAP_S,
+) -> Iterator[Frame]:
+    """Yield the rendered pictures, one at a time.
 
     Args:
         path: any video file.
-        fps: constant rate to resample to by presentation time: output frame n shows what is on screen in the
-            middle of its own interval, (n + 1/2) / fps. None yields every frame as stored, with its own time.
+        fps: most pictures a second: of more, those on screen in the middle of each 1/fps are taken. Pictures
+            are never repeated, and keep their own times. None yields every picture.
         hardware: decode on the GPU (NVDEC).
+        problems: gets what is wrong with the file, in words, once all of it that can be decoded was yielded.
+            None raises an error instead.
+        max_gap_s: a longer time between two pictures starts a new segment.
 
     Raises:
-        UnreadableVideoError: the file is not a video, or is damaged or truncated.
+        UnreadableVideoError: the file is not a video, or is damaged or truncated and `problems` is None.
         NoVideoHardwareError: no GPU here decodes it.
     """
-    convert = VideoReformatter()
-    if fps is None:
-        for shown in _frames(path, hardware=hardware):
-            yield Frame(_upright_rgb(shown.frame, convert), float(shown.start))
-        return
-    count = 0
-    last: VideoFrame | None = None
-    for shown in _frames(path, hardware=hardware):
-        image: Image | None = None
-        while (count + Fraction(1, 2)) / fps < shown.end:
-            image = _upright_rgb(shown.frame, convert) if image is None else image
-            yield Frame(image, float(count / Fraction(fps)))
-            count += 1
-        last = shown.frame
-    if count == 0 and last is not None:
-        yield Frame(_upright_rgb(last, convert), 0.0)
-
-
-class _Shown(NamedTuple):
-    """A decoded frame and when it is on screen, in seconds from the first frame."""
-
-    frame: VideoFrame
-    start: Fraction
-    end: Fraction
-
-
-def _frames(path: Path, stop_at_error: bool = False, hardware: bool = False) -> Iterator[_Shown]:
-    """Yield decoded frames with their intervals; a frame lasts until the next one starts."""
     with open_input(path, hardware) as container:
         stream = _video_stream(container, path)
-        time_base = stream.time_base or Fraction(1, 1000)
-        usual = 1 / Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
-        origin: Fraction | None = None
-        waiting: tuple[VideoFrame, Fraction] | None = None
-        try:
-            for frame in container.decode(stream):
-                known = None if frame.pts is None else frame.pts * time_base
-                if known is None:
-                    known = Fraction(0) if waiting is None else waiting[1] + usual + (origin or 0)
-                origin = known if origin is None else origin
-                start = known - origin
-                if waiting is not None:
-                    if start <= waiting[1]:
-                        continue
-                    yield _Shown(waiting[0], waiting[1], start)
-                waiting = (frame, start)
-        except FFmpegError as error:
-            if not stop_at_error:
-                raise unreadable(path, "it is damaged or truncated") from error
-            logger.warning("%s is damaged or truncated", path.name)
-        if waiting is None:
+        renderer = FrameRenderer(stream.sample_aspect_ratio)
+        completeness = Completeness(container, stream)
+        pictures = _decoded(container, stream, path, completeness, is_strict=problems is None)
+        first = next(pictures, None)
+        if first is None:
             raise unreadable(path, "no frame of it can be decoded")
-        lasts = waiting[0].duration * time_base if waiting[0].duration else usual
-        yield _Shown(waiting[0], waiting[1], waiting[1] + lasts)
+        usual = 1 / _usual_fps(stream, _sample_times(path))
+        frames = deinterlace(chain([first], pictures))
+        shown = place_pictures(((frame, _time(frame)) for frame in frames), usual, max_gap_s)
+        for one in shown if fps is None else thin_out(shown, Fraction(fps)):
+            yield Frame(renderer.render(one.picture), float(one.start), one.segment)
+        found = completeness.problems()
+        if problems is not None:
+            problems += found
+        elif found:
+            raise unreadable(path, f"it is damaged or truncated: {', '.join(found)}")
 
 
 def open_input(path: Path, hardware: bool = False) -> InputContainer:
@@ -182,35 +184,10 @@ def open_input(path: Path, hardware: bool = False) -> InputContainer:
         NoVideoHardwareError: `hardware`, and no GPU here decodes video.
     """
     try:
-        return av.open(str(path), hwaccel=gpu_decoder() if hardware else None)
+        return av.open(f"file:{path}", hwaccel=gpu_decoder() if hardware else None, metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         reason = "there is no such file" if not path.is_file() else "it is not a video"
         raise unreadable(path, reason) from error
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
-        raise unreadable(path, "it has no video track")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def _claimed_duration_s(container: InputContainer, stream: VideoStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
-
-
-def _upright_rgb(frame: VideoFrame, convert: VideoReformatter) -> Image:
-    """Return the pixels, rotated as the file's display matrix says (its angle is counter-clockwise).
-
-    `convert` is shared by all frames of a file: setting up a converter for each frame takes several times as
-    long as the conversion.
-    """
-    image = np.asarray(convert.reformat(frame, format="rgb24").to_ndarray(), dtype=np.uint8)
-    num_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, num_turns)) if num_turns else image
 
 
 def unreadable(path: Path, reason: str) -> UnreadableVideoError:
@@ -218,3 +195,98 @@ def unreadable(path: Path, reason: str) -> UnreadableVideoError:
     return UnreadableVideoError(
         f"got {path}, but {reason}; a video that can be decoded is needed; give another file"
     )
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    stream = watched_stream(container)
+    if stream is not None:
+        stream.thread_type = "AUTO"
+        return stream
+    if container.streams.audio:
+        raise unreadable(path, "it has sound and no video track")
+    raise unreadable(path, "it has no video track that can be decoded")
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream | None, completeness: Completeness
+) -> Iterator[Packet]:
+    """Yield and count the packets of one stream (None: of all) up to the end or the first unreadable one."""
+    packets = container.demux() if stream is None else container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError:
+            completeness.num_errors += 1
+            return
+        completeness.count(packet)
+        yield packet
+
+
+def _decoded(
+    container: InputContainer,
+    stream: VideoStream,
+    path: Path,
+    completeness: Completeness,
+    is_strict: bool,
+) -> Iterator[VideoFrame]:
+    """Yield the decoded frames, without those before the first whole one: a recording may begin anywhere."""
+    has_begun = False
+    for packet in _packets(container, stream, completeness):
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            if is_strict and has_begun:
+                raise unreadable(path, "it is damaged or truncated") from error
+            completeness.num_errors += has_begun
+            continue
+        for frame in frames:
+            if frame.is_corrupt and not has_begun:
+                continue
+            has_begun = True
+            completeness.num_corrupt += frame.is_corrupt
+            yield frame
+
+
+def _time(one: Packet | VideoFrame) -> Fraction | None:
+    return None if one.pts is None or one.time_base is None else one.pts * one.time_base
+
+
+def _sample_times(path: Path) -> list[Fraction]:
+    """Return the presentation times of the first packets, sorted."""
+    with open_input(path) as container:
+        stream = _video_stream(container, path)
+        packets = islice(_packets(container, stream, Completeness(container, stream)), _NUM_SAMPLED_PACKETS)
+        return sorted(time for time in map(_time, packets) if time is not None)
+
+
+def _usual_fps(stream: VideoStream, times: list[Fraction]) -> Fraction:
+    """Return the header's rate, or that of the sorted `times` where they differ."""
+    claimed = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
+    steps = [after - before for before, after in pairwise(times[:_NUM_SAMPLED_PACKETS]) if after > before]
+    if not steps:
+        return claimed
+    usual = median_low(steps)
+    return claimed if abs(claimed * usual - 1) <= _SIMILAR else 1 / usual
+
+
+def _is_regular(shown: list[Shown[None]], segments: list[Segment], fps: Fraction) -> bool:
+    """Return whether each picture starts within half a picture of its place at a constant rate."""
+    number, current = 0, -1
+    for one in shown:
+        number, current = (0, one.segment) if one.segment != current else (number + 1, current)
+        if abs((one.start - segments[current].start) * fps - number) > Fraction(1, 2):
+            return False
+    return True
+
+
+def _first_picture_size(path: Path) -> tuple[int, int]:
+    with open_input(path) as container:
+        stream = _video_stream(container, path)
+        try:
+            first = next(_decoded(container, stream, path, Completeness(container, stream), is_strict=False))
+        except StopIteration:
+            raise unreadable(path, "no frame of it can be decoded") from None
+        height, width = FrameRenderer(stream.sample_aspect_ratio).render(first).shape[:2]
+        return width, height

@@ -1,0 +1,136 @@
+"""Renders decoded frames as players show them: upright RGB images with square pixels, all of one size.
+
+Colours follow the frame's tags: matrix, range, and for HDR (PQ, HLG) transfer and primaries, which are mapped
+to BT.709. An untagged matrix is BT.709 from 720 lines on, else BT.601. Rounding is exact (`accurate_rnd`), so
+that pixels do not depend on the processor. Interlaced frames are deinterlaced (bwdif), one picture a frame.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+from av.error import BlockingIOError as NothingYetError
+from av.error import EOFError as NothingLeftError
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+
+from preprocessing.media.images import Image
+
+HD_LINES = 720
+"""Untagged video with at least so many lines is taken as BT.709."""
+EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+EXACT_RESIZING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+# AVColorSpace of ITU-T H.273 to the swscale matrix that implements it.
+_UNTAGGED = 2
+_BT709, _BT601 = 1, 5
+_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}
+_MAX_STRETCH = 10
+"""Pixel aspects beyond this, either way, are damaged headers."""
+
+
+class FrameRenderer:
+    """Renders the frames of one video stream, in order.
+
+    Args:
+        pixel_aspect: width of a pixel over its height; None is 1.
+    """
+
+    def __init__(self, pixel_aspect: Fraction | None = None) -> None:
+        aspect = pixel_aspect or Fraction(1)
+        self._aspect = aspect if 1 / _MAX_STRETCH <= aspect <= _MAX_STRETCH else Fraction(1)
+        # Shared by all frames: setting up a converter takes several times as long as a conversion.
+        self._convert = VideoReformatter()
+        self._size: tuple[int, int] | None = None
+
+    def render(self, frame: VideoFrame) -> Image:
+        """Return the picture; frames of another size than the first are resized to it."""
+        if self._size is None:
+            self._size = (max(1, round(frame.width * self._aspect)), frame.height)
+        width, height = self._size
+        is_resized = (frame.width, frame.height) != self._size
+        rgb = self._convert.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation=EXACT_RESIZING if is_resized else EXACT,
+            **_colours(frame),
+        )
+        return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), display_matrix(frame))
+
+
+def deinterlace(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield the frames; from the first interlaced one on, interlaced frames are deinterlaced."""
+    graph: Graph | None = None
+    shape = None
+    for frame in frames:
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        if graph is None or shape != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                yield from _drain(graph)
+            graph, shape = _bwdif(frame), (frame.width, frame.height, frame.format.name)
+        graph.vpush(frame)
+        yield from _pull(graph)
+    if graph is not None:
+        yield from _drain(graph)
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Return (a, b, c, d) of the display matrix: x shown is a x + c y, y shown is b x + d y."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    matrix = np.frombuffer(bytes(data), dtype=np.int32)
+    return int(matrix[0]), int(matrix[1]), int(matrix[3]), int(matrix[4])
+
+
+def _turn_upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:
+    """Flip and transpose as the nearest of the eight axis-parallel display matrices says."""
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, flips_x, flips_y = image.swapaxes(0, 1), c < 0, b < 0
+    else:
+        flips_x, flips_y = a < 0, d < 0
+    return np.ascontiguousarray(image[:: -1 if flips_y else 1, :: -1 if flips_x else 1])
+
+
+def _colours(frame: VideoFrame) -> dict[str, int]:
+    """Return the arguments of the conversion that follow from the frame's tags."""
+    if frame.format.is_rgb:
+        return {}
+    if frame.color_trc in HDR_TRANSFERS:
+        return {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+    if frame.colorspace == _UNTAGGED:
+        return {"src_colorspace": _BT709 if frame.height >= HD_LINES else _BT601}
+    matrix = _MATRICES.get(frame.colorspace)
+    return {} if matrix is None else {"src_colorspace": matrix}
+
+
+def _bwdif(frame: VideoFrame) -> Graph:
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        ),
+        graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _drain(graph: Graph) -> Iterator[VideoFrame]:
+    graph.vpush(None)
+    yield from _pull(graph)
+
+
+def _pull(graph: Graph) -> Iterator[VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (NothingYetError, NothingLeftError):
+            return
