@@ -162,7 +162,9 @@ class ShardsSettings(Settings):
     """How raw videos become shards of face-cropped clips."""
 
     fps: PositiveInt
-    """Frame rate of the clips; source frames are selected by presentation time."""
+    """Most frames a second of a clip, selected by presentation time; a slower source keeps its own frames."""
+    max_gap_s: Annotated[float, Field(gt=0)]
+    """A longer time between two frames, or a jump of the clock, ends a clip."""
     shard_bytes: PositiveInt
     """Mean size of a shard; the clips of one source share a shard even if they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.sample import read_frames
-from preprocessing.media.images import Image, cut, encode_jpeg
+from preprocessing.media.images import cut, encode_jpeg
+from preprocessing.media.numbered_frames import NumberedFrame
 from preprocessing.storage.files import write_atomically
 
 
@@ -30,7 +31,7 @@ class CutRecord(BaseModel):
 def cut_clips(
     kept: Sequence[Candidate],
     fingerprints: Mapping[str, str],
-    frames: Callable[[], Iterable[tuple[int, Image]]],
+    frames: Callable[[], Iterable[NumberedFrame]],
     folder: Path,
     size_px: int,
     jpeg_quality: int,
@@ -92,7 +93,7 @@ def _record_file(folder: Path, key: str) -> Path:
 
 def _cut(
     candidates: Sequence[Candidate],
-    frames: Iterable[tuple[int, Image]],
+    frames: Iterable[NumberedFrame],
     folder: Path,
     size_px: int,
     jpeg_quality: int,
@@ -103,13 +104,13 @@ def _cut(
     with ExitStack() as stack:
         temporaries = {key: stack.enter_context(write_atomically(frames_file(folder, key))) for key in sizes}
         files = {key: stack.enter_context(path.open("wb")) for key, path in temporaries.items()}
-        for number, image in frames:
-            if number >= end:
+        for frame in frames:
+            if frame.number >= end:
                 break
             for candidate in candidates:
-                if candidate.tube.first_frame <= number < candidate.tube.end_frame:
+                if candidate.tube.first_frame <= frame.number < candidate.tube.end_frame:
                     assert candidate.crop is not None
-                    data = encode_jpeg(cut(image, candidate.crop, size_px), jpeg_quality)
+                    data = encode_jpeg(cut(frame.image, candidate.crop, size_px), jpeg_quality)
                     files[candidate.key].write(data)
                     sizes[candidate.key].append(len(data))
     return sizes

@@ -14,7 +14,7 @@ from preprocessing.clips.crop import finds_faces
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raise it when the code makes other clips from the same settings, so that stored work is not reused."""
 _SOURCE = TypeAdapter(Source)
 
@@ -34,13 +34,13 @@ def sightings_fingerprint(
     if not finds_faces(settings.crop):
         every = settings.detect.every_num_frames
         rules = f"{settings.crop.rule} {every} {source.bbox} {source.bbox_size}"
-    return _hash(RECIPE_VERSION, video_sha256, settings.fps, rules, list(networks))
+    return _hash(RECIPE_VERSION, video_sha256, settings.fps, settings.max_gap_s, rules, list(networks))
 
 
 def clip_fingerprint(candidate: Candidate, video_sha256: str, settings: ShardsSettings) -> str:
     """Return the hash of what the frames of a cut clip depend on."""
     span = (candidate.tube.first_frame, candidate.tube.num_frames)
-    how = (settings.fps, settings.crop.size_px, settings.jpeg_quality)
+    how = (settings.fps, settings.max_gap_s, settings.crop.size_px, settings.jpeg_quality)
     return _hash(RECIPE_VERSION, video_sha256, span, candidate.crop, how)
 
 

@@ -1,26 +1,36 @@
 """Records of candidates: their ledger rows, and the metadata of kept clips. Pure."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
 from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.duplicates import clip_hash
 from preprocessing.clips.sample import ClipMetadata
+from preprocessing.faces.sightings import Sightings
+from preprocessing.faces.tracks import Tube
 from preprocessing.ledger import ClipRow
 from preprocessing.media.boxes import union
 from preprocessing.outcome import Failed, Filtered, Outcome
-from preprocessing.settings import ShardsSettings
+from preprocessing.settings import CropSettings
 from preprocessing.sources.source import Source
 
+NUM_DIGITS = 6
+"""Digits after the point of stored times, in seconds."""
 
-def clip_row(source: Source, candidate: Candidate, fps: int) -> ClipRow:
+
+def clip_row(source: Source, candidate: Candidate, sightings: Sightings) -> ClipRow:
     """Return a candidate's row; splits and identities across sources are assigned later."""
     tube = candidate.tube
     around = union(tube.boxes)
+    start_s, end_s = _span_s(sightings, tube)
     facts = {
         "split": candidate.split,
         "track": candidate.track,
         "person": candidate.person,
         "num_frames": tube.num_frames,
-        "start_s": tube.first_frame / fps,
-        "end_s": tube.end_frame / fps,
+        "start_s": start_s,
+        "end_s": end_s,
         "face_px": max(around.width, around.height),
         "perceptual_hash": clip_hash(tube),
     }
@@ -34,18 +44,20 @@ def source_row(source: Source, outcome: Outcome) -> ClipRow:
 
 
 def clip_metadata(
-    source: Source, candidate: Candidate, frame_size: tuple[int, int], settings: ShardsSettings
+    source: Source, candidate: Candidate, sightings: Sightings, crop: CropSettings
 ) -> ClipMetadata:
     """Return a kept clip's metadata; split `train` and the listed identity stand in until they are assigned.
 
     Args:
         source: the clip's source.
         candidate: has a crop.
-        frame_size: (width, height) of the source in pixels.
-        settings: frame rate and crop.
+        sightings: those of the source.
+        crop: which square is cut out.
     """
     assert candidate.crop is not None
     assert candidate.scores.mean_score is not None
+    times_s = sightings.frame_times(candidate.tube.first_frame, candidate.tube.end_frame)
+    start_s, end_s = _span_s(sightings, candidate.tube)
     left, top, right, bottom = (int(side) for side in candidate.crop)
     return ClipMetadata(
         key=candidate.key,
@@ -56,16 +68,29 @@ def clip_metadata(
         split=candidate.split or "train",
         by_time=source.split == "by_time",
         follows=candidate.follows,
-        start_s=candidate.tube.first_frame / settings.fps,
-        end_s=candidate.tube.end_frame / settings.fps,
+        start_s=start_s,
+        end_s=end_s,
         num_frames=candidate.tube.num_frames,
-        fps=settings.fps,
-        size_px=settings.crop.size_px,
-        crop_rule=settings.crop.rule,
+        fps=_usual_fps(times_s),
+        times_s=[round(time - times_s[0], NUM_DIGITS) for time in times_s],
+        size_px=crop.size_px,
+        crop_rule=crop.rule,
         crop_box=(left, top, right, bottom),
-        frame_size_px=frame_size,
+        frame_size_px=sightings.frame_size,
         mean_score=candidate.scores.mean_score,
     )
+
+
+def _span_s(sightings: Sightings, tube: Tube) -> tuple[float, float]:
+    """Return when a tube's first frame starts and its last one ends, in seconds of the video."""
+    times_s = sightings.frame_times(tube.first_frame, tube.end_frame)
+    return round(times_s[0], NUM_DIGITS), round(times_s[-1] + 1 / _usual_fps(sightings.times_s), NUM_DIGITS)
+
+
+def _usual_fps(times_s: Sequence[float]) -> float:
+    """Return the rate at which most of some frames follow each other; of a single one, 25."""
+    steps = [after - before for before, after in pairwise(times_s)]
+    return round(1 / median(steps), 3) if steps else 25.0
 
 
 def _row(source: Source, key: str, outcome: Outcome) -> ClipRow:

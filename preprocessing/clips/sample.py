@@ -39,7 +39,10 @@ class ClipMetadata(ClipEntry):
     licence: str | None
     """Terms of use, as listed."""
     split: Literal["train", "test"]
-    fps: int
+    fps: float
+    """Rate at which most frames follow each other; at most `shards.fps`."""
+    times_s: list[float]
+    """Presentation time of each frame, from the first one."""
     size_px: int
     """Side of the square frames."""
     crop_rule: str

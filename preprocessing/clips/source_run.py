@@ -27,8 +27,8 @@ from preprocessing.faces.sightings import Sightings, faces_inside, read_sighting
 from preprocessing.faces.sparse_detection import Detector, FixedBox
 from preprocessing.faces.tracks import Tracker, find_tracks
 from preprocessing.media.boxes import Box, scale_box
-from preprocessing.media.images import Image
-from preprocessing.media.video_reader import UnreadableVideoError, decode
+from preprocessing.media.numbered_frames import NumberedFrame, part_frames
+from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import Failed, Filtered
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
@@ -42,8 +42,8 @@ FOLLOW_NUM_FRAMES = 25
 """How faces are followed to select those worth embedding; not settings, so that `track` settings can change
 without detecting again."""
 
-Frames = Callable[[], Iterator[tuple[int, Image]]]
-"""Opens a source's frames, numbered from its beginning at the clips' frame rate."""
+Frames = Callable[[], Iterator[NumberedFrame]]
+"""Opens the frames of a source."""
 
 
 class SourceTask(BaseModel):
@@ -119,7 +119,7 @@ def run_source(task: SourceTask, frames: Frames) -> SourceResult:
 def process_source(task: SourceTask) -> SourceResult:
     """Turn one source into clips in `task.folder` and rows for the ledger; failures become a row."""
     source, settings = task.source, task.settings
-    frames = partial(part_frames, task.video, settings.fps, source.start_s, source.end_s)
+    frames = partial(part_frames, task.video, settings.fps, settings.max_gap_s, source.start_s, source.end_s)
     try:
         return run_source(task, frames)
     except UnreadableVideoError as error:
@@ -140,7 +140,7 @@ def process_stored(task: SourceTask) -> SourceResult | None:
     if finished is not None:
         return finished
 
-    def refuse() -> Iterator[tuple[int, Image]]:
+    def refuse() -> Iterator[NumberedFrame]:
         raise PixelsNeededError
 
     try:
@@ -166,24 +166,6 @@ def fail_source(task: SourceTask, failure: Failed, stops: bool = False) -> Sourc
         people=[],
         stops=stops,
     )
-
-
-def part_frames(
-    video: Path, fps: int, start_s: float | None, end_s: float | None
-) -> Iterator[tuple[int, Image]]:
-    """Yield a video's frames at `fps` between two times, with their numbers from the video's beginning.
-
-    Args:
-        video: any video file.
-        fps: constant frame rate to resample to.
-        start_s: time of the first frame; None starts at the beginning.
-        end_s: end of the last frame; None goes to the end.
-    """
-    for number, frame in enumerate(decode(video, fps)):
-        if end_s is not None and frame.pts_s >= end_s:
-            return
-        if frame.pts_s >= (start_s or 0.0):
-            yield number, frame.image
 
 
 def _stored_or_new_sightings(task: SourceTask, frames: Frames, max_distance: float) -> Sightings:
@@ -226,11 +208,11 @@ def _describe(
     return SourceResult(
         row_key=source.row_key,
         fingerprint=task.fingerprint,
-        rows=[clip_row(source, candidate, settings.fps) for candidate in candidates]
+        rows=[clip_row(source, candidate, sightings) for candidate in candidates]
         or [source_row(source, Filtered("no_face"))],
         prepared=[
             PreparedClip(
-                clip=clip_metadata(source, candidate, sightings.frame_size, settings),
+                clip=clip_metadata(source, candidate, sightings, settings.crop),
                 file=frames_file(task.folder, candidate.key),
                 frame_bytes=frame_bytes[candidate.key],
             )

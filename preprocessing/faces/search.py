@@ -12,6 +12,7 @@ from preprocessing.faces.sparse_detection import AnalysedFrame, Detector, detect
 from preprocessing.faces.tracks import Tracker
 from preprocessing.media.boxes import Box, iou, square_around
 from preprocessing.media.images import Image, cut, encode_jpeg
+from preprocessing.media.numbered_frames import NumberedFrame
 from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.settings import DetectSettings
 
@@ -27,7 +28,7 @@ Recognizer = Callable[[Image, Face], Embedding]
 
 
 def find_sightings(
-    frames: Iterable[tuple[int, Image]],
+    frames: Iterable[NumberedFrame],
     detector: Detector,
     recognizer: Recognizer | None,
     settings: DetectSettings,
@@ -36,7 +37,7 @@ def find_sightings(
     """Find the faces of a video, or of a part of it, in one pass.
 
     Args:
-        frames: consecutive frame numbers and uint8 RGB [H, W, 3] images.
+        frames: consecutive frames.
         detector: finds the faces of one image.
         recognizer: embeds the faces that `tracker` selects; None embeds none.
         settings: which frames are analysed.
@@ -50,7 +51,13 @@ def find_sightings(
     cuts: list[int] = []
     frame_size = (0, 0)
     still_image = b""
-    for analysed in detect_sparsely(frames, detector, settings):
+    times_s: list[float] = []
+
+    def keep_time(frame: NumberedFrame) -> NumberedFrame:
+        times_s.append(frame.pts_s)
+        return frame
+
+    for analysed in detect_sparsely(map(keep_time, frames), detector, settings):
         if analysed.starts_scene:
             cuts.append(analysed.number)
             tracker.cut()
@@ -64,8 +71,7 @@ def find_sightings(
         raise UnreadableVideoError(
             "got no frame between start_s and end_s; times inside the video are needed; correct the row"
         )
-    num_frames = numbers[-1] - numbers[0] + 1
-    return Sightings(numbers[0], num_frames, frame_size, numbers, faces, cuts, still_image)
+    return Sightings(numbers[0], times_s, frame_size, numbers, faces, cuts, still_image)
 
 
 def _sight(analysed: AnalysedFrame, recognizer: Recognizer | None, tracker: Tracker) -> list[Sighting]:

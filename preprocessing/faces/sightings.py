@@ -40,8 +40,8 @@ class Sightings:
 
     first_frame: int
     """Number of the part's first frame."""
-    num_frames: int
-    """Length of the part."""
+    times_s: list[float]
+    """Presentation time of each frame of the part, from the video's beginning."""
     frame_size: tuple[int, int]
     """Width and height in pixels."""
     frames: list[int]
@@ -52,6 +52,15 @@ class Sightings:
     """First frames of new scenes."""
     still: bytes
     """Small JPEG of a whole frame from the second half of the part, for people to look at."""
+
+    @property
+    def num_frames(self) -> int:
+        """Return the length of the part in frames."""
+        return len(self.times_s)
+
+    def frame_times(self, first: int, end: int) -> list[float]:
+        """Return the presentation times of the frames `first` to before `end`, in seconds."""
+        return self.times_s[first - self.first_frame : end - self.first_frame]
 
 
 def faces_inside(sightings: Sightings, box: Box) -> Sightings:
@@ -91,7 +100,8 @@ def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
         np.savez(
             file,
             fingerprint=np.array(fingerprint),
-            span=np.array([sightings.first_frame, sightings.num_frames, *sightings.frame_size]),
+            span=np.array([sightings.first_frame, *sightings.frame_size]),
+            times=np.array(sightings.times_s, dtype=np.float64),
             frames=np.array(sightings.frames, dtype=np.int64),
             cuts=np.array(sightings.cuts, dtype=np.int64),
             faces=np.array(rows, dtype=np.float64).reshape(-1, 18),
@@ -130,10 +140,11 @@ def read_sightings(path: Path, fingerprint: str) -> Sightings | None:
                 thumbnail=thumbnails.get(number),
             )
             faces[int(row[0])].append(sighting)
-        first, count, width, height = (int(value) for value in stored["span"])
+        first, width, height = (int(value) for value in stored["span"])
+        times_s = stored["times"].tolist()
         cuts = [int(cut) for cut in stored["cuts"]]
         still = stored["still"].tobytes()
-    return Sightings(first, count, (width, height), list(faces), list(faces.values()), cuts, still)
+    return Sightings(first, times_s, (width, height), list(faces), list(faces.values()), cuts, still)
 
 
 def _divided(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Choice of the frames in which faces are detected, so that detection costs a fraction of decoding.
 
-Every k-th frame, the first and the last frame, and both sides of a scene cut are analysed. Where two
-neighbouring analysed frames disagree, the frame halfway between them is analysed too, recursively, so that
+Every k-th frame, the first and the last frame, and both sides of a scene cut or a hole are analysed. Where
+two neighbouring analysed frames disagree, the frame halfway between them is analysed too, recursively, so that
 linear interpolation between sightings follows every face. At most k frames are in memory.
 """
 
@@ -14,6 +14,7 @@ from preprocessing.faces.detector import Face
 from preprocessing.faces.scenes import CutDetector
 from preprocessing.media.boxes import Box, iou
 from preprocessing.media.images import Image
+from preprocessing.media.numbered_frames import NumberedFrame
 from preprocessing.settings import DetectSettings
 
 SAME_IOU = 0.3
@@ -55,33 +56,33 @@ class AnalysedFrame(NamedTuple):
     image: Image
     faces: list[Face]
     starts_scene: bool
-    """Whether a scene cut precedes the frame; False for the first frame."""
+    """Whether a scene cut or a hole precedes the frame; False for the first frame."""
 
 
 def detect_sparsely(
-    frames: Iterable[tuple[int, Image]], detector: Detector, settings: DetectSettings
+    frames: Iterable[NumberedFrame], detector: Detector, settings: DetectSettings
 ) -> Iterator[AnalysedFrame]:
     """Yield the analysed frames in order; the first and the last frame are always among them.
 
     Args:
-        frames: consecutive frame numbers and uint8 RGB [H, W, 3] images.
+        frames: consecutive frames.
         detector: finds the faces of one image.
         settings: `every_num_frames` and `recheck_iou`.
     """
     scenes = CutDetector()
     # The last analysed frame, followed by the frames since then.
-    pending: list[tuple[int, Image]] = []
+    pending: list[NumberedFrame] = []
     at_start: list[Face] = []
-    for number, image in frames:
-        is_cut = scenes.is_cut(image)
+    for frame in frames:
+        is_cut = scenes.is_cut(frame.image) or (frame.starts_segment and bool(pending))
         if is_cut or not pending:
             yield from _analyse_pending(pending, at_start, detector, settings.recheck_iou)
-            at_start = detector.detect(image)
-            yield AnalysedFrame(number, image, at_start, starts_scene=is_cut)
-            pending = [(number, image)]
+            at_start = detector.detect(frame.image)
+            yield AnalysedFrame(frame.number, frame.image, at_start, starts_scene=is_cut)
+            pending = [frame]
             continue
-        pending.append((number, image))
-        if number - pending[0][0] == settings.every_num_frames:
+        pending.append(frame)
+        if frame.number - pending[0].number == settings.every_num_frames:
             for analysed in _analyse_pending(pending, at_start, detector, settings.recheck_iou):
                 yield analysed
                 at_start = analysed.faces
@@ -90,17 +91,17 @@ def detect_sparsely(
 
 
 def _analyse_pending(
-    pending: Sequence[tuple[int, Image]], at_start: list[Face], detector: Detector, least_iou: float
+    pending: Sequence[NumberedFrame], at_start: list[Face], detector: Detector, least_iou: float
 ) -> Iterator[AnalysedFrame]:
     """Yield the last pending frame and those needed before it; the first one is analysed already."""
     if len(pending) < 2:
         return
-    images = [image for _, image in pending]
+    images = [frame.image for frame in pending]
     last = len(images) - 1
     found = {0: at_start, last: detector.detect(images[last])}
     _refine(images, 0, last, found, detector, least_iou)
     for place in sorted(found)[1:]:
-        yield AnalysedFrame(pending[place][0], images[place], found[place], starts_scene=False)
+        yield AnalysedFrame(pending[place].number, images[place], found[place], starts_scene=False)
 
 
 def _refine(

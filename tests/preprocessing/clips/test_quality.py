@@ -61,7 +61,13 @@ def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
     own = [sighting(0, level) for level in (100, 104, 100)]
     late, here = sighting(50), sighting(75)
     sightings = Sightings(
-        0, 31, (640, 360), [0, 10, 20, 30], [[own[0]], [own[1], here], [own[2]], [late]], [], b""
+        0,
+        [number / 25 for number in range(31)],
+        (640, 360),
+        [0, 10, 20, 30],
+        [[own[0]], [own[1], here], [own[2]], [late]],
+        [],
+        b"",
     )
     tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own)
     scores = score_clip(tube, own[0].box, sightings)

@@ -12,6 +12,7 @@ from preprocessing.faces.sightings import read_sightings, write_sightings
 from preprocessing.faces.sparse_detection import FixedBox
 from preprocessing.faces.tracks import Tracker, find_tracks, interpolate
 from preprocessing.media.boxes import Box, iou
+from preprocessing.media.numbered_frames import NumberedFrame
 from preprocessing.media.video_reader import UnreadableVideoError
 
 
@@ -31,11 +32,11 @@ class Oracle:
         ]
 
 
-def frames(count, cut_at=None):
+def frames(count, cut_at=None, hole_at=None):
     for number in range(count):
         image = np.full((180, 320, 3), 60 if cut_at is None or number < cut_at else 200, np.uint8)
         image[0, 0] = (number // 100, number % 100, 0)
-        yield number, image
+        yield NumberedFrame(number, image, number / 25, number == hole_at)
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def look(shards_settings):
 def test_a_calm_face_is_looked_for_once_in_k_frames(look):
     found, oracle = look(lambda number: [100.0])
     assert oracle.looked == found.frames == list(range(0, 101, 10))
+
+
+def test_both_sides_of_a_hole_are_looked_at_and_nothing_between_them(shards_settings):
+    oracle = Oracle(lambda number: [100.0])
+    settings = shards_settings.detect.model_copy(update={"every_num_frames": 10})
+    found = find_sightings(frames(31, hole_at=15), oracle, None, settings, Tracker(0.3, 25, 0.6))
+    assert found.cuts == [15]
+    assert found.frames == [0, 10, 14, 15, 25, 30]
+    assert found.times_s == [number / 25 for number in range(31)]
 
 
 def test_the_last_frame_is_always_looked_at(look):
