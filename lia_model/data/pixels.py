@@ -1,4 +1,4 @@
-"""Pictures as bytes and as tensors: one fixed formula in each direction, and JPEG decoding.
+"""Images as bytes and as floats: one fixed formula in each direction, and JPEG decoding.
 
 Axes: B batch, T frames, H W pixels.
 """
@@ -14,25 +14,25 @@ from torch import Tensor
 
 
 def to_float(images: UInt8[np.ndarray, "T H W 3"] | UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
-    """Return RGB bytes as floats in [-1, 1]: v / 127.5 - 1, on the device they are on, in channels_last."""
+    """Convert RGB bytes to floats in [-1, 1], in channels_last and on the device of the input."""
     tensor = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
     return to_range(tensor.permute(0, 3, 1, 2))
 
 
 def to_range(images: UInt8[Tensor, ...]) -> Float[Tensor, ...]:
-    """Return bytes of any shape as floats in [-1, 1]."""
+    """Convert bytes of any shape to floats in [-1, 1]: v / 127.5 - 1."""
     return images.float().div_(127.5).sub_(1)
 
 
 def to_bytes(images: Float[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "T H W 3"]:
-    """Return floats in [-1, 1] as RGB bytes, clamped and rounded: the inverse of `to_float`."""
+    """Convert floats to RGB bytes, rounded and clamped: the inverse of `to_float`."""
     scaled = images.float().add(1).mul(127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode a JPEG file to RGB."""
-    from PIL import Image  # here, so that the model alone imports without Pillow
+    """Decode a JPEG file to RGB; grey files get three equal channels."""
+    from PIL import Image  # inside, so that the model alone imports without Pillow
 
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -127,6 +127,10 @@ class FaceDetector:
             face: a result of `detect` on this image.
         """
         size = self._recognition.input_size[0]
-        aligned = norm_crop(image[:, :, ::-1], landmark=face.points.astype(np.float32), image_size=size)
+        points = face.points.astype(np.float32)
+        with warnings.catch_warnings():
+            # insightface calls a function that scikit-image deprecates; users cannot act on that.
+            warnings.simplefilter("ignore", FutureWarning)
+            aligned = norm_crop(image[:, :, ::-1], landmark=points, image_size=size)
         embedding = self._recognition.get_feat(aligned).ravel().astype(np.float32)
         return embedding / np.linalg.norm(embedding)

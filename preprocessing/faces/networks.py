@@ -1,7 +1,7 @@
-"""The face networks that the settings choose: a detector and, optionally, a network that tells faces apart.
+"""The face networks that the settings choose: a detector and, optionally, a network that embeds faces.
 
-Embeddings come from the recognition network in the detector's folder, else from dlib, if
-`shards.identity.models` is set at all.
+Without `shards.identity.models` no face is embedded. With it, the recognition network in the detector's
+folder embeds faces, or dlib if that folder holds none.
 """
 
 from functools import lru_cache
@@ -13,7 +13,7 @@ from preprocessing.faces.detector import (
     models_sha256,
     require_models,
 )
-from preprocessing.faces.embedder import DLIB_SAME_PERSON_DISTANCE, EMBEDDING_FILE, FaceReader
+from preprocessing.faces.embedder import DLIB_SAME_PERSON_DISTANCE, EMBEDDING_FILE, LANDMARK_FILE, FaceReader
 from preprocessing.faces.search import Recognizer
 from preprocessing.settings import DetectSettings, IdentitySettings
 from preprocessing.storage.files import file_sha256
@@ -32,17 +32,20 @@ def require_networks(root: Path, detect: DetectSettings, identity: IdentitySetti
     """
     require_models(root / detect.models)
     dlib = identity.models
-    if dlib is not None and not (root / dlib / EMBEDDING_FILE).is_file():
-        raise ValueError(
-            f"got no {EMBEDDING_FILE} in shards.identity.models {dlib}; it tells faces apart; "
-            "run `lia fetch models`, or set shards.identity.models to null"
-        )
+    if dlib is None:
+        return
+    for name in (LANDMARK_FILE, EMBEDDING_FILE):
+        if not (root / dlib / name).is_file():
+            raise ValueError(
+                f"got no {name} in shards.identity.models {dlib}; it is needed to tell people apart; "
+                "run `lia fetch models`, or set shards.identity.models to null"
+            )
 
 
 def load_networks(
     root: Path, detect: DetectSettings, identity: IdentitySettings
 ) -> tuple[FaceDetector, Recognizer | None]:
-    """Return the detector, and the embedding function or None if the settings name no network for it.
+    """Return the detector, and the function that embeds a face; None for it if `identity.models` is None.
 
     Raises:
         ValueError: weights are missing.
@@ -57,7 +60,7 @@ def load_networks(
 
 
 def network_hashes(root: Path, detect: DetectSettings, identity: IdentitySettings) -> list[str]:
-    """Return the sha256 of all weights that `load_networks` may use, in hex."""
+    """Return the sha256 of the detector's folder and, if it is set, of dlib's embedding weights; in hex."""
     dlib = identity.models
     return [
         models_sha256(root / detect.models),
@@ -66,14 +69,14 @@ def network_hashes(root: Path, detect: DetectSettings, identity: IdentitySetting
 
 
 def same_person_distance(root: Path, detect: DetectSettings, identity: IdentitySettings) -> float:
-    """Return the greatest distance of two embeddings of one person: the setting, or the network's own."""
+    """Return the maximum distance of two embeddings of one person: the setting, or the network's default."""
     if identity.max_distance is not None:
         return identity.max_distance
     has_recognition = len(list((root / detect.models).glob("*.onnx"))) > 1
     return ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
 
 
-# A child process handles many sources in a row, and loading the networks takes as long as a short clip.
+# Cached, since a child process handles many sources and loading takes as long as analysing a short clip.
 _cached_sha256 = lru_cache(maxsize=8)(file_sha256)
 
 

@@ -1,4 +1,4 @@
-"""One pass over a source's frames that finds its sightings: detects, follows, embeds and pictures faces."""
+"""Search for faces in one pass over a source's frames: detect, measure, track, embed, make thumbnails."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,12 +16,16 @@ from preprocessing.media.numbered_frames import NumberedFrame
 from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.settings import DetectSettings
 
-THUMBNAIL_PX, THUMBNAIL_QUALITY, THUMBNAIL_SCALE = 96, 80, 1.5
-"""Side and JPEG quality of a face's thumbnail; and its side in the frame over the face's longer side."""
-STILL_PX = 240
-"""Width of the thumbnail of a whole frame."""
+THUMBNAIL_PX = 96
+"""Side of a face's thumbnail."""
+THUMBNAIL_SCALE = 1.5
+"""Side of the square that a thumbnail shows, over the face's longer side."""
+THUMBNAIL_QUALITY = 80
+"""JPEG quality of thumbnails and stills."""
 THUMBNAIL_EVERY = 16
-"""A face that stays gets a thumbnail at least every so many sightings."""
+"""A tracked face gets a thumbnail at least once in this many sightings."""
+STILL_PX = 240
+"""Width of the picture of a whole frame."""
 
 Recognizer = Callable[[Image, Face], Embedding]
 """Returns the identity embedding of one face of an image."""
@@ -41,7 +45,7 @@ def find_sightings(
         detector: finds the faces of one image.
         recognizer: embeds the faces that `tracker` selects; None embeds none.
         settings: which frames are analysed.
-        tracker: a new one; used only to select the faces to embed and to picture.
+        tracker: a new one; it only selects the faces that get an embedding or a thumbnail.
 
     Raises:
         UnreadableVideoError: `frames` is empty.
@@ -75,7 +79,7 @@ def find_sightings(
 
 
 def _sight(analysed: AnalysedFrame, recognizer: Recognizer | None, tracker: Tracker) -> list[Sighting]:
-    """Measure, embed, track and picture the faces of one frame."""
+    """Return the sightings of one frame, with embeddings and thumbnails where they are due."""
     number, image, faces, _ = analysed
     sightings = [
         Sighting(face.box, face.points, face.score, measure_appearance(image, face.box), None)
@@ -105,7 +109,7 @@ def _embed(
 
 
 def _gets_thumbnail(count: int) -> bool:
-    """Return whether a face's `count`-th sighting gets a thumbnail: often at first, then regularly."""
+    """Return whether a track's `count`-th sighting gets a thumbnail: often at first, then regularly."""
     return _is_power_of_two(count) or count % THUMBNAIL_EVERY == 0
 
 

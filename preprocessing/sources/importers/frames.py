@@ -9,7 +9,7 @@ from pathlib import Path
 from preprocessing.sources.importer import ImportedRow, Importer, local_row, require_rows
 
 
-def read_frames(path: Path) -> list[ImportedRow]:
+def read_frame_folders(path: Path) -> list[ImportedRow]:
     """Return one row for every folder of pictures, sorted by name.
 
     Raises:
@@ -24,4 +24,4 @@ def _read_clip(root: Path, clip: Path) -> ImportedRow:
     return local_row(root, clip, name if mark else None)
 
 
-IMPORTER = Importer(read_frames, takes_folder=True)
+IMPORTER = Importer(read_frame_folders, takes_folder=True)

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
-import torch
 
-from lia_model.data.pixels import to_bytes, to_float
 from lia_model.data.sharded_clips import ShardedClips
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -16,18 +14,6 @@ def shards(tmp_path):
     ]
     write_shards(tmp_path, {"train": clips}, 32)
     return tmp_path
-
-
-def test_bytes_survive_the_way_to_floats_and_back():
-    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
-    floats = to_float(images)
-    assert floats.min() == -1
-    assert floats.max() == 1
-    np.testing.assert_array_equal(to_bytes(floats), images)
-
-
-def test_values_outside_the_range_are_clamped_not_wrapped():
-    assert to_bytes(torch.full((1, 3, 2, 2), 1.5)).tolist() == [[[[255] * 3] * 2] * 2]
 
 
 def test_any_frame_is_read_by_its_offset(shards):

@@ -20,7 +20,9 @@ def face(left, size=100.0, thumbnail=None):
 def candidates(faces, settings, by_time=False, person=0):
     """Return the candidates of faces seen in every fifth frame."""
     frames = list(range(0, 5 * len(faces), 5))
-    sightings = Sightings(0, [number / 25 for number in range(frames[-1] + 1)], (640, 360), frames, faces, [], b"")
+    sightings = Sightings(
+        0, [number / 25 for number in range(frames[-1] + 1)], (640, 360), frames, faces, [], b""
+    )
     tracks = find_tracks(sightings, settings.track, 0.6)
     return find_candidates("k-whole", tracks, [person] * len(tracks), sightings, settings, by_time)
 

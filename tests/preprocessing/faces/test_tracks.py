@@ -22,7 +22,9 @@ def face(left, top=0.0, size=100.0, score=0.9, look=100, embedding=None):
 
 def sightings(faces, every=5, cuts=()):
     frames = list(range(0, every * len(faces), every))
-    return Sightings(0, [number / 25 for number in range(frames[-1] + 1)], (640, 360), frames, faces, list(cuts), b"")
+    return Sightings(
+        0, [number / 25 for number in range(frames[-1] + 1)], (640, 360), frames, faces, list(cuts), b""
+    )
 
 
 def test_a_moving_face_is_one_track(settings):
