@@ -1,8 +1,8 @@
 """Choice of the frames in which faces are detected, so that detection costs a fraction of decoding.
 
 Every k-th frame, the first and the last frame, and both sides of a scene cut or a hole are analysed. Where
-two neighbouring analysed frames disagree, the frame halfway between them is analysed too, recursively, so that
-linear interpolation between sightings follows every face. At most k frames are in memory.
+two neighbouring analysed frames disagree, the frame halfway between them is analysed too, recursively, so
+that linear interpolation between sightings follows every face. At most k frames are in memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

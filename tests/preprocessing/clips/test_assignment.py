@@ -35,7 +35,8 @@ def make_result(tmp_path):
             )
             clip = ClipMetadata(
                 **base, licence=None, identity=source.identity, split="train", by_time=by_time, follows=None,
-                start_s=0.0, end_s=1.0, num_frames=9, fps=25, size_px=16, crop_rule="fomm_square",
+                start_s=0.0, end_s=1.0, num_frames=9, fps=25.0, times_s=[0.0], size_px=16,
+                crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
             prepared.append(PreparedClip(clip=clip, file=tmp_path / key, frame_bytes=[]))

@@ -18,7 +18,7 @@ def search(shards_settings):
 
     def search(place, count=101, recognizer=None, change=lambda image: image, **options):
         oracle = Oracle(place)
-        video = ((number, change(image)) for number, image in frames(count, **options))
+        video = (frame._replace(image=change(frame.image)) for frame in frames(count, **options))
         return find_sightings(video, oracle, recognizer, settings, Tracker(0.3, 25, 0.6)), oracle
 
     return search

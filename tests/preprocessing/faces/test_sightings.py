@@ -27,7 +27,8 @@ def random_sightings(seed):
 
     frames = sorted(random.choice(np.arange(100, 400), 12, replace=False).tolist())
     faces = [[sighting() for _ in range(random.integers(4))] for _ in frames]
-    return Sightings(frames[0], frames[-1] - frames[0] + 1, (640, 360), frames, faces, frames[3:5], b"still")
+    times_s = [number / 24 for number in range(frames[0], frames[-1] + 1)]
+    return Sightings(frames[0], times_s, (640, 360), frames, faces, frames[3:5], b"still")
 
 
 def plain(sightings):
@@ -52,7 +53,7 @@ def test_sightings_survive_their_file_exactly(tmp_path, seed):
 
 
 def test_a_source_without_faces_survives_its_file(tmp_path):
-    empty = Sightings(0, 11, (64, 48), [0, 10], [[], []], [], b"")
+    empty = Sightings(0, [n / 25 for n in range(11)], (64, 48), [0, 10], [[], []], [], b"")
     write_sightings(tmp_path / "s.npz", "mark", empty)
     assert read_sightings(tmp_path / "s.npz", "mark") == empty
 

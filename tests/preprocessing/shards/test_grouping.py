@@ -18,7 +18,7 @@ def many():
             clip = ClipMetadata(
                 key=f"{source_key(url)}-whole-{place:03d}-000000", source_key=source_key(url), url=url,
                 licence=None, identity=None, split="train", by_time=False, follows=None, start_s=0.0,
-                end_s=1.0, num_frames=1, fps=25, size_px=16, crop_rule="fomm_square",
+                end_s=1.0, num_frames=1, fps=25.0, times_s=[0.0], size_px=16, crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
             clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000]))

@@ -34,8 +34,8 @@ def make_prepared(tmp_path):
         clip = ClipMetadata(
             key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
             by_time=by_time, follows=follows, start_s=0.0, end_s=num_frames / 25, num_frames=num_frames,
-            fps=25.0,
-            times_s=[0.0, 0.04], size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16), frame_size_px=(32, 32),
+            fps=25.0, times_s=[0.0, 0.04], size_px=16, crop_rule="fomm_square", crop_box=(0, 0, 16, 16),
+            frame_size_px=(32, 32),
             mean_score=0.9,
         )  # fmt: skip
         return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames])
