@@ -22,11 +22,14 @@ from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
 from preprocessing.media.boxes import Box, middle_square
 from preprocessing.media.images import cut
+from preprocessing.media.timeline import Segment
 
 
 class DrivingFrame(NamedTuple):
     """One driving frame."""
 
+    start: Fraction
+    """When it is shown, in seconds."""
     weights: Float32[np.ndarray, " K"]
     view: UInt8[np.ndarray, "S S 3"] | None
     """The frame as the model sees it, if it is to be shown."""
@@ -55,6 +58,18 @@ class Driving:
         """Return the file with its sound; None for a motion file."""
         return None if self.footage is None else self.footage.sound
 
+    @property
+    def has_constant_rate(self) -> bool:
+        """Return whether its frames come at `fps`, without holes."""
+        if self.footage is not None:
+            return self.footage.has_constant_rate
+        return self.motion is None or self.motion.starts_s is None
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the stretches of the footage without a hole."""
+        return () if self.footage is None else self.footage.segments
+
 
 def open_driving(path: Path, run: AnimationRun, convert: bool) -> Driving:
     """Open the file that provides the motion.
@@ -66,7 +81,7 @@ def open_driving(path: Path, run: AnimationRun, convert: bool) -> Driving:
         motion = read_motion(path, run.animator.fingerprint)
         count, framing = len(motion.weights), motion.framing
         return Driving(path.name, count, motion.fps, motion.is_still, None, motion, None, framing)
-    footage = open_footage(path, convert, run.hardware)
+    footage = open_footage(path, convert, run.decoding)
     return Driving(
         path.name, footage.num_frames, footage.fps, footage.is_still, footage, None, square=None, framing=None
     )
@@ -97,24 +112,32 @@ def collect_motion(driving: Driving, run: AnimationRun) -> Motion:
     if driving.motion is not None:
         return driving.motion
     views = prefetch(_views(driving, run), 2 * run.batch_size)
-    weights = np.stack(list(run.animator.motion_weights(views, run.batch_size)))
-    return Motion(weights, driving.fps, driving.is_still, run.animator.fingerprint, driving.framing)
+    starts_s: list[float] = []
+
+    def images() -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+        for view in views:
+            starts_s.append(float(view.start))
+            yield view.image
+
+    weights = np.stack(list(run.animator.motion_weights(images(), run.batch_size)))
+    times = None if driving.has_constant_rate else np.array(starts_s)
+    return Motion(weights, driving.fps, driving.is_still, run.animator.fingerprint, driving.framing, times)
 
 
 def driving_frames(driving: Driving, run: AnimationRun, with_views: bool) -> Iterator[DrivingFrame]:
     """Yield the motion weights of each frame, with its picture if that is to be shown."""
-    shown = None
     if driving.motion is None:
         # Decoding goes on while the model computes.
-        views = prefetch(_views(driving, run), 2 * run.batch_size)
-        if with_views:
-            views, shown = tee(views)
-        weights = run.animator.motion_weights(views, run.batch_size)
+        views, shown = tee(prefetch(_views(driving, run), 2 * run.batch_size))
+        weights = run.animator.motion_weights((view.image for view in views), run.batch_size)
     else:
-        weights = run.until_stopped(driving.motion.weights)
-        if with_views:
-            shown = _views(driving, run)
-    return map(DrivingFrame, weights, repeat(None) if shown is None else shown)
+        starts = _starts(driving.motion)
+        if not with_views:
+            yield from map(DrivingFrame, starts, run.until_stopped(driving.motion.weights), repeat(None))
+            return
+        weights, shown = iter(driving.motion.weights), _views(driving, run)
+    for motion, view in zip(weights, shown, strict=False):
+        yield DrivingFrame(view.start, motion, view.image if with_views else None)
 
 
 def extract_motion(run: AnimationRun, path: Path, convert: bool = True) -> Motion:
@@ -133,8 +156,21 @@ def extract_motion(run: AnimationRun, path: Path, convert: bool = True) -> Motio
     return collect_motion(frame_driving(open_driving(path, run, convert), run), run)
 
 
-def _views(driving: Driving, run: AnimationRun) -> Iterator[UInt8[np.ndarray, "S S 3"]]:
+class _View(NamedTuple):
+    """A driving frame as the model sees it, and when it is shown, in seconds."""
+
+    image: UInt8[np.ndarray, "S S 3"]
+    start: Fraction
+
+
+def _starts(motion: Motion) -> Iterator[Fraction]:
+    if motion.starts_s is None:
+        return (number / motion.fps for number in range(len(motion.weights)))
+    return map(Fraction, motion.starts_s.tolist())
+
+
+def _views(driving: Driving, run: AnimationRun) -> Iterator[_View]:
     assert driving.footage is not None
     assert driving.square is not None
-    for image in run.until_stopped(driving.footage.frames()):
-        yield cut(image, driving.square, run.size_px)
+    for frame in run.until_stopped(driving.footage.shown()):
+        yield _View(cut(frame.image, driving.square, run.size_px), frame.start)

@@ -27,6 +27,7 @@ from lia_model.animation.driving import (
     open_driving,
 )
 from lia_model.animation.footage import Footage, open_footage
+from lia_model.animation.frame_rate import at_constant_rate
 from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip
 from lia_model.animation.motion_file import is_motion_file
 from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsConflictError
@@ -64,13 +65,17 @@ class AnimationResult:
 
     num_frames: int
     fps: Fraction
+    """Constant or usual rate."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with the files: parts that are missing or damaged, and holes that were left out."""
 
 
 def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResult:
-    """Animate the source by the driving file, with its number of frames, its frame rate and its sound.
+    """Animate the source by the driving file: with its frames, each shown when it was there, and its sound.
 
-    A shorter source video ends the result early; a source video driven by an image keeps its own number of
-    frames, rate and sound.
+    A shorter source video ends the result early; a source video driven by an image keeps its own frames,
+    times and sound. Holes of a video are left out, of its sound too. What is missing of a damaged file is left
+    out with a warning.
 
     Args:
         run: the model, how it is run, progress and stop.
@@ -86,8 +91,9 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     options = request.options
     if not options.crop:
         run = replace(run, cropper=None)
+    run = replace(run, decoding=replace(run.decoding, fps=options.output_fps, strict=options.strict))
     _check(request, run)
-    footage = open_footage(request.source, request.convert, run.hardware)
+    footage = open_footage(request.source, request.convert, run.decoding)
     driving = open_driving(request.driving, run, request.convert)
     _warn(options, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
@@ -102,18 +108,27 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
         _aim(run, source, number, driving, first.weights, options) for number in range(source.num_faces)
     ]
     moments = _pair_frames(run, source, driving, chain([first], frames))
-    total = _num_frames(source, driving)
+    fps = options.output_fps or led_by.fps
+    is_constant = options.output_fps is not None or led_by.has_constant_rate
+    total = round(_num_frames(source, driving) * fps / led_by.fps)
     done = 0
     # The model computes in a thread of its own while this one encodes; a third one decodes.
     with closing(prefetch(_compose(run, source, subjects, moments, options), NUM_PICTURES_AHEAD)) as pictures:
-        sample = next(pictures)
+        sample, start = next(pictures)
+        timed = chain([(sample, start)], pictures)
+        if options.output_fps is not None:
+            timed = at_constant_rate(timed, fps, 1 / led_by.fps)
         size = (sample.shape[1], sample.shape[0])
-        with VideoWriter(request.output, led_by.fps, size, led_by.sound, run.hardware) as video:
-            for picture in chain([sample], pictures):
-                video.write(picture)
+        sound, hardware = led_by.sound, run.decoding.hardware
+        with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments) as video:
+            for picture, start in timed:
+                video.write(picture, None if is_constant else start)
                 done += 1
                 run.progress(done, max(done, total))
-    return AnimationResult(done, led_by.fps)
+    warnings = tuple(_problems(footage, driving))
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return AnimationResult(done, fps, warnings)
 
 
 @dataclass(frozen=True)
@@ -153,6 +168,8 @@ class _Subject(NamedTuple):
 class _FramePair(NamedTuple):
     """A driving frame and the source frame it moves."""
 
+    start: Fraction
+    """When the result is shown, in seconds."""
     driving: DrivingFrame
     picture: UInt8[np.ndarray, "H W 3"] | None
     """The source's frame; None if the source is a photo."""
@@ -161,6 +178,9 @@ class _FramePair(NamedTuple):
 def _check(request: AnimationRequest, run: AnimationRun) -> None:
     """Raise an OptionsConflictError where the options contradict the files."""
     options = request.options
+    for path in (request.source, request.driving):
+        if request.output.exists() and path.exists() and request.output.samefile(path):
+            raise OptionsConflictError(f"got {path} as input and output: write to another file")
     if run.cropper is None and options.face != "largest":
         raise OptionsConflictError(
             f"face is {options.face} without crop, but only cropping detects faces: leave out face, or crop"
@@ -170,6 +190,17 @@ def _check(request: AnimationRequest, run: AnimationRun) -> None:
             f"side_by_side with {request.driving}, a motion file, which holds no pictures: leave out "
             "side_by_side, or drive with the video"
         )
+
+
+def _problems(source: Footage, driving: Driving) -> Iterator[str]:
+    """Return what is wrong with the files, a line for each."""
+    for footage in (source, driving.footage):
+        if footage is None:
+            continue
+        if footage.problems:
+            yield f"{footage.path.name} is damaged or incomplete: {', '.join(footage.problems)}"
+        if (num_holes := len(footage.segments) - 1) > 0:
+            yield f"{footage.path.name} has {num_holes} holes in its video; picture and sound leave them out"
 
 
 def _warn(options: AnimationOptions, source: Footage, driving: Driving) -> None:
@@ -242,20 +273,19 @@ def _pair_frames(
     """Pair the driving frames with the source's frames, if it is a video."""
     if source.footage.is_still:
         for moved in motion:
-            yield _FramePair(moved, None)
+            yield _FramePair(moved.start, moved, None)
         return
-    pictures = source.footage.frames()
     if driving.is_still:
         held = next(motion)
-        for picture in run.until_stopped(pictures):
-            yield _FramePair(held, picture)
+        for frame in run.until_stopped(source.footage.shown()):
+            yield _FramePair(frame.start, held, frame.image)
         return
-    for moved, picture in zip_longest(motion, pictures):
+    for moved, picture in zip_longest(motion, source.footage.frames()):
         if moved is None or picture is None:
             shorter = driving.name if moved is None else source.footage.path.name
             logger.warning("source and driving clip differ in length: the result ends with %s", shorter)
             return
-        yield _FramePair(moved, picture)
+        yield _FramePair(moved.start, moved, picture)
 
 
 def _compose(
@@ -264,8 +294,8 @@ def _compose(
     subjects: Sequence[_Subject],
     moments: Iterator[_FramePair],
     options: AnimationOptions,
-) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Yield the finished pictures; the streams together hold at most one batch of frames."""
+) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Fraction]]:
+    """Yield the finished pictures with their times; the streams together hold at most one batch of frames."""
     still = source.footage.first_frame() if source.footage.is_still else None
     moments, *streams = tee(moments, 1 + len(subjects))
     results = [
@@ -284,7 +314,7 @@ def _compose(
             assert moment.driving.view is not None
             seen = picture if options.paste_back else cut(picture, subjects[0].square, run.size_px)
             result = side_by_side([seen, moment.driving.view, result])
-        yield result
+        yield result, moment.start
 
 
 def _synthesize(

@@ -4,17 +4,18 @@ Only the formats listed here are opened. Names and declared types prove nothing,
 playlists, which make it read other files and URLs.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from preprocessing.media.images import read_image
-from preprocessing.media.video_reader import UnreadableVideoError, decode, probe
+from preprocessing.media.timeline import Segment
+from preprocessing.media.video_reader import Frame, UnreadableVideoError, VideoInfo, decode, probe
 
 MediaKind = Literal["image", "video"]
 
@@ -61,18 +62,43 @@ def media_kind(path: Path) -> MediaKind | None:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How videos are decoded."""
+
+    fps: Fraction | None = None
+    """Most frames a second; None decodes all."""
+    hardware: bool = False
+    """Decode on the GPU."""
+    strict: bool = False
+    """Refuse a video that is damaged or incomplete, instead of taking what is there."""
+
+
+class ShownFrame(NamedTuple):
+    """A frame of footage and when it is shown, in seconds."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    start: Fraction
+
+
+@dataclass(frozen=True)
 class Footage:
-    """An image or a video; each call of `frames` decodes it again."""
+    """An image or a video; each call of `frames` or `shown` decodes it again."""
 
     path: Path
     is_still: bool
     fps: Fraction
+    """Usual rate of the frames that `frames` yields."""
     num_frames: int
-    """From the header, so an estimate until the video is decoded."""
+    """An estimate until the video is decoded: part of it may be damaged."""
     convert: bool
     """Whether to convert an image that is not upright 8-bit RGB; False refuses it."""
-    hardware: bool = False
-    """Whether a video is decoded on the GPU."""
+    decoding: Decoding = field(default_factory=Decoding)
+    has_constant_rate: bool = True
+    """Whether the frames come at `fps`, without holes."""
+    segments: tuple[Segment, ...] = ()
+    """Stretches of a video without a hole; its sound has the holes cut out."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the file, in words; complete once it was decoded to its end."""
 
     @property
     def sound(self) -> Path | None:
@@ -83,34 +109,46 @@ class Footage:
         """Decode from the start.
 
         Raises:
-            UnreadableMediaError: the video is damaged or truncated.
+            UnreadableMediaError: nothing can be decoded, or with `strict`, not all of it.
+        """
+        return (frame.image for frame in self.shown())
+
+    def shown(self) -> Iterator[ShownFrame]:
+        """Decode from the start, with the times at which frames are shown; holes take no time.
+
+        Raises:
+            UnreadableMediaError: nothing can be decoded, or with `strict`, not all of it.
         """
         if self.is_still:
-            yield _read_image(self.path, self.convert)
+            yield ShownFrame(_read_image(self.path, self.convert), Fraction(0))
             return
+        found: list[str] = []
+        how = self.decoding
         try:
-            for frame in decode(self.path, hardware=self.hardware):
-                yield frame.image
+            frames = decode(self.path, how.fps, how.hardware, problems=None if how.strict else found)
+            yield from _without_holes(frames, self.fps)
         except UnreadableVideoError as error:
             raise UnreadableMediaError(str(error)) from error
+        self.problems.extend(one for one in found if one not in self.problems)
 
     def first_frame(self) -> UInt8[np.ndarray, "H W 3"]:
         """Decode the image, or the video's first frame."""
         return next(self.frames())
 
 
-def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Footage:
+def open_footage(path: Path, convert: bool = True, decoding: Decoding | None = None) -> Footage:
     """Open the file and decode its first picture.
 
     Args:
         path: an image or a video; its suffix does not matter.
         convert: convert an image that is not upright 8-bit RGB; False refuses it.
-        hardware: decode a video on the GPU.
+        decoding: how a video is decoded; None decodes all that is there, on the CPU.
 
     Raises:
-        UnreadableMediaError: the picture cannot be decoded, has a side under 32 px, or needs a conversion
-            that `convert` forbids.
+        UnreadableMediaError: the picture cannot be decoded, has a side under 32 px, needs a conversion that
+            `convert` forbids, or with `strict`, the video is incomplete.
     """
+    decoding = decoding or Decoding()
     kind = media_kind(path)
     if kind == "image":
         height, width = _read_image(path, convert).shape[:2]
@@ -121,7 +159,12 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
         except UnreadableVideoError as error:
             raise UnreadableMediaError(str(error)) from error
         height, width = info.height_px, info.width_px
-        footage = Footage(path, False, info.fps, info.num_frames, convert, hardware)
+        if info.problems and decoding.strict:
+            raise UnreadableMediaError(
+                f"got {path}, which is incomplete: {', '.join(info.problems)}; give a whole file, or leave out "
+                "strict"
+            )
+        footage = _video(path, info, convert, decoding)
     else:
         is_empty = path.stat().st_size == 0
         what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"
@@ -132,6 +175,32 @@ def open_footage(path: Path, convert: bool = True, hardware: bool = False) -> Fo
             "give a larger picture"
         )
     return footage
+
+
+def _video(path: Path, info: VideoInfo, convert: bool, decoding: Decoding) -> Footage:
+    is_thinned = decoding.fps is not None and decoding.fps < info.fps
+    return Footage(
+        path,
+        is_still=False,
+        fps=decoding.fps if is_thinned and decoding.fps is not None else info.fps,
+        num_frames=round(info.duration_s * decoding.fps) if is_thinned and decoding.fps else info.num_frames,
+        convert=convert,
+        decoding=decoding,
+        has_constant_rate=info.has_constant_rate and len(info.segments) == 1 and not is_thinned,
+        segments=info.segments,
+        problems=list(info.problems),
+    )
+
+
+def _without_holes(frames: Iterable[Frame], fps: Fraction) -> Iterator[ShownFrame]:
+    """Give each frame its time in a video without holes, in which the next one follows at the usual rate."""
+    segment, shift, start = 0, Fraction(0), Fraction(0)
+    for frame in frames:
+        time = Fraction(frame.pts_s)
+        if frame.segment != segment:
+            segment, shift = frame.segment, start + 1 / fps - time
+        start = time + shift
+        yield ShownFrame(frame.image, start)
 
 
 def require_media(path: Path) -> MediaKind:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -43,6 +43,8 @@ class Motion:
     """`Animator.fingerprint` of the model that extracted the weights."""
     framing: Framing | None
     """How the driving clip was cropped; None if it was not."""
+    starts_s: Float64[np.ndarray, " T"] | None = None
+    """When each frame is shown; None if they come at `fps`."""
 
 
 def is_motion_file(path: Path) -> bool:
@@ -71,6 +73,8 @@ def write_motion(path: Path, motion: Motion) -> None:
         tensors["face_frames"] = np.array([position.frame for position in positions], dtype=np.int64)
         tensors["face_boxes"] = np.array([position.box for position in positions], dtype=np.float64)
         metadata |= {"crop_rule": RULE, "crop_square": json.dumps(list(motion.framing.square))}
+    if motion.starts_s is not None:
+        tensors["starts_s"] = motion.starts_s
     with write_atomically(path) as partial:
         partial.write_bytes(save(tensors, metadata))
 
@@ -139,4 +143,7 @@ def _build(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Motion:
         frames = tensors["face_frames"].tolist()
         positions = tuple(FacePosition(frame, box) for frame, box in zip(frames, boxes, strict=True))
         framing = Framing(Box(*(float(side) for side in json.loads(metadata["crop_square"]))), positions)
-    return Motion(weights, fps, metadata["is_still"] == "true", metadata["model_sha256"], framing)
+    starts_s = tensors.get("starts_s")
+    if starts_s is not None and (starts_s.shape != weights.shape[:1] or not (np.diff(starts_s) > 0).all()):
+        raise ValueError("starts_s")
+    return Motion(weights, fps, metadata["is_still"] == "true", metadata["model_sha256"], framing, starts_s)

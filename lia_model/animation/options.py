@@ -7,6 +7,7 @@ a default and a docstring, which is its help text everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -21,6 +22,11 @@ def _as_number(value: object) -> object:
 
 FaceChoice = Annotated[Literal["largest", "all"] | Annotated[int, Field(ge=1)], BeforeValidator(_as_number)]
 """Which of a picture's faces: the largest, all of them, or the N-th from the left, counted from 1."""
+MAX_FPS = 240
+MAX_DENOMINATOR = 1001
+"""So that 29.97 is 30000/1001, as in the standards."""
+FrameRate = Literal["source"] | Annotated[float, Field(gt=0, le=MAX_FPS)]
+"""The driving clip's own times, or a constant rate."""
 
 
 class OptionsConflictError(ValueError):
@@ -42,6 +48,15 @@ class AnimationOptions(Settings):
     """Show source, driving clip as the model sees it, and result next to each other."""
     crop: bool = True
     """Detect faces and crop to them first."""
+    fps: FrameRate = "source"
+    """Frames a second of the result: source keeps the times of the driving frames, a number is a constant rate."""
+    strict: bool = False
+    """Refuse a video that is damaged or incomplete, instead of animating what is there with a warning."""
+
+    @property
+    def output_fps(self) -> Fraction | None:
+        """Return the constant rate of the result; None keeps the times of the driving clip."""
+        return None if self.fps == "source" else Fraction(self.fps).limit_denominator(MAX_DENOMINATOR)
 
     @model_validator(mode="after")
     def _check_combination(self) -> AnimationOptions:
@@ -95,5 +110,7 @@ def _choices(kind: object) -> Iterator[str]:
             yield from _choices(inner)
     elif kind is int:
         yield "a number from 1"
+    elif kind is float:
+        yield f"a number above 0 and up to {MAX_FPS}"
     elif isinstance(kind, type):
         yield kind.__name__

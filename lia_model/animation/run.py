@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lia_model.animation.footage import Decoding
 from lia_model.animation.framing import FaceCropper
 from lia_model.animator import Animator
 
@@ -33,8 +34,8 @@ class AnimationRun:
     """Detects faces; None takes the largest square in the middle of each picture."""
     batch_size: int = 16
     """Frames a forward pass."""
-    hardware: bool = False
-    """Decode and encode video on the GPU."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How videos are decoded; with `hardware`, the result is encoded on the GPU too."""
     progress: Callable[[int, int], None] = _ignore
     """Called with the frames done and the frames in all, after each frame."""
     should_stop: Callable[[], bool] = _never

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lia_model.animation.file import AnimationRequest, animate_file
-from lia_model.animation.footage import UnreadableMediaError
+from lia_model.animation.footage import Decoding, UnreadableMediaError
 from lia_model.animation.framing import FaceCropper, NoFaceError, NoSuchFaceError
 from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
@@ -112,7 +112,7 @@ class JobRunner:
                 self._animator,
                 self._cropper,
                 self._batch_size,
-                self._hardware_video,
+                Decoding(hardware=self._hardware_video),
                 progress,
                 should_stop=lambda: lost.is_set() or self._stopping.is_set(),
             )

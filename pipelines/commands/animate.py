@@ -6,6 +6,7 @@ from pathlib import Path
 from lia_model.allocator import keep_freed_memory
 from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
+from lia_model.animation.footage import Decoding
 from lia_model.animation.framing import FaceCropper
 from lia_model.animation.manipulation import ManipulationRequest, manipulate_file
 from lia_model.animation.motion_file import Motion, write_motion
@@ -55,7 +56,8 @@ def run_animate(
         animator.warm_up(params.serve.batch_size)
     cropper = _load_cropper(params, root) if request.options.crop else None
     with progress("frames") as show:
-        run = AnimationRun(animator, cropper, params.serve.batch_size, inference.hardware, show)
+        decoding = Decoding(hardware=inference.hardware)
+        run = AnimationRun(animator, cropper, params.serve.batch_size, decoding, show)
         return animate_file(run, request)
 
 

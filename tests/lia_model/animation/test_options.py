@@ -24,6 +24,8 @@ OTHERS = {
     "paste_back": True,
     "side_by_side": True,
     "crop": False,
+    "fps": 25.0,
+    "strict": True,
 }
 """For each option a value that is not its default."""
 

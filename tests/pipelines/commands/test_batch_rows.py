@@ -12,6 +12,8 @@ OTHERS = {
     "paste_back": "true",
     "side_by_side": "true",
     "crop": "false",
+    "fps": "29.97",
+    "strict": "true",
 }
 """For each option a cell that is not its default."""
 

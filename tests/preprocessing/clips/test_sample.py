@@ -9,8 +9,9 @@ from preprocessing.clips.sample import ClipEntry, ClipMetadata, PreparedClip
 def metadata():
     return ClipMetadata(
         key="s-whole-000-000000", source_key="s", url="http://a.org/1.mp4", identity=None, by_time=False,
-        follows=None, start_s=0.0, end_s=0.12, num_frames=3, licence="CC0", split="train", fps=25.0, times_s=[0.0],
-        size_px=64, crop_rule="fomm_square", crop_box=(0, 0, 90, 90), frame_size_px=(640, 360), mean_score=0.9,
+        follows=None, start_s=0.0, end_s=0.12, num_frames=3, licence="CC0", split="train", fps=25.0,
+        times_s=[0.0], size_px=64, crop_rule="fomm_square", crop_box=(0, 0, 90, 90), frame_size_px=(640, 360),
+        mean_score=0.9,
     )  # fmt: skip
 
 
