@@ -74,8 +74,8 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     """Animate the source by the driving file: with its frames, each shown when it was there, and its sound.
 
     A shorter source video ends the result early; a source video driven by an image keeps its own frames,
-    times and sound. Holes of a video are left out, of its sound too. What is missing of a damaged file is left
-    out with a warning.
+    times and sound. Holes of a video are left out, of its sound too. What is missing of a damaged file is
+    left out with a warning.
 
     Args:
         run: the model, how it is run, progress and stop.

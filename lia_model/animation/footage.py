@@ -161,8 +161,8 @@ def open_footage(path: Path, convert: bool = True, decoding: Decoding | None = N
         height, width = info.height_px, info.width_px
         if info.problems and decoding.strict:
             raise UnreadableMediaError(
-                f"got {path}, which is incomplete: {', '.join(info.problems)}; give a whole file, or leave out "
-                "strict"
+                f"got {path}, which is incomplete: {', '.join(info.problems)}; give a whole file, or leave "
+                "out strict"
             )
         footage = _video(path, info, convert, decoding)
     else:

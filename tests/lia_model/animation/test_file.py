@@ -258,7 +258,9 @@ def written(monkeypatch):
     """The frames that went into videos: x264 does not make the same bytes of them every time."""
     frames = []
     write = VideoWriter.write
-    monkeypatch.setattr(VideoWriter, "write", lambda self, image: frames.append(image) or write(self, image))
+    monkeypatch.setattr(
+        VideoWriter, "write", lambda self, image, *time: frames.append(image) or write(self, image, *time)
+    )
     return frames
 
 
