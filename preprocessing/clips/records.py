@@ -11,7 +11,7 @@ from preprocessing.sources.source import Source
 
 
 def clip_row(source: Source, candidate: Candidate, fps: int) -> ClipRow:
-    """Return a candidate's row; splits and identities across sources are assigned later."""
+    """Return a candidate's row; `assign` adds split and identity once all sources are known."""
     tube = candidate.tube
     around = union(tube.boxes)
     facts = {
@@ -36,7 +36,7 @@ def source_row(source: Source, outcome: Outcome) -> ClipRow:
 def clip_metadata(
     source: Source, candidate: Candidate, frame_size: tuple[int, int], settings: ShardsSettings
 ) -> ClipMetadata:
-    """Return a kept clip's metadata; split `train` and the listed identity stand in until they are assigned.
+    """Return a kept clip's metadata, with the listed identity and split `train` until others are assigned.
 
     Args:
         source: the clip's source.
