@@ -15,7 +15,7 @@ from preprocessing.shards.frame_index import INDEX_NAME, read_index
 from preprocessing.shards.manifest import SPLITS
 from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_valid_sources
-from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources
 from preprocessing.storage.object_store import Store
 
 _KEY = re.compile(r"[0-9a-f]{40}")
@@ -128,8 +128,7 @@ def _pages(pages: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
 def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> Iterator[str]:
     if store is None:
         return
-    for folder in ("raw", "clips"):
-        yield from (f"{folder}/{name}" for name in store.names(folder) if name.split("-")[0] in keys)
+    yield from bundles_of_sources(store, keys)
     if in_shards and store.names(SHARDS_BUNDLE):
         yield SHARDS_BUNDLE
 
