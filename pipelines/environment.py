@@ -1,22 +1,22 @@
-"""The machine side of a run: addresses, ports, homes and tokens, read once from LIA_* variables.
+"""The machine side of a run: addresses, ports and tokens, read once from LIA_* variables.
 
-`read_environment` is the only reader of those variables; everything is made absolute and handed down. What
-the tools underneath (Prefect, MLflow, Ray, DVC) read themselves comes out of `Environment.tool_variables`, so
-that they keep their homes inside the project and stay quiet.
+`read_environment` is the only reader of those variables; commands and stages hand the values on. The tools
+underneath (Prefect, MLflow, Ray, DVC) get theirs from `Environment.tool_variables`, so that they keep their
+homes inside the project and stay quiet.
 """
 
 import difflib
-import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.process import live_record
+from pipelines.project_paths import ProjectPaths, find_root
 
 if TYPE_CHECKING:
     from preprocessing.storage.object_store import Store
@@ -24,21 +24,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-# Ray appends /session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store (at most 66 bytes) to its temp
-# folder, and a unix socket's path ends at 107 bytes.
-_LONGEST_RAY_HOME_BYTES = 107 - 66
+_PREFIX = "LIA_"
 
 
-class Environment(BaseModel):
+class Environment(BaseSettings):
     """Where this project lives on this machine and which services it talks to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
-    root: Path
-    """Project folder: the nearest folder upwards that holds params.yaml."""
-    host: str = "127.0.0.1"
+    host: ClassVar[str] = "127.0.0.1"
     """Address our own services bind: loopback, always."""
+    paths: ProjectPaths
+    """Files and folders of the project; no variable sets them."""
     samples_port: Port = 8790
     """LIA_SAMPLES_PORT: where the demo serves its sample clips; part of their URLs, hence of their keys."""
     prefect_port: Port = 4200
@@ -65,88 +62,21 @@ class Environment(BaseModel):
     ray_auth_mode: str = "disabled"
     """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication; our head is on loopback."""
 
-    @property
-    def tombstones(self) -> Path:
-        """What was taken down; in git, written by `lia forget`."""
-        return self.root / "data" / "tombstones.csv"
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Use arguments alone: `read_environment` decides whose variables count and passes their values."""
+        return (init_settings,)
 
-    @property
-    def raw(self) -> Path:
-        """Downloaded videos."""
-        return self.root / "data" / "raw"
-
-    @property
-    def tracks(self) -> Path:
-        """Faces seen in each source, one file a source."""
-        return self.root / "data" / "tracks"
-
-    @property
-    def clips(self) -> Path:
-        """Cut clips, one folder a source, from which shards are packed."""
-        return self.root / "data" / "clips"
-
-    @property
-    def shards(self) -> Path:
-        """Face-cropped training shards and their manifest."""
-        return self.root / "data" / "shards"
-
-    @property
-    def source_ledger(self) -> Path:
-        """Return the table of sources; written by the stage download."""
-        return self.ledger / "sources.parquet"
-
-    @property
-    def ledger(self) -> Path:
-        """What became of every source and clip."""
-        return self.root / "data" / "ledger"
-
-    @property
-    def samples(self) -> Path:
-        """Sample clips that `lia fetch samples` writes."""
-        return self.root / "data" / "samples"
-
-    @property
-    def models(self) -> Path:
-        """Detector and feature networks that `lia fetch models` writes."""
-        return self.root / "models"
-
-    @property
-    def metrics(self) -> Path:
-        """Numbers and plots for `dvc metrics` and `dvc plots`."""
-        return self.root / "metrics"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Training checkpoints; `final` is the trained model."""
-        return self.root / "checkpoints"
-
-    @property
-    def artifacts(self) -> Path:
-        """MLflow's artifact store."""
-        return self.root / "mlartifacts"
-
-    @property
-    def runs(self) -> Path:
-        """Homes of the tools, logs, and Ray's storage."""
-        return self.root / "runs"
-
-    @property
-    def services(self) -> Path:
-        """Records and logs of the services `lia up` started."""
-        return self.runs / "services"
-
-    @property
-    def ray_home(self) -> Path:
-        """Ray's temp folder: in the project, or in the system's where the project's path is too long."""
-        home = self.runs / "ray"
-        if len(os.fsencode(home)) <= _LONGEST_RAY_HOME_BYTES:
-            return home
-        mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
-        return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
-
-    def ports(self) -> set[int]:
-        """Return every configured port."""
-        return {getattr(self, field) for field in type(self).model_fields if field.endswith("_port")}
+    def ports(self) -> dict[str, int]:
+        """Return every configured port by its field."""
+        return {field: getattr(self, field) for field in type(self).model_fields if field.endswith("_port")}
 
     def store(self) -> "Store | None":
         """Return the store, or None where there is none.
@@ -171,7 +101,7 @@ class Environment(BaseModel):
     def tool_variables(self) -> dict[str, str]:
         """Return the variables that the tools underneath read: homes, addresses, and no telemetry."""
         variables = {
-            "PREFECT_HOME": str(self.runs / "prefect"),
+            "PREFECT_HOME": str(self.paths.runs / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
@@ -180,10 +110,10 @@ class Environment(BaseModel):
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "RAY_AUTH_MODE": self.ray_auth_mode,
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_TMPDIR": str(self.ray_home.parent),
+            "RAY_TMPDIR": str(self.paths.ray_home.parent),
             "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": str(self.runs / "dvc"),
-            "MPLCONFIGDIR": str(self.runs / "matplotlib"),
+            "DVC_SITE_CACHE_DIR": str(self.paths.runs / "dvc"),
+            "MPLCONFIGDIR": str(self.paths.runs / "matplotlib"),
             "OMP_WAIT_POLICY": "passive",
             "DO_NOT_TRACK": "1",
         }
@@ -202,41 +132,21 @@ class Environment(BaseModel):
             os.environ.pop(name, None)
         os.environ.update(self.tool_variables())
         # Prefect's private server opens its database there without making the folder.
-        (self.runs / "prefect").mkdir(parents=True, exist_ok=True)
+        (self.paths.runs / "prefect").mkdir(parents=True, exist_ok=True)
 
 
-_FROM_VARIABLES = (
-    "samples_port",
-    "prefect_port",
-    "mlflow_port",
-    "ray_port",
-    "ray_dashboard_port",
-    "serve_port",
-    "api_token",
-    "prefect_api_url",
-    "mlflow_tracking_uri",
-    "ray_address",
-    "ray_auth_mode",
-    "store_url",
-)
+class _Variables(EnvSettingsSource):
+    """The LIA_* variables among `variables`; an empty one counts as unset."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(Environment)
+        given = {name: variables.get(name) for name in map(variable_name, _settable_fields())}
+        self.env_vars = {name.lower(): value for name, value in given.items() if value}
 
 
 def variable_name(field: str) -> str:
     """Return the variable that sets `field` of `Environment`, such as LIA_SERVE_PORT."""
-    return f"LIA_{field.upper()}"
-
-
-def find_root(cwd: Path) -> Path:
-    """Return the nearest folder from `cwd` upwards that holds params.yaml.
-
-    Raises:
-        ValueError: there is none.
-    """
-    cwd = cwd.resolve()
-    for folder in (cwd, *cwd.parents):
-        if (folder / "params.yaml").is_file():
-            return folder
-    raise ValueError(f"no params.yaml in {cwd} or a folder above it: run lia inside the project's checkout")
+    return f"{_PREFIX}{field.upper()}"
 
 
 def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> Environment:
@@ -246,21 +156,11 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
         ValueError: `cwd` is in no project, or a variable's value is not allowed.
     """
     variables = os.environ if variables is None else variables
-    root = find_root(cwd)
-    given = {
-        field: variables[variable_name(field)]
-        for field in _FROM_VARIABLES
-        if variables.get(variable_name(field))
-    }
+    paths = ProjectPaths(find_root(cwd))
     _warn_of_unknown(variables)
-    services = root / "runs" / "services"
-    for field, name in (("prefect_api_url", "prefect"), ("ray_address", "ray")):
-        record = live_record(services / f"{name}.json")
-        if record is not None:
-            given.setdefault(field, record.address)
-    given.setdefault("mlflow_tracking_uri", f"sqlite:///{root / 'mlflow.db'}")
+    defaults = {"mlflow_tracking_uri": f"sqlite:///{paths.root / 'mlflow.db'}", **_running_services(paths)}
     try:
-        return Environment.model_validate({"root": root, **given})
+        return Environment(paths=paths, **{**defaults, **_Variables(variables)()})
     except ValidationError as error:
         first = error.errors()[0]
         name = variable_name(str(first["loc"][0]))
@@ -269,10 +169,23 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
         ) from None
 
 
+def _settable_fields() -> list[str]:
+    return [field for field in Environment.model_fields if field != "paths"]
+
+
+def _running_services(paths: ProjectPaths) -> dict[str, str]:
+    """Return the addresses of those of the project's own services that run, by the field for each."""
+    records = {
+        field: live_record(paths.services / f"{name}.json")
+        for field, name in (("prefect_api_url", "prefect"), ("ray_address", "ray"))
+    }
+    return {field: record.address for field, record in records.items() if record is not None}
+
+
 def _warn_of_unknown(variables: Mapping[str, str]) -> None:
-    known = [variable_name(field) for field in _FROM_VARIABLES]
+    known = [variable_name(field) for field in _settable_fields()]
     for name in variables:
-        if name.startswith("LIA_") and name not in known:
+        if name.startswith(_PREFIX) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             logger.warning("%s is set, but nothing reads it%s", name, hint)

@@ -1,4 +1,4 @@
-"""Outcomes of sources and clips as values: a bad sample is counted, not raised."""
+"""Outcomes of sources and clips as values: a bad sample is counted and raises no exception."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,7 +42,7 @@ class DownloadStatus(StrEnum):
     ENVIRONMENT = "environment"
     """This machine lacks something, such as disk space or ffmpeg."""
     STOP_THE_QUEUE = "stop_the_queue"
-    """The host limits the rate and is given up on in this run."""
+    """The host limits the rate; this run sends it no further requests."""
     INVALID = "invalid"
     """The row of the list is bad and `download.bad_rows` is `skip`."""
     FORGOTTEN = "forgotten"
@@ -50,4 +50,4 @@ class DownloadStatus(StrEnum):
 
 
 TEMPORARY_STATUSES = (DownloadStatus.RETRYABLE, DownloadStatus.ENVIRONMENT, DownloadStatus.STOP_THE_QUEUE)
-"""Statuses that a rerun may change."""
+"""Statuses for which a rerun tries the download again and may succeed."""

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
-
+# Not typing.Self, which the shape checks of the tests refuse.
 Own = TypeVar("Own", bound="Settings")
 
 
@@ -19,7 +20,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def with_paths_under(self: Own, root: Path) -> Own:
-        """Return a copy whose relative paths, those of nested settings included, are taken from `root`."""
+        """Return a copy whose relative paths, also those in nested settings, are resolved against `root`."""
         changed: dict[str, Any] = {}
         for name, value in self:
             if isinstance(value, Path):
@@ -40,7 +41,7 @@ class DownloadSettings(Settings):
     """yt-dlp format expression; use `<=?`, since a plain `<=` fails on direct links."""
     format_sort: tuple[str, ...]
     """yt-dlp's order of preference among the matching formats."""
-    timeout_s: Annotated[float, Field(gt=0)]
+    timeout_s: Positive
     """Wall clock of one attempt, verification included; its process group is killed after that."""
     max_bytes: PositiveInt
     """Size of the largest file accepted."""
@@ -48,7 +49,7 @@ class DownloadSettings(Settings):
     """Resident memory of one attempt, verification included; its process group is killed above that."""
     num_retries: Annotated[int, Field(ge=0)]
     """Attempts after the first one, for failures that may pass."""
-    retry_delay_s: Annotated[float, Field(ge=0)]
+    retry_delay_s: NonNegative
     """Delay before the first retry; doubled for each further one."""
     num_parallel: PositiveInt
     """Sources downloaded at the same time."""
@@ -76,7 +77,7 @@ class DownloadSettings(Settings):
     """Folder whose videos may be listed by file:// URLs, absolute or relative to the project; None allows
     none."""
     accept_incomplete: bool
-    """Whether the stage succeeds while a rerun may still succeed for some failed sources."""
+    """Whether the stage succeeds if some sources failed for a reason that a rerun may not meet again."""
 
 
 class DetectSettings(Settings):
@@ -100,7 +101,7 @@ class IdentitySettings(Settings):
     models: Path | None
     """Folder of dlib's networks, relative to the project; a recognition model beside the detector takes
     precedence. None turns identification off: identities are those of the list."""
-    max_distance: Annotated[float, Field(gt=0)] | None
+    max_distance: Positive | None
     """Maximum distance of two embeddings of one person; None takes the network's default."""
     across_sources: bool
     """Whether faces are compared across sources, so that no person is in two splits."""
@@ -172,10 +173,10 @@ class ShardsSettings(Settings):
     test_fraction: Fraction01
     """Share of identities with split `auto` that go to test."""
     seed: int
-    """Selects these identities."""
+    """Seed of the choice of these identities."""
     num_parallel: PositiveInt
     """Sources processed at the same time, on this machine or on the Ray cluster of LIA_RAY_ADDRESS."""
-    timeout_s: Annotated[float, Field(gt=0)]
+    timeout_s: Positive
     """Wall clock of one source; its process is killed after that."""
     detect: DetectSettings
     """How faces are found."""

@@ -1,7 +1,7 @@
-"""The Ray Serve application, and the only file of this room with Ray: one replica answers HTTP, one animates.
+"""The Ray Serve application, the only file here that imports Ray: one replica answers HTTP, one animates.
 
-They share nothing but the job store and the media folder, so either may die and come back without the other
-noticing. An application on a running cluster stays when the process that deployed it ends.
+They share only the job store and the media folder, so either can crash and restart without affecting the
+other. An application on a running cluster keeps running when the process that deployed it ends.
 """
 
 import logging
@@ -47,9 +47,9 @@ class ServingConfig(BaseModel):
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
-    """Most queued jobs."""
+    """Maximum number of queued jobs."""
     batch_size: int
-    """Driving frames a forward pass."""
+    """Driving frames per forward pass."""
     num_threads: int
     """CPU threads of the replica that animates."""
     compilation: Compilation
@@ -59,13 +59,13 @@ class ServingConfig(BaseModel):
     detector: Path
     """Folder of the face detector."""
     min_score: float
-    """Least confidence of a face."""
+    """Minimum confidence of a detected face."""
     pad_px: int
-    """Border around a frame for detection."""
+    """Border added around a frame for detection."""
     every_num_frames: int
-    """Look for the face in each k-th driving frame."""
+    """Detect faces in every k-th driving frame."""
     crop_scale: float
-    """Side of the crop over the longer side of the face."""
+    """Ratio of the crop's side to the longer side of the face."""
 
     @property
     def jobs(self) -> Path:
@@ -73,8 +73,8 @@ class ServingConfig(BaseModel):
         return self.home / "jobs.sqlite"
 
 
-class AnimationWorker:
-    """Takes jobs from the store in a thread of its own; Ray asks it for nothing but its health."""
+class AnimationReplica:
+    """Runs jobs from the store in a thread of its own; Ray calls nothing but its health check."""
 
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, and start the job runner."""
@@ -85,29 +85,33 @@ class AnimationWorker:
             animator.warm_up(config.batch_size)
         detector = FaceDetector(config.detector, config.min_score, config.pad_px)
         cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
-        self._worker = JobRunner(
+        self._runner = JobRunner(
             JobStore(config.jobs), animator, cropper, config.batch_size, config.hardware_video
         )
-        self._worker.start()
+        self._runner.start()
 
     def check_health(self) -> None:
-        """Make Ray start another replica if the thread has died."""
-        if not self._worker.is_alive:
+        """Raise if the thread has died, which makes Ray start another replica.
+
+        Raises:
+            RuntimeError: the thread has died.
+        """
+        if not self._runner.is_alive:
             raise RuntimeError("the thread that runs animation jobs has died")
 
     def __del__(self) -> None:
         """Queue the current job again."""
-        if hasattr(self, "_worker"):
-            self._worker.stop()
+        if hasattr(self, "_runner"):
+            self._runner.stop()
 
 
 class AnimationApi:
-    """Answers HTTP; it holds the job runner's handle only so that both form one application."""
+    """Answers HTTP; it takes the other replica's handle only so that both form one application."""
 
-    def __init__(self, config: ServingConfig, worker: DeploymentHandle) -> None:
+    def __init__(self, config: ServingConfig, animation: DeploymentHandle) -> None:
         """Keep the configuration."""
         self._config = config
-        self._worker = worker
+        self._animation = animation
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application, once per replica."""
@@ -123,25 +127,25 @@ class AnimationApi:
 
 
 def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:
-    """Return the application; its worker reserves `num_gpus` GPUs of the cluster."""
-    # Not as decorators, which would replace the class: Ray would then ship its code instead of its name.
-    worker = serve.deployment(
+    """Return the application, whose animating replica reserves `num_gpus` GPUs of the cluster."""
+    # Not as decorators: they replace the class, and Ray would then pickle its code instead of its name.
+    animation = serve.deployment(
         num_replicas=1,
         graceful_shutdown_timeout_s=60,
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus},
-    )(AnimationWorker)
+    )(AnimationReplica)
     api = serve.deployment(
         num_replicas=1,
         max_ongoing_requests=64,
         ray_actor_options={"num_cpus": 0.1},
     )(serve.ingress()(AnimationApi))
-    return api.bind(config, worker.bind(config))
+    return api.bind(config, animation.bind(config))
 
 
 def deploy(config: ServingConfig, host: str, port: int) -> None:
     """Start Serve on the cluster this process is connected to and wait until the application answers.
 
-    An application that runs already is replaced; its jobs go on.
+    An application that already runs is replaced; its jobs are resumed.
     """
     num_gpus = min(1.0, cluster_resources().get("GPU", 0.0))
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})

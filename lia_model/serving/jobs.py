@@ -151,7 +151,7 @@ class JobStore:
             now = self._clock()
             lapsed = "status = 'running' AND lease_until_s < ?"
             self._end_spent(
-                db, lapsed, (now,), Error(code="worker_lost", message=self._given_up("its worker died"))
+                db, lapsed, (now,), Error(code="worker_lost", message=self._given_up("its runner died"))
             )
             db.execute(f"UPDATE jobs SET status = 'queued', lease = NULL WHERE {lapsed}", (now,))
             row = db.execute(

@@ -104,7 +104,7 @@ class Progress(Message):
     frames_done: Annotated[int, Field(ge=0)]
     """Frames animated in the current attempt."""
     frames_total: Annotated[int, Field(ge=0)]
-    """Frames of the driving clip; 0 until a worker has opened it."""
+    """Frames of the driving clip; 0 until a job runner has opened it."""
     error: Error | None
     """Why it failed; None unless it failed."""
     model: ModelVersion

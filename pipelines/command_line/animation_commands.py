@@ -36,10 +36,10 @@ def animate(
     from pipelines.commands.animate import Inference, run_animate
     from pipelines.params import read_params
 
-    params = read_params(environment.root / "params.yaml")
+    params = read_params(environment.paths.root / "params.yaml")
     request = AnimationRequest(source, driving, output, read_options(fields), convert)
     inference = Inference(model, device, precision, compilation, hardware_video)
-    result = run_animate(params, environment.root, request, inference)
+    result = run_animate(params, environment.paths.root, request, inference)
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 
 
@@ -57,9 +57,11 @@ def motion_extract(
     from pipelines.commands.animate import Inference, run_extract
     from pipelines.params import read_params
 
-    params = read_params(environment.root / "params.yaml")
+    params = read_params(environment.paths.root / "params.yaml")
     inference = Inference(model, device, precision)
-    found = run_extract(params, environment.root, driving, output, inference, crop=crop, convert=convert)
+    found = run_extract(
+        params, environment.paths.root, driving, output, inference, crop=crop, convert=convert
+    )
     typer.echo(f"{output}: {len(found.weights)} frames at {float(found.fps):.3f} fps")
 
 
@@ -80,10 +82,10 @@ def manipulate(
     from pipelines.commands.animate import Inference, run_manipulate
     from pipelines.params import read_params
 
-    params = read_params(environment.root / "params.yaml")
+    params = read_params(environment.paths.root / "params.yaml")
     request = ManipulationRequest(source, output, reach, frames, params.serve.batch_size, convert)
     inference = Inference(model, device, precision)
-    count = run_manipulate(params, environment.root, request, inference, crop=crop)
+    count = run_manipulate(params, environment.paths.root, request, inference, crop=crop)
     typer.echo(f"{output / CONTACT_SHEET}: {count} directions, a strip and a video of each beside it")
 
 

@@ -18,7 +18,7 @@ def import_checkpoint(
     environment = activate_environment()
     from pipelines.commands.checkpoints import run_import
 
-    typer.echo(run_import(file, output, register, environment.artifacts))
+    typer.echo(run_import(file, output, register, environment.paths.artifacts))
 
 
 def export_checkpoint(
@@ -42,5 +42,5 @@ def export_onnx(
     from pipelines.commands.checkpoints import run_export_onnx
     from pipelines.params import read_params
 
-    release = read_params(environment.root / "params.yaml").release
+    release = read_params(environment.paths.root / "params.yaml").release
     typer.echo(run_export_onnx(model or champion_uri(release.name), output))

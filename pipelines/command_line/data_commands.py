@@ -46,14 +46,15 @@ def forget(
     from pipelines.commands.takedown import survey
     from pipelines.local.data_versions import DataVersions
 
-    root, versions = environment.root, DataVersions(environment.root)
-    takedown = survey(what, root / params.download.sources, environment, versions)
+    paths, store = environment.paths, environment.store()
+    root, versions = paths.root, DataVersions(paths.root)
+    takedown = survey(what, root / params.download.sources, paths, store, versions)
     typer.echo(
         module.takedown_json(takedown, root) if as_json else "\n".join(module.takedown_lines(takedown, root))
     )
     if not yes:
         typer.confirm("delete all of this permanently?", abort=True, err=True)
-    module.carry_out(takedown, environment.tombstones, environment.store(), versions)
-    module.rebuild(environment)
+    module.carry_out(takedown, paths.tombstones, store, versions)
+    module.rebuild(paths, environment.tool_variables())
     done = "done: commit data/tombstones.csv and dvc.lock, and run the same in every other checkout"
     typer.echo(done, err=as_json)

@@ -28,7 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
     from pipelines.local import doctor as module
 
     findings = module.examine(environment)
-    print_report(module.rows(findings), [asdict(one) for one in findings], as_json)
+    print_report(module.finding_rows(findings), [asdict(one) for one in findings], as_json)
     if module.is_required_missing(findings):
         raise typer.Exit(1)
 
@@ -43,7 +43,7 @@ def preset(
     environment = activate_environment()
     from pipelines import presets
 
-    path = environment.root / "params.yaml"
+    path = environment.paths.root / "params.yaml"
     if not yes and presets.has_own_values(path):
         typer.confirm(f"{path} holds values that you changed; overwrite them?", abort=True)
     presets.write_preset(name, path)
@@ -56,9 +56,9 @@ def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")
     from pipelines.local import fetch as module
 
     if Fetchable.SAMPLES in what:
-        module.fetch_samples(environment.samples)
+        module.fetch_samples(environment.paths.samples)
     if Fetchable.MODELS in what:
-        module.fetch_models(environment.models)
+        module.fetch_models(environment.paths.models)
 
 
 def env() -> None:
@@ -78,7 +78,7 @@ def up(
 
     running = services.start(environment, names or tuple(ServiceName))
     document = {one.name: {"url": one.url, "address": one.address} for one in running}
-    print_report(services.rows(running), document, as_json)
+    print_report(services.service_rows(running), document, as_json)
 
 
 def stop() -> None:
@@ -86,7 +86,7 @@ def stop() -> None:
     environment = activate_environment()
     from pipelines.local import services
 
-    for name in services.stop_all(environment):
+    for name in services.stop_all(environment.paths.services):
         typer.echo(f"stopped {name}")
 
 
@@ -95,6 +95,6 @@ def demo(
 ) -> None:
     """Run the whole pipeline on a sample clip: out/demo/animation.mp4 and out/demo/report.html."""
     params, environment = enter_project()
-    from pipelines.demo.run import run_demo
+    from pipelines.demo.walkthrough import run_demo
 
     run_demo(params, environment, keep=keep, say=typer.echo)

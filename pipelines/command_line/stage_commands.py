@@ -53,8 +53,8 @@ def evaluate(
     params, environment = enter_project()
     from pipelines.stages.evaluate import run_evaluate, summary_lines
 
-    report = run_evaluate(params, environment, pair_list, baselines)
-    typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.metrics))
+    report = run_evaluate(params, environment.paths, pair_list, baselines)
+    typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.paths.metrics))
 
 
 def release(
@@ -67,7 +67,7 @@ def release(
     params, environment = enter_project()
     from pipelines.stages.release import run_release
 
-    raise typer.Exit(run_release(params, environment, run_id=run, name=name) or 0)
+    raise typer.Exit(run_release(params, environment.paths, run_id=run, name=name) or 0)
 
 
 def rollback(

@@ -32,5 +32,5 @@ def enter_project() -> "tuple[Params, Environment]":
     environment = activate_environment()
     from pipelines.params import read_params
 
-    os.chdir(environment.root)
-    return read_params(environment.root / "params.yaml"), environment
+    os.chdir(environment.paths.root)
+    return read_params(environment.paths.root / "params.yaml"), environment

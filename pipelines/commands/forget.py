@@ -9,20 +9,24 @@ command completes an interrupted removal.
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 from lia_model.registry.runs import Run
+from pipelines.child_programs import ProgramError, run_logged
 from pipelines.commands.takedown import Takedown
-from pipelines.environment import Environment
 from pipelines.local.data_versions import DataVersions
-from pipelines.stages.rebuild import RebuildError, last_words, run_logged
+from pipelines.project_paths import ProjectPaths
 from preprocessing.sources.tombstones import add_tombstones
 from preprocessing.storage.object_store import Store
 
 logger = logging.getLogger(__name__)
+
+
+class RebuildError(Exception):
+    """The data set could not be rebuilt after a removal."""
 
 
 def takedown_lines(takedown: Takedown, root: Path) -> list[str]:
@@ -69,21 +73,26 @@ def carry_out(takedown: Takedown, tombstones: Path, store: Store | None, version
             Run(run_id).delete_files(paths)
 
 
-def rebuild(environment: Environment) -> None:
+def rebuild(paths: ProjectPaths, variables: Mapping[str, str]) -> None:
     """Run the stages that have run before, so that ledger and shards are up to date.
+
+    Args:
+        paths: of the project.
+        variables: read by the tools underneath, from `Environment.tool_variables`.
 
     Raises:
         RebuildError: a stage failed; the removal itself is complete.
     """
-    if not environment.source_ledger.is_file():
+    if not paths.source_ledger.is_file():
         return
-    stage = "shards" if (environment.ledger / "clips.parquet").is_file() else "download"
-    returncode, lines = run_logged(["dvc", "repro", stage], environment, logger)
-    if returncode != 0:
+    stage = "shards" if (paths.ledger / "clips.parquet").is_file() else "download"
+    try:
+        run_logged(["dvc", "repro", stage], paths.root, variables, logger)
+    except ProgramError as error:
         raise RebuildError(
-            f"everything is removed, but the data set could not be rebuilt ({last_words(lines)}); fix that "
+            f"everything is removed, but the data set could not be rebuilt ({error.reason}); fix that "
             f"and run `dvc repro {stage}`"
-        )
+        ) from error
 
 
 def _relative_files(takedown: Takedown, root: Path) -> list[str]:

@@ -13,6 +13,7 @@ from lia_model.serving.messages import ModelVersion
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.faces.detector import require_models
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ def run_serve(
     require_token_beyond_loopback(host, environment.api_token)
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
-    config = make_config(params, environment, model)
-    with connected(environment.ray_address, environment.ray_home, environment.host):
+    config = make_config(params, environment.paths, environment.api_token, model)
+    with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         _wait_until_healthy(url)
@@ -71,22 +72,22 @@ def require_token_beyond_loopback(host: str, token: str | None) -> None:
         )
 
 
-def make_config(params: Params, environment: Environment, model: str) -> ServingConfig:
+def make_config(params: Params, paths: ProjectPaths, token: str | None, model: str) -> ServingConfig:
     """Resolve the model and the detector, and make every path absolute.
 
     Raises:
         ValueError: the model or the detector does not exist.
     """
-    detector = environment.root / params.serve.detector
+    detector = paths.root / params.serve.detector
     require_models(detector)
     found = models.resolve(model)
     detect = params.shards.detect
     return ServingConfig(
         checkpoint=found.directory,
         model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
-        home=environment.runs / "serving",
-        root=environment.root,
-        token=environment.api_token,
+        home=paths.runs / "serving",
+        root=paths.root,
+        token=token,
         max_upload_bytes=params.serve.max_upload_bytes,
         max_num_queued=params.serve.max_num_queued,
         batch_size=params.serve.batch_size,

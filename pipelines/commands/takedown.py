@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lia_model.registry.lineage import TrainedRun, pictures_showing, runs_trained_on
-from pipelines.environment import Environment
 from pipelines.local.data_versions import Copies, DataVersions
+from pipelines.project_paths import ProjectPaths
 from preprocessing.download.raw_folder import receiving_root
 from preprocessing.ledger import iterate_sources, read_clip_rows
 from preprocessing.shards.frame_index import INDEX_NAME, read_index
 from preprocessing.shards.manifest import SPLITS
 from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_valid_sources
-from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources
 from preprocessing.storage.object_store import Store
 
 _KEY = re.compile(r"[0-9a-f]{40}")
@@ -41,34 +41,37 @@ class Takedown:
     """MLflow artifacts that show them, by run id; removed."""
 
 
-def survey(name: str, source_list: Path, environment: Environment, versions: DataVersions) -> Takedown:
+def survey(
+    name: str, source_list: Path, paths: ProjectPaths, store: Store | None, versions: DataVersions
+) -> Takedown:
     """Find everything in the project that shows what is called `name`.
 
     Args:
         name: a video's URL or key, a source_id, or an identity; the latter two stand for whole videos.
         source_list: the list of sources.
-        environment: the project.
+        paths: of the project.
+        store: where videos, clips and shards are kept too; None for nowhere.
         versions: the project's DVC repository.
 
     Raises:
         ValueError: nothing has that name, or a list or a remote cannot be read.
+        StoreError: the store cannot be read.
     """
-    videos = find_videos(name, read_valid_sources(source_list).sources, environment.ledger)
+    videos = find_videos(name, read_valid_sources(source_list).sources, paths.ledger)
     keys = videos.keys()
-    shards = list(_shards_with(environment.shards, keys))
+    shards = list(_shards_with(paths.shards, keys))
     runs = runs_trained_on(keys)
-    files = [*_files(_folders(environment), keys), *_pages(_page_files(environment), keys)]
+    files = [*_files(_folders(paths), keys), *_pages(_page_files(paths), keys)]
     if shards:
         # Removed as a whole: they are rebuilt at once, and a part of them is of no use.
-        demo = environment.root / "out" / "demo"
-        files = [path for path in files if environment.shards not in path.parents]
-        files += [path for path in (environment.shards, demo) if path.exists()]
+        files = [path for path in files if paths.shards not in path.parents]
+        files += [path for path in (paths.shards, paths.demo) if path.exists()]
     return Takedown(
         videos=videos,
         files=sorted(files),
         shards=shards,
         copies=versions.find(keys),
-        bundles=sorted(_bundles(environment.store(), keys, bool(shards))),
+        bundles=sorted(_bundles(store, keys, bool(shards))),
         runs=runs,
         pictures=pictures_showing(keys, runs),
     )
@@ -97,16 +100,16 @@ def find_videos(name: str, listed: Sequence[Source], ledger: Path) -> dict[str, 
     return found
 
 
-def _folders(environment: Environment) -> tuple[Path, ...]:
+def _folders(paths: ProjectPaths) -> tuple[Path, ...]:
     """Return the folders whose files and folders are named after the videos they show."""
-    raw = environment.raw
-    pictures = environment.metrics / "pictures"
-    return raw, receiving_root(raw), environment.tracks, environment.clips, pictures
+    raw = paths.raw
+    pictures = paths.metrics / "pictures"
+    return raw, receiving_root(raw), paths.tracks, paths.clips, pictures
 
 
-def _page_files(environment: Environment) -> tuple[Path, ...]:
+def _page_files(paths: ProjectPaths) -> tuple[Path, ...]:
     """Return the pages that hold the keys of the videos they show."""
-    return environment.metrics / "evaluation.html", environment.shards / "report.html"
+    return paths.metrics / "evaluation.html", paths.shards / "report.html"
 
 
 def _files(folders: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
@@ -125,8 +128,7 @@ def _pages(pages: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
 def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> Iterator[str]:
     if store is None:
         return
-    for folder in ("raw", "clips"):
-        yield from (f"{folder}/{name}" for name in store.names(folder) if name.split("-")[0] in keys)
+    yield from bundles_of_sources(store, keys)
     if in_shards and store.names(SHARDS_BUNDLE):
         yield SHARDS_BUNDLE
 

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,7 @@ class Finding:
 
 def examine(environment: Environment) -> list[Finding]:
     """Look at everything."""
+    paths = environment.paths
     return [
         _python(),
         *(_package(name) for name in _PACKAGES),
@@ -60,13 +61,13 @@ def examine(environment: Environment) -> list[Finding]:
         *_torch(),
         _opencv(),
         _ffmpeg(),
-        *_files("models", fetch.MODELS, environment.models),
-        *_files("samples", fetch.SAMPLES, environment.samples),
-        *_ports(environment),
-        _disk(environment),
-        _store(environment),
-        Finding("project", "ok", str(environment.root)),
-        Finding("tools' homes", "ok", f"{environment.runs}, Ray's in {environment.ray_home}"),
+        *_files("models", fetch.MODELS, paths.models),
+        *_files("samples", fetch.SAMPLES, paths.samples),
+        *_ports(environment.ports(), paths.services),
+        _disk(paths.root),
+        _store(environment.store_url),
+        Finding("project", "ok", str(paths.root)),
+        Finding("tools' homes", "ok", f"{paths.runs}, Ray's in {paths.ray_home}"),
     ]
 
 
@@ -75,7 +76,7 @@ def is_required_missing(findings: Iterable[Finding]) -> bool:
     return any(one.state == "missing" for one in findings)
 
 
-def rows(findings: Iterable[Finding]) -> list[Row]:
+def finding_rows(findings: Iterable[Finding]) -> list[Row]:
     """Return a row for each finding: state, subject, detail and remedy."""
     return [
         (one.state, one.what, one.detail + (f" -> {one.remedy}" if one.remedy else "")) for one in findings
@@ -149,7 +150,7 @@ def _files(what: str, packages: Iterable[fetch.Package], folder: Path) -> list[F
     ]
 
 
-def _ports(environment: Environment) -> list[Finding]:
+def _ports(ports: Mapping[str, int], services: Path) -> list[Finding]:
     own = {
         "prefect_port": "prefect",
         "mlflow_port": "mlflow",
@@ -160,34 +161,34 @@ def _ports(environment: Environment) -> list[Finding]:
     }
     findings = []
     for field, service in own.items():
-        port = getattr(environment, field)
+        port = ports[field]
         variable = variable_name(field)
         if not is_port_taken(port):
             findings.append(Finding(f"port {port}", "ok", f"free ({variable})"))
-        elif live_record(environment.services / f"{service}.json") is not None:
+        elif live_record(services / f"{service}.json") is not None:
             findings.append(Finding(f"port {port}", "ok", f"used by this project ({variable})"))
         else:
             findings.append(Finding(f"port {port}", "absent", "taken by another program", f"set {variable}"))
     return findings
 
 
-def _disk(environment: Environment) -> Finding:
-    free_bytes = shutil.disk_usage(environment.root).free
+def _disk(root: Path) -> Finding:
+    free_bytes = shutil.disk_usage(root).free
     detail = f"{free_bytes / 1e9:.0f} GB free"
     if free_bytes < _LEAST_FREE_BYTES:
         return Finding("disk", "missing", detail, f"make room: {_LEAST_FREE_BYTES / 1e9:.0f} GB are needed")
     return Finding("disk", "ok", detail)
 
 
-def _store(environment: Environment) -> Finding:
-    from preprocessing.storage.object_store import StoreError
+def _store(url: str | None) -> Finding:
+    from preprocessing.storage.object_store import Store, StoreError
 
-    if environment.store_url is None:
+    if url is None:
         return Finding("store", "absent", "data stays on this machine", "set LIA_STORE_URL to share it")
     try:
-        environment.check_store()
+        Store(url).check()
     except StoreError as error:
         return Finding(
             "store", "missing", str(error), "correct LIA_STORE_URL; S3 needs `pip install '.[s3]'`"
         )
-    return Finding("store", "ok", environment.store_url)
+    return Finding("store", "ok", url)

@@ -43,59 +43,64 @@ class Service:
 
 def define_services(environment: Environment) -> list[Service]:
     """Return all three services in the order in which they start."""
-    return [_prefect(environment), _mlflow(environment), _ray(environment)]
+    host, paths = environment.host, environment.paths
+    client_port = choose_free_port(set(environment.ports().values()))
+    return [
+        _prefect(host, environment.prefect_port),
+        _mlflow(host, environment.mlflow_port, environment.mlflow_tracking_uri, paths.artifacts),
+        _ray(host, environment.ray_port, environment.ray_dashboard_port, client_port, paths.ray_home),
+    ]
 
 
-def _prefect(environment: Environment) -> Service:
-    url = f"http://{environment.host}:{environment.prefect_port}"
+def _prefect(host: str, port: int) -> Service:
+    url = f"http://{host}:{port}"
     return Service(
         name=ServiceName.PREFECT,
         title="Prefect server",
-        ports={"prefect_port": environment.prefect_port},
+        ports={"prefect_port": port},
         address=f"{url}/api",
         url=url,
         health=f"{url}/api/health",
         command=(
             *_script("prefect"), "server", "start",
-            "--host", environment.host, "--port", str(environment.prefect_port),
+            "--host", host, "--port", str(port),
         ),
     )  # fmt: skip
 
 
-def _mlflow(environment: Environment) -> Service:
-    url = f"http://{environment.host}:{environment.mlflow_port}"
+def _mlflow(host: str, port: int, tracking_uri: str, artifacts: Path) -> Service:
+    url = f"http://{host}:{port}"
     return Service(
         name=ServiceName.MLFLOW,
         title="MLflow UI",
-        ports={"mlflow_port": environment.mlflow_port},
+        ports={"mlflow_port": port},
         address=url,
         url=url,
         health=f"{url}/health",
         command=(
             *_script("mlflow"), "ui",
-            "--host", environment.host, "--port", str(environment.mlflow_port), "--workers", "1",
-            "--backend-store-uri", environment.mlflow_tracking_uri,
-            "--artifacts-destination", str(environment.artifacts),
+            "--host", host, "--port", str(port), "--workers", "1",
+            "--backend-store-uri", tracking_uri,
+            "--artifacts-destination", str(artifacts),
         ),
     )  # fmt: skip
 
 
-def _ray(environment: Environment) -> Service:
-    url = f"http://{environment.host}:{environment.ray_dashboard_port}"
-    client_port = choose_free_port(environment.ports())
+def _ray(host: str, port: int, dashboard_port: int, client_port: int, home: Path) -> Service:
+    url = f"http://{host}:{dashboard_port}"
     return Service(
         name=ServiceName.RAY,
         title="Ray head",
-        ports={"ray_port": environment.ray_port, "ray_dashboard_port": environment.ray_dashboard_port},
+        ports={"ray_port": port, "ray_dashboard_port": dashboard_port},
         chosen_ports=(client_port,),
-        address=f"{environment.host}:{environment.ray_port}",
+        address=f"{host}:{port}",
         url=url,
         health=f"{url}/api/version",
         command=(
             *_script("ray"), "start", "--head", "--block", "--disable-usage-stats",
-            "--node-ip-address", environment.host, "--port", str(environment.ray_port),
+            "--node-ip-address", host, "--port", str(port),
             "--num-cpus", str(num_logical_cpus()),
-            "--dashboard-host", environment.host, "--dashboard-port", str(environment.ray_dashboard_port),
+            "--dashboard-host", host, "--dashboard-port", str(dashboard_port),
             # Ray's other ports have fixed defaults, on which two projects on one machine would collide. At 0,
             # a component binds a port that the system hands out and publishes it: nobody can take it before.
             "--dashboard-agent-listen-port", _SYSTEM_CHOOSES,
@@ -105,7 +110,7 @@ def _ray(environment: Environment) -> Service:
             "--min-worker-port", _SYSTEM_CHOOSES, "--max-worker-port", _SYSTEM_CHOOSES,
             # The server of the ray:// protocol, unused here, cannot be left out and does not accept 0.
             "--ray-client-server-port", str(client_port),
-            "--temp-dir", str(environment.ray_home),
+            "--temp-dir", str(home),
         ),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipelines.local.ports import check_ports_free, is_port_taken
 from pipelines.local.reports import Row
 from pipelines.local.service_definitions import Service, ServiceName, define_services
 from pipelines.process import ProcessRecord, live_process, live_record, read_record, record_of
+from pipelines.project_paths import ProjectPaths
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def own_services(environment: Environment) -> list[Service]:
     }
     own = []
     for service in define_services(environment):
-        record = live_record(_record_path(environment, service.name))
+        record = live_record(_record_path(environment.paths.services, service.name))
         address = addresses[service.name]
         if address in (None, service.address, record and record.address):
             own.append(service)
@@ -65,24 +66,26 @@ def start(environment: Environment, names: Sequence[str] = tuple(ServiceName)) -
         ServiceError: a service ended or did not answer in time; the message names its log.
     """
     services = [one for one in own_services(environment) if one.name in names]
-    running = [one for one in services if _is_running(one, environment)]
+    folder = environment.paths.services
+    running = [one for one in services if _is_running(one, folder)]
     missing = [one for one in services if one not in running]
     for service in missing:
         check_ports_free(service.title, service.ports)
+    variables = _service_variables(environment)
     for service in missing:
-        _start(service, environment)
+        _start(service, environment.paths, variables)
     for service in running:
         # Only its own start knows which ports were chosen for it.
-        _wait_until_healthy(replace(service, chosen_ports=()), environment)
+        _wait_until_healthy(replace(service, chosen_ports=()), folder)
     for service in missing:
-        _wait_or_restart(service, environment)
+        _wait_or_restart(service, lambda: define_services(environment), environment.paths, variables)
     return services
 
 
-def stop_all(environment: Environment) -> list[str]:
-    """Stop every recorded service with its children; return the names of those that were running."""
+def stop_all(folder: Path) -> list[str]:
+    """Stop every service recorded in `folder`, with its children; return the names of those that ran."""
     stopped = []
-    for path in sorted(environment.services.glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         record = read_record(path)
         process = live_process(record) if record is not None else None
         if process is not None:
@@ -92,13 +95,13 @@ def stop_all(environment: Environment) -> list[str]:
     return stopped
 
 
-def rows(services: Iterable[Service]) -> list[Row]:
+def service_rows(services: Iterable[Service]) -> list[Row]:
     """Return a row of title and URL for each service."""
     return [(one.title, one.url) for one in services]
 
 
-def _is_running(service: Service, environment: Environment) -> bool:
-    record = live_record(_record_path(environment, service.name))
+def _is_running(service: Service, folder: Path) -> bool:
+    record = live_record(_record_path(folder, service.name))
     if record is not None and record.address != service.address:
         variables = " and ".join(variable_name(field) for field in service.ports)
         raise ValueError(
@@ -108,26 +111,32 @@ def _is_running(service: Service, environment: Environment) -> bool:
     return record is not None
 
 
-def _record_path(environment: Environment, name: str) -> Path:
-    return environment.services / f"{name}.json"
+def _record_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
 
 
-def _log_path(environment: Environment, name: str) -> Path:
-    return environment.services / f"{name}.log"
+def _log_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"
 
 
-def _start(service: Service, environment: Environment) -> None:
-    environment.services.mkdir(parents=True, exist_ok=True)
-    environment.ray_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _service_variables(environment: Environment) -> dict[str, str]:
+    """Return the variables of a service: this process's, without the addresses that only clients need."""
     variables = {
         name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "RAY_ADDRESS")
     }
-    own = environment.model_copy(update={"prefect_api_url": None, "ray_address": None}).tool_variables()
-    with _log_path(environment, service.name).open("wb") as log:
+    own = environment.model_copy(update={"prefect_api_url": None, "ray_address": None})
+    return variables | own.tool_variables()
+
+
+def _start(service: Service, paths: ProjectPaths, variables: Mapping[str, str]) -> None:
+    folder = paths.services
+    folder.mkdir(parents=True, exist_ok=True)
+    paths.ray_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _log_path(folder, service.name).open("wb") as log:
         process = subprocess.Popen(
             service.command,
-            cwd=environment.root,
-            env={**variables, **own},
+            cwd=paths.root,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -136,27 +145,29 @@ def _start(service: Service, environment: Environment) -> None:
     # It is meant to outlive this process; without a return code, Popen would warn that it still runs.
     process.returncode = 0
     record = record_of(process.pid, service.address)
-    _record_path(environment, service.name).write_text(record.model_dump_json())
+    _record_path(folder, service.name).write_text(record.model_dump_json())
     logger.info("starting the %s", service.title)
 
 
-def _wait_or_restart(service: Service, environment: Environment) -> None:
-    """Wait until a service works; restart it with other ports while it loses the chosen ones."""
+def _wait_or_restart(
+    service: Service, define: Callable[[], list[Service]], paths: ProjectPaths, variables: Mapping[str, str]
+) -> None:
+    """Wait until a service works; while it loses its chosen ports, restart it as `define` has it anew."""
     for _ in range(_NUM_RESTARTS):
         try:
-            return _wait_until_healthy(service, environment)
+            return _wait_until_healthy(service, paths.services)
         except _ChosenPortLostError as error:
             logger.warning("%s; starting the %s again with another", error, service.title)
-            (service,) = (one for one in define_services(environment) if one.name == service.name)
-            _start(service, environment)
-    return _wait_until_healthy(service, environment)
+            (service,) = (one for one in define() if one.name == service.name)
+            _start(service, paths, variables)
+    return _wait_until_healthy(service, paths.services)
 
 
-def _wait_until_healthy(service: Service, environment: Environment) -> None:
+def _wait_until_healthy(service: Service, folder: Path) -> None:
     """Wait until the service answers and its own processes hold its chosen ports."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
-        record = live_record(_record_path(environment, service.name))
+        record = live_record(_record_path(folder, service.name))
         has_ended = record is None
         if record and _is_answering(service.health) and _holds_ports(record, service.chosen_ports):
             return
@@ -166,7 +177,7 @@ def _wait_until_healthy(service: Service, environment: Environment) -> None:
             for port in filter(is_port_taken, service.chosen_ports):
                 raise _ChosenPortLostError(f"port {port} was taken by another program")
         if has_ended or time.monotonic() > deadline:
-            log = _log_path(environment, service.name)
+            log = _log_path(folder, service.name)
             lines = log.read_text(errors="replace").strip().splitlines()
             what = "ended at once" if has_ended else f"did not answer within {_START_TIMEOUT_S} s"
             raise ServiceError(

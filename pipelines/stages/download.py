@@ -31,10 +31,11 @@ def run_download(params: Params, environment: Environment) -> int:
         ValueError: the list of sources or of tombstones is missing or has bad rows.
         StoreError: the store cannot be read or written.
     """
-    root = environment.root
-    path = root / params.download.sources
+    paths = environment.paths
+    root = paths.root
+    source_list = root / params.download.sources
     skips = params.download.bad_rows == "skip"
-    listed = read_valid_sources(path) if skips else SourceList(read_sources(path), [])
+    listed = read_valid_sources(source_list) if skips else SourceList(read_sources(source_list), [])
     local, cookies = params.download.local_root, params.download.cookies
     in_project = {"local_root": local and root / local, "cookies": cookies and root / cookies}
     settings = params.download.model_copy(update=in_project)
@@ -43,14 +44,14 @@ def run_download(params: Params, environment: Environment) -> int:
         root.name,
         listed,
         settings,
-        environment.raw,
-        environment.source_ledger,
-        environment.tombstones,
+        paths.raw,
+        paths.source_ledger,
+        paths.tombstones,
         environment.store_url,
     )
-    write_sources(environment.source_ledger, rows)
+    write_sources(paths.source_ledger, rows)
     counts = count_sources(rows)
-    with write_atomically(environment.metrics / "download.json") as partial:
+    with write_atomically(paths.metrics / "download.json") as partial:
         partial.write_text(json.dumps(counts, indent=1) + "\n")
     num_temporary = sum(counts[status] for status in TEMPORARY_STATUSES)
     return 1 if num_temporary and not params.download.accept_incomplete else 0

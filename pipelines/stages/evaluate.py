@@ -29,8 +29,8 @@ from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Inst
 from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
-from pipelines.environment import Environment
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.media.strips import evenly_spaced, grid
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.files import file_sha256
@@ -52,7 +52,7 @@ class Comparison:
 
 def run_evaluate(
     params: Params,
-    environment: Environment,
+    paths: ProjectPaths,
     pair_list: Path | None = None,
     baselines: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def run_evaluate(
 
     Args:
         params: the settings.
-        environment: the project.
+        paths: of the project.
         pair_list: an evaluation_list.json to repeat; None chooses the pairs.
         baselines: models in addition to those of the settings, name to URI.
 
@@ -69,10 +69,11 @@ def run_evaluate(
             the shards do not hold the list's frames.
     """
     keep_freed_memory()
-    settings = params.evaluate.with_paths_under(environment.root)
+    settings = params.evaluate.with_paths_under(paths.root)
     require_lpips(settings.lpips)
-    provenance = read_config(environment.checkpoints / "final").provenance
-    reader = PairReader(environment.shards)
+    final = paths.checkpoints / "final"
+    provenance = read_config(final).provenance
+    reader = PairReader(paths.shards)
     if pair_list is not None:
         reader.require(read_pair_list(pair_list))
     named = {uri: uri for uri in settings.baselines} | dict(baselines or {})
@@ -84,8 +85,9 @@ def run_evaluate(
     for uri in named.values():
         models.resolve(uri)
     comparison = Comparison(settings, named, pair_list)
-    final, shards, metrics = environment.checkpoints / "final", environment.shards, environment.metrics
-    return evaluate_flow(environment.root.name, comparison, final, shards, metrics, provenance["run_id"])
+    return evaluate_flow(
+        paths.root.name, comparison, final, paths.shards, paths.metrics, provenance["run_id"]
+    )
 
 
 def require_lpips(weights: Path) -> None:

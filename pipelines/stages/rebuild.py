@@ -4,24 +4,17 @@ Only these flows and `lia forget` may call DVC; a stage that did would wait for 
 seconds for its lock and then fails, so a run that meets another one tries again for a while.
 """
 
-import logging
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 
-from pipelines.environment import Environment, read_environment
+from pipelines.child_programs import ProgramError, run_logged
+from pipelines.environment import read_environment
 
 _LOCK_PATIENCE_S = 600
 _LOCK_PAUSE_S = 10
 _LOCK_SIGNS = ("Unable to acquire lock", "is busy, it is being blocked by")
-
-
-class RebuildError(Exception):
-    """A stage or the release failed."""
 
 
 @flow(name="rebuild-dataset", persist_result=False)
@@ -42,17 +35,18 @@ def reproduce(stage: str) -> None:
     """Run `stage` and all before it, as far as something changed.
 
     Raises:
-        RebuildError: a stage failed, or somebody held DVC's lock for ten minutes.
+        ProgramError: a stage failed, or somebody held DVC's lock for ten minutes.
     """
     environment = read_environment(Path.cwd())
+    root, variables = environment.paths.root, environment.tool_variables()
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
-        returncode, lines = run_logged(["dvc", "repro", stage], environment, get_run_logger())
-        if returncode == 0:
-            return
-        is_locked = any(sign in line for line in lines for sign in _LOCK_SIGNS)
-        if not is_locked or time.monotonic() > deadline:
-            raise RebuildError(f"dvc repro {stage} exited {returncode}: {last_words(lines)}")
+        try:
+            return run_logged(["dvc", "repro", stage], root, variables, get_run_logger())
+        except ProgramError as error:
+            is_locked = any(sign in line for line in error.lines for sign in _LOCK_SIGNS)
+            if not is_locked or time.monotonic() > deadline:
+                raise
         time.sleep(_LOCK_PAUSE_S)
 
 
@@ -61,44 +55,7 @@ def release() -> None:
     """Register checkpoints/final and let the gate decide.
 
     Raises:
-        RebuildError: the release failed.
+        ProgramError: the release failed.
     """
-    returncode, lines = run_logged(["lia", "release"], read_environment(Path.cwd()), get_run_logger())
-    if returncode != 0:
-        raise RebuildError(f"lia release exited {returncode}: {last_words(lines)}")
-
-
-def run_logged(
-    command: list[str],
-    environment: Environment,
-    log: "logging.Logger | logging.LoggerAdapter[logging.Logger]",
-) -> tuple[int, list[str]]:
-    """Run a program of this environment in the project's root; return its exit code and what it printed.
-
-    A flow that a flow starts would report itself as its child; the stages are runs of their own, so what ties
-    a process to the current flow run is left out.
-    """
-    scripts = str(Path(sys.executable).parent)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT__")}
-    variables |= environment.tool_variables()
-    variables["PATH"] = f"{scripts}{os.pathsep}{variables.get('PATH', '')}"
-    lines = []
-    with subprocess.Popen(
-        command,
-        cwd=environment.root,
-        env=variables,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            log.info("%s", lines[-1])
-    return process.returncode, lines
-
-
-def last_words(lines: list[str]) -> str:
-    """Return the line in which a program of ours or DVC says why it failed."""
-    errors = [line for line in lines if line.startswith(("lia:", "ERROR:"))]
-    return (errors or lines or ["no output"])[0]
+    environment = read_environment(Path.cwd())
+    run_logged(["lia", "release"], environment.paths.root, environment.tool_variables(), get_run_logger())

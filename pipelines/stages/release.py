@@ -16,8 +16,8 @@ from lia_model.evaluation.champion_gate import Verdict
 from lia_model.evaluation.scores import reconstruction_l1
 from lia_model.registry import aliases, models
 from lia_model.settings import EvaluateSettings, ReleaseSettings
-from pipelines.environment import Environment
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from pipelines.stages.train import released_directory
 from preprocessing.shards.manifest import read_manifest
 
@@ -25,23 +25,23 @@ logger = logging.getLogger(__name__)
 
 
 def run_release(
-    params: Params, environment: Environment, run_id: str | None = None, name: str | None = None
+    params: Params, paths: ProjectPaths, run_id: str | None = None, name: str | None = None
 ) -> int:
     """Register a model and let the gate decide whether it becomes champion.
 
     Args:
         params: the settings.
-        environment: the project.
+        paths: of the project.
         run_id: MLflow run whose model is released; None for that of checkpoints/final.
         name: registered name; None for `release.name`.
 
     Raises:
         ValueError: no model was trained, or not by that run.
     """
-    checkpoint = find_checkpoint(environment.checkpoints / "final", environment.runs, run_id)
+    checkpoint = find_checkpoint(paths.checkpoints / "final", paths.runs, run_id)
     settings = params.release.model_copy(update={"name": name} if name else {})
-    evaluation = params.evaluate.with_paths_under(environment.root)
-    release_flow(checkpoint, settings, evaluation, environment.shards)
+    evaluation = params.evaluate.with_paths_under(paths.root)
+    release_flow(checkpoint, settings, evaluation, paths.shards)
     return 0
 
 

@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from pipelines.environment import Environment
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.clips.assignment import Assignment, assign
 from preprocessing.clips.crop import finds_faces
 from preprocessing.clips.sample import PreparedClip
@@ -44,11 +45,14 @@ def run_shards(params: Params, environment: Environment) -> int:
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
     """
+    paths = environment.paths
     if finds_faces(params.shards.crop):
-        require_networks(environment.root, params.shards.detect, params.shards.identity)
+        require_networks(paths.root, params.shards.detect, params.shards.identity)
     environment.check_store()
-    sources = read_source_rows(environment.source_ledger)
-    state = shards_flow(sources, params.shards, environment, return_state=True)
+    sources = read_source_rows(paths.source_ledger)
+    state = shards_flow(
+        sources, params.shards, paths, environment.ray_address, environment.store_url, return_state=True
+    )
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
     state.result()
@@ -57,52 +61,66 @@ def run_shards(params: Params, environment: Environment) -> int:
 
 @flow(
     name="shards",
-    flow_run_name="shards-{environment.root.name}",
+    flow_run_name="shards-{paths.root.name}",
     persist_result=False,
     validate_parameters=False,
 )
-def shards_flow(sources: list[SourceRow], settings: ShardsSettings, environment: Environment) -> State:
-    """Process every source, then write the ledger, the shards and the contact sheet."""
+def shards_flow(
+    sources: list[SourceRow],
+    settings: ShardsSettings,
+    paths: ProjectPaths,
+    ray_address: str | None,
+    store_url: str | None,
+) -> State:
+    """Process every source, then write the ledger, the shards and the contact sheet.
+
+    Args:
+        sources: rows of the ledger.
+        settings: of the stage.
+        paths: of the project.
+        ray_address: cluster to run on; None runs child processes on this machine.
+        store_url: where clips and shards are kept too; None for nowhere.
+    """
     logger = get_run_logger()
     logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     try:
-        tasks = source_tasks(verified, settings, environment)
-        results = process_all(tasks, settings.num_parallel, environment.ray_address)
-        distance = same_person_distance(environment.root, settings.detect, settings.identity)
+        tasks = source_tasks(verified, settings, paths, store_url)
+        results = process_all(tasks, settings.num_parallel, ray_address)
+        distance = same_person_distance(paths.root, settings.detect, settings.identity)
         assignment = assign([row.source for row in verified], results, settings, distance)
         rows, prepared = assignment.rows, assignment.prepared
-        write_clips(environment.ledger / "clips.parquet", rows)
-        write_counts(environment.metrics, rows, prepared)
+        write_clips(paths.ledger / "clips.parquet", rows)
+        write_counts(paths.metrics, rows, prepared)
         logger.info("clips: %s", _join_counts(rows))
         require_training_clips(rows, sources)
         _warn(assignment)
-        detector = environment.root / settings.detect.models
-        write_all(assignment, sources, settings, detector, environment.shards, environment.clips)
-        if environment.store_url is not None:
-            upload_shards(environment.shards, Store(environment.store_url))
+        detector = paths.root / settings.detect.models
+        write_all(assignment, sources, settings, detector, paths.shards, paths.clips)
+        if store_url is not None:
+            upload_shards(paths.shards, Store(store_url))
     except OPERATOR_ERRORS as error:
         # Returned rather than raised: Prefect would print a traceback above our one line.
         return Failed(message=str(error), data=error)
     listed = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
-    remove_delisted({row.source.row_key for row in listed}, environment.tracks, environment.clips)
+    remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
     return Completed(message=f"{len(prepared)} clips")
 
 
 def source_tasks(
-    verified: Sequence[SourceRow], settings: ShardsSettings, environment: Environment
+    verified: Sequence[SourceRow], settings: ShardsSettings, paths: ProjectPaths, store_url: str | None
 ) -> list[SourceTask]:
     """Return one task for each listed part of each verified video."""
     return [
         SourceTask(
             source=row.source,
-            video=environment.raw / str(row.download.file),
+            video=paths.raw / str(row.download.file),
             video_sha256=str(row.download.sha256),
-            root=environment.root,
+            root=paths.root,
             settings=settings,
-            tracks=environment.tracks,
-            clips=environment.clips,
-            store_url=environment.store_url,
+            tracks=paths.tracks,
+            clips=paths.clips,
+            store_url=store_url,
         )
         for row in verified
     ]

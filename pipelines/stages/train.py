@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 
@@ -23,9 +23,13 @@ from lia_model.settings import TrainSettings
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_folder_atomically
+
+if TYPE_CHECKING:
+    from lia_model.training.worker import Fit
 
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
@@ -39,14 +43,23 @@ def run_train(params: Params, environment: Environment) -> int:
     Raises:
         ValueError: there are no shards, or a file that the settings name is missing.
     """
-    settings = located(params.train, environment.root)
+    paths = environment.paths
+    settings = located(params.train, paths.root)
     require_files(settings)
     store = environment.store()
-    if store is not None and not environment.shards.exists():
-        store.get(SHARDS_BUNDLE, lambda name: environment.shards / name)
-    manifest = read_manifest(environment.shards)
-    ShardedClips(environment.shards, "train")
-    train_flow(run_name(params.train, manifest), settings, manifest, environment)
+    if store is not None and not paths.shards.exists():
+        store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)
+    manifest = read_manifest(paths.shards)
+    ShardedClips(paths.shards, "train")
+    train_flow(
+        run_name(params.train, manifest),
+        settings,
+        manifest,
+        paths,
+        environment.mlflow_tracking_uri,
+        environment.ray_address,
+        environment.host,
+    )
     return 0
 
 
@@ -90,10 +103,30 @@ def data_digest(manifest: Manifest) -> str:
 
 
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)
-def train_flow(name: str, settings: TrainSettings, manifest: Manifest, environment: Environment) -> None:
-    """Open the MLflow run, train, and publish the result."""
-    commit = described_commit(environment.root)
-    run = runs.Run(open_training_run(name, settings, manifest, environment.artifacts, commit))
+def train_flow(
+    name: str,
+    settings: TrainSettings,
+    manifest: Manifest,
+    paths: ProjectPaths,
+    tracking_uri: str,
+    ray_address: str | None,
+    host: str,
+) -> None:
+    """Open the MLflow run, train, and publish the result.
+
+    Args:
+        name: of the run; a second flow of the same name resumes it.
+        settings: with absolute paths.
+        manifest: of the shards.
+        paths: of the project.
+        tracking_uri: MLflow store of the run.
+        ray_address: cluster to train on; None starts a private one.
+        host: address that a private cluster binds.
+    """
+    from lia_model.training.worker import Fit
+
+    commit = described_commit(paths.root)
+    run = runs.Run(open_training_run(name, settings, manifest, paths.artifacts, commit))
     provenance = {
         "run_id": run.run_id,
         "run_name": name,
@@ -105,9 +138,18 @@ def train_flow(name: str, settings: TrainSettings, manifest: Manifest, environme
         "train": settings.model_dump(mode="json"),
     }
     try:
-        checkpoint = fit_on_cluster(name, run.run_id, settings, provenance, environment)
-        released = released_directory(environment.runs, run.run_id)
-        publish(checkpoint, run, [released, environment.checkpoints / "final"], environment.metrics)
+        work = Fit(
+            settings=settings,
+            shards=paths.shards,
+            name=name,
+            storage=paths.runs / "train",
+            provenance=provenance,
+            run_id=run.run_id,
+            tracking_uri=tracking_uri,
+        )
+        checkpoint = fit_on_cluster(work, ray_address, paths.ray_home, host)
+        released = released_directory(paths.runs, run.run_id)
+        publish(checkpoint, run, [released, paths.checkpoints / "final"], paths.metrics)
     except BaseException:
         run.finish("FAILED")
         raise
@@ -136,24 +178,20 @@ def open_training_run(
 
 
 @task(name="fit", persist_result=False)
-def fit_on_cluster(
-    name: str, run_id: str, settings: TrainSettings, provenance: dict[str, Any], environment: Environment
-) -> Path:
-    """Train on the Ray cluster and return the folder of the last checkpoint."""
-    from lia_model.training.worker import Fit, fit
+def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str) -> Path:
+    """Train on a Ray cluster and return the folder of the last checkpoint.
 
-    get_run_logger().info("training %s for %d steps", name, settings.num_steps)
-    work = Fit(
-        settings=settings,
-        shards=environment.shards,
-        name=name,
-        storage=environment.runs / "train",
-        provenance=provenance,
-        run_id=run_id,
-        tracking_uri=environment.mlflow_tracking_uri,
-    )
-    cluster = connected(environment.ray_address, environment.ray_home, environment.host)
-    with cluster, logged_progress(runs.Run(run_id), settings.num_steps):
+    Args:
+        work: what to train.
+        ray_address: of a running cluster; None starts a private one.
+        ray_home: temporary folder of a private cluster.
+        host: address that a private cluster binds.
+    """
+    from lia_model.training.worker import fit
+
+    num_steps = work.settings.num_steps
+    get_run_logger().info("training %s for %d steps", work.name, num_steps)
+    with connected(ray_address, ray_home, host), logged_progress(runs.Run(work.run_id), num_steps):
         return fit(work)
 
 

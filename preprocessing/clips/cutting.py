@@ -49,7 +49,7 @@ def cut_clips(
     Returns:
         Lengths of each clip's JPEG files, by key.
     """
-    stored = {one.key: stored_frame_bytes(folder, one.key, fingerprints[one.key]) for one in kept}
+    stored = {one.key: _stored_frame_bytes(folder, one.key, fingerprints[one.key]) for one in kept}
     missing = [one for one in kept if stored[one.key] is None]
     cut_now = _cut(missing, frames(), folder, size_px, jpeg_quality) if missing else {}
     for key, frame_bytes in cut_now.items():
@@ -59,22 +59,10 @@ def cut_clips(
     return {key: cut_now[key] if sizes is None else sizes for key, sizes in stored.items()}
 
 
-def stored_frame_bytes(folder: Path, key: str, fingerprint: str) -> list[int] | None:
-    """Return the lengths of a stored clip's JPEG files; None if it is missing or was cut differently."""
-    if not _record_file(folder, key).is_file():
-        return None
-    record = CutRecord.model_validate_json(_record_file(folder, key).read_text())
-    file = frames_file(folder, key)
-    is_whole = file.is_file() and file.stat().st_size == sum(record.frame_bytes)
-    return record.frame_bytes if is_whole and record.fingerprint == fingerprint else None
-
-
 def read_stored_frames(folder: Path, key: str) -> list[bytes] | None:
-    """Return the JPEG files of a stored clip, whatever its fingerprint; None if it is missing."""
-    if not _record_file(folder, key).is_file():
-        return None
-    record = CutRecord.model_validate_json(_record_file(folder, key).read_text())
-    return read_frames(frames_file(folder, key), record.frame_bytes)
+    """Return the JPEG files of a stored clip with any fingerprint; None if it is missing or incomplete."""
+    record = _whole_record(folder, key)
+    return None if record is None else read_frames(frames_file(folder, key), record.frame_bytes)
 
 
 def frames_file(folder: Path, key: str) -> Path:
@@ -91,6 +79,21 @@ def _record_file(folder: Path, key: str) -> Path:
     return folder / f"{key}.json"
 
 
+def _stored_frame_bytes(folder: Path, key: str, fingerprint: str) -> list[int] | None:
+    """Return the lengths of a stored clip's JPEG files; None if it is missing, incomplete or outdated."""
+    record = _whole_record(folder, key)
+    return record.frame_bytes if record is not None and record.fingerprint == fingerprint else None
+
+
+def _whole_record(folder: Path, key: str) -> CutRecord | None:
+    """Return a stored clip's record; None if a file is missing or the frames are not as long as it says."""
+    path, frames = _record_file(folder, key), frames_file(folder, key)
+    if not (path.is_file() and frames.is_file()):
+        return None
+    record = CutRecord.model_validate_json(path.read_text())
+    return record if frames.stat().st_size == sum(record.frame_bytes) else None
+
+
 def _cut(
     candidates: Sequence[Candidate],
     frames: Iterable[NumberedFrame],
@@ -98,7 +101,7 @@ def _cut(
     size_px: int,
     jpeg_quality: int,
 ) -> dict[str, list[int]]:
-    """Append each candidate's squares to its file; one frame is in memory at a time."""
+    """Write each candidate's squares to its file; only one frame is in memory at a time."""
     sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
     end = max(candidate.tube.end_frame for candidate in candidates)
     with ExitStack() as stack:

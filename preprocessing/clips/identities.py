@@ -1,7 +1,7 @@
 """Identities: names for the persons seen in all sources, as listed or assigned. Pure.
 
-A listed identity names the main person of its source. Everyone else gets a name of the form
-`unnamed-<source>-<person>`, which is the same in all sources that show the person.
+A listed identity names the main person of its source, and with it every appearance of that person. All others
+get a name made from the first source that shows them, such as `unnamed-<source>-<person>`.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ class Identities(NamedTuple):
     names: dict[tuple[str, int], str]
     """Identity by row key and person number."""
     lookalikes: list[tuple[str, str]]
-    """Pairs of listed identities whose embeddings say they are one person; the list takes precedence."""
+    """Pairs of listed identities whose embeddings match; the list takes precedence and keeps them apart."""
 
 
 def name_people(
@@ -31,8 +31,8 @@ def name_people(
     Args:
         sources: the processed rows.
         people: the persons of each source, by number.
-        max_distance: greatest distance of two embeddings of one person; None compares no persons across
-            sources, so that each is someone else.
+        max_distance: maximum distance of two embeddings of one person; None compares no persons across
+            sources, so that each gets a name of its own.
     """
     seen = [
         (source, number, person)
@@ -56,11 +56,10 @@ def name_people(
     for label, found in members.items():
         known = sorted(listed[label])
         lookalikes += [(known[0], other) for other in known[1:]]
-        first = min(f"{source.row_key[:12]}-{number}" for source, number in found)
-        name = known[0] if len(known) == 1 else f"unnamed-{first}"
+        name = known[0] if len(known) == 1 else min(_new_name(source, number) for source, number in found)
         for source, number in found:
             is_main = number == main[source.row_key]
-            names[source.row_key, number] = source.identity or name if is_main else name
+            names[source.row_key, number] = (source.identity or name) if is_main else name
     return Identities(names, lookalikes)
 
 
@@ -69,3 +68,9 @@ def _main_person(people: Sequence[Person]) -> int | None:
     if not people:
         return None
     return max(range(len(people)), key=lambda number: (people[number].num_frames, -number))
+
+
+def _new_name(source: Source, number: int) -> str:
+    """Return a name for a person of a source; the parts of one video give different names."""
+    part = source.row_key.removeprefix(source.key).removesuffix("-whole")
+    return f"unnamed-{source.key[:12]}{part}-{number}"

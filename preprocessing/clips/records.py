@@ -20,7 +20,7 @@ NUM_DIGITS = 6
 
 
 def clip_row(source: Source, candidate: Candidate, sightings: Sightings) -> ClipRow:
-    """Return a candidate's row; splits and identities across sources are assigned later."""
+    """Return a candidate's row; `assign` adds split and identity once all sources are known."""
     tube = candidate.tube
     around = union(tube.boxes)
     start_s, end_s = _span_s(sightings, tube)
@@ -46,7 +46,7 @@ def source_row(source: Source, outcome: Outcome) -> ClipRow:
 def clip_metadata(
     source: Source, candidate: Candidate, sightings: Sightings, crop: CropSettings
 ) -> ClipMetadata:
-    """Return a kept clip's metadata; split `train` and the listed identity stand in until they are assigned.
+    """Return a kept clip's metadata, with the listed identity and split `train` until others are assigned.
 
     Args:
         source: the clip's source.

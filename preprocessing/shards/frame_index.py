@@ -4,8 +4,9 @@ Axes: N clips, M frames of all clips, one clip after the other.
 """
 
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class FrameIndex(NamedTuple):
         return [self.tars[number] for number in sorted(found)]
 
 
-def read_index(file: Path | BinaryIO) -> FrameIndex:
+def read_index(file: Path | BytesIO) -> FrameIndex:
     """Read the index of a split."""
     with np.load(file) as arrays:
         names = {name: [str(text) for text in arrays[name]] for name in ("tars", "clip_key")}

@@ -1,21 +1,43 @@
 """Bundles that machines exchange through the object store: a video, a source's clips, the shards."""
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from preprocessing.storage.object_store import Store
 
 SHARDS_BUNDLE = "shards"
+_VIDEOS = "raw"
+_CLIPS = "clips"
 _SIGHTINGS = "detections.npz"
 
 
 def video_bundle(key: str) -> str:
     """Return the name of the bundle that holds a source's video and the record of its download."""
-    return f"raw/{key}"
+    return f"{_VIDEOS}/{key}"
 
 
 def clips_bundle(row_key: str) -> str:
     """Return the name of the bundle that holds a source's sightings and clips."""
-    return f"clips/{row_key}"
+    return f"{_CLIPS}/{row_key}"
+
+
+def bundles_of_sources(store: Store, keys: AbstractSet[str]) -> list[str]:
+    """Return the names of the store's bundles that hold the sources' videos, sightings or clips.
+
+    Args:
+        store: read from here.
+        keys: of the sources; every part of such a source counts.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    # The key of a part begins with its source's: KEY-whole, or KEY-HASH.
+    return [
+        f"{folder}/{name}"
+        for folder in (_VIDEOS, _CLIPS)
+        for name in store.names(folder)
+        if name.split("-")[0] in keys
+    ]
 
 
 def fetch_video(store: Store, key: str, raw: Path) -> bool:

@@ -1,26 +1,17 @@
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
-from pipelines.environment import find_root, read_environment
+from pipelines.environment import read_environment, variable_name
+from pipelines.process import record_of
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").touch()
     return tmp_path
-
-
-def test_the_root_is_found_from_any_folder_below(root: Path) -> None:
-    below = root / "a" / "b"
-    below.mkdir(parents=True)
-    assert find_root(below) == root
-
-
-def test_outside_a_project_the_error_says_where_to_go(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run lia inside the project's checkout"):
-        find_root(tmp_path)
 
 
 def test_every_home_of_a_tool_is_absolute_and_inside_the_project(root: Path) -> None:
@@ -58,18 +49,60 @@ def test_the_token_is_not_shown(root: Path) -> None:
     assert "secret" not in repr(read_environment(root, {"LIA_API_TOKEN": "secret"}))
 
 
-def test_rays_home_is_short_enough_for_its_sockets(tmp_path: Path) -> None:
-    root = tmp_path / ("long" * 30)
-    root.mkdir()
-    (root / "params.yaml").touch()
-    home = read_environment(root, {}).ray_home
-    socket = home / "session_2026-01-01_00-00-00_000000_1234567" / "sockets" / "plasma_store"
-    assert len(str(socket).encode()) <= 107
+def test_an_empty_variable_counts_as_unset(root: Path) -> None:
+    environment = read_environment(root, {"LIA_SERVE_PORT": "", "LIA_API_TOKEN": "", "LIA_STORE_URL": ""})
+    assert environment == read_environment(root, {})
+    assert environment.api_token is None
 
 
-def test_two_projects_have_two_ray_homes(tmp_path: Path) -> None:
-    roots = [tmp_path / ("long" * 30) / name for name in ("a", "b")]
-    for root in roots:
-        root.mkdir(parents=True)
-        (root / "params.yaml").touch()
-    assert len({read_environment(root, {}).ray_home for root in roots}) == 2
+def test_given_variables_replace_those_of_the_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIA_SERVE_PORT", "8123")
+    assert read_environment(root, {}).serve_port == 8000
+    assert read_environment(root).serve_port == 8123
+
+
+def test_text_that_looks_like_json_stays_as_it_is(root: Path) -> None:
+    assert read_environment(root, {"LIA_API_TOKEN": '{"a": 1}'}).api_token == '{"a": 1}'
+
+
+@pytest.mark.parametrize("name", ["LIA_HOST", "LIA_PATHS", "LIA_ROOT"])
+def test_neither_the_host_nor_the_paths_can_be_set(
+    root: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment = read_environment(root, {name: "0.0.0.0"})
+    assert environment == read_environment(root, {})
+    assert environment.host == "127.0.0.1"
+    assert f"{name} is set, but nothing reads it" in caplog.text
+
+
+def test_every_port_is_listed_by_its_field(root: Path) -> None:
+    ports = read_environment(root, {"LIA_RAY_PORT": "6380"}).ports()
+    assert ports["ray_port"] == 6380
+    assert set(ports) == {
+        f"{name}_port" for name in ("samples", "prefect", "mlflow", "ray", "ray_dashboard", "serve")
+    }
+
+
+@pytest.mark.parametrize(("service", "field"), [("prefect", "prefect_api_url"), ("ray", "ray_address")])
+def test_a_running_service_gives_its_address_unless_a_variable_names_another(
+    root: Path, service: str, field: str
+) -> None:
+    folder = root / "runs" / "services"
+    folder.mkdir(parents=True)
+    record = record_of(os.getpid(), "http://127.0.0.1:4321")
+    (folder / f"{service}.json").write_text(record.model_dump_json())
+    assert getattr(read_environment(root, {}), field) == "http://127.0.0.1:4321"
+    assert getattr(read_environment(root, {variable_name(field): "elsewhere"}), field) == "elsewhere"
+    ended = record.model_copy(update={"started_s": record.started_s - 3600})
+    (folder / f"{service}.json").write_text(ended.model_dump_json())
+    assert getattr(read_environment(root, {}), field) is None
+
+
+def test_activating_sets_the_variables_and_drops_addresses_of_another_project(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": "10.0.0.1:6379", "OTHER": "kept"})
+    environment = read_environment(root, {})
+    environment.activate()
+    assert os.environ == {"OTHER": "kept", **environment.tool_variables()}
+    assert (root / "runs" / "prefect").is_dir()

@@ -81,7 +81,7 @@ def test_jobs_are_claimed_in_the_order_they_came(store, tmp_path):
     assert store.claim() is None
 
 
-def test_a_job_is_claimed_once_however_many_workers_ask(tmp_path):
+def test_a_job_is_claimed_once_however_many_runners_ask(tmp_path):
     store = JobStore(tmp_path / "jobs.sqlite")
     ids = submit(store, tmp_path, 12)
     claimed: list[str] = []
@@ -149,7 +149,7 @@ def test_a_renewed_lease_does_not_lapse(store, clock, tmp_path):
     assert store.claim() is None
 
 
-def test_a_job_that_kills_its_workers_fails_clearly(store, clock, tmp_path):
+def test_a_job_that_kills_its_runners_fails_clearly(store, clock, tmp_path):
     (job_id,) = submit(store, tmp_path)
     for _ in range(3):
         take(store)
@@ -158,7 +158,7 @@ def test_a_job_that_kills_its_workers_fails_clearly(store, clock, tmp_path):
     job = store.get(job_id)
     assert job is not None
     assert job.status == JobStatus.FAILED
-    assert job.order.error == Error(code="worker_lost", message="given up after 3 attempts: its worker died")
+    assert job.order.error == Error(code="worker_lost", message="given up after 3 attempts: its runner died")
 
 
 def test_an_accident_is_tried_again_until_the_attempts_are_spent(store, tmp_path):
@@ -241,15 +241,15 @@ time.sleep(600)
 """
 
 
-def test_a_job_outlives_a_killed_worker_and_shows_one_whole_result(tmp_path):
+def test_a_job_outlives_a_killed_runner_and_shows_one_whole_result(tmp_path):
     path = tmp_path / "jobs.sqlite"
     (job_id,) = submit(JobStore(path), tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", CLAIM_AND_HANG, str(path)], stdout=subprocess.PIPE, text=True
-    ) as worker:
-        assert worker.stdout is not None
-        assert worker.stdout.readline().strip() == job_id
-        os.kill(worker.pid, signal.SIGKILL)
+    ) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline().strip() == job_id
+        os.kill(runner.pid, signal.SIGKILL)
     store = JobStore(path)
     heir = None
     while heir is None:

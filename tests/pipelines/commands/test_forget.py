@@ -63,9 +63,9 @@ def registered(project):
     environment = read_environment(project.root, project.variables)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
-    manifest = read_manifest(environment.shards)
+    manifest = read_manifest(environment.paths.shards)
     settings = read_params(project.root / "params.yaml").train
-    run = Run(open_training_run.fn("both", settings, manifest, environment.artifacts, "abc"))
+    run = Run(open_training_run.fn("both", settings, manifest, environment.paths.artifacts, "abc"))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
     generator = build_generator(
         NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4), seed=1

@@ -37,7 +37,7 @@ def test_every_other_address_needs_a_token(host, params, environment):
 
 def test_a_missing_detector_is_reported_before_anything_starts(params, environment):
     with pytest.raises(ValueError, match="lia fetch models"):
-        make_config(params, environment, "models:/lia@champion")
+        make_config(params, environment.paths, None, "models:/lia@champion")
 
 
 def test_a_detached_service_needs_a_ray_head(params, environment):
@@ -46,10 +46,10 @@ def test_a_detached_service_needs_a_ray_head(params, environment):
 
 
 def test_the_config_names_the_model_and_has_absolute_paths(params, environment, models):
-    (environment.root / "models").symlink_to(models)
+    (environment.paths.root / "models").symlink_to(models)
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
-    save_generator(environment.root / "mine", build_generator(settings, seed=0))
-    config = make_config(params, environment, str(environment.root / "mine"))
+    save_generator(environment.paths.root / "mine", build_generator(settings, seed=0))
+    config = make_config(params, environment.paths, None, str(environment.paths.root / "mine"))
     assert (config.model.name, config.model.version) == ("mine", "local")
     assert all(path.is_absolute() for path in (config.checkpoint, config.home, config.root, config.detector))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))

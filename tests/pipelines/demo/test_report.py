@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipelines.demo import report as demo_report
-from pipelines.demo import run as demo
+from pipelines.demo import walkthrough
 from tests.parsed_page import ParsedPage
 
 ROW = {
@@ -33,7 +33,7 @@ def test_the_table_compares_with_copying_and_says_what_the_split_is() -> None:
 
 
 def test_the_strip_has_three_rows_of_eight_tiles(samples: Path, tmp_path: Path) -> None:
-    source, driving = demo.cut_demo_clip(samples / demo.CLIP, tmp_path)
+    source, driving = walkthrough.cut_demo_clip(samples / walkthrough.CLIP, tmp_path)
     strip = demo_report.film_strip(source, driving, driving)
     assert strip.shape == (3 * demo_report.TILE_PX, demo_report.NUM_COLUMNS * demo_report.TILE_PX, 3)
 
@@ -43,7 +43,7 @@ def test_the_page_shows_the_animation_every_clip_the_curves_and_the_data(
 ) -> None:
     metrics = tmp_path / "metrics"
     (metrics / "pictures").mkdir(parents=True)
-    demo.cut_demo_clip(samples / demo.CLIP, tmp_path)
+    walkthrough.cut_demo_clip(samples / walkthrough.CLIP, tmp_path)
     shutil.copy(tmp_path / "driving.mp4", tmp_path / "animation.mp4")
     Image.new("RGB", (32, 48)).save(metrics / "pictures/a-whole.png")
     (metrics / "train.csv").write_text("step,loss/l1\n1,0.5\n2,0.25\n")

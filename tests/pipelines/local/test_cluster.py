@@ -8,9 +8,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from pipelines.environment import read_environment
 from pipelines.local.cluster import connected, process_on_cluster
 from pipelines.params import read_params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.clips import source_run as clip
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import fetch_finished, group_into_units, process_here
@@ -63,7 +63,6 @@ def without_place(results):
 def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_tasks, tmp_path):
     here = process_here(in_units(make_tasks("here")[::-1], 1), 1, lambda result: None)
     tasks = make_tasks("there", f"file://{tmp_path}/store")
-    environment = read_environment(CHECKOUT, {}).model_copy(update={"root": tmp_path, "ray_address": None})
     told, killed, is_over = [], [], threading.Event()
 
     def kill():
@@ -77,7 +76,7 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
                         killed.append(task.pid)
                         break
 
-    with connected(environment.ray_address, environment.ray_home, environment.host):
+    with connected(None, ProjectPaths(tmp_path).ray_home, "127.0.0.1"):
         killer = threading.Thread(target=kill)
         killer.start()
         there = process_on_cluster(in_units(tasks, 3), 2, told.append)

@@ -16,7 +16,7 @@ def test_this_machine_has_what_is_required(models: Path) -> None:
     whats = [one.what for one in findings]
     for what in ("python", "torch", "GPU", "ffmpeg", "scrfd/scrfd.onnx", "port 4200", "disk", "project"):
         assert what in whats
-    assert [row[1] for row in doctor.rows(findings)] == whats
+    assert [row[1] for row in doctor.finding_rows(findings)] == whats
 
 
 def test_an_absent_package_is_required() -> None:
@@ -33,10 +33,7 @@ def test_without_dlib_the_doctor_says_what_the_evaluation_leaves_out(monkeypatch
 
 
 def test_a_store_is_tried(tmp_path: Path) -> None:
-    def look(url: str) -> doctor.Finding:
-        return doctor._store(read_environment(Path.cwd(), {"LIA_STORE_URL": url}))
-
-    assert look(f"file://{tmp_path}").state == "ok"
-    assert look("nowhere://a").state == "missing"
-    assert "LIA_STORE_URL nowhere://a" in look("nowhere://a").detail
-    assert doctor._store(read_environment(Path.cwd(), {})).state == "absent"
+    assert doctor._store(f"file://{tmp_path}").state == "ok"
+    assert doctor._store("nowhere://a").state == "missing"
+    assert "LIA_STORE_URL nowhere://a" in doctor._store("nowhere://a").detail
+    assert doctor._store(None).state == "absent"

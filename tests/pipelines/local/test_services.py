@@ -36,18 +36,22 @@ def stand_in(code: str) -> services.Service:
     )
 
 
+def start(service: services.Service, environment: Environment) -> None:
+    services._start(service, environment.paths, services._service_variables(environment))
+
+
 def test_the_error_about_a_service_that_ends_quotes_its_last_line(environment: Environment) -> None:
     service = stand_in("raise SystemExit('no room for me')")
-    services._start(service, environment)
+    start(service, environment)
     with pytest.raises(services.ServiceError, match="no room for me"):
-        services._wait_until_healthy(service, environment)
+        services._wait_until_healthy(service, environment.paths.services)
 
 
 def test_stopping_ends_the_service_with_its_children(environment: Environment) -> None:
     sleep = "import time; time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}]); {sleep}"
-    services._start(stand_in(parent), environment)
-    record = read_record(environment.services / "stand-in.json")
+    start(stand_in(parent), environment)
+    record = read_record(environment.paths.services / "stand-in.json")
     assert record is not None
     process = psutil.Process(record.pid)
     deadline = time.monotonic() + 10
@@ -56,29 +60,29 @@ def test_stopping_ends_the_service_with_its_children(environment: Environment) -
     family = [process, *process.children()]
     assert len(family) == 2
 
-    assert services.stop_all(environment) == ["stand-in"]
+    assert services.stop_all(environment.paths.services) == ["stand-in"]
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
-    assert services.stop_all(environment) == []
+    assert services.stop_all(environment.paths.services) == []
 
 
 def test_a_recycled_pid_is_left_alone(environment: Environment) -> None:
-    services._start(stand_in("import time; time.sleep(60)"), environment)
-    path = environment.services / "stand-in.json"
+    start(stand_in("import time; time.sleep(60)"), environment)
+    path = environment.paths.services / "stand-in.json"
     record = read_record(path)
     assert record is not None
     other = psutil.Process(record.pid)
     path.write_text(record.model_copy(update={"started_s": record.started_s - 3600}).model_dump_json())
-    assert services.stop_all(environment) == []
+    assert services.stop_all(environment.paths.services) == []
     assert other.is_running()
     other.kill()
     other.wait()
 
 
 def test_a_service_that_runs_at_another_port_is_not_waited_for(environment: Environment) -> None:
-    services._start(dataclasses.replace(stand_in("import time; time.sleep(60)"), name="prefect"), environment)
+    start(dataclasses.replace(stand_in("import time; time.sleep(60)"), name="prefect"), environment)
     with pytest.raises(ValueError, match=r"Prefect server runs at nowhere.*`lia stop` first"):
-        services.start(read_environment(environment.root, {}), ["prefect"])
-    assert services.stop_all(environment) == ["prefect"]
+        services.start(read_environment(environment.paths.root, {}), ["prefect"])
+    assert services.stop_all(environment.paths.services) == ["prefect"]
 
 
 def test_a_port_lost_between_check_and_bind_is_named_with_its_variable(environment: Environment) -> None:
@@ -86,9 +90,9 @@ def test_a_port_lost_between_check_and_bind_is_named_with_its_variable(environme
     with socket.create_server(("127.0.0.1", free_port())) as holder:
         port = holder.getsockname()[1]
         service = dataclasses.replace(service, ports={"mlflow_port": port})
-        services._start(service, environment)
+        start(service, environment)
         with pytest.raises(ValueError, match=rf"port {port} for the stand-in is taken.*LIA_MLFLOW_PORT"):
-            services._wait_until_healthy(service, environment)
+            services._wait_until_healthy(service, environment.paths.services)
 
 
 def test_a_service_with_an_address_from_outside_is_not_started(environment: Environment) -> None:
@@ -118,7 +122,7 @@ def test_a_chosen_port_that_another_program_took_is_chosen_again(
         services.start(environment, ["ray"])
         assert caplog.text.count(f"port {taken} was taken by another program") == 2
         assert next(offered, None) is None
-        assert services.stop_all(environment) == ["ray"]
+        assert services.stop_all(environment.paths.services) == ["ray"]
 
 
 @pytest.mark.slow
@@ -131,7 +135,7 @@ def test_a_ray_head_that_loses_its_chosen_port_starts_with_another(new_project, 
         monkeypatch.setattr(service_definitions, "choose_free_port", lambda avoid: next(offered))
         services.start(environment, ["ray"])
         assert f"port {taken} was taken by another program; starting the Ray head again" in caplog.text
-        assert services.stop_all(environment) == ["ray"]
+        assert services.stop_all(environment.paths.services) == ["ray"]
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.evaluation.pair_list import read_pair_list
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
-from pipelines.environment import Environment
 from pipelines.params import read_params
+from pipelines.project_paths import ProjectPaths
 from pipelines.stages.evaluate import Comparison, evaluate_checkpoint, run_evaluate, summary_lines
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
@@ -47,18 +47,18 @@ def faces(models, samples):
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory, faces):
+def paths(tmp_path_factory, faces):
     root = tmp_path_factory.mktemp("evaluate")
     write_shards(root / "data/shards", {"train": faces, "test": faces}, SIZE_PX)
     network = NetworkSettings(size_px=SIZE_PX, width=0.02, latent_dim=16, num_directions=4)
     for seed, name in enumerate(("final", "before")):
         save_generator(root / "checkpoints" / name, build_generator(network, seed=seed), {"run_id": "none"})
-    return Environment(root=root, mlflow_tracking_uri=f"sqlite:///{root}/mlflow.db")
+    return ProjectPaths(root)
 
 
 @pytest.fixture(scope="module")
-def settings(models, environment):
-    features = environment.root / "colour.pt"
+def settings(models, paths):
+    features = paths.root / "colour.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(MeanColour()).save(features)
@@ -66,16 +66,14 @@ def settings(models, environment):
 
 
 @pytest.fixture(scope="module")
-def report(environment, settings):
-    final = environment.checkpoints / "final"
-    baselines = {"before": str(environment.checkpoints / "before")}
-    return evaluate_checkpoint.fn(
-        final, Comparison(settings, baselines, None), environment.shards, environment.metrics
-    )
+def report(paths, settings):
+    final = paths.checkpoints / "final"
+    baselines = {"before": str(paths.checkpoints / "before")}
+    return evaluate_checkpoint.fn(final, Comparison(settings, baselines, None), paths.shards, paths.metrics)
 
 
-def test_evaluate_json_keeps_its_means_and_adds_intervals(report, environment):
-    written = json.loads((environment.metrics / "evaluate.json").read_text())
+def test_evaluate_json_keeps_its_means_and_adds_intervals(report, paths):
+    written = json.loads((paths.metrics / "evaluate.json").read_text())
     assert written["mean"] == report["mean"]
     assert {"l1", "psnr", "ssim", "lpips", "copy_source_l1", "copy_source_akd", "improvement"} <= report[
         "mean"
@@ -91,8 +89,8 @@ def test_evaluate_json_keeps_its_means_and_adds_intervals(report, environment):
     assert written["frames"] == {f"test-{n}": [0, 2, 3, 5] for n in range(2)}
 
 
-def test_every_pair_and_model_has_a_row(report, environment):
-    table = parquet.read_table(environment.metrics / "clips.parquet")
+def test_every_pair_and_model_has_a_row(report, paths):
+    table = parquet.read_table(paths.metrics / "clips.parquet")
     rows = table.to_pylist()
     assert len(rows) == 2 * 2 * 3
     assert {row["model"] for row in rows} == {"model", "copy_source", "before"}
@@ -100,7 +98,7 @@ def test_every_pair_and_model_has_a_row(report, environment):
     copied = [row for row in rows if row["model"] == "copy_source"]
     assert all(row["csim"] == pytest.approx(1) for row in copied if row["protocol"] == "cross_identity")
     assert all(row["akd"] > 0 for row in copied if row["protocol"] == "reconstruction")
-    with (environment.metrics / "clips.csv").open(newline="") as file:
+    with (paths.metrics / "clips.csv").open(newline="") as file:
         assert [row["clip"] for row in csv.DictReader(file)] == ["test-0", "test-1"]
 
 
@@ -124,30 +122,33 @@ def test_an_untrained_model_shows_no_face_and_that_is_told(report):
     assert {one["what"] for one in report["skipped"]} >= {"fvd"}
 
 
-def test_the_written_list_repeats_the_numbers_to_the_last_digit(report, environment, settings, tmp_path):
-    first = (environment.metrics / "evaluation_list.json").read_bytes()
+def test_the_written_list_repeats_the_numbers_to_the_last_digit(report, paths, settings, tmp_path):
+    first = (paths.metrics / "evaluation_list.json").read_bytes()
     (tmp_path / "list.json").write_bytes(first)
     other = settings.model_copy(update={"max_num_frames_per_clip": 2, "seed": 5})
-    final = environment.checkpoints / "final"
+    final = paths.checkpoints / "final"
     again = evaluate_checkpoint.fn(
-        final, Comparison(other, {}, tmp_path / "list.json"), environment.shards, environment.metrics
+        final,
+        Comparison(other, {}, tmp_path / "list.json"),
+        paths.shards,
+        paths.metrics,
     )
     assert again["mean"] == report["mean"]
-    assert (environment.metrics / "evaluation_list.json").read_bytes() == first
+    assert (paths.metrics / "evaluation_list.json").read_bytes() == first
     assert len(read_pair_list(tmp_path / "list.json").pairs) == 4
 
 
-def test_page_and_pictures_are_written_for_every_pair(report, environment):
-    names = {path.name for path in (environment.metrics / "pictures").iterdir()}
+def test_page_and_pictures_are_written_for_every_pair(report, paths):
+    names = {path.name for path in (paths.metrics / "pictures").iterdir()}
     assert names == {"test-0.png", "test-1.png", "test-0--test-1.png", "test-1--test-0.png"}
-    page = (environment.metrics / "evaluation.html").read_text()
+    page = (paths.metrics / "evaluation.html").read_text()
     # By these ids `lia forget` knows whom the page shows.
     assert ParsedPage(page).figures.keys() == {name.removesuffix(".png") for name in names}
     assert report["frozen"][0]["sha256"] in page
 
 
-def test_the_lines_for_a_terminal_say_where_the_page_is(report, environment):
-    lines = summary_lines(report, environment.metrics).splitlines()
+def test_the_lines_for_a_terminal_say_where_the_page_is(report, paths):
+    lines = summary_lines(report, paths.metrics).splitlines()
     assert any(line.startswith("before") and " l1 " in line for line in lines)
     assert any(line.startswith("not computed: FVD: ") for line in lines)
     assert lines[-1].endswith("evaluation.html")
@@ -160,16 +161,16 @@ def params_of(settings):
     return Params
 
 
-def test_bad_input_is_refused_before_anything_is_written(environment, settings, tmp_path):
+def test_bad_input_is_refused_before_anything_is_written(paths, settings, tmp_path):
     params = params_of(settings)
     with pytest.raises(ValueError, match="a baseline called 'copy_source'"):
-        run_evaluate(params, environment, None, {"copy_source": "x"})
+        run_evaluate(params, paths, None, {"copy_source": "x"})
     with pytest.raises(ValueError, match="is neither a directory nor models"):
-        run_evaluate(params, environment, None, {"gone": str(tmp_path / "gone")})
+        run_evaluate(params, paths, None, {"gone": str(tmp_path / "gone")})
     with pytest.raises(ValueError, match=r"none\.json does not exist"):
-        run_evaluate(params, environment, tmp_path / "none.json")
+        run_evaluate(params, paths, tmp_path / "none.json")
     with pytest.raises(ValueError, match=r"evaluate\.lpips: .* does not exist"):
-        run_evaluate(params_of(settings.model_copy(update={"lpips": tmp_path / "x"})), environment)
+        run_evaluate(params_of(settings.model_copy(update={"lpips": tmp_path / "x"})), paths)
 
 
 def test_paths_of_the_settings_become_absolute(tmp_path):

@@ -9,7 +9,7 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
 from lia_model.settings import NetworkSettings, ReleaseSettings
-from pipelines.environment import Environment
+from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release import find_checkpoint, pass_gate, register_once, run_rollback
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
@@ -19,14 +19,14 @@ BY_TIME_ALLOWED = ReleaseSettings(name="gate", allow_by_time=True)
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def paths(tmp_path_factory):
     root = tmp_path_factory.mktemp("release")
     uri = f"sqlite:///{root}/mlflow.db"
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     clip = np.random.default_rng(0).integers(100, 156, (4, 32, 32, 3), dtype=np.uint8)
     write_shards(root / "data/shards", {"train": [clip], "test": [clip]}, 32)
-    yield Environment(root=root, mlflow_tracking_uri=uri)
+    yield ProjectPaths(root)
     mlflow.set_tracking_uri(before)
 
 
@@ -36,7 +36,7 @@ def evaluation(models):
 
 
 @pytest.fixture(scope="module")
-def versions(environment):
+def versions(paths):
     """Registered versions of a poor and of a better model: the second paints grey, like the clips."""
     made = {}
     for name in ("poor", "better"):
@@ -46,40 +46,40 @@ def versions(environment):
             with torch.no_grad():
                 for block in generator.synthesis.blocks:
                     block.to_rgb.conv.weight.zero_()
-        run = runs.open_run(name, environment.artifacts, {}, {})
+        run = runs.open_run(name, paths.artifacts, {}, {})
         provenance = {"run_id": run.run_id, "commit": "abc", "data_digest": "d", "identity_disjoint": True}
-        folder = environment.runs / "released" / run.run_id
+        folder = paths.runs / "released" / run.run_id
         save_generator(folder, generator, provenance | {"crop": {}})
-        assert find_checkpoint(environment.checkpoints / "final", environment.runs, run.run_id) == folder
+        assert find_checkpoint(paths.checkpoints / "final", paths.runs, run.run_id) == folder
         made[name] = register_once.fn(folder, "gate")
         assert register_once.fn(folder, "gate") == made[name]
     return made
 
 
-def test_a_better_challenger_passes_and_a_worse_one_does_not(environment, evaluation, versions):
+def test_a_better_challenger_passes_and_a_worse_one_does_not(paths, evaluation, versions):
     poor, better = versions["poor"], versions["better"]
-    passed = pass_gate.fn(BY_TIME_ALLOWED, better, poor, evaluation, environment.shards)
+    passed = pass_gate.fn(BY_TIME_ALLOWED, better, poor, evaluation, paths.shards)
     assert passed.is_passed
     assert passed.tags["lia.replaced"] == poor
     assert float(passed.tags["lia.gate_l1"]) < float(passed.tags["lia.gate_champion_l1"])
-    refused = pass_gate.fn(BY_TIME_ALLOWED, poor, better, evaluation, environment.shards)
+    refused = pass_gate.fn(BY_TIME_ALLOWED, poor, better, evaluation, paths.shards)
     assert not refused.is_passed
     assert "not promoted: mean L1" in refused.reason
-    assert not pass_gate.fn(BY_TIME_ALLOWED, better, better, evaluation, environment.shards).is_passed
+    assert not pass_gate.fn(BY_TIME_ALLOWED, better, better, evaluation, paths.shards).is_passed
 
 
-def test_a_list_split_by_time_is_refused_outside_the_demo(environment, evaluation, versions):
-    path = environment.shards / "manifest.json"
+def test_a_list_split_by_time_is_refused_outside_the_demo(paths, evaluation, versions):
+    path = paths.shards / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"identity_disjoint": False}))
     settings = ReleaseSettings(name="gate", allow_by_time=False)
-    verdict = pass_gate.fn(settings, versions["better"], None, evaluation, environment.shards)
+    verdict = pass_gate.fn(settings, versions["better"], None, evaluation, paths.shards)
     path.write_text(json.dumps(manifest))
     assert not verdict.is_passed
     assert "split by time" in verdict.reason
 
 
-def test_rollback_returns_to_the_version_that_was_replaced(environment, versions):
+def test_rollback_returns_to_the_version_that_was_replaced(paths, versions):
     aliases.set_alias("gate", aliases.CHAMPION, versions["better"])
     models.tag_version("gate", versions["better"], {aliases.REPLACED_TAG: versions["poor"]})
     run_rollback("gate")
@@ -88,6 +88,6 @@ def test_rollback_returns_to_the_version_that_was_replaced(environment, versions
         run_rollback("gate")
 
 
-def test_an_unknown_run_is_answered_with_the_known_ones(environment, versions):
+def test_an_unknown_run_is_answered_with_the_known_ones(paths, versions):
     with pytest.raises(ValueError, match="left no model here; runs that did:"):
-        find_checkpoint(environment.checkpoints / "final", environment.runs, "nothing")
+        find_checkpoint(paths.checkpoints / "final", paths.runs, "nothing")

@@ -7,6 +7,7 @@ import pytest
 
 from preprocessing.clips.source_run import SourceTask, process_stored
 from preprocessing.clips.units import fetch_finished, process_here
+from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources, clips_bundle, video_bundle
 from preprocessing.storage.object_store import Store
 
 
@@ -72,3 +73,17 @@ def test_clips_of_other_settings_are_not_taken_for_these(make_task, samples):
         hashlib.sha256(next(other.tracks.iterdir()).read_bytes()).hexdigest()
         == hashlib.sha256(next(one.tracks.iterdir()).read_bytes()).hexdigest()
     )
+
+
+def test_the_bundles_of_a_source_are_its_video_and_the_clips_of_every_part(tmp_path, make_source):
+    wanted, other = make_source(), make_source("http://127.0.0.1:1/other.mp4")
+    part = make_source(start_s=1.0, end_s=2.0)
+    store = Store(f"file://{tmp_path}/store")
+    (tmp_path / "file").write_bytes(b"x")
+    names = [SHARDS_BUNDLE, video_bundle(wanted.key), video_bundle(other.key)]
+    names += [clips_bundle(source.row_key) for source in (wanted, part, other)]
+    for name in names:
+        store.put(name, {"file": tmp_path / "file"})
+    found = bundles_of_sources(store, {wanted.key})
+    assert sorted(found) == sorted([names[1], names[3], names[4]])
+    assert bundles_of_sources(Store(f"file://{tmp_path}/empty"), {wanted.key}) == []

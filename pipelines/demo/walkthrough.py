@@ -6,11 +6,7 @@ alone.
 
 import csv
 import json
-import logging
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +16,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from pipelines.child_programs import run_on_terminal
 from pipelines.demo.report import evaluation_table, write_demo_report
 from pipelines.demo.samples import serve_folder
 from pipelines.environment import Environment, read_environment, variable_name
@@ -27,11 +24,10 @@ from pipelines.local import fetch, services
 from pipelines.local.ports import check_ports_free
 from pipelines.local.reports import aligned
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
 from preprocessing.sources.source_list import read_sources
-
-logger = logging.getLogger(__name__)
 
 CLIP = "WolfgangLanger_Pexels.mp4"
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -52,55 +48,60 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
 
     Raises:
         ValueError: a port is taken, or data/sources.csv names another port than the samples have.
-        DemoError: a step failed.
+        ProgramError: `dvc` or `lia` failed.
+        DemoError: another step failed.
     """
     started_s = time.monotonic()
-    _check_samples_port(params, environment)
+    paths, host = environment.paths, environment.host
+    check_samples_port(paths.root, params.download.sources, environment.samples_port)
     with _step("fetch", say):
-        fetch.fetch_samples(environment.samples)
-        fetch.fetch_models(environment.models)
+        fetch.fetch_samples(paths.samples)
+        fetch.fetch_models(paths.models)
     with _step("services", say):
         running = services.start(environment)
-    environment = read_environment(environment.root)
+    environment = read_environment(paths.root)
     environment.activate()
     try:
-        _run_loop(params, environment, say)
+        _make_model(paths, host, environment.samples_port, say)
+        with _step("serve", say):
+            from lia_model.registry.aliases import champion_uri
+            from pipelines.commands.serve import run_serve
+
+            model = champion_uri(params.release.name)
+            run_serve(params, environment, host, environment.serve_port, model, block=False)
+        _animate_and_report(paths, say)
     finally:
         if not keep:
-            services.stop_all(environment)
-    say(f"\n{environment.root / 'out/demo/animation.mp4'}\n{environment.root / 'out/demo/report.html'}")
+            services.stop_all(paths.services)
+    folder = paths.demo
+    say(f"\n{folder / 'animation.mp4'}\n{folder / 'report.html'}")
     if keep:
-        animations = ("Animations", f"http://{environment.host}:{environment.serve_port}/openapi.json")
-        say("\n".join(aligned([*services.rows(running), animations])))
+        animations = ("Animations", f"http://{host}:{environment.serve_port}/openapi.json")
+        say("\n".join(aligned([*services.service_rows(running), animations])))
         say("make stop ends all of it")
     say(f"whole demo: {time.monotonic() - started_s:.0f} s")
 
 
-def _run_loop(params: Params, environment: Environment, say: Callable[[str], None]) -> None:
-    folder = environment.root / "out" / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
-    check_ports_free("sample clips", {"samples_port": environment.samples_port})
-    with (
-        _step("dvc repro", say),
-        serve_folder(environment.samples, environment.host, environment.samples_port),
-    ):
-        _command(environment, "dvc", "repro")
+def _make_model(paths: ProjectPaths, host: str, samples_port: int, say: Callable[[str], None]) -> None:
+    """Run the stages on the sample clips, which are served meanwhile, and release the model."""
+    check_ports_free("sample clips", {"samples_port": samples_port})
+    with _step("dvc repro", say), serve_folder(paths.samples, host, samples_port):
+        run_on_terminal(["dvc", "repro"], paths.root)
     with _step("dvc push", say):
-        _command(environment, "dvc", "push")
+        run_on_terminal(["dvc", "push"], paths.root)
     with _step("release", say):
-        _command(environment, "lia", "release")
-    with _step("serve", say):
-        from lia_model.registry.aliases import champion_uri
-        from pipelines.commands.serve import run_serve
+        run_on_terminal(["lia", "release"], paths.root)
 
-        model = champion_uri(params.release.name)
-        run_serve(params, environment, environment.host, environment.serve_port, model, block=False)
+
+def _animate_and_report(paths: ProjectPaths, say: Callable[[str], None]) -> None:
+    folder = paths.demo
+    folder.mkdir(parents=True, exist_ok=True)
     with _step("batch", say):
-        source, driving = cut_demo_clip(environment.samples / CLIP, folder)
-        _animate_by_batch(environment, folder, source, driving)
+        source, driving = cut_demo_clip(paths.samples / CLIP, folder)
+        _animate_by_batch(paths.root, folder, source, driving)
     with _step("report", say):
-        write_demo_report(environment.metrics, environment.shards / "report.html", folder)
-    evaluation = json.loads((environment.metrics / "evaluate.json").read_text())
+        write_demo_report(paths.metrics, paths.shards / "report.html", folder)
+    evaluation = json.loads((paths.metrics / "evaluate.json").read_text())
     say("\n" + evaluation_table(evaluation))
 
 
@@ -118,7 +119,7 @@ def cut_demo_clip(clip: Path, folder: Path) -> tuple[Path, Path]:
     return source, driving
 
 
-def _animate_by_batch(environment: Environment, folder: Path, source: Path, driving: Path) -> None:
+def _animate_by_batch(root: Path, folder: Path, source: Path, driving: Path) -> None:
     """Send one row to the service and put the result at animation.mp4."""
     results = folder / "batch"
     # Absolute motion, as in the evaluation: source and driving show one person, so her own pose is the aim.
@@ -127,7 +128,7 @@ def _animate_by_batch(environment: Environment, folder: Path, source: Path, driv
     manifest = folder / "batch.csv"
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("source", "driving", "mode"), (source, driving, "absolute")])
-    _command(environment, "lia", "batch", str(manifest), "--output", str(results))
+    run_on_terminal(["lia", "batch", str(manifest), "--output", str(results)], root)
     videos = sorted(results.glob("*.mp4"))
     if len(videos) != 1:
         raise DemoError(
@@ -142,25 +143,24 @@ def _animate_by_batch(environment: Environment, folder: Path, source: Path, driv
         )
 
 
-def _check_samples_port(params: Params, environment: Environment) -> None:
-    for source in read_sources(environment.root / params.download.sources):
+def check_samples_port(root: Path, source_list: Path, port: int) -> None:
+    """Check that the sources on loopback are at the port where the samples will be.
+
+    Args:
+        root: the project's root.
+        source_list: the list of sources, relative to `root`.
+        port: where the samples will be served.
+
+    Raises:
+        ValueError: one is at another port.
+    """
+    for source in read_sources(root / source_list):
         url = urlsplit(source.url)
-        if url.hostname in _LOOPBACK and url.port != environment.samples_port:
+        if url.hostname in _LOOPBACK and url.port != port:
             raise ValueError(
-                f"{params.download.sources} names {source.url}, but the samples are on port "
-                f"{environment.samples_port}: change the list, or set {variable_name('samples_port')}"
+                f"{source_list} names {source.url}, but the samples are on port {port}: change the list, or "
+                f"set {variable_name('samples_port')}"
             )
-
-
-def _command(environment: Environment, *command: str) -> None:
-    """Run a program of this environment in the project's root, its output on this terminal."""
-    scripts = str(Path(sys.executable).parent)
-    path = f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(command, cwd=environment.root, env={**os.environ, "PATH": path})
-    if done.returncode != 0:
-        raise DemoError(
-            f"`{' '.join(command)}` failed with exit code {done.returncode}: its message stands above"
-        )
 
 
 @contextmanager

@@ -1,0 +1,116 @@
+"""Where the parts of a project lie on disk: every path, from the project's root."""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# Ray appends /session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store (at most 66 bytes) to its temp
+# folder, and a unix socket's path ends at 107 bytes.
+_LONGEST_RAY_HOME_BYTES = 107 - 66
+
+
+@dataclass(frozen=True)
+class ProjectPaths:
+    """Files and folders of one project, all below its root except Ray's home where that path is too long."""
+
+    root: Path
+    """Project folder, absolute: the nearest folder upwards that holds params.yaml."""
+
+    @property
+    def tombstones(self) -> Path:
+        """What was taken down; in git, written by `lia forget`."""
+        return self.root / "data" / "tombstones.csv"
+
+    @property
+    def raw(self) -> Path:
+        """Downloaded videos."""
+        return self.root / "data" / "raw"
+
+    @property
+    def tracks(self) -> Path:
+        """Faces seen in each source, one file a source."""
+        return self.root / "data" / "tracks"
+
+    @property
+    def clips(self) -> Path:
+        """Cut clips, one folder a source, from which shards are packed."""
+        return self.root / "data" / "clips"
+
+    @property
+    def shards(self) -> Path:
+        """Face-cropped training shards and their manifest."""
+        return self.root / "data" / "shards"
+
+    @property
+    def source_ledger(self) -> Path:
+        """Table of sources, written by the stage download."""
+        return self.ledger / "sources.parquet"
+
+    @property
+    def ledger(self) -> Path:
+        """What became of every source and clip."""
+        return self.root / "data" / "ledger"
+
+    @property
+    def samples(self) -> Path:
+        """Sample clips that `lia fetch samples` writes."""
+        return self.root / "data" / "samples"
+
+    @property
+    def models(self) -> Path:
+        """Detector and feature networks that `lia fetch models` writes."""
+        return self.root / "models"
+
+    @property
+    def metrics(self) -> Path:
+        """Numbers and plots for `dvc metrics` and `dvc plots`."""
+        return self.root / "metrics"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training checkpoints; `final` is the trained model."""
+        return self.root / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifact store."""
+        return self.root / "mlartifacts"
+
+    @property
+    def runs(self) -> Path:
+        """Homes of the tools, logs, and Ray's storage."""
+        return self.root / "runs"
+
+    @property
+    def demo(self) -> Path:
+        """What `lia demo` writes."""
+        return self.root / "out" / "demo"
+
+    @property
+    def services(self) -> Path:
+        """Records and logs of the services `lia up` started."""
+        return self.runs / "services"
+
+    @property
+    def ray_home(self) -> Path:
+        """Ray's temp folder: in the project, or in the system's where the project's path is too long."""
+        home = self.runs / "ray"
+        if len(os.fsencode(home)) <= _LONGEST_RAY_HOME_BYTES:
+            return home
+        mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
+        return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
+
+
+def find_root(cwd: Path) -> Path:
+    """Return the nearest folder from `cwd` upwards that holds params.yaml.
+
+    Raises:
+        ValueError: there is none.
+    """
+    cwd = cwd.resolve()
+    for folder in (cwd, *cwd.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise ValueError(f"no params.yaml in {cwd} or a folder above it: run lia inside the project's checkout")
