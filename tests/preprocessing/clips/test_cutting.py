@@ -137,7 +137,12 @@ def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
     coarse, fine = (
         cut_clips(
-            CANDIDATES[:1], MARKS, lambda: ((n, noise) for n in range(60)), tmp_path / str(q), SIZE_PX, q
+            CANDIDATES[:1],
+            MARKS,
+            lambda: (NumberedFrame(n, noise, n / 25) for n in range(60)),
+            tmp_path / str(q),
+            SIZE_PX,
+            q,
         )
         for q in (30, 95)
     )

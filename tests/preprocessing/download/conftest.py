@@ -38,7 +38,7 @@ CASES = {
     "/cut.mp4": (DownloadStatus.PERMANENT, "got video.mp4, but it is not a video"),
     "/claims_less.mp4": (DownloadStatus.PERMANENT, "got video.mp4, but it is not a video"),
     "/to_private.mp4": (DownloadStatus.PERMANENT, "allow_private_hosts"),
-    "/cut.mkv": (DownloadStatus.RETRYABLE, "claims 8.0 s"),
+    "/cut.mkv": (DownloadStatus.RETRYABLE, "it ends 6.0 s earlier"),
     "/claims_more.mp4": (DownloadStatus.RETRYABLE, "more expected"),
     "/empty.mp4": (DownloadStatus.RETRYABLE, "data blocks"),
     "/down.mp4": (DownloadStatus.RETRYABLE, "503"),
