@@ -1,5 +1,3 @@
-import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,27 +95,6 @@ def test_a_failure_of_our_own_is_one_line_and_exits_1() -> None:
         "from pipelines.local.services import ServiceError; raise ServiceError('not up')"
     )
     assert (done.returncode, done.stderr) == (1, "lia: not up\n")
-
-
-def test_the_printed_environment_can_be_evaluated_by_a_shell(root: Path) -> None:
-    lines = lia("env", cwd=root).stdout.splitlines()
-    exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
-    assert exported["PREFECT_HOME"] == str(root / "runs/prefect")
-    assert exported["DVC_NO_ANALYTICS"] == "1"
-
-
-def test_a_preset_over_own_values_asks_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The command puts the tools' variables into this process; the next test must not inherit them.
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.chdir(root)
-    path = root / "params.yaml"
-    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
-    assert CliRunner().invoke(app, ["preset", "vox256"], input="n\n").exit_code == 1
-    assert "seed: 1" in path.read_text()
-    assert CliRunner().invoke(app, ["preset", "vox256"], input="y\n").exit_code == 0
-    assert path.read_text() == presets.read_preset("vox256")
-    assert CliRunner().invoke(app, ["preset", "demo"]).exit_code == 0
-    assert path.read_text() == presets.read_preset("demo")
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

@@ -1,0 +1,75 @@
+import io
+import json
+import sys
+
+import pytest
+from dvc.repo import Repo
+
+from pipelines.commands.takedown import Takedown
+from pipelines.local.data_versions import Copies
+
+URL = "https://a.example/1.mp4"
+KEY = "a" * 40
+
+
+@pytest.fixture
+def takedown(root, record):
+    """What the project holds of one video; the calls that survey and remove it are recorded."""
+    with Repo.init(str(root), no_scm=True):
+        pass
+    found = Takedown(
+        videos={KEY: URL},
+        files=[root / "data/raw" / KEY],
+        shards=[],
+        copies=Copies({}, [], []),
+        bundles=[],
+        runs=[],
+        pictures={},
+    )
+    return {
+        "survey": record("pipelines.commands.takedown.survey", found),
+        "carry_out": record("pipelines.commands.forget.carry_out"),
+        "rebuild": record("pipelines.commands.forget.rebuild"),
+    }
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [("y\n", True), ("n\n", False), ("", False)])
+def test_nothing_is_removed_before_a_yes(lia, root, takedown, monkeypatch, answer, is_removed):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    done = lia("forget", URL)
+    assert f"video {KEY} {URL}\nremoved here: data/raw/{KEY}" in done.out
+    assert (done.code == 0) == is_removed
+    assert (len(takedown["carry_out"]), len(takedown["rebuild"])) == (is_removed, is_removed)
+
+
+def test_a_removal_is_of_what_was_surveyed_in_this_project(lia, root, takedown):
+    done = lia("forget", URL, "--yes")
+    assert done.out.splitlines()[-1].startswith("done: commit data/tombstones.csv and dvc.lock")
+    (survey,), (removal,), (rebuilt,) = takedown.values()
+    assert (survey["name"], survey["source_list"]) == (URL, root / "data/sources.csv")
+    assert survey["store"] is removal["store"] is None
+    assert removal["takedown"].videos == {KEY: URL}
+    assert removal["tombstones"] == root / "data/tombstones.csv"
+    assert rebuilt["paths"].root == root
+    assert rebuilt["variables"]["PREFECT_HOME"] == str(root / "runs/prefect")
+
+
+def test_with_json_stdout_is_one_document(lia, takedown):
+    done = lia("forget", URL, "--yes", "--json")
+    assert json.loads(done.out)["videos"] == {KEY: URL}
+    assert done.err.startswith("done: ")
+
+
+def test_a_project_without_dvc_is_refused_in_one_line(lia, root):
+    assert lia("forget", URL, "--yes").error.startswith(f"got no DVC repository in {root}")
+
+
+def test_a_list_of_an_unknown_format_is_wrong_use(lia):
+    done = lia("sources", "import", "list.csv", "--format", "mine", "-o", "out.csv")
+    assert done.code == 2
+    assert "fomm-csv" in done.err
+
+
+def test_a_missing_list_is_refused_in_one_line(lia):
+    refused = lia("sources", "import", "list.csv", "--format", "fomm-csv", "-o", "out.csv")
+    assert refused.error.startswith("got no file at list.csv")
