@@ -1,10 +1,10 @@
-"""Numbers that papers report for LIA and its relatives, as they are printed there, with their protocol."""
+"""Results that papers report for LIA and related methods, as printed there, with their protocols."""
 
 from typing import NamedTuple
 
 
 class PublishedRow(NamedTuple):
-    """One method's numbers; pixel metrics by their names in `metric_table`."""
+    """One method's results: the pixel metrics of `metric_table` as text, a dash where the paper has none."""
 
     method: str
     l1: str

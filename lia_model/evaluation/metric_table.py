@@ -1,7 +1,7 @@
 """The metrics of an evaluation: name, unit, direction, meaning, and which protocol uses which.
 
 Scores, summaries, pages and the release gate all read these facts here. How a metric is computed is in
-`metrics` and `faces`, FID and FVD in `features`.
+`metrics` and `faces`, FID and FVD in `set_distances`.
 """
 
 from __future__ import annotations

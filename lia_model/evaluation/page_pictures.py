@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 
 JPEG_QUALITY = 92
 NUM_UNRANKED = 3
-"""Transfers shown where no motion distance ranks them."""
+"""Transfers shown if none has a motion distance to rank them by."""
 
 
 def picture_name(row: Record) -> str:
@@ -27,7 +27,7 @@ def picture_name(row: Record) -> str:
 
 
 def reconstruction_strips(report: Record, rows: Sequence[Record], pictures: Path) -> list[Strip]:
-    """Return the pairs that save most, median and least of the L1 of copying the source."""
+    """Return the best, median and worst reconstruction by the share of copying's L1 that the model saves."""
     by_clip = {
         row["clip"]: row for row in rows if (row["protocol"], row["model"]) == ("reconstruction", MODEL)
     }
@@ -44,13 +44,13 @@ def reconstruction_strips(report: Record, rows: Sequence[Record], pictures: Path
 
 
 def transfer_strips(report: Record, rows: Sequence[Record], pictures: Path) -> list[Strip]:
-    """Return the pairs with the lowest, median and highest motion distance; without one, the first few."""
+    """Return the transfers with the lowest, median and highest motion distance; the first few without any."""
     transfers = [row for row in rows if (row["protocol"], row["model"]) == ("cross_identity", MODEL)]
     names, labels = clip_names(rows), strip_labels(report)
     ranked = {
         str(number): -row["motion"] for number, row in enumerate(transfers) if row["motion"] is not None
     }
-    # Without landmarks nothing ranks them; the first few show what transfer looks like.
+    # Without landmarks there is no ranking; the first few show what transfer looks like.
     unranked = [("Pair", str(number)) for number in range(min(NUM_UNRANKED, len(transfers)))]
     strips = []
     for rank, number in best_median_worst(ranked) or unranked:
@@ -65,7 +65,7 @@ def transfer_strips(report: Record, rows: Sequence[Record], pictures: Path) -> l
 
 
 def best_median_worst(values: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return (rank, key) of the highest, middle and lowest value; fewer where there are fewer."""
+    """Return (rank, key) of the highest, median and lowest value, or of fewer if there are fewer values."""
     order = sorted(values, key=lambda key: -values[key])
     if len(order) <= 1:
         return [("Only", key) for key in order]
@@ -76,13 +76,13 @@ def best_median_worst(values: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def strip_labels(report: Record) -> list[str]:
-    """Return what each row of a pair's picture shows, from the top."""
+    """Return the label of each row of a pair's picture, from top to bottom."""
     checkpoints = [one["name"] for one in report["models"] if one["weights_sha256"] is not None]
     return ["source", "driving", *("result" if name == MODEL else name for name in checkpoints)]
 
 
 def pair_strip(picture: Path, title: str, remark: str, labels: Sequence[str]) -> Strip:
-    """Return a pair's picture for a page; the file's name says which clips it shows."""
+    """Return a pair's picture for a page; its id is the name of the file, see `picture_name`."""
     from PIL import Image
 
     with Image.open(picture) as image:

@@ -15,7 +15,7 @@ MODEL_NAMES = {MODEL: "this model", COPY_SOURCE: "copying the source"}
 
 
 def means_table(report: Record, protocol: str) -> Table | None:
-    """Return the means of each model with their intervals; None where nothing was computed."""
+    """Return a table of each model's means with their intervals; None if nothing was computed."""
     models = _means_by_model(report, protocol)
     names = [name for name in PROTOCOL_METRICS[protocol] if any(name in means for means in models.values())]
     if not names:
@@ -33,7 +33,7 @@ def means_table(report: Record, protocol: str) -> Table | None:
 
 
 def set_distance_table(report: Record) -> Table | None:
-    """Return FID and FVD with sample counts and features files; None where neither was computed."""
+    """Return FID and FVD with sample counts and feature networks; None if neither was computed."""
     if not report["set_distances"]:
         return None
     return Table(
@@ -64,7 +64,7 @@ def set_distance_table(report: Record) -> Table | None:
 
 
 def clip_tables(report: Record, rows: Sequence[Record]) -> list[Table]:
-    """Return a table for each protocol with pairs: a row for each pair and model."""
+    """Return a table for each protocol that has pairs, with a row for each pair and model."""
     names, improvement = clip_names(rows), improvements_by_clip(report)
     reconstructions, transfers = [], []
     for row in rows:
@@ -86,7 +86,12 @@ def clip_tables(report: Record, rows: Sequence[Record]) -> list[Table]:
 
 
 def literature_table(report: Record, protocol: str) -> Table:
-    """Return published pixel metrics above those of this evaluation, each with its protocol."""
+    """Return the published pixel metrics and, below them, ours, each with its protocol.
+
+    Args:
+        report: the content of evaluate.json.
+        protocol: one line on how this evaluation was measured.
+    """
     lines = [
         TableRow([row.method, *(getattr(row, name) for name in PIXEL_METRICS), row.source, row.protocol])
         for row in PUBLISHED
@@ -121,12 +126,12 @@ def _columns(names: Sequence[str]) -> list[Column]:
 
 
 def improvements_by_clip(report: Record) -> dict[str, float]:
-    """Return the share of the L1 of copying that our model saves, by clip key."""
+    """Return the share of copying's L1 that our model saves, by clip key."""
     return {one["clip"]: one["improvement"] for one in report["clips"]}
 
 
 def clip_names(rows: Sequence[Record]) -> dict[str, str]:
-    """Return a short name for each driving clip: its file's, and its position where a file has several."""
+    """Return a short name of each driving clip: its file name, and the end of its key if others share it."""
     keys: dict[str, set[str]] = {}
     for row in rows:
         keys.setdefault(row["url"], set()).add(row["clip"])
@@ -139,5 +144,5 @@ def clip_names(rows: Sequence[Record]) -> dict[str, str]:
 
 
 def model_name(model: str) -> str:
-    """Return how the page calls a model: baselines keep the name they were given."""
+    """Return a model's name on the page; other checkpoints keep the name of the report."""
     return MODEL_NAMES.get(model, model)
