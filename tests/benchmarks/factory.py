@@ -18,13 +18,14 @@ import yaml
 from PIL import Image
 
 from preprocessing.clips.sample import PreparedClip
-from preprocessing.clips.source_run import Result, SourceTask, part_frames, process_source
+from preprocessing.clips.source_run import SourceTask, process_source
+from preprocessing.clips.stored_result import SourceResult
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader
 from preprocessing.media.boxes import Box, iou
 from preprocessing.media.images import cut
-from preprocessing.media.video_reader import Frame
+from preprocessing.media.numbered_frames import NumberedFrame, part_frames
 from preprocessing.media.video_writer import VideoWriter
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, source_key
@@ -71,6 +72,11 @@ def make_job(video: Path, folder: Path, settings: ShardsSettings, number: int = 
     )
 
 
+def frames_of(task: SourceTask) -> Iterator[NumberedFrame]:
+    """Return the frames of a task's video, whole."""
+    return part_frames(task.video, task.settings.fps, task.settings.max_gap_s, None, None)
+
+
 def _fresh(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=folder))
 
@@ -82,8 +88,8 @@ def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
     with np.load(next(task.tracks.glob("*.npz"))) as stored:
         num_calls, embedded = len(stored["frames"]), len(stored["embedded"])
         face = Box(*stored["faces"][0][1:5].tolist())
-    frames: list[Frame] = [frame for _, frame in part_frames(task)]
-    detector = FaceDetector(task.models, settings.detect.min_score, settings.detect.pad_px)
+    frames = list(frames_of(task))
+    detector = FaceDetector(task.root / settings.detect.models, settings.detect.min_score, settings.detect.pad_px)
     assert settings.identity.models is not None
     reader = FaceReader(task.root / settings.identity.models)
     squares = [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]]
@@ -93,7 +99,7 @@ def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
             Image.fromarray(image).save(io.BytesIO(), "jpeg", quality=settings.jpeg_quality, subsampling=0)
 
     parts: dict[str, Callable[[], object]] = {
-        "decoding": lambda: [number for number, _ in part_frames(task)],
+        "decoding": lambda: [frame.number for frame in frames_of(task)],
         "detector": lambda: [detector.detect(frame.image) for frame in frames[:num_calls]],
         "embedding": lambda: [reader.read(frame.image, face) for frame in frames[:embedded]],
         "cropping": lambda: [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]],
@@ -121,7 +127,7 @@ def _side_by_side(folder: Path, settings: ShardsSettings, num_rounds: int) -> Ro
     seconds = by_turns({"ours": run}, num_rounds, torch.device("cpu"))
     row = Row("factory", f"{2 * NUM_WORKERS} sources, {NUM_WORKERS} processes", seconds)
     task = make_job(SAMPLE, folder, settings)
-    num_frames = 2 * NUM_WORKERS * sum(1 for _ in part_frames(task))
+    num_frames = 2 * NUM_WORKERS * sum(1 for _ in frames_of(task))
     rate = num_frames / row.median_ms("ours") * 1000
     return Row(row.section, row.name, row.seconds, f"{rate:.0f} source frames/s, starting included")
 
@@ -132,7 +138,7 @@ def _every_frame(folder: Path, settings: ShardsSettings) -> Row:
     overlaps: list[float] = []
     seconds: dict[str, list[float]] = {"ours": [], "every frame": []}
     for video in SAMPLES:
-        found: list[Result] = []
+        found: list[SourceResult] = []
         for name, chosen in (("ours", settings), ("every frame", every)):
             started = time.perf_counter()
             found.append(process_source(make_job(video, _fresh(folder), chosen)))
@@ -152,7 +158,7 @@ def _box(prepared: PreparedClip) -> Box:
 def _long_video(folder: Path, settings: ShardsSettings) -> Row:
     """Show the peak memory of one process on the sample, and on a video some times as long."""
     task = make_job(SAMPLE, folder, settings)
-    images = [frame.image for _, frame in part_frames(task)]
+    images = [frame.image for frame in frames_of(task)]
     long = folder / "long.mp4"
     with VideoWriter(long, Fraction(settings.fps), (images[0].shape[1], images[0].shape[0])) as writer:
         for turn in range(LONG_TIMES):
