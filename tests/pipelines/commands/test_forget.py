@@ -16,8 +16,10 @@ from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models
 from lia_model.registry.runs import Run
 from lia_model.settings import NetworkSettings
+from pipelines.commands.forget import RebuildError, rebuild
 from pipelines.environment import read_environment
 from pipelines.params import read_params
+from pipelines.project_paths import ProjectPaths
 from pipelines.stages.train import open_training_run
 from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
 from preprocessing.shards.manifest import read_manifest
@@ -166,3 +168,13 @@ def test_nothing_is_removed_while_dvc_runs(project: Project, keys):
     assert "DVC is at work in this project" in refused.stderr
     assert list((project.root / "data/raw").glob(f"{keys['face_noface.mov']}*"))
     assert keys["face_noface.mov"] not in (project.root / "data/tombstones.csv").read_text()
+
+
+def test_a_failed_rebuild_says_that_the_removal_is_complete(tmp_path):
+    paths, variables = ProjectPaths(tmp_path), {"DVC_NO_ANALYTICS": "1"}
+    rebuild(paths, variables)  # no stage has run yet, so there is nothing to rebuild
+    paths.ledger.mkdir(parents=True)
+    paths.source_ledger.touch()
+    told = r"everything is removed, but .* \(ERROR: .*\); fix that and run `dvc repro download`"
+    with pytest.raises(RebuildError, match=told):
+        rebuild(paths, variables)
