@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipelines.process import live_record
+from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _settable_fields() -> list[str]:
 def _running_services(paths: ProjectPaths) -> dict[str, str]:
     """Return the addresses of those of the project's own services that run, by the field for each."""
     records = {
-        field: live_record(paths.services / f"{name}.json")
+        field: live_record(record_path(paths.services, name))
         for field, name in (("prefect_api_url", "prefect"), ("ray_address", "ray"))
     }
     return {field: record.address for field, record in records.items() if record is not None}

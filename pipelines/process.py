@@ -30,6 +30,11 @@ def record_of(pid: int, address: str) -> ProcessRecord:
     return ProcessRecord(pid=pid, started_s=psutil.Process(pid).create_time(), address=address)
 
 
+def record_path(services: Path, name: str) -> Path:
+    """Return where the folder `services` holds the record of the service `name`."""
+    return services / f"{name}.json"
+
+
 def read_record(path: Path) -> ProcessRecord | None:
     """Return what `path` records, or None if nothing was recorded there."""
     if not path.is_file():

@@ -17,7 +17,7 @@ from pipelines.environment import Environment, variable_name
 from pipelines.local import fetch
 from pipelines.local.ports import is_port_taken
 from pipelines.local.reports import Row
-from pipelines.process import live_record
+from pipelines.process import live_record, record_path
 
 _PACKAGES = (
     "torch", "ray", "prefect", "mlflow", "dvc", "webdataset", "yt-dlp", "insightface", "onnxruntime", "av",
@@ -165,7 +165,7 @@ def _ports(ports: Mapping[str, int], services: Path) -> list[Finding]:
         variable = variable_name(field)
         if not is_port_taken(port):
             findings.append(Finding(f"port {port}", "ok", f"free ({variable})"))
-        elif live_record(services / f"{service}.json") is not None:
+        elif live_record(record_path(services, service)) is not None:
             findings.append(Finding(f"port {port}", "ok", f"used by this project ({variable})"))
         else:
             findings.append(Finding(f"port {port}", "absent", "taken by another program", f"set {variable}"))

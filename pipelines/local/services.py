@@ -20,7 +20,7 @@ from pipelines.environment import Environment, variable_name
 from pipelines.local.ports import check_ports_free, is_port_taken
 from pipelines.local.reports import Row
 from pipelines.local.service_definitions import Service, ServiceName, define_services
-from pipelines.process import ProcessRecord, live_process, live_record, read_record, record_of
+from pipelines.process import ProcessRecord, live_process, live_record, read_record, record_of, record_path
 from pipelines.project_paths import ProjectPaths
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def own_services(environment: Environment) -> list[Service]:
     }
     own = []
     for service in define_services(environment):
-        record = live_record(_record_path(environment.paths.services, service.name))
+        record = live_record(record_path(environment.paths.services, service.name))
         address = addresses[service.name]
         if address in (None, service.address, record and record.address):
             own.append(service)
@@ -101,7 +101,7 @@ def service_rows(services: Iterable[Service]) -> list[Row]:
 
 
 def _is_running(service: Service, folder: Path) -> bool:
-    record = live_record(_record_path(folder, service.name))
+    record = live_record(record_path(folder, service.name))
     if record is not None and record.address != service.address:
         variables = " and ".join(variable_name(field) for field in service.ports)
         raise ValueError(
@@ -109,10 +109,6 @@ def _is_running(service: Service, folder: Path) -> bool:
             f"run `lia stop` first, or set {variables} as when it was started"
         )
     return record is not None
-
-
-def _record_path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.json"
 
 
 def _log_path(folder: Path, name: str) -> Path:
@@ -145,7 +141,7 @@ def _start(service: Service, paths: ProjectPaths, variables: Mapping[str, str]) 
     # It is meant to outlive this process; without a return code, Popen would warn that it still runs.
     process.returncode = 0
     record = record_of(process.pid, service.address)
-    _record_path(folder, service.name).write_text(record.model_dump_json())
+    record_path(folder, service.name).write_text(record.model_dump_json())
     logger.info("starting the %s", service.title)
 
 
@@ -167,7 +163,7 @@ def _wait_until_healthy(service: Service, folder: Path) -> None:
     """Wait until the service answers and its own processes hold its chosen ports."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
-        record = live_record(_record_path(folder, service.name))
+        record = live_record(record_path(folder, service.name))
         has_ended = record is None
         if record and _is_answering(service.health) and _holds_ports(record, service.chosen_ports):
             return
