@@ -89,7 +89,8 @@ def _one_source(folder: Path, settings: ShardsSettings, num_rounds: int) -> Row:
         num_calls, embedded = len(stored["frames"]), len(stored["embedded"])
         face = Box(*stored["faces"][0][1:5].tolist())
     frames = list(frames_of(task))
-    detector = FaceDetector(task.root / settings.detect.models, settings.detect.min_score, settings.detect.pad_px)
+    detect = settings.detect
+    detector = FaceDetector(task.root / detect.models, detect.min_score, detect.pad_px)
     assert settings.identity.models is not None
     reader = FaceReader(task.root / settings.identity.models)
     squares = [cut(frame.image, square, settings.crop.size_px) for frame in frames[:kept]]
