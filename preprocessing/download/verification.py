@@ -4,7 +4,7 @@ from pathlib import Path
 
 from preprocessing.download.failures import TooLargeError
 from preprocessing.ledger import Download
-from preprocessing.media.video_reader import examine, probe
+from preprocessing.media.video_reader import find_damage, probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import file_sha256
 
@@ -28,7 +28,7 @@ def verify(
     size_bytes = path.stat().st_size
     require_file_size(size_bytes, max_bytes)
     info = probe(path)
-    if problems := [*info.problems, *(one for one in examine(path) if one not in info.problems)]:
+    if problems := [*info.problems, *(one for one in find_damage(path) if one not in info.problems)]:
         path.unlink()
         message = f"got an incomplete video: {', '.join(problems)}"
         return Download(status=DownloadStatus.RETRYABLE, error=message)

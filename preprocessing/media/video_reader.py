@@ -118,7 +118,7 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
-def examine(path: Path) -> list[str]:
+def find_damage(path: Path) -> list[str]:
     """Decode the whole file and return what is wrong with it, in words; none if it is whole.
 
     Raises:

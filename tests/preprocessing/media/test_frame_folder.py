@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from preprocessing.media.frame_folder import pack_frames
-from preprocessing.media.video_reader import UnreadableVideoError, decode, examine, probe
+from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_pictures_become_a_video_without_loss(tmp_path, pictures):
     assert np.array_equal(np.stack([frame.image for frame in decode(tmp_path / "one.mov")]), images)
     info = probe(tmp_path / "one.mov")
     assert (info.fps, info.width_px, info.height_px) == (25, 48, 32)
-    assert (info.duration_s, examine(tmp_path / "one.mov")) == (pytest.approx(0.2), [])
+    assert (info.duration_s, find_damage(tmp_path / "one.mov")) == (pytest.approx(0.2), [])
 
 
 def test_pictures_that_make_no_video_are_refused(tmp_path, pictures):
