@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 LICENCE_NOTE = "detector weights for non-commercial research only"
 INPUT_SIZE = (640, 640)
+SECOND_LOOK_PAD = 0.5
+"""Width of the second look's border over the longer side of the image."""
 
 
 class Face(NamedTuple):
@@ -66,10 +68,14 @@ ARCFACE_SAME_PERSON_DISTANCE = 1.1
 class FaceDetector:
     """SCRFD on a padded image; without the border it misses faces that fill the image.
 
+    The border is in proportion to the image, so that what is found does not depend on its size. An image in
+    which nothing is found is looked at once more with a border that makes its faces half as large.
+
     Args:
         models: folder of ONNX files.
         min_score: least confidence of a face, 0 to 1.
-        pad_px: width of the black border; boxes are returned in pixels of the unpadded image.
+        pad_px: width of the black border of an image whose longer side is 640 px; boxes are returned in pixels
+            of the unpadded image.
 
     Raises:
         ValueError: the folder holds no detector.
@@ -106,7 +112,11 @@ class FaceDetector:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Return the faces of a uint8 RGB [H, W, 3] image, highest score first."""
-        pad = self._pad_px
+        longer = max(image.shape[:2])
+        pads = (round(self._pad_px * longer / INPUT_SIZE[0]), round(SECOND_LOOK_PAD * longer))
+        return next((found for pad in pads if (found := self._detect(image, pad))), [])
+
+    def _detect(self, image: NDArray[np.uint8], pad: int) -> list[Face]:
         padded = np.pad(image[:, :, ::-1], ((pad, pad), (pad, pad), (0, 0)))
         rows, points = self._model.detect(np.ascontiguousarray(padded))
         if points is None:

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -30,13 +31,23 @@ def test_left_eye_is_left_and_mouth_is_below(detector, image):
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
-def test_a_face_that_fills_the_frame_is_found_because_of_the_border(models, detector, image):
+@pytest.mark.parametrize("side_px", [128, 256, 1024, 2000])
+@pytest.mark.parametrize("pad_px", [0, 64])
+def test_a_face_that_fills_the_image_is_found_at_any_size(models, detector, image, side_px, pad_px):
     (face,) = detector.detect(image)
     left, top, right, bottom = (round(side) for side in face.box)
-    filling = np.ascontiguousarray(image[top:bottom, left:right])
-    assert FaceDetector(models / "scrfd", min_score=0.5, pad_px=0).detect(filling) == []
-    (found,) = detector.detect(filling)
-    assert found.box.width == pytest.approx(face.box.width, rel=0.15)
+    size = (side_px, round(side_px * (bottom - top) / (right - left)))
+    filling = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_CUBIC)
+    (found,) = FaceDetector(models / "scrfd", 0.5, pad_px).detect(filling)
+    assert found.box.width == pytest.approx(side_px, rel=0.1)
+    assert found.box.centre == pytest.approx((size[0] / 2, size[1] / 2), rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2, 4])
+def test_boxes_are_in_proportion_to_the_image(detector, image, scale):
+    (face,) = detector.detect(image)
+    (found,) = detector.detect(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    assert [side / scale for side in found.box] == pytest.approx(list(face.box), abs=3)
 
 
 def test_colour_order_matters_little_and_position_much(detector, image):
