@@ -32,7 +32,7 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # Not `Request.url.path`: that URL is parsed from the Host header too, which may be forged.
+        # Not the path of `Request.url`: a URL is built from the Host header too, which may be forged.
         if not self._is_authorized(scope["path"], headers.get("authorization", "")):
             answer = error_answer(
                 401, "unauthorized", "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`"
