@@ -1,4 +1,4 @@
-"""Checks a request's token and size before its body is read."""
+"""Checks the token and the size of a request before the application reads its body."""
 
 import hmac
 
@@ -13,12 +13,12 @@ OPEN_PATHS = ("/healthz",)
 
 
 class AccessMiddleware:
-    """Refuses requests without the token, and bodies that are too large, before they are read.
+    """Refuses requests without the token, and bodies that are too large.
 
     Args:
-        app: the application behind it.
-        token: bearer token; None allows every request.
-        max_body_bytes: largest body, counted while it arrives if its length is not declared.
+        app: the application that gets the other requests.
+        token: required bearer token; None allows every request.
+        max_body_bytes: largest body; the declared length is checked first, then the bytes that arrive.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, max_body_bytes: int) -> None:
@@ -32,9 +32,11 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # The path as sent: `Request.url` includes the Host header, which may be forged.
+        # Not the path of `Request.url`: a URL is built from the Host header too, which may be forged.
         if not self._is_authorized(scope["path"], headers.get("authorization", "")):
-            answer = error_answer(401, "unauthorized", "give the token as `Authorization: Bearer TOKEN`")
+            answer = error_answer(
+                401, "unauthorized", "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`"
+            )
             answer.headers["WWW-Authenticate"] = "Bearer"
             await answer(scope, receive, send)
         elif self._is_too_large(headers.get("content-length", "")):
@@ -45,9 +47,10 @@ class AccessMiddleware:
     def _is_authorized(self, path: str, authorization: str) -> bool:
         if self._token is None or path in OPEN_PATHS:
             return True
+        # Starlette decodes headers as Latin-1; encoded again, these are the bytes that were sent.
         scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
-            given.strip().encode(), self._token.encode()
+            given.strip(" ").encode("latin-1"), self._token.encode()
         )
 
     def _is_too_large(self, content_length: str) -> bool:
@@ -67,4 +70,4 @@ class AccessMiddleware:
         return counted
 
     def _too_large(self) -> str:
-        return f"the request has more than {self._max_body_bytes} bytes; send smaller files"
+        return f"the body has more than {self._max_body_bytes} bytes; send smaller files"

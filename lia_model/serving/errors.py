@@ -1,4 +1,4 @@
-"""Error answers of the HTTP interface: every refusal is JSON, `{"error": {"code", "message"}}`."""
+"""Error answers of the HTTP interface: each is JSON of the form `{"error": {"code", "message"}}`."""
 
 import logging
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ CODES = {
     413: "too_large",
     416: "bad_range",
 }
-"""Error code by HTTP status, for errors that do not bring their own."""
+"""Error code by HTTP status, for errors that FastAPI or Starlette raise."""
 
 
 class RefusalError(Exception):
-    """The request is refused.
+    """The request is refused; the application answers with this error.
 
     Args:
         status: HTTP status.
         code: fixed word for programs.
         message: one sentence for people.
-        headers: further headers of the answer.
+        headers: additional headers of the answer; None adds none.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class RefusalError(Exception):
 
 
 def add_error_handlers(api: FastAPI) -> None:
-    """Make the application answer every error in the one shape."""
+    """Make the application answer every error with an `ErrorAnswer`."""
     api.add_exception_handler(RefusalError, _on_refusal)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_bad_field)
@@ -53,7 +53,7 @@ def add_error_handlers(api: FastAPI) -> None:
 
 
 def error_answer(status: int, code: str, message: str) -> JSONResponse:
-    """Return an error answer."""
+    """Return an answer whose body is an `ErrorAnswer`."""
     body = ErrorAnswer(error=Error(code=code, message=message))
     return JSONResponse(body.model_dump(), status)
 
@@ -75,8 +75,15 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
 
 async def _on_bad_field(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
-    return error_answer(422, "bad_field", "; ".join(wrong))
+    return error_answer(422, "bad_field", "; ".join(_describe(one) for one in error.errors()))
+
+
+def _describe(wrong: Mapping[str, Any]) -> str:
+    """Return the path of a wrong field and what is wrong with it."""
+    if wrong["type"] == "json_invalid":
+        return f"body: it is not JSON ({wrong['ctx']['error']} at character {wrong['loc'][1]}); send JSON"
+    path = ".".join(str(part) for part in wrong["loc"][1:])
+    return f"{path or 'body'}: {wrong['msg']}"
 
 
 async def _on_unexpected_error(request: Request, _: Exception) -> Response:
@@ -85,10 +92,10 @@ async def _on_unexpected_error(request: Request, _: Exception) -> Response:
 
 
 def bad_field(field: str, message: str) -> RefusalError:
-    """Return the refusal of one field's value."""
+    """Return the error that refuses the value of one field."""
     return RefusalError(422, "bad_field", f"{field}: {message}")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the entries of the schema for these error statuses."""
+    """Return the OpenAPI response entries for these error statuses."""
     return {status: {"model": ErrorAnswer} for status in statuses}

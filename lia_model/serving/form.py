@@ -11,10 +11,11 @@ from lia_model.animation.options import AnimationOptions
 
 
 def form_fields(options: type[AnimationOptions] = AnimationOptions) -> Callable[..., dict[str, Any]]:
-    """Return a dependency that gives the fields that a form has; the model validates them and adds defaults.
+    """Return a FastAPI dependency that returns the submitted fields; fields left out are not in the dict.
 
-    All fields are read as text: FastAPI reads a missing boolean as False whatever its default, and
-    would answer a wrong value in pydantic's words. The schema shows each field's own type and default.
+    Every field is read as text, which `read_options` validates: FastAPI would read a missing boolean as False
+    whatever its default, and report a wrong value without the allowed ones. The schema shows the field's type
+    and default.
     """
 
     def read(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - one of each option's type

@@ -1,6 +1,8 @@
-"""Turns requests into jobs, and jobs into answers."""
+"""Submits, reads and cancels jobs for the HTTP interface, without any HTTP of its own."""
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,7 @@ from lia_model.serving.messages import (
 from lia_model.serving.uploads import store_upload
 
 RETRY_AFTER_S = 5
-"""Suggested pause while the queue is full."""
+"""Pause that a client is asked to make when the queue is full."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,20 @@ class ApiLimits:
     media: Path
     """Folder for uploads and their results."""
     token: str | None
-    """Bearer token required by everything but the health check; None requires none."""
+    """Bearer token that every path but the health check requires; None requires none."""
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
-    """Most jobs that may wait."""
+    """Maximum number of queued jobs."""
 
 
 class JobRequests:
-    """Submits, reads and cancels jobs as the HTTP interface asks for.
+    """Carries out the requests of the HTTP interface on the job store.
 
     Args:
         jobs: the job store.
         model: the model that animates.
-        limits: what is allowed.
+        limits: allowed folders and numbers.
     """
 
     def __init__(self, jobs: JobStore, model: ModelVersion, limits: ApiLimits) -> None:
@@ -71,7 +73,11 @@ class JobRequests:
         self.limits = limits
 
     def accept(self, source: UploadFile, driving: UploadFile, options: AnimationOptions) -> AnimationAccepted:
-        """Store the uploads and queue their animation; both are on the disk when this returns."""
+        """Store the uploads and queue their animation; both are on the disk when this returns.
+
+        Raises:
+            RefusalError: an upload is not an image or a video, or the queue is full; nothing is kept.
+        """
         job_id = new_id()
         folder = self.limits.media / job_id
         folder.mkdir(parents=True)
@@ -89,17 +95,21 @@ class JobRequests:
         return AnimationAccepted(id=job_id, status=JobStatus.QUEUED, links=_links(job_id))
 
     def accept_batch(self, request: BatchRequest) -> BatchAccepted:
-        """Queue a batch's items; an item whose files are missing fails at once, without the others."""
+        """Queue the items of a batch; an item whose files are missing fails at once, the others are queued.
+
+        Raises:
+            RefusalError: a path is not allowed, two items have the same name, the batch is too large or the
+                queue is full; no item is queued.
+        """
         if len(request.items) > self.limits.max_num_queued:
-            raise bad_field(
-                "items", f"{len(request.items)} are too many; send at most {self.limits.max_num_queued}"
-            )
+            raise bad_field("items", f"got {len(request.items)}; send at most {self.limits.max_num_queued}")
         output = self._allowed("output", request.output)
         names = [
             f"{index:05d}" if item.name is None else item.name for index, item in enumerate(request.items)
         ]
-        if len(set(names)) < len(names):
-            raise bad_field("items", "two items have one name; give each its own")
+        ((name, num_uses),) = Counter(names).most_common(1)
+        if num_uses > 1:
+            raise bad_field("items", f"{num_uses} items have the name {name}; give each item its own")
         orders = {
             new_id(): self._order(f"items.{index}", item, output / f"{name}.mp4")
             for index, (item, name) in enumerate(zip(request.items, names, strict=True))
@@ -108,7 +118,7 @@ class JobRequests:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise bad_field(
-                "output", f"{request.output} cannot be made a folder ({error.strerror})"
+                "output", f"{request.output} cannot be created ({error.strerror}); give another folder"
             ) from None
         batch = new_id()
         self._submit(orders, batch)
@@ -142,14 +152,18 @@ class JobRequests:
         job = self.get(job_id)
         if job.status is not JobStatus.SUCCEEDED:
             raise RefusalError(
-                409, "not_ready", f"the animation is {job.status}; a video comes when it has succeeded"
+                409, "not_ready", f"the animation is {job.status}; it has a video only once it has succeeded"
             )
         if not job.order.output.is_file():
             raise RefusalError(404, "not_found", "the video was removed")
         return job.order.output
 
     def delete(self, job_id: str) -> None:
-        """Cancel a job that has not ended; remove one that has, with its files."""
+        """Cancel a job that has not ended, or remove one that has; the files of an upload are deleted.
+
+        Raises:
+            RefusalError: there is no such job, or it has ended and belongs to a batch.
+        """
         job = self.get(job_id)
         was_active = self.jobs.cancel(job_id)
         if job.batch is None:
@@ -158,7 +172,9 @@ class JobRequests:
                 self.jobs.remove(job_id)
         elif not was_active:
             raise RefusalError(
-                409, "in_batch", "it has ended and belongs to a batch, whose files are yours to delete"
+                409,
+                "in_batch",
+                "the animation has ended and belongs to a batch; delete its file from the output folder",
             )
 
     def batch_status(self, batch: str) -> BatchStatus:
@@ -183,25 +199,31 @@ class JobRequests:
             raise RefusalError(
                 429,
                 "queue_full",
-                f"no more than {self.limits.max_num_queued} jobs may wait; try again later",
+                f"the queue holds at most {self.limits.max_num_queued} jobs; try again later",
                 {"Retry-After": str(RETRY_AFTER_S)},
             ) from None
 
     def _order(self, field: str, item: BatchItem, output: Path) -> Order:
         source = self._allowed(f"{field}.source", item.source)
         driving = self._allowed(f"{field}.driving", item.driving)
-        missing = next((path for path in (source, driving) if not path.is_file()), None)
+        # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
+        missing = next((path for path in (source, driving) if not os.path.isfile(path)), None)  # noqa: PTH113
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
         return Order(source, driving, output, item.options, self.model, error)
 
     def _allowed(self, field: str, text: str) -> Path:
-        """Return the path, with links resolved, if it lies under the allowed root."""
+        """Return the path with links resolved.
+
+        Raises:
+            RefusalError: it is not a path under the allowed root.
+        """
         if "://" in text:
-            raise bad_field(field, f"{text} is a URL; only paths under {self.limits.root} are served so far")
+            raise bad_field(field, f"{text} is a URL; give a path under {self.limits.root}")
         if "\0" in text:
-            raise bad_field(field, "a path has no null character")
+            raise bad_field(field, "the path has a null character; remove it")
         root = self.limits.root.resolve()
-        path = (root / text).resolve()
+        # Not `Path.resolve`, which raises a RuntimeError where links form a loop.
+        path = Path(os.path.realpath(root / text))
         if not path.is_relative_to(root):
             raise bad_field(field, f"{text} is outside the allowed root {root}; move it there")
         return path

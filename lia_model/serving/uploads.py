@@ -1,4 +1,4 @@
-"""Receives the uploads of a request: checks what they are and stores them durably."""
+"""Receives the uploads of a request: checks their type and content, and stores them durably."""
 
 import mimetypes
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from lia_model.animation.footage import UnreadableMediaError, media_kind, require_media
+from lia_model.animation.footage import MIN_SIDE_PX, UnreadableMediaError, media_kind, require_media
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.jobs import make_durable
@@ -16,13 +16,23 @@ _COPY_BYTES = 1 << 20
 
 
 def require_multipart(request: Request) -> None:
-    """Refuse a body of another type than a form with files."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise RefusalError(415, "wrong_type", "send the files as multipart/form-data")
+    """Refuse a body that is not a form with files.
+
+    Raises:
+        RefusalError: the content type is not multipart/form-data.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RefusalError(
+            415, "wrong_type", "the body is not a form with files; send it as multipart/form-data"
+        )
 
 
 async def require_known_fields(request: Request) -> None:
-    """Refuse a form with a field that nothing reads, such as a misspelt one."""
+    """Refuse a form with an unknown field, such as a misspelt option.
+
+    Raises:
+        RefusalError: a field is neither a file, nor the model, nor an option of the animation.
+    """
     known = {"source", "driving", "model", *AnimationOptions.model_fields}
     for name in await request.form():
         if name not in known:
@@ -30,12 +40,28 @@ async def require_known_fields(request: Request) -> None:
 
 
 def store_upload(upload: UploadFile, field: str, path: Path) -> None:
-    """Copy an upload to `path` if both its declared type and its content are an image or a video."""
+    """Copy an upload to `path` if both its declared type and its content are an image or a video.
+
+    If the client declares no type, the suffix of the file name stands for it; without either, only the
+    content counts. A refused upload may leave a file at `path`, which the caller removes.
+
+    Args:
+        upload: the file as sent.
+        field: name of its form field, for the error message.
+        path: where it is stored; its folder exists.
+
+    Raises:
+        RefusalError: it is neither an image nor a video, or its first picture cannot be read.
+    """
     declared = upload.content_type
     if declared in (None, "", "application/octet-stream"):
         declared = mimetypes.guess_type(upload.filename or "")[0]
-    is_media = declared is not None and declared.startswith(("image/", "video/"))
-    wrong_type = RefusalError(415, "wrong_type", f"{field}: {declared or 'this'} is not an image or a video")
+    is_media = declared is not None and declared.lower().startswith(("image/", "video/"))
+    wrong_type = RefusalError(
+        415,
+        "wrong_type",
+        f"{field}: {declared or 'the file'} is neither an image nor a video; send one of these",
+    )
     if declared is not None and not is_media:
         raise wrong_type
     with path.open("wb") as file:
@@ -46,6 +72,9 @@ def store_upload(upload: UploadFile, field: str, path: Path) -> None:
         require_media(path)
     except UnreadableMediaError:
         raise RefusalError(
-            400, "unreadable_media", f"{field}: no picture can be read from this file"
+            400,
+            "unreadable_media",
+            f"{field}: no picture with sides of at least {MIN_SIDE_PX} px can be read from the file; send "
+            "another one",
         ) from None
     make_durable(path)

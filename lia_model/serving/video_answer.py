@@ -8,10 +8,10 @@ from lia_model.serving.errors import CODES, error_answer
 
 
 class VideoAnswer(FileResponse):
-    """A video, or a byte range of it; a range outside the file is refused in JSON like all errors."""
+    """A video, or the byte range of it that the request asks for; a wrong range is answered with JSON."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or the error."""
+        """Send the file, its byte range, or the error."""
         refused = False
 
         async def send_json(message: Message) -> None:
@@ -19,7 +19,11 @@ class VideoAnswer(FileResponse):
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 refused = True
                 status = message["status"]
-                answer = error_answer(status, CODES[status], "the video has no such byte range")
+                answer = error_answer(
+                    status,
+                    CODES[status],
+                    "the Range header asks for no part of the video; send bytes=FIRST-LAST within its size",
+                )
                 wanted = Headers(raw=message["headers"]).get("content-range")
                 if wanted is not None:
                     answer.headers["Content-Range"] = wanted

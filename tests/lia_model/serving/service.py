@@ -1,0 +1,61 @@
+"""The HTTP API over a real job store, with a client in the same process."""
+
+import asyncio
+import io
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from lia_model.serving.api import build_api
+from lia_model.serving.job_requests import ApiLimits
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.messages import ModelVersion
+
+
+def png():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((40, 40, 3), 90, dtype=np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+class Service:
+    """The API in a folder of its own."""
+
+    def __init__(self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3):
+        self.jobs = JobStore(folder / "serving" / "jobs.sqlite")
+        self.media = folder / "serving" / "media"
+        self.root = folder
+        limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued)
+        self.api = build_api(self.jobs, ModelVersion(name="lia", version="3"), limits)
+
+    def ask(self, method, path, **request):
+        async def send():
+            transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(send())
+
+    def post(self, source=None, driving=None, **fields):
+        files = {"source": source or ("a.png", png()), "driving": driving or ("b.png", png())}
+        return self.ask("POST", "/v1/animations", files=files, data=fields)
+
+    def finish(self, content=b"0123456789"):
+        """Finish the oldest queued job as a job runner would."""
+        job = self.jobs.claim()
+        job.folder.mkdir(parents=True)
+        produced = job.folder / "result.mp4"
+        produced.write_bytes(content)
+        assert self.jobs.finish(job, produced, 3)
+        return job
+
+
+def assert_refused(answer, status, code, *words):
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert body["error"]["code"] == code
+    for word in words:
+        assert word in body["error"]["message"]

@@ -1,0 +1,202 @@
+import pytest
+
+from lia_model.serving.jobs import count
+from lia_model.serving.messages import Error, JobStatus
+from tests.lia_model.serving.service import Service, assert_refused, png
+
+
+def batch(service, *items, output="out"):
+    return service.ask("POST", "/v1/batches", json={"items": list(items), "output": output})
+
+
+def item(service, name="a.png", **more):
+    (service.root / name).write_bytes(png())
+    return {"source": name, "driving": str(service.root / name), **more}
+
+
+def bring_to(service, status):
+    """Submit an upload and bring its job to this status; return its links."""
+    links = service.post().json()["links"]
+    if status == "running":
+        service.jobs.claim()
+    elif status == "failed":
+        service.jobs.fail(service.jobs.claim(), Error(code="no_face", message="there is none"))
+    elif status == "cancelled":
+        service.jobs.cancel(links["self"].rpartition("/")[2])
+    elif status == "succeeded":
+        service.finish()
+    assert service.ask("GET", links["self"]).json()["status"] == status
+    return links
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_deleting_cancels_a_job_that_has_not_ended_and_removes_one_that_has(service, status):
+    links = bring_to(service, status)
+    assert service.ask("DELETE", links["self"]).status_code == 204
+    assert list(service.media.iterdir()) == []
+    if not status.is_final:
+        assert service.ask("GET", links["self"]).json()["status"] == "cancelled"
+        assert_refused(service.ask("GET", links["video"]), 409, "not_ready", "cancelled")
+        assert service.ask("DELETE", links["self"]).status_code == 204
+    for method, link in (("GET", links["self"]), ("GET", links["video"]), ("DELETE", links["self"])):
+        assert_refused(service.ask(method, link), 404, "not_found", links["self"].rpartition("/")[2])
+
+
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_job_has_a_video_exactly_if_it_has_succeeded(service, status):
+    links = bring_to(service, status)
+    answer = service.ask("GET", links["video"])
+    if status is JobStatus.SUCCEEDED:
+        assert (answer.status_code, answer.content) == (200, b"0123456789")
+        service.jobs.get(links["self"].rpartition("/")[2]).order.output.unlink()
+        assert_refused(service.ask("GET", links["video"]), 404, "not_found", "removed")
+    else:
+        assert_refused(answer, 409, "not_ready", status)
+
+
+@pytest.mark.parametrize(("done", "total"), [(0, 0), (0, 4), (1, 4), (4, 4), (7, 4)])
+def test_progress_is_the_share_of_the_frames_and_never_more_than_all(service, done, total):
+    """A header may promise fewer frames than the clip has."""
+    itself = service.post().json()["links"]["self"]
+    service.jobs.advance(service.jobs.claim(), done, total)
+    shown = service.ask("GET", itself).json()
+    assert (shown["frames_done"], shown["frames_total"]) == (done, total)
+    assert shown["progress"] == (min(done / total, 1) if total else 0)
+
+
+def test_unknown_jobs_and_batches_are_not_found(service):
+    for path in ("/v1/animations/unknown", "/v1/animations/unknown/video", "/v1/batches/unknown"):
+        assert_refused(service.ask("GET", path), 404, "not_found", "unknown")
+    assert_refused(service.ask("DELETE", "/v1/animations/unknown"), 404, "not_found", "unknown")
+
+
+def test_a_full_queue_refuses_an_upload_until_a_job_is_claimed(service):
+    for _ in range(3):
+        assert service.post().status_code == 202
+    answer = service.post()
+    assert_refused(answer, 429, "queue_full")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert len(list(service.media.iterdir())) == 3
+    service.jobs.claim()
+    assert service.post().status_code == 202
+
+
+def test_a_batch_fails_only_where_a_file_is_missing(service):
+    answer = batch(
+        service, item(service), {"source": "gone.png", "driving": "a.png"}, item(service, mode="absolute")
+    )
+    assert answer.status_code == 202
+    itself = answer.json()["links"]["self"]
+    assert answer.json()["status"] == "running"
+    for _ in range(2):
+        service.finish()
+    done = service.ask("GET", itself).json()
+    assert done["status"] == "failed"
+    assert done["counts"] == {"queued": 0, "running": 0, "succeeded": 2, "failed": 1, "cancelled": 0}
+    assert [one["status"] for one in done["items"]] == ["succeeded", "failed", "succeeded"]
+    assert [one["mode"] for one in done["items"]] == ["relative", "relative", "absolute"]
+    assert done["items"][1]["error"] == {
+        "code": "not_found",
+        "message": f"there is no file {service.root.resolve() / 'gone.png'}",
+    }
+    assert [one["output"] for one in done["items"]] == [
+        str(service.root.resolve() / "out" / f"{index:05d}.mp4") for index in range(3)
+    ]
+    assert sorted(path.name for path in (service.root / "out").glob("*.mp4")) == ["00000.mp4", "00002.mp4"]
+
+
+def test_an_item_names_its_own_file(service):
+    assert batch(service, item(service) | {"name": "mine"}).status_code == 202
+    assert service.finish().order.output.name == "mine.mp4"
+
+
+@pytest.mark.parametrize("place", ["plain.png", "sub/../plain.png", "sub/./b.png", "inner/b.png"])
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_paths_under_the_root_are_used_with_links_resolved(service, place, is_absolute):
+    (service.root / "sub").mkdir()
+    for name in ("plain.png", "sub/b.png"):
+        (service.root / name).write_bytes(png())
+    (service.root / "inner").symlink_to(service.root / "sub")
+    text = str(service.root / place) if is_absolute else place
+    itself = batch(service, {"source": text, "driving": text}).json()["links"]["self"]
+    (one,) = service.ask("GET", itself).json()["items"]
+    real = str((service.root / place).resolve())
+    assert (one["source"], one["driving"], one["status"]) == (real, real, "queued")
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "loop", "loop/x.png", "a.png/b.png", "sub"])
+@pytest.mark.parametrize("field", ["source", "driving"])
+def test_an_item_whose_path_cannot_be_a_file_fails_alone(service, place, field):
+    (service.root / "loop").symlink_to(service.root / "loop")
+    (service.root / "sub").mkdir()
+    good = item(service)
+    itself = batch(service, good, good | {field: place}).json()["links"]["self"]
+    shown = service.ask("GET", itself).json()
+    assert [one["status"] for one in shown["items"]] == ["queued", "failed"]
+    assert shown["items"][1]["error"]["code"] == "not_found"
+    assert place in shown["items"][1]["error"]["message"]
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "loop", "a.png", "a.png/b"])
+def test_an_output_folder_that_cannot_be_created_is_refused(service, place):
+    (service.root / "loop").symlink_to(service.root / "loop")
+    answer = batch(service, item(service), output=place)
+    assert_refused(answer, 422, "bad_field", f"output: {place} cannot be created", "give another folder")
+    assert service.jobs.num_queued() == 0
+
+
+@pytest.mark.parametrize("place", ["/etc/hostname", "../up.png", "link/up.png"])
+@pytest.mark.parametrize("field", ["source", "driving", "output"])
+def test_paths_outside_the_root_are_refused(tmp_path, place, field):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "up.png").write_bytes(png())
+    (root / "link").symlink_to(tmp_path)
+    service = Service(root)
+    one = item(service)
+    output = place if field == "output" else "out"
+    answer = batch(service, one | ({field: place} if field != "output" else {}), output=output)
+    assert_refused(answer, 422, "bad_field", field, "outside the allowed root")
+
+
+def test_bad_batches_are_refused_whole(service):
+    good = item(service)
+    assert_refused(batch(service), 422, "bad_field", "items")
+    assert_refused(batch(service, good | {"source": "s3://bucket/a.png"}), 422, "bad_field", "s3://", "URL")
+    assert_refused(batch(service, good, output="s3://bucket/out"), 422, "bad_field", "s3://")
+    assert_refused(batch(service, good | {"mode": "sideways"}), 422, "bad_field", "items.0.mode")
+    twice = [good | {"name": "a"}, good, good | {"name": "a"}]
+    assert_refused(batch(service, *twice), 422, "bad_field", "2 items have the name a")
+    assert_refused(batch(service, good, good | {"name": "00000"}), 422, "bad_field", "name 00000")
+    assert_refused(batch(service, good | {"source": "a\0b"}), 422, "bad_field", "null")
+    assert_refused(batch(service, *[good] * 4), 422, "bad_field", "at most 3")
+    assert_refused(service.ask("POST", "/v1/batches", content=b"{"), 422, "bad_field")
+    assert service.jobs.num_queued() == 0
+
+
+def test_a_batch_is_queued_whole_or_not_at_all(service):
+    good = item(service)
+    assert batch(service, good, good).status_code == 202
+    assert_refused(batch(service, good, good), 429, "queue_full")
+    assert batch(service, good).status_code == 202
+
+
+def test_an_item_of_a_batch_has_a_status_and_can_be_cancelled_but_its_files_are_kept(service):
+    itself = batch(service, item(service), item(service)).json()["links"]["self"]
+    first, second = (f"/v1/animations/{one['id']}" for one in service.ask("GET", itself).json()["items"])
+    done = service.finish()
+    assert service.ask("GET", f"{first}/video").content == b"0123456789"
+    assert service.ask("DELETE", second).status_code == 204
+    assert_refused(service.ask("DELETE", first), 409, "in_batch")
+    assert done.order.output.exists()
+    assert service.ask("GET", itself).json()["status"] == "cancelled"
+
+
+def test_the_counts_of_a_batch_are_those_of_its_items(service):
+    itself = batch(service, item(service), item(service), item(service)).json()["links"]["self"]
+    for advance in (service.jobs.claim, service.finish, service.finish):
+        shown = service.ask("GET", itself).json()
+        assert shown["counts"] == count([JobStatus(one["status"]) for one in shown["items"]])
+        assert [one["index"] for one in shown["items"]] == [0, 1, 2]
+        advance()
+    assert service.ask("GET", itself).json()["status"] == "running"
