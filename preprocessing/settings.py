@@ -92,7 +92,7 @@ class DetectSettings(Settings):
     min_score: Fraction01
     """Minimum confidence of a face."""
     pad_px: Annotated[int, Field(ge=0)]
-    """Border around a frame of 640 px, in proportion for others; the detector misses faces that fill a frame."""
+    """Border of a frame of 640 px, in proportion for others; the detector misses faces that fill a frame."""
 
 
 class IdentitySettings(Settings):

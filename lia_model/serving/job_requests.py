@@ -247,6 +247,7 @@ def _progress(job: Job) -> dict[str, Any]:
         "frames_done": job.frames_done,
         "frames_total": total,
         "error": job.order.error,
+        "warnings": list(job.warnings),
         "model": job.order.model,
     }
 

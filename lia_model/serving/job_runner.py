@@ -117,7 +117,7 @@ class JobRunner:
                 should_stop=lambda: lost.is_set() or self._stopping.is_set(),
             )
             result = animate_file(run, request)
-        self._jobs.finish(job, produced, result.num_frames)
+        self._jobs.finish(job, produced, result.num_frames, result.warnings)
 
     @contextmanager
     def _lease(self, job: Job) -> Iterator[threading.Event]:

@@ -9,6 +9,7 @@ The file is in WAL mode and synced at every commit. Processes of one machine may
 network file system. Times are seconds since the epoch, since they outlive processes.
 """
 
+import json
 import os
 import secrets
 import sqlite3
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     frames_total INTEGER NOT NULL DEFAULT 0,
     error_code TEXT,
     error_message TEXT,
+    warnings TEXT NOT NULL DEFAULT '[]',
     attempts INTEGER NOT NULL DEFAULT 0,
     lease TEXT,
     lease_until_s REAL
@@ -80,6 +82,8 @@ class Job:
     frames_total: int
     attempts: int
     lease: str | None
+    warnings: tuple[str, ...] = ()
+    """What was wrong with the files of a job that succeeded all the same."""
 
     @property
     def folder(self) -> Path:
@@ -170,13 +174,12 @@ class JobStore:
         """Store the progress; False if the lease is lost."""
         return self._report(job, "frames_done = ?, frames_total = ?", (frames_done, frames_total))
 
-    def finish(self, job: Job, produced: Path, num_frames: int) -> bool:
+    def finish(self, job: Job, produced: Path, num_frames: int, warnings: Sequence[str] = ()) -> bool:
         """Move `produced` to the job's output as its result; False, nothing moved, if the lease is lost."""
         make_durable(produced)
         with self._transaction() as db:
-            done = _update_held(
-                db, job, "status = 'succeeded', frames_done = ?, frames_total = ?", (num_frames, num_frames)
-            )
+            change = "status = 'succeeded', frames_done = ?, frames_total = ?, warnings = ?"
+            done = _update_held(db, job, change, (num_frames, num_frames, json.dumps(warnings)))
             if done:
                 produced.replace(job.order.output)
                 make_durable(job.order.output.parent)
@@ -278,8 +281,10 @@ def summarize(counts: Mapping[JobStatus, int]) -> JobStatus:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """Bring a table of an older version, with a column for each option, to today's columns."""
+    """Bring a table of an older version, without warnings or with a column for each option, up to date."""
     columns = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+    if "warnings" not in columns:
+        db.execute("ALTER TABLE jobs ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'")
     if "options" in columns:
         return
     db.execute("ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}'")
@@ -333,4 +338,5 @@ def _job_of(row: sqlite3.Row) -> Job:
         frames_total=row["frames_total"],
         attempts=row["attempts"],
         lease=row["lease"],
+        warnings=tuple(json.loads(row["warnings"])),
     )

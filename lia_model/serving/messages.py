@@ -107,6 +107,8 @@ class Progress(Message):
     """Frames of the driving clip; 0 until a job runner has opened it."""
     error: Error | None
     """Why it failed; None unless it failed."""
+    warnings: list[str]
+    """What was wrong with its files, if it succeeded all the same: missing or damaged parts, holes."""
     model: ModelVersion
     """Model that animates it."""
 

@@ -121,6 +121,8 @@ def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> st
 def _result(row: BatchRow, item: dict[str, Any]) -> BatchRow:
     error = "" if item["error"] is None else f"{item['error']['code']}: {item['error']['message']}"
     is_done = item["status"] == "succeeded"
+    for warning in item["warnings"]:
+        logger.warning("%s by %s: %s", Path(row.source).name, Path(row.driving).name, warning)
     return replace(
         row,
         status=item["status"],

@@ -74,8 +74,8 @@ class FaceDetector:
     Args:
         models: folder of ONNX files.
         min_score: least confidence of a face, 0 to 1.
-        pad_px: width of the black border of an image whose longer side is 640 px; boxes are returned in pixels
-            of the unpadded image.
+        pad_px: width of the black border of an image whose longer side is 640 px; boxes are returned in
+            pixels of the unpadded image.
 
     Raises:
         ValueError: the folder holds no detector.

@@ -119,6 +119,7 @@ def test_jobs_of_a_store_with_a_column_for_each_option_are_kept(tmp_path):
     path = tmp_path / "jobs.sqlite"
     JobStore(path)
     with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE jobs DROP COLUMN warnings")
         db.execute("ALTER TABLE jobs DROP COLUMN options")
         db.execute("ALTER TABLE jobs ADD COLUMN mode TEXT NOT NULL DEFAULT ''")
         db.execute("ALTER TABLE jobs ADD COLUMN crop INTEGER NOT NULL DEFAULT 1")

@@ -91,6 +91,21 @@ def test_jobs_are_done_one_after_another_and_uploads_are_not_kept(store, worker,
     assert store.get(ids[0]).frames_done == store.get(ids[0]).frames_total == NUM_FRAMES
 
 
+def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, worker, tmp_path):
+    ids = []
+    for name, strict in (("a", False), ("b", True)):
+        wanted = fill(order(tmp_path / name))
+        content = wanted.driving.read_bytes()
+        wanted.driving.write_bytes(content[: len(content) * 3 // 4])
+        ids.append(queue(store, replace(wanted, options=AnimationOptions(crop=False, strict=strict))))
+        worker.perform(store.claim())
+    whole_or_not, refused = map(store.get, ids)
+    assert whole_or_not.status == JobStatus.SUCCEEDED
+    assert "driving is damaged or incomplete" in whole_or_not.warnings[0]
+    assert 0 < whole_or_not.frames_done < NUM_FRAMES
+    assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "unreadable_media")
+
+
 def test_a_batchs_files_are_left_alone(store, worker, tmp_path):
     queue(store, fill(order(tmp_path / "a")), batch="batch")
     worker.perform(store.claim())
