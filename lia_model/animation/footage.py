@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from preprocessing.media.images import read_image
+from preprocessing.media.animated_pictures import is_animated_picture
+from preprocessing.media.images import is_heic, is_picture, read_image
 from preprocessing.media.timeline import Segment
 from preprocessing.media.video_reader import Frame, UnreadableVideoError, VideoInfo, decode, probe
 
@@ -26,12 +27,9 @@ STILL_FPS = Fraction(25)
 
 _NUM_HEAD_BYTES = 512
 _MPEG_TS_PACKET_BYTES = 188
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 _VIDEO_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"FLV\x01",
-    b"GIF87a",
-    b"GIF89a",
     b"OggS",
     b"\x00\x00\x01\xba",  # MPEG program stream
 )
@@ -43,17 +41,21 @@ class UnreadableMediaError(ValueError):
 
 
 def media_kind(path: Path) -> MediaKind | None:
-    """Return the kind by the first bytes, or None for anything else.
+    """Return the kind by the content, or None for anything else; an animated picture is a video.
 
     Raises:
-        UnreadableMediaError: the file does not exist.
+        UnreadableMediaError: the file does not exist, or is a HEIC picture.
     """
     if not path.is_file():
         raise UnreadableMediaError(f"got {path}, which does not exist: give an image or a video")
     with path.open("rb") as file:
         head = file.read(_NUM_HEAD_BYTES)
-    if head.startswith(_IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return "image"
+    if is_heic(path):
+        raise UnreadableMediaError(
+            f"got {path}, a HEIC picture, which is not supported: convert it to JPEG or PNG"
+        )
+    if is_picture(path):
+        return "video" if is_animated_picture(path) else "image"
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
     is_mpeg_ts = head[:1] == b"G" and head[_MPEG_TS_PACKET_BYTES : _MPEG_TS_PACKET_BYTES + 1] == b"G"
     if head.startswith(_VIDEO_STARTS) or head[4:8] in _QUICKTIME_ATOMS or is_avi or is_mpeg_ts:
@@ -102,8 +104,8 @@ class Footage:
 
     @property
     def sound(self) -> Path | None:
-        """Return the file with its sound; None for an image."""
-        return None if self.is_still else self.path
+        """Return the file with its sound; None for a picture, animated or not."""
+        return None if self.is_still or is_animated_picture(self.path) else self.path
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """Decode from the start.

@@ -1,6 +1,7 @@
 """Still pictures, uint8 RGB [H, W, 3]: reading files, encoding JPEG, cutting squares out of frames."""
 
 import io
+import logging
 from pathlib import Path
 
 import cv2
@@ -11,13 +12,23 @@ from PIL import ImageOps
 
 from preprocessing.media.boxes import Box
 
+logger = logging.getLogger(__name__)
+
 Image = NDArray[np.uint8]
+OPAQUE = 255
 _EXIF_ORIENTATION = 0x0112
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
 """Offset of the depth in the header, behind width and height of four bytes each."""
 _DEEP_MODES = ("I",)
 """Prefix of Pillow's modes for 16-bit grey."""
+_PICTURE_STARTS = (b"\xff\xd8\xff", _PNG_START, b"BM", b"GIF87a", b"GIF89a")
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused, but for JPEG files, which can be reduced while they are decoded."""
+REDUCED_PIXELS = 50_000_000
+"""Larger JPEG files are reduced to at most so many pixels."""
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
@@ -57,6 +68,24 @@ def cut(image: Image, box: Box, size_px: int) -> Image:
     return np.ascontiguousarray(resized, dtype=np.uint8)
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether the first bytes are those of a picture format: JPEG, PNG, WebP, AVIF, GIF or BMP."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(_PICTURE_STARTS) or is_webp or _brand(head) in _AVIF_BRANDS
+
+
+def is_heic(path: Path) -> bool:
+    """Return whether the first bytes are those of a HEIC picture, which nothing here reads."""
+    with path.open("rb") as file:
+        return _brand(file.read(12)) in _HEIC_BRANDS
+
+
+def _brand(head: bytes) -> bytes:
+    return head[8:12] if head[4:8] == b"ftyp" else b""
+
+
 def read_image(path: Path, convert: bool = True) -> Image:
     """Return a still image as uint8 RGB [H, W, 3]; of an animated one, the first picture.
 
@@ -64,22 +93,25 @@ def read_image(path: Path, convert: bool = True) -> Image:
         path: any file that Pillow reads.
         convert: convert it to upright 8-bit RGB if needed: transparency on white, the upper 8 of 16 bits,
             CMYK without a colour profile, EXIF rotation applied. False refuses such an image. Grey and
-            palette images are always accepted.
+            palette images are always accepted, and an alpha channel that is opaque everywhere.
 
     Raises:
-        ValueError: the file is no image, or needs a conversion that `convert` forbids.
+        ValueError: the file is no image, is too large, or needs a conversion that `convert` forbids.
     """
+    # Our own limits tell the true reason, and let large JPEG files pass.
+    PillowImage.MAX_IMAGE_PIXELS = None
     try:
         with PillowImage.open(path) as image:
+            _limit_pixels(image, path)
             odd = oddities(image, path)
             if odd and not convert:
                 raise ValueError(
                     f"got {path} with {' and '.join(odd)}; an upright picture in 8-bit RGB or grey is "
                     "needed; convert it, or ask for conversion (--convert)"
                 )
-            return np.asarray(_plain_rgb(image))
+            return plain_rgb(image)
     # Pillow raises SyntaxError for a broken PNG chunk.
-    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
+    except (OSError, SyntaxError) as error:
         raise ValueError(
             f"got {path}, which is not a readable image; give a JPEG, PNG or WebP file"
         ) from error
@@ -89,12 +121,40 @@ def oddities(image: PillowImage.Image, path: Path) -> list[str]:
     """Return, in words, every reason why an opened image is not upright 8-bit RGB."""
     turned = image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
     found = {
-        "an alpha channel": image.has_transparency_data,
+        "an alpha channel": _is_transparent(image),
         "16 bits a channel": image.mode.startswith(_DEEP_MODES) or _is_deep_png(path),
         "CMYK colours": image.mode == "CMYK",
         "an EXIF rotation": turned,
     }
     return [words for words, is_so in found.items() if is_so]
+
+
+def _limit_pixels(image: PillowImage.Image, path: Path) -> None:
+    """Have a large JPEG file decoded at a half, a quarter or an eighth of its size; refuse others."""
+    width, height = image.size
+    if image.format == "JPEG" and width * height > REDUCED_PIXELS:
+        scale = (REDUCED_PIXELS / (width * height)) ** 0.5
+        # The result has at least the size asked for, at the next power of two.
+        divisor = next((n for n in (2, 4, 8) if 1 / n <= scale), 8)
+        image.draft("RGB", (-(-width // divisor), -(-height // divisor)))
+        logger.info("%s of %dx%d px is read at 1/%d of its size", path.name, width, height, divisor)
+    elif width * height > MAX_PIXELS:
+        raise ValueError(
+            f"got {path} of {width}x{height} px; at most {MAX_PIXELS // 1_000_000} million pixels are read, "
+            "more of JPEG files: make it smaller"
+        )
+
+
+def _is_transparent(image: PillowImage.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest != OPAQUE
+
+
+def plain_rgb(image: PillowImage.Image) -> Image:
+    """Return an opened image as upright 8-bit RGB: transparency on white, the upper 8 of 16 bits."""
+    return np.asarray(_plain_rgb(image))
 
 
 def _plain_rgb(image: PillowImage.Image) -> PillowImage.Image:

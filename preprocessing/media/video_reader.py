@@ -9,7 +9,7 @@ Completeness: pictures are counted (`completeness`). A file that lacks some, or 
 decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice, pairwise
@@ -24,6 +24,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
 from preprocessing.media.completeness import Completeness
 from preprocessing.media.images import Image
 from preprocessing.media.rendering import FrameRenderer, deinterlace
@@ -90,6 +91,8 @@ def probe(path: Path) -> VideoInfo:
     Raises:
         UnreadableVideoError: not a video, or its first picture cannot be decoded.
     """
+    if path.is_file() and is_animated_picture(path):
+        return _animation_info(path)
     with open_input(path) as container:
         stream = _video_stream(container, path)
         completeness = Completeness(container, stream)
@@ -125,6 +128,10 @@ def find_damage(path: Path) -> list[str]:
         UnreadableVideoError: no picture can be decoded.
     """
     problems: list[str] = []
+    if path.is_file() and is_animated_picture(path):
+        for _ in _animation(path, problems):
+            pass
+        return problems
     with open_input(path) as container:
         stream = _video_stream(container, path)
         completeness = Completeness(container, stream)
@@ -156,6 +163,11 @@ def decode(
         UnreadableVideoError: the file is not a video, or is damaged or truncated and `problems` is None.
         NoVideoHardwareError: no GPU here decodes it.
     """
+    if path.is_file() and is_animated_picture(path):
+        pictures = _animation(path, problems)
+        for one in pictures if fps is None else thin_out(pictures, Fraction(fps)):
+            yield Frame(one.picture, float(one.start), one.segment)
+        return
     with open_input(path, hardware) as container:
         stream = _video_stream(container, path)
         renderer = FrameRenderer(stream.sample_aspect_ratio)
@@ -194,6 +206,42 @@ def unreadable(path: Path, reason: str) -> UnreadableVideoError:
     """Return the error that names the file and says what is wrong with it."""
     return UnreadableVideoError(
         f"got {path}, but {reason}; a video that can be decoded is needed; give another file"
+    )
+
+
+def _animation(path: Path, problems: list[str] | None) -> Iterator[Shown[Image]]:
+    """Yield the pictures of an animated picture file; arguments as for `decode`."""
+    num_shown = 0
+    try:
+        for one in read_animation(path):
+            yield Shown(one.image, one.start, one.end, 0)
+            num_shown += 1
+    except (OSError, SyntaxError, ValueError) as error:
+        if problems is None or not num_shown:
+            raise unreadable(path, f"it is damaged or truncated: {error}") from error
+        problems.append(f"it cannot be read beyond {num_shown} pictures")
+
+
+def _animation_info(path: Path) -> VideoInfo:
+    problems: list[str] = []
+    shown: list[Shown[None]] = []
+    width = height = 0
+    for one in _animation(path, problems):
+        height, width = one.picture.shape[:2]
+        shown.append(Shown(None, one.start, one.end, 0))
+    fps = 1 / median_low(one.end - one.start for one in shown)
+    segments = find_segments(shown)
+    return VideoInfo(
+        width_px=width,
+        height_px=height,
+        fps=fps,
+        num_frames=len(shown),
+        duration_s=float(shown[-1].end),
+        codec=animation_format(path),
+        audio_codec=None,
+        segments=tuple(segments),
+        has_constant_rate=_is_regular(shown, segments, fps),
+        problems=tuple(problems),
     )
 
 
@@ -271,7 +319,7 @@ def _usual_fps(stream: VideoStream, times: list[Fraction]) -> Fraction:
     return claimed if abs(claimed * usual - 1) <= _SIMILAR else 1 / usual
 
 
-def _is_regular(shown: list[Shown[None]], segments: list[Segment], fps: Fraction) -> bool:
+def _is_regular(shown: Sequence[Shown[None]], segments: list[Segment], fps: Fraction) -> bool:
     """Return whether each picture starts within half a picture of its place at a constant rate."""
     number, current = 0, -1
     for one in shown:

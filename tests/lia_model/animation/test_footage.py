@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation.footage import UnreadableMediaError, first_picture, media_kind, require_media
+from lia_model.animation.footage import (
+    UnreadableMediaError,
+    first_picture,
+    media_kind,
+    open_footage,
+    require_media,
+)
 from preprocessing.media.video_writer import VideoWriter
 
 
@@ -22,7 +28,7 @@ def save_image(path, image_format):
     return path
 
 
-@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp", "bmp"])
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp", "bmp", "avif", "gif"])
 def test_images_are_recognised_by_their_bytes_not_their_name(tmp_path, image_format):
     path = save_image(tmp_path / "named_like_a.mp4", image_format)
     assert require_media(path) == "image"
@@ -34,6 +40,24 @@ def test_the_first_picture_of_a_video_is_its_first_frame(video):
     picture = first_picture(video)
     assert picture.shape == (40, 48, 3)
     assert picture.max() < 20
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "avif", "gif"])
+def test_an_animated_picture_is_a_video(tmp_path, image_format):
+    images = [Image.new("RGB", (36, 40), (level, level, level)) for level in (30, 120, 220)]
+    path = tmp_path / "named_like_a.jpg"
+    images[0].save(path, image_format, save_all=True, append_images=images[1:], duration=100)
+    assert require_media(path) == "video"
+    footage = open_footage(path)
+    assert (footage.num_frames, footage.fps, footage.sound) == (3, 10, None)
+    assert [frame.start for frame in footage.shown()] == [0, Fraction(0.1), Fraction(0.2)]
+
+
+def test_a_heic_picture_is_refused_for_what_it_is(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(200))
+    with pytest.raises(UnreadableMediaError, match=r"a HEIC picture.*convert it"):
+        require_media(path)
 
 
 PLAYLISTS = [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n"]

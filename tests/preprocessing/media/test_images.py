@@ -40,6 +40,7 @@ def odd_images(folder):
     Image.fromarray(half[..., [0, 3]], "LA").save(folder / "grey_alpha.png")
     palette = Image.new("P", (50, 40))
     palette.putpalette([200, 0, 0, 0, 0, 0])
+    palette.paste(1, (0, 0, 25, 40))
     palette.save(folder / "palette_alpha.png", transparency=1)
     Image.fromarray(np.full((40, 50), 200 << 8, np.uint16)).save(folder / "deep_grey.png")
     deep = np.zeros((40, 50, 3), np.uint16)
@@ -87,6 +88,27 @@ def test_conversion_keeps_the_colours_and_puts_transparency_on_white(tmp_path, n
     image = read_image(tmp_path / name).astype(int)
     assert np.abs(image[20, 5] - left).max() <= 3
     assert np.abs(image[20, -5] - right).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_an_alpha_channel_that_is_opaque_everywhere_is_no_reason_to_refuse(tmp_path, mode):
+    Image.new("RGB", (50, 40), (120, 120, 120)).convert(mode).save(tmp_path / "i.png")
+    assert (read_image(tmp_path / "i.png", convert=False) == 120).all()
+
+
+def test_a_photo_of_200_megapixels_is_read_at_a_smaller_size(tmp_path):
+    photo = Image.new("L", (16000, 12500), 90)
+    photo.paste(200, (8000, 0, 16000, 12500))
+    photo.save(tmp_path / "i.jpg", quality=50)
+    image = read_image(tmp_path / "i.jpg")
+    assert image.shape == (6250, 8000, 3)
+    assert (image[3000, 100, 0], image[3000, -100, 0]) == (90, 200)
+
+
+def test_another_picture_of_over_100_megapixels_is_refused_for_its_size(tmp_path):
+    Image.new("1", (12000, 10000)).save(tmp_path / "i.png")
+    with pytest.raises(ValueError, match=r"12000x10000 px; at most 100 million"):
+        read_image(tmp_path / "i.png")
 
 
 def test_half_transparent_pixels_are_half_white(tmp_path):
