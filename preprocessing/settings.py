@@ -77,7 +77,8 @@ class DownloadSettings(Settings):
     """Folder whose videos may be listed by file:// URLs, absolute or relative to the project; None allows
     none."""
     accept_incomplete: bool
-    """Whether the stage succeeds if some sources failed for a reason that a rerun may not meet again."""
+    """Whether the stages download and shards succeed if some sources failed for a reason that a rerun may not
+    meet again."""
 
 
 class DetectSettings(Settings):
