@@ -51,6 +51,9 @@ class DownloadSettings(Settings):
     """Attempts after the first one, for failures that may pass."""
     retry_delay_s: NonNegative
     """Delay before the first retry; doubled for each further one."""
+    num_fragment_retries: Annotated[int, Field(ge=0)]
+    """Requests after the first one for a fragment of a stream (HLS, DASH) that does not arrive, within one
+    attempt. They are 1, 2, 4 … seconds apart, at most `retry_delay_s`. No fragment is ever left out."""
     num_parallel: PositiveInt
     """Sources downloaded at the same time."""
     max_per_hour: dict[str, PositiveInt]
