@@ -167,9 +167,10 @@ class ShardsSettings(Settings):
     """How raw videos become shards of face-cropped clips."""
 
     fps: PositiveInt
-    """Most frames a second of a clip, selected by presentation time; a slower source keeps its own frames."""
-    max_gap_s: Annotated[float, Field(gt=0)]
-    """A longer time between two frames, or a jump of the clock, ends a clip."""
+    """Maximum frame rate of a clip. Frames are selected by presentation time; a slower source keeps all of
+    its frames."""
+    max_gap_s: Positive
+    """Maximum time between two frames of a clip; a longer gap, or a jump of the clock, ends the clip."""
     shard_bytes: PositiveInt
     """Mean size of a shard; the clips of one source share a shard even if they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]

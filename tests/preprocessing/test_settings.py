@@ -62,6 +62,7 @@ def test_every_group_is_frozen_and_refuses_unknown_keys(group):
     ("dotted", "good", "bad"),
     [
         ("fps", 1, 0),
+        ("max_gap_s", 0.1, 0),
         ("shard_bytes", 1, 0),
         ("jpeg_quality", 1, 0),
         ("jpeg_quality", 100, 101),
