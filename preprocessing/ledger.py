@@ -126,6 +126,24 @@ class ClipRow(ClipScores):
         return f"{self.outcome}({self.reason})" if self.reason else self.outcome
 
 
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How many rows failed with one error."""
+
+    error: str
+    """One line, in which `*` stands for the keys of the source."""
+    retryable: bool
+    """Whether a rerun may succeed."""
+    num_rows: int
+    url: str
+    """One of the sources."""
+
+    @property
+    def prospect(self) -> str:
+        """Return in words whether a rerun may succeed."""
+        return "a rerun may succeed" if self.retryable else "permanent"
+
+
 PIECE_NUM_ROWS = 50_000
 """Rows turned into columns at a time."""
 _SOURCE_FIELDS = tuple(field.name for field in fields(Source))
@@ -220,6 +238,22 @@ def count_sources(rows: Sequence[SourceRow]) -> dict[str, int]:
 def count_clips(rows: Sequence[ClipRow]) -> dict[str, int]:
     """Return the number of rows by label; `kept` is always a key."""
     return dict(sorted(({"kept": 0} | Counter(row.label for row in rows)).items()))
+
+
+def count_failures(rows: Iterable[ClipRow]) -> list[FailureCount]:
+    """Return the failures summed by error and by whether a rerun may succeed, the most frequent first."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    examples: dict[tuple[str, bool], str] = {}
+    for row in rows:
+        if row.outcome != "failed":
+            continue
+        # Without the row's own keys, errors that name its files are equal.
+        error = (row.error or "").replace(row.row_key, "*").replace(row.source_key, "*")
+        kind = (error, bool(row.retryable))
+        counts[kind] += 1
+        examples[kind] = min(row.url, examples.get(kind, row.url))
+    ordered = sorted(counts, key=lambda kind: (-counts[kind], kind))
+    return [FailureCount(*kind, counts[kind], examples[kind]) for kind in ordered]
 
 
 def _source_record(row: SourceRow) -> dict[str, object]:

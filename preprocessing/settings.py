@@ -51,6 +51,9 @@ class DownloadSettings(Settings):
     """Attempts after the first one, for failures that may pass."""
     retry_delay_s: NonNegative
     """Delay before the first retry; doubled for each further one."""
+    num_fragment_retries: Annotated[int, Field(ge=0)]
+    """Requests after the first one for a fragment of a stream (HLS, DASH) that does not arrive, within one
+    attempt. They are 1, 2, 4 … seconds apart, at most `retry_delay_s`. No fragment is ever left out."""
     num_parallel: PositiveInt
     """Sources downloaded at the same time."""
     max_per_hour: dict[str, PositiveInt]
@@ -77,7 +80,8 @@ class DownloadSettings(Settings):
     """Folder whose videos may be listed by file:// URLs, absolute or relative to the project; None allows
     none."""
     accept_incomplete: bool
-    """Whether the stage succeeds if some sources failed for a reason that a rerun may not meet again."""
+    """Whether the stages download and shards succeed if some sources failed for a reason that a rerun may not
+    meet again."""
 
 
 class DetectSettings(Settings):
@@ -163,9 +167,10 @@ class ShardsSettings(Settings):
     """How raw videos become shards of face-cropped clips."""
 
     fps: PositiveInt
-    """Most frames a second of a clip, selected by presentation time; a slower source keeps its own frames."""
-    max_gap_s: Annotated[float, Field(gt=0)]
-    """A longer time between two frames, or a jump of the clock, ends a clip."""
+    """Maximum frame rate of a clip. Frames are selected by presentation time; a slower source keeps all of
+    its frames."""
+    max_gap_s: Positive
+    """Maximum time between two frames of a clip; a longer gap, or a jump of the clock, ends the clip."""
     shard_bytes: PositiveInt
     """Mean size of a shard; the clips of one source share a shard even if they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]

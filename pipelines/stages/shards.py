@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,25 +23,41 @@ from preprocessing.clips.stored_result import SourceResult, read_preview
 from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE
 from preprocessing.faces.networks import require_networks, same_person_distance
-from preprocessing.ledger import ClipRow, SourceRow, count_clips, read_source_rows, write_clips
+from preprocessing.ledger import (
+    ClipRow,
+    SourceRow,
+    count_clips,
+    count_failures,
+    read_source_rows,
+    write_clips,
+)
 from preprocessing.outcome import DownloadStatus
-from preprocessing.settings import ShardsSettings
+from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store, StoreError
 
+logger = logging.getLogger(__name__)
+
 OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, ValueError)
 """Errors that an operator can mend, reported in one line; any other is a bug and keeps its traceback."""
+NUM_NAMED = 3
+"""Most sources that a message names."""
+NUM_LOGGED_ERRORS = 10
+"""Most errors that the log lists; the contact sheet lists more."""
 UNITS_PER_CHILD = 8
 """Few enough to cost nothing, enough for all child processes to finish at about the same time."""
 
 
 def run_shards(params: Params, environment: Environment) -> int:
-    """Make the shards from the downloaded videos; finished sources are reused.
+    """Make the shards from the downloaded videos; finished sources are reused. Return the exit code.
+
+    It is 1 if a rerun may succeed for some source and `download.accept_incomplete` is off, else 0.
 
     Raises:
-        ValueError: the ledger or the face networks are missing, or an identity is in two splits.
+        ValueError: the ledger, the face networks or a box that the crop rule needs are missing, or an
+            identity is in two splits.
         NothingKeptError: no clip is left for training; the ledger says why.
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
@@ -48,15 +65,43 @@ def run_shards(params: Params, environment: Environment) -> int:
     paths = environment.paths
     if finds_faces(params.shards.crop):
         require_networks(paths.root, params.shards.detect, params.shards.identity)
-    environment.check_store()
     sources = read_source_rows(paths.source_ledger)
+    require_boxes(sources, params.shards.crop)
+    environment.check_store()
     state = shards_flow(
         sources, params.shards, paths, environment.ray_address, environment.store_url, return_state=True
     )
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
-    state.result()
-    return 0
+    is_incomplete = bool(state.result()) and not params.download.accept_incomplete
+    if is_incomplete:
+        logger.error(
+            "the shards are incomplete: rerun `lia shards`, or set download.accept_incomplete to true"
+        )
+    return int(is_incomplete)
+
+
+def require_boxes(sources: Sequence[SourceRow], settings: CropSettings) -> None:
+    """Check that every verified source lists a box, if the crop rule cuts out the listed box.
+
+    Raises:
+        ValueError: some have none; the message names the first ones.
+    """
+    if finds_faces(settings) or settings.rule == "none":
+        return
+    lacking = [
+        row.source
+        for row in sources
+        if row.download.status == DownloadStatus.VERIFIED and None in (row.source.bbox, row.source.bbox_size)
+    ]
+    if lacking:
+        names = ", ".join(source.source_id or source.url for source in lacking[:NUM_NAMED])
+        more = f" and {len(lacking) - NUM_NAMED} more" if len(lacking) > NUM_NAMED else ""
+        raise ValueError(
+            f"got {len(lacking)} sources without bbox ({names}{more}); crop rule {settings.rule} cuts out "
+            "the listed box; fill bbox, width and height in data/sources.csv, or set shards.crop.rule to "
+            "fomm_square or none"
+        )
 
 
 @flow(
@@ -74,6 +119,8 @@ def shards_flow(
 ) -> State:
     """Process every source, then write the ledger, the shards and the contact sheet.
 
+    The result of the returned state is the number of failures for which a rerun may succeed.
+
     Args:
         sources: rows of the ledger.
         settings: of the stage.
@@ -81,8 +128,8 @@ def shards_flow(
         ray_address: cluster to run on; None runs child processes on this machine.
         store_url: where clips and shards are kept too; None for nowhere.
     """
-    logger = get_run_logger()
-    logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
+    run_logger = get_run_logger()
+    run_logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     try:
         tasks = source_tasks(verified, settings, paths, store_url)
@@ -92,11 +139,13 @@ def shards_flow(
         rows, prepared = assignment.rows, assignment.prepared
         write_clips(paths.ledger / "clips.parquet", rows)
         write_counts(paths.metrics, rows, prepared)
-        logger.info("clips: %s", _join_counts(rows))
-        require_training_clips(rows, sources)
-        _warn(assignment)
-        detector = paths.root / settings.detect.models
-        write_all(assignment, sources, settings, detector, paths.shards, paths.clips)
+        try:
+            require_training_clips(rows, sources)
+            _warn(assignment)
+            detector = paths.root / settings.detect.models
+            write_all(assignment, sources, settings, detector, paths.shards, paths.clips)
+        finally:
+            log_outcomes(rows)
         if store_url is not None:
             upload_shards(paths.shards, Store(store_url))
     except OPERATOR_ERRORS as error:
@@ -104,7 +153,8 @@ def shards_flow(
         return Failed(message=str(error), data=error)
     listed = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
     remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
-    return Completed(message=f"{len(prepared)} clips")
+    num_retryable = sum(bool(row.retryable) for row in rows)
+    return Completed(message=f"{len(prepared)} clips", data=num_retryable)
 
 
 def source_tasks(
@@ -192,6 +242,20 @@ def write_all(
     write_contact_sheet(shards / "report.html", sources, rows, pictures)
 
 
+def log_outcomes(rows: Sequence[ClipRow]) -> None:
+    """Log the number of clips by outcome, and the failures by error."""
+    run_logger = get_run_logger()
+    failures = count_failures(rows)
+    run_logger.info("clips: %s", _join_counts(rows))
+    for one in failures[:NUM_LOGGED_ERRORS]:
+        run_logger.warning("%d failed (%s): %s; such as %s", one.num_rows, one.prospect, one.error, one.url)
+    if left := failures[NUM_LOGGED_ERRORS:]:
+        num_left = sum(one.num_rows for one in left)
+        run_logger.warning(
+            "%d failed with %d other errors: see data/ledger/clips.parquet", num_left, len(left)
+        )
+
+
 def upload_shards(shards: Path, store: Store) -> None:
     """Store the folder of shards.
 
@@ -235,11 +299,11 @@ def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> Non
 
 
 def _warn(assignment: Assignment) -> None:
-    logger = get_run_logger()
+    run_logger = get_run_logger()
     if any(clip.clip.by_time for clip in assignment.prepared):
-        logger.warning("train and test are not identity-disjoint: a source has split by_time")
+        run_logger.warning("train and test are not identity-disjoint: a source has split by_time")
     for one, other in assignment.lookalikes:
-        logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
+        run_logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
 
 
 def _join_counts(rows: Sequence[ClipRow]) -> str:

@@ -88,7 +88,7 @@ def _span_s(sightings: Sightings, tube: Tube) -> tuple[float, float]:
 
 
 def _usual_fps(times_s: Sequence[float]) -> float:
-    """Return the rate at which most of some frames follow each other; of a single one, 25."""
+    """Return the frame rate by the median time between frames; 25 for a single frame."""
     steps = [after - before for before, after in pairwise(times_s)]
     return round(1 / median(steps), 3) if steps else 25.0
 

@@ -77,9 +77,21 @@ def attempt_download(request: AttemptRequest) -> AttemptResult:
         return AttemptResult(download=download, retry_after_s=retry_after_s(error))
 
 
+class _Downloader(yt_dlp.YoutubeDL):
+    """yt-dlp with retries for the fragments of a stream alone: whole files are retried by `retries`.
+
+    yt-dlp has one option for both where the host answers 5xx or breaks off; `fragment_retries` covers 4xx.
+    """
+
+    def dl(self, name: str, info: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        is_whole = info.get("protocol") in ("http", "https")
+        self.params["retries"] = 0 if is_whole else self.params.get("fragment_retries", 0)
+        return super().dl(name, info, *arguments, **options)
+
+
 def _download(request: AttemptRequest) -> Download:
     settings = request.settings
-    with yt_dlp.YoutubeDL(_options(request)) as ydl:  # pyright: ignore[reportArgumentType]
+    with _Downloader(_options(request)) as ydl:  # pyright: ignore[reportArgumentType]
         select: Any = ydl.format_selector
 
         def select_or_raise(context: object) -> Iterator[Any]:
@@ -120,6 +132,9 @@ def _options(request: AttemptRequest) -> dict[str, Any]:
         size = max(progress.get("total_bytes") or 0, progress.get("downloaded_bytes") or 0)
         require_file_size(size, settings.max_bytes)
 
+    def fragment_delay_s(n: int) -> float:
+        return min(settings.retry_delay_s, 2.0**n)
+
     return {
         "format": settings.format,
         "format_sort": list(settings.format_sort),
@@ -133,8 +148,11 @@ def _options(request: AttemptRequest) -> dict[str, Any]:
         "overwrites": False,
         "updatetime": False,
         "cachedir": False,
-        "retries": 0,
         "extractor_retries": 0,
+        # Unless told otherwise yt-dlp leaves missing fragments out and calls the download complete.
+        "skip_unavailable_fragments": False,
+        "fragment_retries": settings.num_fragment_retries,
+        "retry_sleep_functions": {"fragment": fragment_delay_s, "http": fragment_delay_s},
         "socket_timeout": 30,
         "ratelimit": settings.max_bytes_per_s,
         # A stream, since yt-dlp would write the site's new cookies back to a file.

@@ -17,6 +17,7 @@ LANDMARK_MODEL = "dlib shape_predictor_68_face_landmarks"
 EMBEDDING_MODEL = "dlib face_recognition_resnet_model_v1, 128-d"
 LANDMARK_FILE = "shape_predictor_68_face_landmarks.dat"
 EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+DLIB_FILES = (LANDMARK_FILE, EMBEDDING_FILE)
 NUM_LANDMARKS = 68
 EMBEDDING_SIZE = 128
 DLIB_SAME_PERSON_DISTANCE = 0.6
@@ -55,7 +56,7 @@ class FaceReader:
     def __init__(self, models: Path) -> None:
         """Load the weights."""
         self._dlib = _import_dlib()
-        for name in (LANDMARK_FILE, EMBEDDING_FILE):
+        for name in DLIB_FILES:
             if not (models / name).is_file():
                 raise MissingModelsError(
                     f"got no {name} in {models}; landmarks and identities need it; run `lia fetch models`"

@@ -13,7 +13,7 @@ from preprocessing.faces.detector import (
     models_sha256,
     require_models,
 )
-from preprocessing.faces.embedder import DLIB_SAME_PERSON_DISTANCE, EMBEDDING_FILE, LANDMARK_FILE, FaceReader
+from preprocessing.faces.embedder import DLIB_FILES, DLIB_SAME_PERSON_DISTANCE, FaceReader
 from preprocessing.faces.search import Recognizer
 from preprocessing.settings import DetectSettings, IdentitySettings
 from preprocessing.storage.files import file_sha256
@@ -34,7 +34,7 @@ def require_networks(root: Path, detect: DetectSettings, identity: IdentitySetti
     dlib = identity.models
     if dlib is None:
         return
-    for name in (LANDMARK_FILE, EMBEDDING_FILE):
+    for name in DLIB_FILES:
         if not (root / dlib / name).is_file():
             raise ValueError(
                 f"got no {name} in shards.identity.models {dlib}; it is needed to tell people apart; "
@@ -60,12 +60,11 @@ def load_networks(
 
 
 def network_hashes(root: Path, detect: DetectSettings, identity: IdentitySettings) -> list[str]:
-    """Return the sha256 of the detector's folder and, if it is set, of dlib's embedding weights; in hex."""
+    """Return the sha256 of the detector's folder and, if it is set, of each of dlib's files; in hex."""
     dlib = identity.models
-    return [
-        models_sha256(root / detect.models),
-        *([] if dlib is None else [_cached_sha256(root / dlib / EMBEDDING_FILE)]),
-    ]
+    # The landmarks count too: the face is aligned by them before it is embedded.
+    files = [] if dlib is None else [root / dlib / name for name in DLIB_FILES]
+    return [models_sha256(root / detect.models), *map(_cached_sha256, files)]
 
 
 def same_person_distance(root: Path, detect: DetectSettings, identity: IdentitySettings) -> float:

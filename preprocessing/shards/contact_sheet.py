@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from preprocessing.html_page import Column, Histogram, Table, TableRow, data_uri, render
-from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
+from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_failures, count_sources
 from preprocessing.media.strips import evenly_spaced
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import write_atomically
@@ -16,6 +16,8 @@ from preprocessing.storage.files import write_atomically
 Item = TypeVar("Item")
 NUM_PICTURES = 8
 """Most frames of one example."""
+NUM_ERRORS = 50
+"""Most listed errors; the most frequent ones."""
 NUM_EXAMPLES = 12
 """Most example clips of one outcome, and most listed sources of one status."""
 MEASURES = {
@@ -58,6 +60,8 @@ class ContactSheet:
     clips: Histogram
     unavailable: Table
     """Examples of the sources that are not verified."""
+    failures: Table
+    """Failed sources, summed by error."""
     kept: Sequence[Histogram]
     """Sizes, lengths, poses and clips per identity of the kept clips."""
     outcomes: Sequence[OutcomeExamples]
@@ -100,6 +104,7 @@ def summarise_candidates(
         sources=Histogram("Sources", count_sources(sources)),
         clips=Histogram("Clips", counts),
         unavailable=_unavailable(sources),
+        failures=_failures(rows),
         kept=_distributions([row for row in rows if row.outcome == "kept"]),
         outcomes=[
             OutcomeExamples(
@@ -150,6 +155,13 @@ def _unavailable(sources: Sequence[SourceRow]) -> Table:
         [Column("source", "long"), Column("status", "text"), Column("error", "long")],
         [TableRow((row.source.url, row.download.status.value, row.download.error or "")) for row in chosen],
     )
+
+
+def _failures(rows: Sequence[ClipRow]) -> Table:
+    columns = (Column("error", "long"), Column("number"), Column("rerun", "text"), Column("such as", "long"))
+    found = count_failures(rows)[:NUM_ERRORS]
+    lines = [TableRow((one.error, str(one.num_rows), one.prospect, one.url)) for one in found]
+    return Table("Failures by error", columns, lines)
 
 
 def _distributions(kept: Sequence[ClipRow]) -> list[Histogram]:

@@ -80,7 +80,7 @@ class Manifest(_Part):
     """What a folder of shards holds."""
 
     complete: bool
-    """False if `download.accept_incomplete` let sources be missing that a rerun may bring."""
+    """False if sources are missing that a rerun may bring; see `download.accept_incomplete`."""
     counts: Counts
     crop: CropFacts
     detector: DetectorFacts

@@ -145,7 +145,8 @@ def describe_shards(
         ),
         params_sha256=hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest(),
         counts=Counts(sources=count_sources(sources), clips=count_clips(rows), frames=frames),
-        complete=not any(row.download.status in TEMPORARY_STATUSES for row in sources),
+        complete=not any(row.download.status in TEMPORARY_STATUSES for row in sources)
+        and not any(row.retryable for row in rows),
         identity_disjoint=not any(clip.clip.by_time for clip in prepared),
         splits=splits,
     )

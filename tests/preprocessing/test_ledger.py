@@ -7,6 +7,7 @@ from preprocessing.ledger import (
     Download,
     SourceRow,
     count_clips,
+    count_failures,
     count_sources,
     iterate_sources,
     read_clip_rows,
@@ -87,3 +88,22 @@ def test_the_columns_of_sources_are_those_of_earlier_ledgers():
     assert columns == texts | numbers | lists | {"downloader": "string"}
     assert list(columns)[:4] == ["url", "key", "source_id", "start_s"]
     assert list(columns)[-3:] == ["fps", "duration_s", "downloader"]
+
+
+def failed(number, error, retryable=False):
+    key = f"k{number}"
+    row = {"key": key, "row_key": f"{key}-whole", "source_key": key, "url": f"http://a.org/{number}.mp4"}
+    return ClipRow(**row, outcome="failed", error=error, retryable=retryable)
+
+
+def test_failures_are_summed_by_error_whatever_the_source_is_called():
+    rows = [failed(number, f"cannot decode raw/k{number}.mp4") for number in (3, 1, 2)]
+    rows += [failed(4, "too slow", retryable=True), failed(5, "too slow")]
+    rows += [ClipRow(key="k", row_key="k", source_key="k", url="u", outcome="filtered", reason="dark")]
+    found = [(one.num_rows, one.error, one.prospect, one.url) for one in count_failures(rows)]
+    assert found == [
+        (3, "cannot decode raw/*.mp4", "permanent", "http://a.org/1.mp4"),
+        (1, "too slow", "permanent", "http://a.org/5.mp4"),
+        (1, "too slow", "a rerun may succeed", "http://a.org/4.mp4"),
+    ]
+    assert sum(one.num_rows for one in count_failures(rows)) == sum(row.outcome == "failed" for row in rows)

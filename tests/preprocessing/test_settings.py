@@ -62,6 +62,7 @@ def test_every_group_is_frozen_and_refuses_unknown_keys(group):
     ("dotted", "good", "bad"),
     [
         ("fps", 1, 0),
+        ("max_gap_s", 0.1, 0),
         ("shard_bytes", 1, 0),
         ("jpeg_quality", 1, 0),
         ("jpeg_quality", 100, 101),
@@ -92,6 +93,7 @@ def test_values_are_accepted_up_to_their_limit(shards_settings, dotted, good, ba
         ("timeout_s", 0.1, 0),
         ("num_retries", 0, -1),
         ("retry_delay_s", 0, -1),
+        ("num_fragment_retries", 0, -1),
         ("max_per_hour", {}, {"a.org": 0}),
         ("max_bytes_per_s", None, 0),
         ("js_runtime", None, ""),

@@ -40,7 +40,7 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def worker(store, animator, cropper):
+def runner(store, animator, cropper):
     return JobRunner(store, animator, cropper, batch_size=2)
 
 
@@ -79,26 +79,26 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_jobs_are_done_one_after_another_and_uploads_are_not_kept(store, worker, tmp_path):
+def test_jobs_are_done_one_after_another_and_uploads_are_not_kept(store, runner, tmp_path):
     ids = [queue(store, fill(order(tmp_path / name))) for name in "ab"]
-    worker.start()
+    runner.start()
     wait(lambda: all(store.get(one).status == JobStatus.SUCCEEDED for one in ids))
-    worker.stop()
-    assert not worker.is_alive
+    runner.stop()
+    assert not runner.is_alive
     for name in "ab":
         assert names(tmp_path / name) == {"video.mp4"}
         assert probe(tmp_path / name / "video.mp4").num_frames == NUM_FRAMES
     assert store.get(ids[0]).frames_done == store.get(ids[0]).frames_total == NUM_FRAMES
 
 
-def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, worker, tmp_path):
+def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, runner, tmp_path):
     ids = []
     for name, strict in (("a", False), ("b", True)):
         wanted = fill(order(tmp_path / name))
         content = wanted.driving.read_bytes()
         wanted.driving.write_bytes(content[: len(content) * 3 // 4])
         ids.append(queue(store, replace(wanted, options=AnimationOptions(crop=False, strict=strict))))
-        worker.perform(store.claim())
+        runner.perform(store.claim())
     whole_or_not, refused = map(store.get, ids)
     assert whole_or_not.status == JobStatus.SUCCEEDED
     assert "driving is damaged or incomplete" in whole_or_not.warnings[0]
@@ -106,19 +106,19 @@ def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, w
     assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "unreadable_media")
 
 
-def test_a_batchs_files_are_left_alone(store, worker, tmp_path):
+def test_a_batchs_files_are_left_alone(store, runner, tmp_path):
     queue(store, fill(order(tmp_path / "a")), batch="batch")
-    worker.perform(store.claim())
+    runner.perform(store.claim())
     assert names(tmp_path / "a") == {"source", "driving", "video.mp4"}
 
 
 @pytest.mark.parametrize(
     ("crop", "has_files", "code"), [(True, True, "no_face"), (False, False, "unreadable_media")]
 )
-def test_what_is_wrong_with_the_files_fails_the_job_at_once(store, worker, tmp_path, crop, has_files, code):
+def test_what_is_wrong_with_the_files_fails_the_job_at_once(store, runner, tmp_path, crop, has_files, code):
     wanted = order(tmp_path / "a", crop=crop)
     job_id = queue(store, fill(wanted) if has_files else wanted)
-    worker.perform(store.claim())
+    runner.perform(store.claim())
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
     assert names(tmp_path / "a") == set()
@@ -129,57 +129,57 @@ def show_two_faces(wanted, face):
     Image.fromarray(np.concatenate([face, face], axis=1)).save(wanted.source, "png")
 
 
-def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, worker, tmp_path, samples):
+def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, runner, tmp_path, samples):
     wanted = fill(order(tmp_path / "a", crop=True))
     wanted = replace(wanted, options=AnimationOptions(face=3))
     show_two_faces(wanted, next(decode(samples / "WolfgangLanger_Pexels.mp4")).image)
     job_id = queue(store, wanted)
-    worker.perform(store.claim())
+    runner.perform(store.claim())
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, "no_such_face")
     assert "got face 3, but the source shows 2" in job.order.error.message
 
 
-def test_options_that_contradict_the_files_fail_the_job_at_once(store, worker, tmp_path):
+def test_options_that_contradict_the_files_fail_the_job_at_once(store, runner, tmp_path):
     wanted = fill(order(tmp_path / "a"))
     wanted = replace(wanted, options=AnimationOptions(side_by_side=True, crop=False))
     # A motion file has no pictures to show beside the result.
     write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "any", None))
     job_id = queue(store, wanted)
-    worker.perform(store.claim())
+    runner.perform(store.claim())
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, "bad_options")
 
 
-def test_an_accident_is_tried_again_with_the_uploads_still_there(store, worker, tmp_path):
+def test_an_unexpected_error_is_retried_with_the_uploads_still_there(store, runner, tmp_path):
     wanted = fill(order(tmp_path / "a"))
     job_id = queue(store, wanted)
-    # A file where the worker's folder should be: an error nobody foresaw.
+    # A file where the runner's folder should be: an unexpected error.
     job = store.claim()
     job.folder.write_text("in the way")
-    worker.perform(job)
+    runner.perform(job)
     assert store.get(job_id).status == JobStatus.QUEUED
     job.folder.unlink()
-    worker.perform(store.claim())
+    runner.perform(store.claim())
     assert store.get(job_id).status == JobStatus.SUCCEEDED
 
 
-def test_a_stopped_worker_gives_its_job_back(store, worker, tmp_path):
+def test_a_stopped_runner_gives_its_job_back(store, runner, tmp_path):
     job_id = queue(store, fill(order(tmp_path / "a")))
-    worker.start()
+    runner.start()
     wait(lambda: store.get(job_id).status == JobStatus.RUNNING)
-    worker.stop()
+    runner.stop()
     job = store.get(job_id)
     assert job.status in (JobStatus.QUEUED, JobStatus.SUCCEEDED)
     assert not job.folder.exists()
 
 
-def test_a_job_cancelled_meanwhile_shows_nothing(store, worker, tmp_path):
+def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
     wanted = fill(order(tmp_path / "a"))
     job_id = queue(store, wanted)
     job = store.claim()
     store.cancel(job_id)
-    worker.perform(job)
+    runner.perform(job)
     assert store.get(job_id).status == JobStatus.CANCELLED
     assert names(tmp_path / "a") == set()
 
@@ -195,12 +195,12 @@ def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cr
             time.sleep(1.8)
             yield from super().synthesize(*args, **more)
 
-    worker = JobRunner(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
-    worker.start()
+    runner = JobRunner(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
+    runner.start()
     assert started.wait(20)
     while store.get(job_id).status == JobStatus.RUNNING:
         assert store.claim() is None
         time.sleep(0.05)
-    worker.stop()
+    runner.stop()
     assert store.get(job_id).status == JobStatus.SUCCEEDED
     assert store.get(job_id).attempts == 1

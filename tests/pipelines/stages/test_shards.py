@@ -10,8 +10,12 @@ import time
 
 import pytest
 
-from preprocessing.ledger import read_clip_rows, read_source_rows
-from tests.conftest import Project
+from pipelines.params import read_params
+from pipelines.stages.shards import require_boxes
+from preprocessing.ledger import Download, SourceRow, read_clip_rows, read_source_rows, write_sources
+from preprocessing.outcome import DownloadStatus
+from preprocessing.sources.source import Source, source_key
+from tests.conftest import CHECKOUT, Project
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,80 @@ def test_killed_at_any_moment_a_rerun_ends_as_if_undisturbed(new_project, sample
         process.wait()
         project.run("lia", "shards")
         assert written(project.root) == wanted, seed
+
+
+@pytest.mark.slow
+def test_a_failure_that_may_pass_makes_the_stage_incomplete_and_is_summed(new_project, samples_url, prefect):
+    names = [f"{samples_url}/{name},train" for name in ("single_face.mp4", "no_face.mp4")]
+    project = new_project("incomplete", sources=names)
+    project.variables.update(prefect)
+    project.run("lia", "download")
+    # One source is finished; the other runs out of time.
+    project.run("lia", "shards")
+    for folder in (project.root / "data/clips", project.root / "data/tracks"):
+        for path in folder.glob(f"{source_key(f'{samples_url}/no_face.mp4')}-*"):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+    project.set_params({"shards.timeout_s": 0.01})
+    stopped = project.run("lia", "shards", succeeds=False)
+    assert stopped.returncode == 1
+    lines = (stopped.stdout + stopped.stderr).splitlines()
+    (summed,) = (line for line in lines if "1 failed (a rerun may succeed): processing " in line)
+    assert summed.endswith(
+        f"raise shards.timeout_s if the source needs longer; such as {samples_url}/no_face.mp4"
+    )
+    assert "set download.accept_incomplete to true" in stopped.stderr.splitlines()[-1]
+    manifest = project.root / "data/shards/manifest.json"
+    assert not json.loads(manifest.read_text())["complete"]
+    assert "raise shards.timeout_s" in (project.root / "data/shards/report.html").read_text()
+
+    project.set_params({"download.accept_incomplete": True})
+    project.run("lia", "shards")
+    project.set_params({"download.accept_incomplete": False, "shards.timeout_s": 600})
+    project.run("lia", "shards")
+    assert json.loads(manifest.read_text())["complete"]
+
+
+def listed(url, status=DownloadStatus.VERIFIED, **facts):
+    return SourceRow(Source(url=url, key=source_key(url), **facts), Download(status=status))
+
+
+def crop_settings(rule):
+    crop = read_params(CHECKOUT / "params.yaml").shards.crop
+    return crop.model_copy(update={"rule": rule})
+
+
+@pytest.mark.parametrize("rule", ["body", "csv_squared", "fomm_stretch"])
+def test_a_rule_that_cuts_out_listed_boxes_refuses_sources_without_one(rule):
+    crop = crop_settings(rule)
+    good = listed("http://a.org/good.mp4", bbox=(0.0, 0.0, 9.0, 9.0), bbox_size=(9, 9))
+    gone = listed("http://a.org/gone.mp4", DownloadStatus.PERMANENT)
+    require_boxes([good, gone], crop)
+    named = listed("http://a.org/1.mp4", source_id="one")
+    bad = [listed(f"http://a.org/{number}.mp4") for number in range(2, 6)]
+    with pytest.raises(ValueError, match="got") as refused:
+        require_boxes([good, named, *bad, gone], crop)
+    assert str(refused.value) == (
+        "got 5 sources without bbox (one, http://a.org/2.mp4, http://a.org/3.mp4 and 2 more); crop rule "
+        f"{rule} cuts out the listed box; fill bbox, width and height in data/sources.csv, or set "
+        "shards.crop.rule to fomm_square or none"
+    )
+
+
+@pytest.mark.parametrize("rule", ["fomm_square", "none"])
+def test_other_rules_need_no_listed_box(rule):
+    require_boxes([listed("http://a.org/1.mp4")], crop_settings(rule))
+
+
+def test_missing_boxes_stop_the_stage_before_any_work(new_project):
+    project = new_project("boxless", sources=[])
+    write_sources(project.root / "data/ledger/sources.parquet", [listed("http://127.0.0.1:1/v.mp4")])
+    project.set_params({"shards.crop.rule": "body"})
+    stopped = project.run("lia", "shards", succeeds=False)
+    assert stopped.returncode == 2
+    (line,) = stopped.stderr.splitlines()
+    assert line.startswith("lia: got 1 sources without bbox (http://127.0.0.1:1/v.mp4); crop rule body")
+    assert stopped.stdout == ""
+    assert not (project.root / "data/clips").exists()
 
 
 def written(root):

@@ -129,19 +129,21 @@ def test_networks_are_loaded_once_for_the_same_settings(models, detect, no_ident
 
 def test_hashes_follow_the_bytes_of_each_network(tmp_path, detect, identity, no_identity):
     found = set()
-    for detector, embedder in [(b"a", b"a"), (b"b", b"a"), (b"a", b"b")]:
+    for contents in ("aaa", "baa", "aba", "aab"):
         # The hash of a file is cached, so each project has its own files.
-        root = tmp_path / f"{detector}{embedder}"
-        for path, content in (
-            (root / detect.models / "d.onnx", detector),
-            (root / identity.models / EMBEDDING_FILE, embedder),
-        ):
-            path.parent.mkdir(parents=True)
-            path.write_bytes(content)
+        root = tmp_path / contents
+        files = (
+            root / detect.models / "d.onnx",
+            root / identity.models / LANDMARK_FILE,
+            root / identity.models / EMBEDDING_FILE,
+        )
+        for path, content in zip(files, contents, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
         hashes = network_hashes(root, detect, identity)
         assert network_hashes(root, detect, no_identity) == hashes[:1]
         found.add(tuple(hashes))
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 def test_the_distance_is_the_setting_or_else_that_of_the_network_in_use(

@@ -126,3 +126,14 @@ def test_every_measure_belongs_to_a_rule_and_to_a_column_of_the_ledger(shards_se
         lenient = shards_settings.quality.model_copy(update={"min_mean_score": 0.0} | change)
         assert keep_or_filter(100, poor, lenient) == Filtered(reason)
         assert MEASURES[reason][0] in ClipRow.model_fields
+
+
+def test_failures_are_summed_by_error(write):
+    rows = [candidate(f"{number}", "failed", error="too slow", retryable=True) for number in range(3)]
+    rows.append(candidate("other", "failed", error="<b>bad</b>", retryable=False))
+    page = write([], rows)
+    assert page.tables["Failures by error"][1:] == [
+        ["too slow", "3", "a rerun may succeed", URL],
+        ["<b>bad</b>", "1", "permanent", URL],
+    ]
+    assert "Failures by error" not in write([], [candidate("kept", "kept")]).tables

@@ -167,6 +167,17 @@ def test_manifest_says_whether_a_rerun_might_bring_more(write, clips, status, is
     assert manifest.complete == is_complete
 
 
+@pytest.mark.parametrize("retryable", [True, False])
+def test_shards_are_complete_unless_a_rerun_might_process_another_source(
+    models, shards_settings, tmp_path, retryable
+):
+    failed = ClipRow(
+        key="k", row_key="k", source_key="k", url="u", outcome="failed", error="x", retryable=retryable
+    )
+    manifest = write_shards([], [failed], [], shards_settings, models / "scrfd", tmp_path / "shards")
+    assert manifest.complete != retryable
+
+
 def test_a_new_run_leaves_no_stale_shard(write, clips):
     write(clips, "shards", shard_bytes=1)
     folder, _ = write(clips, "shards")
