@@ -42,7 +42,10 @@ class DownloadSettings(Settings):
     format_sort: tuple[str, ...]
     """yt-dlp's order of preference among the matching formats."""
     timeout_s: Positive
-    """Wall clock of one attempt, verification included; its process group is killed after that."""
+    """Wall clock of one attempt's transfer; its process group is killed after that."""
+    min_decode_fps: Positive
+    """Slowest decoding that verification waits for, in pictures a second. Verification is not part of the
+    transfer's limit: it may take `timeout_s`, and for each picture of the video 1/`min_decode_fps` s more."""
     max_bytes: PositiveInt
     """Size of the largest file accepted."""
     max_memory_bytes: PositiveInt

@@ -1,18 +1,18 @@
 """One attempt to download and verify one source with yt-dlp; `retries` decides whether another follows.
 
 Each attempt runs in a child process (`python -m preprocessing.download.attempt`), so that its memory is freed
-and limits can be enforced.
+and limits can be enforced. It gets two requests, receive and verify, since their time limits differ.
 """
 
 import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from yt_dlp.utils import YoutubeDLError
 from yt_dlp.version import __version__ as yt_dlp_version
 
@@ -21,10 +21,24 @@ from preprocessing.download.failures import FormatMissingError, classify, one_li
 from preprocessing.download.local_files import copy_local
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.video_reader import UnreadableVideoError, probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import DownloadSettings
+
+
+class Received(BaseModel):
+    """A source that was received and is not verified yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    num_frames: int
+    """Pictures to decode, as its packets say; of a local source too, which is copied when it is verified."""
+    file: str = ""
+    """Name in the receiving folder; empty for a local source."""
+    downloader: str = ""
+    format_id: str = ""
+    acodec: str | None = None
 
 
 class AttemptRequest(BaseModel):
@@ -37,10 +51,12 @@ class AttemptRequest(BaseModel):
     folder: Path
     """Where the file and its parts go; parts of an earlier attempt are continued."""
     settings: DownloadSettings
+    received: Received | None = None
+    """What to verify; None to receive it first."""
 
 
 class AttemptResult(BaseModel):
-    """What the child process returns."""
+    """How an attempt ended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -49,14 +65,23 @@ class AttemptResult(BaseModel):
     """Seconds of the host's Retry-After header; None without one."""
 
 
-def attempt_download(request: AttemptRequest) -> AttemptResult:
-    """Download and verify one video in this process; every failure is a result, not an exception.
+ANSWER: TypeAdapter[Received | AttemptResult] = TypeAdapter(Received | AttemptResult)
+"""What the child process returns: the source is to be verified next, or the attempt is over."""
+
+
+def verification_limit_s(num_frames: int, settings: DownloadSettings) -> float:
+    """Return the seconds that verification may take: it grows with the length, so that long videos pass."""
+    return settings.timeout_s + num_frames / settings.min_decode_fps
+
+
+def receive(request: AttemptRequest) -> Received | AttemptResult:
+    """Download one video in this process; every failure is a result, not an exception.
 
     From now on this process refuses connections to private addresses, so call it in a process of its own.
     """
     url, folder, settings = request.url, request.folder, request.settings
     if url.startswith("file://"):
-        return AttemptResult(download=copy_local(url, folder, settings.local_root, settings.max_bytes))
+        return Received(num_frames=_num_local_frames(url, settings.local_root))
     if settings.cookies is not None and not settings.cookies.is_file():
         message = (
             f"got no file at {settings.cookies}; export your browser's cookies to it or set download.cookies"
@@ -68,13 +93,46 @@ def attempt_download(request: AttemptRequest) -> AttemptResult:
         return AttemptResult(download=_refusal(url, host))
     guard_connections(settings.allow_private_hosts, proxy, refused.append)
     try:
-        return AttemptResult(download=_download(request))
+        return _download(request)
     except (YoutubeDLError, OSError, UnreadableVideoError, LookupError) as error:
-        if refused:
-            return AttemptResult(download=_refusal(url, refused[0]))
-        message = one_line(error).replace(f"{folder}/", "")
-        download = Download(status=classify(error), error=message)
-        return AttemptResult(download=download, retry_after_s=retry_after_s(error))
+        return AttemptResult(download=_refusal(url, refused[0])) if refused else _failure(error, folder)
+
+
+def verify_received(request: AttemptRequest, received: Received) -> AttemptResult:
+    """Verify one video in this process, and copy it before if it is local; every failure is a result."""
+    url, folder, settings = request.url, request.folder, request.settings
+    if url.startswith("file://"):
+        return AttemptResult(download=copy_local(url, folder, settings.local_root, settings.max_bytes))
+    try:
+        download = verify(
+            folder / received.file,
+            settings.max_bytes,
+            downloader=received.downloader,
+            format_id=received.format_id,
+            acodec=received.acodec,
+        )
+    except (YoutubeDLError, OSError, UnreadableVideoError) as error:
+        return _failure(error, folder)
+    return AttemptResult(download=download)
+
+
+def _num_local_frames(url: str, root: Path | None) -> int:
+    """Return how many pictures a local source holds; 0 for one that `copy_local` will refuse."""
+    path = Path(unquote(urlsplit(url).path)).resolve()
+    if root is None or not path.is_relative_to(root.resolve()):
+        return 0
+    if path.is_dir():
+        return sum(1 for _ in path.iterdir())
+    try:
+        return probe(path).num_frames if path.is_file() else 0
+    except (OSError, UnreadableVideoError):
+        return 0
+
+
+def _failure(error: Exception, folder: Path) -> AttemptResult:
+    message = one_line(error).replace(f"{folder}/", "")
+    download = Download(status=classify(error), error=message)
+    return AttemptResult(download=download, retry_after_s=retry_after_s(error))
 
 
 class _Downloader(yt_dlp.YoutubeDL):
@@ -89,7 +147,7 @@ class _Downloader(yt_dlp.YoutubeDL):
         return super().dl(name, info, *arguments, **options)
 
 
-def _download(request: AttemptRequest) -> Download:
+def _download(request: AttemptRequest) -> Received:
     settings = request.settings
     with _Downloader(_options(request)) as ydl:  # pyright: ignore[reportArgumentType]
         select: Any = ydl.format_selector
@@ -108,9 +166,9 @@ def _download(request: AttemptRequest) -> Download:
     info = info["entries"][0] if info.get("_type") == "playlist" else info
     path = Path(info["requested_downloads"][0]["filepath"])
     acodec = info.get("acodec")
-    return verify(
-        path,
-        settings.max_bytes,
+    return Received(
+        num_frames=probe(path).num_frames,
+        file=path.name,
         downloader=f"yt-dlp {yt_dlp_version}",
         format_id=str(info.get("format_id")),
         acodec=None if acodec == "none" else acodec,
@@ -174,5 +232,12 @@ def _js_runtimes(text: str | None) -> dict[str, dict[str, str]]:
     return {name: {"path": path} if path else {}}
 
 
+def _answer(text: str) -> str:
+    request = AttemptRequest.model_validate_json(text)
+    received = request.received
+    answer = receive(request) if received is None else verify_received(request, received)
+    return answer.model_dump_json()
+
+
 if __name__ == "__main__":
-    answer_requests(lambda text: attempt_download(AttemptRequest.model_validate_json(text)).model_dump_json())
+    answer_requests(_answer)

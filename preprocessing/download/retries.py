@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from preprocessing.download import attempt
-from preprocessing.download.attempt import AttemptRequest, AttemptResult
+from preprocessing.download.attempt import (
+    ANSWER,
+    AttemptRequest,
+    AttemptResult,
+    Received,
+    verification_limit_s,
+)
 from preprocessing.download.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.raw_folder import (
     add_received,
@@ -21,7 +27,7 @@ from preprocessing.download.raw_folder import (
 )
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
-from preprocessing.sandbox.child_server import ChildError, ChildMemoryError, ask_once
+from preprocessing.sandbox.child_server import ChildError, ChildMemoryError, ChildServer, ChildTimeoutError
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 from preprocessing.storage.object_store import Store
@@ -113,23 +119,34 @@ def download_source(source: Source, settings: DownloadSettings, raw: Path) -> At
 def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
     """Attempt a download in a child process and move a verified file to `raw`."""
     folder = receiving_folder(raw, source.key)
+    step, limit = "download", "download.timeout_s"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         request = AttemptRequest(url=source.url, folder=folder, settings=settings)
-        text = ask_once(
-            attempt.__name__, request.model_dump_json(), settings.timeout_s, settings.max_memory_bytes
-        )
-        result = AttemptResult.model_validate_json(text)
-        if result.download.status == DownloadStatus.VERIFIED:
-            result = AttemptResult(download=add_received(raw, source.key, result.download))
-        return result
+        with ChildServer(attempt.__name__) as child:
+            answer = _ask(child, request, settings.timeout_s)
+            if isinstance(answer, Received):
+                step, limit = "verification", "download.timeout_s or lower download.min_decode_fps"
+                limit_s = verification_limit_s(answer.num_frames, settings)
+                answer = _ask(child, request.model_copy(update={"received": answer}), limit_s)
+        assert isinstance(answer, AttemptResult)
+        if answer.download.status == DownloadStatus.VERIFIED:
+            answer = AttemptResult(download=add_received(raw, source.key, answer.download))
+        return answer
     except ChildMemoryError as error:
-        download = Download(status=DownloadStatus.PERMANENT, error=f"download {error}")
+        download = Download(status=DownloadStatus.PERMANENT, error=f"{step} {error}")
+    except ChildTimeoutError as error:
+        download = Download(status=DownloadStatus.RETRYABLE, error=f"{step} {error}; raise {limit}")
     except ChildError as error:
-        download = Download(status=DownloadStatus.RETRYABLE, error=f"download {error}")
+        download = Download(status=DownloadStatus.RETRYABLE, error=f"{step} {error}")
     except OSError as error:
         download = Download(status=DownloadStatus.ENVIRONMENT, error=f"got {error} in {raw.parent}")
     return AttemptResult(download=download)
+
+
+def _ask(child: ChildServer, request: AttemptRequest, timeout_s: float) -> Received | AttemptResult:
+    text = child.ask(request.model_dump_json(), timeout_s, request.settings.max_memory_bytes)
+    return ANSWER.validate_json(text)
 
 
 def _run_in_threads(work: Callable[[], None], num_threads: int, stop: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
 """A child process that answers requests one at a time; a crash costs the request in progress.
 
 Protocol: a request is one line on the child's standard input, the answer one line on its standard output. The
-child's module, run as `python -m module`, calls `answer_requests`; the parent calls `ChildServer.ask`, or
-`ask_once` where each request needs a process of its own. The child ends when its parent does.
+child's module, run as `python -m module`, calls `answer_requests`; the parent calls `ChildServer.ask`. The
+child ends when its parent does.
 """
 
 import os
@@ -129,18 +129,6 @@ class ChildServer:
         lines = deque((line for line in self._errors if line.strip()), maxlen=1)
         self._stop()
         return f"ended with code {code}: {lines[0].strip() if lines else 'no message'}"
-
-
-def ask_once(
-    module: str, request: str, timeout_s: float | None = None, max_memory_bytes: int | None = None
-) -> str:
-    """Answer one request in a new process, which is killed afterwards with all it started.
-
-    Raises:
-        ChildError: as `ChildServer.ask` does.
-    """
-    with ChildServer(module) as server:
-        return server.ask(request, timeout_s, max_memory_bytes)
 
 
 def answer_requests(handle: Callable[[str], str]) -> None:

@@ -91,6 +91,7 @@ def test_values_are_accepted_up_to_their_limit(shards_settings, dotted, good, ba
     [
         ("bad_rows", "skip", "ignore"),
         ("timeout_s", 0.1, 0),
+        ("min_decode_fps", 0.1, 0),
         ("num_retries", 0, -1),
         ("retry_delay_s", 0, -1),
         ("num_fragment_retries", 0, -1),

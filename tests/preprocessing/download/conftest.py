@@ -1,6 +1,9 @@
 """Good and bad sources from a server on 127.0.0.1, which is allowed; 127.0.0.2 stands for a private host."""
 
+from fractions import Fraction
+
 import av
+import numpy as np
 import pytest
 
 from preprocessing.download.retries import download_sources
@@ -127,3 +130,21 @@ def batch(tmp_path_factory, server, private_host, download_settings, make_source
         [make_source(url) for url in urls], settings, raw, lambda *words: logged.append(words)
     )
     return raw, {url: downloads[make_source(url).key] for url in urls}, logged
+
+
+def write_slow_video(path, num_frames):
+    """Write a video that is quick to send and slow to decode: one large picture, over and over."""
+    width, height = 3840, 2160
+    levels = np.arange(width * height * 3, dtype=np.uint32).astype(np.uint8)
+    picture = av.VideoFrame.from_ndarray(levels.reshape(height, width, 3), format="rgb24")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
+        content = b"".join(bytes(packet) for packet in [*stream.encode(picture), *stream.encode(None)])
+        for number in range(num_frames):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), True
+            packet.pts = packet.dts = number
+            packet.duration = 1
+            container.mux(packet)
+    return path.read_bytes()

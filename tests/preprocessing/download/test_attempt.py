@@ -2,6 +2,7 @@
 
 import pytest
 
+from preprocessing.download.attempt import verification_limit_s
 from preprocessing.download.retries import download_source
 from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
@@ -80,3 +81,9 @@ def test_a_missing_format_is_a_problem_of_the_settings_not_of_the_video(
     settings = download_settings.model_copy(update={"format": "bv*[height>9000]"})
     download = download_source(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
     assert (download.status, "download.format" in download.error) == (DownloadStatus.ENVIRONMENT, True)
+
+
+def test_the_limit_of_verification_grows_with_the_length_of_the_video(download_settings):
+    settings = download_settings.model_copy(update={"timeout_s": 60.0, "min_decode_fps": 2.0})
+    assert verification_limit_s(0, settings) == 60.0
+    assert verification_limit_s(10 * 3600 * 25, settings) == 60.0 + 450_000

@@ -6,11 +6,11 @@ import time
 import pytest
 from pydantic import TypeAdapter
 
-from preprocessing.download.raw_folder import receiving_root
+from preprocessing.download.raw_folder import receiving_folder, receiving_root
 from preprocessing.download.retries import download_source, download_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source
-from tests.preprocessing.download.conftest import CASES
+from tests.preprocessing.download.conftest import CASES, write_slow_video
 from tests.preprocessing.fault_server import FaultServer, answer, answer_first, in_seconds
 
 
@@ -58,6 +58,42 @@ def test_the_time_limit_holds_and_leaves_no_partial_file(
     assert (download.status, "longer than 4 s" in download.error) == (DownloadStatus.RETRYABLE, True)
     assert f"/{name}.mp4" in server.requests
     assert not (tmp_path / "raw").exists()
+
+
+@pytest.fixture(scope="module")
+def slow_to_decode(tmp_path_factory):
+    """A server with a video that takes longer to decode than to send."""
+    server = FaultServer("127.0.0.1")
+    video = write_slow_video(tmp_path_factory.mktemp("slow") / "v.mov", 240)
+    server.files = {"/v.mov": ("video/quicktime", video)}
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_long_video_is_not_refused_for_the_time_its_verification_takes(
+    tmp_path, slow_to_decode, download_settings, make_source, is_local
+):
+    (tmp_path / "v.mov").write_bytes(slow_to_decode.files["/v.mov"][1])
+    url = (tmp_path / "v.mov").as_uri() if is_local else f"{slow_to_decode.url}/v.mov"
+    changes = {"timeout_s": 7.0, "min_decode_fps": 1.0, "local_root": tmp_path}
+    began = time.monotonic()
+    settings = download_settings.model_copy(update=changes)
+    download = download_source(make_source(url), settings, tmp_path / "raw").download
+    assert time.monotonic() - began > 7.0
+    assert download.status == DownloadStatus.VERIFIED, download.error
+
+
+def test_verification_has_a_limit_too_and_keeps_what_was_received(
+    tmp_path, slow_to_decode, download_settings, make_source
+):
+    settings = download_settings.model_copy(update={"timeout_s": 5.0, "min_decode_fps": 1e6})
+    source = make_source(f"{slow_to_decode.url}/v.mov")
+    download = download_source(source, settings, tmp_path / "raw").download
+    assert download.status == DownloadStatus.RETRYABLE
+    assert "verification took longer than 5" in download.error
+    assert "lower download.min_decode_fps" in download.error
+    assert (receiving_folder(tmp_path / "raw", source.key) / "video.mov").is_file()
 
 
 def test_the_memory_limit_holds(tmp_path, server, download_settings, make_source):

@@ -13,7 +13,6 @@ from preprocessing.sandbox.child_server import (
     ChildMemoryError,
     ChildServer,
     ChildTimeoutError,
-    ask_once,
 )
 
 MODULE = """
@@ -124,15 +123,16 @@ def test_a_killed_process_fails_only_its_request(server):
     assert server.ask("again").endswith(" again")
 
 
-def test_a_single_request_has_a_process_of_its_own():
-    pids = {ask_once("echo", "hello", 30).split()[0] for _ in range(2)}
-    assert len(pids) == 2
-    assert not any(is_alive(pid) for pid in pids)
+def test_the_process_ends_with_the_context():
+    with ChildServer("echo") as server:
+        pid = server.ask("hello", 30).split()[0]
+        assert is_alive(pid)
+    assert not is_alive(pid)
 
 
 def test_the_time_limit_ends_grandchildren_too(tmp_path):
-    with pytest.raises(ChildTimeoutError, match="longer than 4 s"):
-        ask_once("echo", f"fork {tmp_path / 'pids'}", 4)
+    with ChildServer("echo") as server, pytest.raises(ChildTimeoutError, match="longer than 4 s"):
+        server.ask(f"fork {tmp_path / 'pids'}", 4)
     pids = (tmp_path / "pids").read_text().split()
     assert wait_for(lambda: not any(is_alive(pid) for pid in pids))
 
@@ -140,7 +140,8 @@ def test_the_time_limit_ends_grandchildren_too(tmp_path):
 def test_a_killed_parent_takes_child_and_grandchild_with_it(tmp_path):
     pids = tmp_path / "pids"
     code = (
-        f"from preprocessing.sandbox.child_server import ask_once; ask_once('echo', {f'fork {pids}'!r}, 60)"
+        "from preprocessing.sandbox.child_server import ChildServer; "
+        f"ChildServer('echo').ask({f'fork {pids}'!r}, 60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     assert wait_for(lambda: len(read_words(pids)) == 2)
