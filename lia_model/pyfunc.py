@@ -18,9 +18,9 @@ class AnimatorModel(PythonModel):
         """Load the checkpoint logged with this version."""
         self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
 
-    # Without type hints: MLflow would derive a schema from them, less exact than the registered signature.
+    # Without type hints: MLflow would derive a schema from them that is less exact than the registered one.
     def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201 # pyright: ignore
-        """Animate `model_input["source"]` with `model_input["driving"]`; `params["mode"]` is the mode."""
+        """Animate `model_input["source"]` by `model_input["driving"]` in the mode `params["mode"]`."""
         mode = params["mode"]  # pyright: ignore[reportOptionalSubscript] - the signature has a default
         return np.stack(
             list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))

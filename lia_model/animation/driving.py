@@ -1,7 +1,7 @@
 """Where motion comes from: a video, an image, or a motion file, opened and framed.
 
-A clip is decoded twice, for its face and for its pixels. With a motion file, or once all motion weights have
-been collected, it is decoded only to be shown.
+A clip is decoded twice, once to find its face and once for its pixels. A motion file has no pixels; once all
+motion weights of a clip have been collected, it is decoded again only if its frames are to be shown.
 Axes: K directions, S side of the network's images.
 """
 
@@ -41,7 +41,7 @@ class Driving:
 
     name: str
     num_frames: int
-    """As the header says, until the clip has been framed."""
+    """From the header, so an estimate, until the clip has been framed."""
     fps: Fraction
     is_still: bool
     """Whether it is one image, whose pose holds for any number of frames."""
@@ -49,9 +49,9 @@ class Driving:
     motion: Motion | None
     """All motion weights; None until they are read from a file or collected."""
     square: Box | None
-    """Which part of the footage is seen; None before it is framed, and for a motion file."""
+    """Part of the footage that the model sees; None before it is framed, and for a motion file."""
     framing: Framing | None
-    """How the face stands in the square; None without cropping."""
+    """Position of the face in the square; None without cropping."""
 
     @property
     def sound(self) -> Path | None:
@@ -88,11 +88,11 @@ def open_driving(path: Path, run: AnimationRun, convert: bool) -> Driving:
 
 
 def frame_driving(driving: Driving, run: AnimationRun) -> Driving:
-    """Return the driving with its square; a motion file brings its framing along.
+    """Return the driving with its square; a motion file already has its framing.
 
     Raises:
         NoFaceError: the whole clip shows no face.
-        UnreadableMediaError: the clip is damaged or truncated.
+        UnreadableMediaError: nothing of the clip can be decoded, or with `strict`, not all of it.
         StoppedError: the run was stopped.
     """
     footage = driving.footage
@@ -108,7 +108,12 @@ def frame_driving(driving: Driving, run: AnimationRun) -> Driving:
 
 
 def collect_motion(driving: Driving, run: AnimationRun) -> Motion:
-    """Return all motion weights of a framed driving, K numbers a frame."""
+    """Return all motion weights of a framed driving, K numbers per frame.
+
+    Raises:
+        UnreadableMediaError: nothing of the clip can be decoded, or with `strict`, not all of it.
+        StoppedError: the run was stopped.
+    """
     if driving.motion is not None:
         return driving.motion
     views = prefetch(_views(driving, run), 2 * run.batch_size)
@@ -145,12 +150,12 @@ def extract_motion(run: AnimationRun, path: Path, convert: bool = True) -> Motio
 
     Args:
         run: the model and how it is run.
-        path: a video or an image; a motion file comes back as it is.
+        path: a video or an image; a motion file is returned unchanged.
         convert: convert an image that is not upright 8-bit RGB; False refuses it.
 
     Raises:
         NoFaceError: the whole clip shows no face.
-        UnreadableMediaError: the file cannot be used, or is damaged or truncated.
+        UnreadableMediaError: the file cannot be used, or with `strict`, the clip is incomplete.
         StoppedError: the run was stopped.
     """
     return collect_motion(frame_driving(open_driving(path, run, convert), run), run)

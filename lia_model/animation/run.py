@@ -1,4 +1,4 @@
-"""What stays the same while one animation runs; every stage of the pipeline takes it."""
+"""The settings of one animation that every stage of it takes: model, batch size, progress, stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """The caller asked to stop."""
+    """The caller stopped the animation."""
 
 
 def _never() -> bool:
@@ -33,24 +33,24 @@ class AnimationRun:
     cropper: FaceCropper | None
     """Detects faces; None takes the largest square in the middle of each picture."""
     batch_size: int = 16
-    """Frames a forward pass."""
+    """Driving frames per forward pass."""
     decoding: Decoding = field(default_factory=Decoding)
     """How videos are decoded; with `hardware`, the result is encoded on the GPU too."""
     progress: Callable[[int, int], None] = _ignore
-    """Called with the frames done and the frames in all, after each frame."""
+    """Called after each frame with the number of frames done and the total."""
     should_stop: Callable[[], bool] = _never
     """Checked before each frame."""
 
     @property
     def size_px(self) -> int:
-        """Return the side of the network's images."""
+        """Return the side of the network's square images."""
         return self.animator.size_px
 
     def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items while `should_stop` is false.
 
         Raises:
-            StoppedError: it is true.
+            StoppedError: `should_stop` returned true.
         """
         for item in items:
             if self.should_stop():

@@ -1,79 +1,20 @@
 import logging
 from fractions import Fraction
-from itertools import islice
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError, first_picture
-from lia_model.animation.framing import FaceCropper, NoFaceError
-from lia_model.animation.motion_file import write_motion
+from lia_model.animation.framing import NoFaceError
 from lia_model.animation.options import AnimationOptions
 from lia_model.animation.run import AnimationRun, StoppedError
-from lia_model.animator import Animator
-from lia_model.networks.build import build_generator
-from lia_model.settings import NetworkSettings
-from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
-from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.animation.small_model import SIZE
 
-SIZE = 32
 NTSC = Fraction(30000, 1001)
-
-
-@pytest.fixture(scope="module")
-def animator():
-    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=SIZE)
-    return Animator(build_generator(settings, seed=0), "cpu", "fp32")
-
-
-@pytest.fixture(scope="module")
-def cropper(models):
-    return FaceCropper(FaceDetector(models / "scrfd", min_score=0.5, pad_px=64), 5, 1.2)
-
-
-@pytest.fixture(scope="module")
-def driving(tmp_path_factory):
-    """Nine moving frames at 29.97 fps."""
-    path = tmp_path_factory.mktemp("driving") / "driving.mp4"
-    with VideoWriter(path, NTSC, (48, 40)) as writer:
-        for index in range(9):
-            frame = np.zeros((40, 48, 3), dtype=np.uint8)
-            frame[10:30, 5 + index : 25 + index] = 200
-            writer.write(frame)
-    return path
-
-
-@pytest.fixture(scope="module")
-def portrait(tmp_path_factory):
-    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def face_clip(samples, tmp_path_factory):
-    """Seven frames of a real face, with a tone for sound."""
-    folder = tmp_path_factory.mktemp("face")
-    silent, path = folder / "silent.mp4", folder / "face.mp4"
-    with VideoWriter(silent, Fraction(24), (640, 360)) as writer:
-        for frame in islice(decode(samples / "WolfgangLanger_Pexels.mp4"), 7):
-            writer.write(frame.image)
-    with av.open(str(folder / "tone.wav"), "w") as tone:
-        stream = tone.add_stream("pcm_s16le", rate=16000, layout="mono")
-        wave = (8000 * np.sin(np.arange(16000) / 6)).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
-        frame.rate = 16000
-        tone.mux(stream.encode(frame))
-        tone.mux(stream.encode(None))
-    with VideoWriter(path, Fraction(24), (640, 360), audio_from=folder / "tone.wav") as writer:
-        for frame in decode(silent):
-            writer.write(frame.image)
-    return path
 
 
 def test_the_result_has_the_driving_clips_frames_and_exact_rate(animator, portrait, driving, tmp_path):
@@ -203,21 +144,6 @@ def require_playable(path, num_frames, fps, has_sound, size):
     assert head.index(b"moov") < head.index(b"mdat")
 
 
-@pytest.fixture(scope="module")
-def motion_file(animator, cropper, face_clip, tmp_path_factory):
-    path = tmp_path_factory.mktemp("motion") / "face.motion"
-    write_motion(path, extract_motion(AnimationRun(animator, cropper, batch_size=3), face_clip))
-    return path
-
-
-@pytest.fixture(scope="module")
-def photo(face_clip, tmp_path_factory):
-    """A real face, in a picture with odd sides."""
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(first_picture(face_clip)[:351, :635]).save(path)
-    return path
-
-
 MODES = {
     "absolute": ({"mode": "absolute"}, (SIZE, SIZE)),
     "relative": ({}, (SIZE, SIZE)),
@@ -251,51 +177,6 @@ def test_every_kind_of_source_and_driving_makes_a_file_that_players_accept(
     for source, driving, num_frames, fps, has_sound in kinds:
         run(animator, cropper, source, driving, output, mode="absolute")
         require_playable(output, num_frames, fps, has_sound, (SIZE, SIZE))
-
-
-@pytest.fixture
-def written(monkeypatch):
-    """The frames that went into videos: x264 does not make the same bytes of them every time."""
-    frames = []
-    write = VideoWriter.write
-    monkeypatch.setattr(
-        VideoWriter, "write", lambda self, image, *time: frames.append(image) or write(self, image, *time)
-    )
-    return frames
-
-
-@pytest.mark.parametrize("options", [{"mode": "absolute"}, {"mode": "relative"}, {"start": "best"}])
-@pytest.mark.parametrize("is_cropped", [True, False])
-def test_a_motion_file_does_what_its_clip_does(
-    animator, request, photo, face_clip, options, is_cropped, tmp_path
-):
-    cropper = request.getfixturevalue("cropper") if is_cropped else None
-    written = request.getfixturevalue("written")
-    write_motion(tmp_path / "m", extract_motion(AnimationRun(animator, cropper, batch_size=16), face_clip))
-    run(animator, cropper, photo, face_clip, tmp_path / "direct.mp4", **options)
-    direct = np.stack(written)
-    written.clear()
-    run(animator, cropper, photo, tmp_path / "m", tmp_path / "by_file.mp4", **options)
-    np.testing.assert_array_equal(np.stack(written), direct)
-
-
-def test_a_motion_file_of_a_still_holds_its_pose_for_a_whole_video(
-    animator, cropper, photo, face_clip, written, tmp_path
-):
-    write_motion(tmp_path / "m", extract_motion(AnimationRun(animator, cropper), photo))
-    run(animator, cropper, face_clip, photo, tmp_path / "a.mp4", mode="absolute")
-    direct = np.stack(written)
-    written.clear()
-    run(animator, cropper, face_clip, tmp_path / "m", tmp_path / "b.mp4", mode="absolute")
-    assert len(direct) == 7
-    np.testing.assert_array_equal(np.stack(written), direct)
-
-
-def test_another_models_motion_file_is_refused(cropper, photo, motion_file, tmp_path):
-    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=SIZE)
-    other = Animator(build_generator(settings, seed=1), "cpu", "fp32")
-    with pytest.raises(UnreadableMediaError, match="motion of another model"):
-        run(other, cropper, photo, motion_file, tmp_path / "out.mp4")
 
 
 def test_the_best_start_is_the_frame_most_like_the_source(animator, driving, written, tmp_path):
