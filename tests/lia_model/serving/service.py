@@ -41,13 +41,13 @@ class Service:
         files = {"source": source or ("a.png", png()), "driving": driving or ("b.png", png())}
         return self.ask("POST", "/v1/animations", files=files, data=fields)
 
-    def finish(self, content=b"0123456789"):
+    def finish(self, content=b"0123456789", warnings=()):
         """Finish the oldest queued job as a job runner would."""
         job = self.jobs.claim()
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
         produced.write_bytes(content)
-        assert self.jobs.finish(job, produced, 3)
+        assert self.jobs.finish(job, produced, 3, warnings)
         return job
 
 

@@ -146,3 +146,15 @@ def test_a_forged_host_header_opens_no_path(tmp_path):
 
 def test_without_a_configured_token_every_path_is_open(service):
     assert service.ask("GET", "/v1/models", headers={"Authorization": "Bearer any"}).status_code == 200
+
+
+def test_what_is_no_http_request_needs_no_token():
+    """A server starts and stops the application by messages of the type lifespan."""
+    passed = []
+
+    async def application(scope, receive, send):
+        passed.append((scope, receive, send))
+
+    parts = ({"type": "lifespan"}, object(), object())
+    asyncio.run(AccessMiddleware(application, token="s3cret", max_body_bytes=1)(*parts))
+    assert passed == [parts]

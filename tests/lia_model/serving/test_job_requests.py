@@ -64,6 +64,16 @@ def test_progress_is_the_share_of_the_frames_and_never_more_than_all(service, do
     assert shown["progress"] == (min(done / total, 1) if total else 0)
 
 
+@pytest.mark.parametrize("warnings", [[], ["driving is damaged"], ["driving is damaged", "it has a gap"]])
+def test_warnings_of_a_job_are_in_its_own_status_and_in_its_batchs(service, warnings):
+    upload = service.post().json()["links"]["self"]
+    of_batch = batch(service, item(service)).json()["links"]["self"]
+    for _ in range(2):
+        service.finish(warnings=warnings)
+    assert service.ask("GET", upload).json()["warnings"] == warnings
+    assert service.ask("GET", of_batch).json()["items"][0]["warnings"] == warnings
+
+
 def test_unknown_jobs_and_batches_are_not_found(service):
     for path in ("/v1/animations/unknown", "/v1/animations/unknown/video", "/v1/batches/unknown"):
         assert_refused(service.ask("GET", path), 404, "not_found", "unknown")
