@@ -1,5 +1,6 @@
 """Stage download: from the list of sources to verified files in data/raw and rows of the ledger."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from prefect import flow, get_run_logger, task
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.download.changes import difference, invalid_row
-from preprocessing.download.raw_folder import remove_stale
+from preprocessing.download.raw_folder import adopt_former, remove_stale
 from preprocessing.download.retries import download_sources
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.settings import DownloadSettings
+from preprocessing.sources.former_keys import match_former_keys, replace_former, stored_keys
 from preprocessing.sources.source import Source
 from preprocessing.sources.source_list import SourceList, read_sources, read_valid_sources
 from preprocessing.sources.tombstones import read_tombstones
@@ -88,8 +90,16 @@ def download_flow(
     logger.info("since the last run: %s", difference(listed.sources, known))
     for bad in listed.bad_rows:
         logger.warning("skipped: %s", bad)
-    forgotten = read_tombstones(tombstones)
+    tombstoned = read_tombstones(tombstones)
+    listed_keys = {source.key for source in listed.sources}
+    known = iterate_sources(ledger) if ledger.is_file() else ()
+    current = match_former_keys(
+        (stored_keys(raw) | tombstoned) - listed_keys, itertools.chain(listed.sources, known)
+    )
+    forgotten = replace_former(tombstoned, current)
     by_key = {source.key: source for source in listed.sources if source.key not in forgotten}
+    for name in adopt_former(raw, {old: new for old, new in current.items() if new in by_key}):
+        logger.info("kept as %s: it was stored under another spelling of its URL", name)
     for name in remove_stale(raw, by_key.keys()):
         logger.info("removed %s: its source is no longer listed, or was taken down", name)
     downloads = download_all(list(by_key.values()), settings, raw, store_url)

@@ -35,6 +35,7 @@ from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
+from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store, StoreError
 
@@ -131,6 +132,7 @@ def shards_flow(
     run_logger = get_run_logger()
     run_logger.info("detector %s: %s", settings.detect.models, LICENCE_NOTE)
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
+    rename_former_keys(sources, paths)
     try:
         tasks = source_tasks(verified, settings, paths, store_url)
         results = process_all(tasks, settings.num_parallel, ray_address)
@@ -155,6 +157,15 @@ def shards_flow(
     remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
     num_retryable = sum(bool(row.retryable) for row in rows)
     return Completed(message=f"{len(prepared)} clips", data=num_retryable)
+
+
+def rename_former_keys(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
+    """Rename sightings and clips that were stored under another spelling of a listed URL."""
+    listed = [row.source for row in sources if row.download.status == DownloadStatus.VERIFIED]
+    strays = (stored_keys(paths.tracks) | stored_keys(paths.clips)) - {source.key for source in listed}
+    current = match_former_keys(strays, listed)
+    for folder in (paths.tracks, paths.clips):
+        rename_stored(folder, current)
 
 
 def source_tasks(

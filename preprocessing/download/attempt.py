@@ -47,7 +47,7 @@ class AttemptRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     url: str
-    """Canonical address."""
+    """The source's address."""
     folder: Path
     """Where the file and its parts go; parts of an earlier attempt are continued."""
     settings: DownloadSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from preprocessing.ledger import Download, SourceRow
 from preprocessing.outcome import DownloadStatus
-from preprocessing.sources.source import Source, canonical_key
+from preprocessing.sources.source import Source, text_key
 from preprocessing.sources.source_list import BadRow
 
 
@@ -45,5 +45,5 @@ def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Differenc
 
 def invalid_row(bad: BadRow) -> SourceRow:
     """Return the ledger's row for a bad row of the list, so that counts add up."""
-    source = Source(url=bad.text, key=canonical_key(f"line {bad.line}: {bad.text}"))
+    source = Source(url=bad.text, key=text_key(f"line {bad.line}: {bad.text}"))
     return SourceRow(source, Download(status=DownloadStatus.INVALID, error=str(bad)))

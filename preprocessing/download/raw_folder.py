@@ -5,7 +5,7 @@ one and moved here when they are whole and verified.
 """
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from preprocessing.ledger import Download
 from preprocessing.storage.exchange import fetch_video, video_bundle
-from preprocessing.storage.files import file_sha256, move_durably
+from preprocessing.storage.files import file_sha256, move_durably, write_atomically
 from preprocessing.storage.object_store import Store
 
 RECORD = TypeAdapter(Download)
@@ -64,6 +64,27 @@ def add_received(raw: Path, key: str, verified: Download) -> Download:
     # The record comes last: a file without one is downloaded again.
     move_durably(record, raw / f"{key}.json")
     return verified
+
+
+def adopt_former(raw: Path, current: Mapping[str, str]) -> list[str]:
+    """Rename verified videos from former to current keys and return their new names.
+
+    Args:
+        raw: the folder.
+        current: the current key by the former one; a video that is stored under its current key stays.
+    """
+    adopted = []
+    for former, key in sorted(current.items()):
+        verified = None if (raw / f"{key}.json").is_file() else read_verified(raw, former)
+        if verified is None:
+            continue
+        renamed = replace(verified, file=f"{key}{Path(str(verified.file)).suffix}")
+        move_durably(raw / str(verified.file), raw / str(renamed.file))
+        with write_atomically(raw / f"{key}.json") as partial:
+            partial.write_bytes(RECORD.dump_json(renamed, indent=1))
+        (raw / f"{former}.json").unlink()
+        adopted.append(str(renamed.file))
+    return adopted
 
 
 def remove_stale(raw: Path, keys: Collection[str]) -> list[str]:

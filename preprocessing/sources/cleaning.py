@@ -10,6 +10,7 @@ from pathlib import Path
 
 from preprocessing.media.boxes import Box
 from preprocessing.sources.importer import ImportedRow
+from preprocessing.sources.source import canonical_url
 from preprocessing.sources.source_list import COLUMNS
 from preprocessing.storage.files import write_atomically
 
@@ -48,7 +49,7 @@ def clean_rows(rows: Sequence[ImportedRow], fix_split: bool) -> CleanRows:
     duplicates, clamped = [], []
     for row in rows:
         box = _clipped_box(row)
-        part = (row.url, row.start_s, row.end_s, box)
+        part = (canonical_url(row.url), row.start_s, row.end_s, box)
         if part in kept:
             duplicates.append(row.place)
             continue
@@ -95,7 +96,7 @@ def _clipped_box(row: ImportedRow) -> Box | None:
 
 
 def _names(row: ImportedRow) -> Iterator[str]:
-    yield f"video {row.url}"
+    yield f"video {canonical_url(row.url)}"
     if row.identity is not None:
         yield f"identity {row.identity}"
 

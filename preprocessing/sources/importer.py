@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from preprocessing.media.boxes import Box
+from preprocessing.sources.sites import youtube_watch_url
 from preprocessing.sources.source import Split
 
 SPLIT_FOLDERS: tuple[Split, ...] = ("train", "test")
@@ -99,4 +100,4 @@ def youtube_url(video: str, name: str) -> str:
     found = _VIDEO_ID.fullmatch(video.strip())
     if found is None:
         raise ValueError(f"got {name} {video!r}; a YouTube id of letters, digits, - and _ is needed")
-    return f"https://www.youtube.com/watch?v={found[1]}"
+    return youtube_watch_url(found[1])

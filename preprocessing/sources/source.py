@@ -1,11 +1,19 @@
 """A source: a video or a part of one, as one row of the list describes it, and the keys made from it."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
+from preprocessing.sources.sites import site_video, usual_spellings
+
 Split = Literal["train", "test", "auto", "by_time"]
+_TRACKING = re.compile(
+    r"(?:utm_\w+|fbclid|gclid|dclid|gbraid|wbraid|msclkid|yclid|twclid|igshid|mc_cid|mc_eid|_ga|_gl)(?:=.*)?"
+)
+"""Parameters that say where a visitor came from, and so never which video is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,9 +21,9 @@ class Source:
     """One row of the list; slotted, since lists have a million rows."""
 
     url: str
-    """Canonical, see `canonical_url`."""
+    """The address to download from: as listed, in the form of `plain_url`."""
     key: str
-    """sha1 of `url` in hex; names the video in files, tables and the store."""
+    """sha1 of `canonical_url(url)` in hex; names the video in files, tables and the store."""
     source_id: str | None = None
     """The list's own name of the source."""
     start_s: float | None = None
@@ -43,30 +51,59 @@ class Source:
         return f"{self.key}-{hashlib.sha1(repr(part).encode()).hexdigest()[:8]}"
 
 
-def canonical_url(url: str) -> str:
-    """Return the URL with its host in lower case, without a default port or a fragment.
+def plain_url(url: str) -> str:
+    """Return the URL with scheme and host in lower case, without a default port or a fragment.
 
     Raises:
         ValueError: neither an http or https URL nor a file:// URL of this machine.
     """
     try:
-        return _canonical(urlsplit(url.strip()))
+        return _plain(urlsplit(url.strip()))
     except ValueError as error:
         message = f"got url {url!r}; an http, https or file:// URL is needed; correct the row"
         raise ValueError(message) from error
 
 
+@lru_cache(maxsize=1024)
+def canonical_url(url: str) -> str:
+    """Return one text for all spellings of a video's URL.
+
+    It is `site_video` for a site that yt-dlp knows, such as YouTube's URL of the video. For other sites it is
+    the plain URL without tracking parameters, the other parameters sorted by name.
+
+    Raises:
+        ValueError: as `plain_url` does.
+    """
+    plain = plain_url(url)
+    if plain.startswith("file:"):
+        return plain
+    return site_video(plain) or _without_tracking(plain)
+
+
 def source_key(url: str) -> str:
-    """Return the sha1 of the canonical form of a URL, in hex."""
-    return canonical_key(canonical_url(url))
+    """Return the sha1 of the canonical form of a URL, in hex; it names the video everywhere.
+
+    Raises:
+        ValueError: as `plain_url` does.
+    """
+    return text_key(canonical_url(url))
 
 
-def canonical_key(url: str) -> str:
-    """Return the sha1 of a URL that is canonical already, in hex."""
-    return hashlib.sha1(url.encode()).hexdigest()
+def former_keys(url: str) -> set[str]:
+    """Return keys under which earlier versions may have stored a video: the sha1 of plain URLs.
+
+    Those are the URL as given and the spellings that are usual for its site.
+    """
+    plain = plain_url(url)
+    return {text_key(spelling) for spelling in (plain, *usual_spellings(plain))} - {source_key(url)}
 
 
-def _canonical(parts: SplitResult) -> str:
+def text_key(text: str) -> str:
+    """Return the sha1 of a text in hex."""
+    return hashlib.sha1(text.encode()).hexdigest()
+
+
+def _plain(parts: SplitResult) -> str:
     if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         return f"file://{quote(unquote(parts.path))}"
     host = (parts.hostname or "").lower()
@@ -77,3 +114,10 @@ def _canonical(parts: SplitResult) -> str:
     host = f"[{host}]" if ":" in host else host
     netloc = host if parts.port in (None, default_port) else f"{host}:{parts.port}"
     return urlunsplit((scheme, netloc, parts.path or "/", parts.query, ""))
+
+
+def _without_tracking(url: str) -> str:
+    parts = urlsplit(url)
+    fields = [text for text in parts.query.split("&") if text and not _TRACKING.fullmatch(text)]
+    # Sorted by name alone, since the order of repeated names may have a meaning.
+    return urlunsplit(parts._replace(query="&".join(sorted(fields, key=lambda text: text.partition("=")[0]))))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from preprocessing.sources.source import Source, Split, canonical_key, canonical_url
+from preprocessing.sources.source import Source, Split, plain_url, source_key
 from preprocessing.sources.splits import mixed_groups
 
 COLUMNS = (
@@ -147,7 +147,7 @@ def _read_row(names: list[str], fields: list[str], extra: list[str]) -> Source:
             f"got {len(fields)} fields; {len(names)} are needed, as in the header; check commas and quotes"
         )
     values = {name: value.strip() for name, value in zip(names, fields, strict=True)}
-    url = canonical_url(values["url"])
+    url = plain_url(values["url"])
     split = values.get("split") or "auto"
     if split not in get_args(Split):
         raise ValueError(f"got split {split!r}; {', '.join(get_args(Split))} are allowed; correct the row")
@@ -159,7 +159,7 @@ def _read_row(names: list[str], fields: list[str], extra: list[str]) -> Source:
     bbox, bbox_size = _bbox(values)
     return Source(
         url=url,
-        key=canonical_key(url),
+        key=source_key(url),
         source_id=values.get("source_id") or None,
         start_s=start_s,
         end_s=end_s,

@@ -1,9 +1,11 @@
 """The stage download as a user runs it."""
 
+import hashlib
 import json
 
 import pytest
 
+from preprocessing.download.raw_folder import adopt_former
 from preprocessing.ledger import read_source_rows
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,28 @@ def test_a_source_that_is_no_longer_listed_is_removed(project, samples_url):
     assert f"removed {record.name}: its source is no longer listed" in done.stdout + done.stderr
     assert not record.exists()
     assert statuses(project) == {"no_face.mp4": "verified"}
+
+
+def test_a_video_that_was_stored_for_another_spelling_is_kept_and_its_tombstone_still_counts(
+    project, samples_url
+):
+    raw, tombstones = project.root / "data/raw", project.root / "data/tombstones.csv"
+    before = tombstones.read_text()
+    (stored,) = raw.glob("*.json")
+    spelling = f"{samples_url}/no_face.mp4?utm_source=x"
+    former = hashlib.sha1(spelling.encode()).hexdigest()
+    adopt_former(raw, {stored.stem: former})
+    project.set_sources([f"{spelling},auto"])
+    done = project.run("lia", "download")
+    assert f"kept as {stored.stem}.mp4" in done.stdout + done.stderr
+    assert [path.name for path in raw.glob("*.json")] == [stored.name]
+    tombstones.write_text(f"{before}{former},2026-01-02\n")
+    # The spelling that was taken down is known from the ledger of the last run.
+    project.set_sources([f"{samples_url}/no_face.mp4,auto"])
+    project.run("lia", "download")
+    assert statuses(project) == {"no_face.mp4": "forgotten"}
+    tombstones.write_text(before)
+    project.run("lia", "download")
 
 
 def test_a_source_with_a_tombstone_is_counted_and_never_downloaded(project, samples_url):

@@ -1,5 +1,7 @@
 import hashlib
 import io
+import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from preprocessing.clips.source_run import SourceTask, process_source, process_stored
 from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.sources.former_keys import rename_stored
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +196,18 @@ def test_no_rule_takes_the_middle_of_the_frame(make_task, samples, short):
     whole = short.model_copy(update={"crop": short.crop.model_copy(update={"rule": "none"})})
     (prepared,) = process_source(make_task(samples / "single_face.mp4", settings=whole)).prepared
     assert prepared.clip.crop_box == (140, 0, 500, 360)
+
+
+def test_what_another_spelling_of_the_url_stored_is_used_without_decoding(divided, tmp_path):
+    task, result = divided
+    for name in ("tracks", "clips"):
+        shutil.copytree(getattr(task, name), tmp_path / name)
+        rename_stored(tmp_path / name, {task.source.key: "0" * 40})
+    source = replace(task.source, key="0" * 40)
+    moved = task.model_copy(
+        update={"source": source, "tracks": tmp_path / "tracks", "clips": tmp_path / "clips"}
+    )
+    again = process_stored(moved)
+    assert again is not None
+    assert [one.frames() for one in again.prepared] == [one.frames() for one in result.prepared]
+    assert {row.source_key for row in again.rows} == {"0" * 40}

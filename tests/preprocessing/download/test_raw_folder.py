@@ -1,6 +1,7 @@
 import shutil
+from dataclasses import replace
 
-from preprocessing.download.raw_folder import read_verified, remove_stale
+from preprocessing.download.raw_folder import adopt_former, read_verified, remove_stale
 from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
 
@@ -37,3 +38,23 @@ def test_files_of_unlisted_sources_are_removed(batch, tmp_path, server, make_sou
     ]
     assert {path.name for path in copy.iterdir() if path.suffix != ".json"} == kept - {None}
     assert read_verified(copy, source.key) == downloads[source.url]
+
+
+def test_a_video_stored_under_a_former_key_is_taken_over(batch, tmp_path, server, make_source):
+    raw, downloads, _ = batch
+    source = make_source(f"{server.url}/a/v.mp4")
+    download = downloads[source.url]
+    copy, key = tmp_path / "raw", "0" * 40
+    shutil.copytree(raw, copy)
+    assert adopt_former(copy, {source.key: key, "1" * 40: "2" * 40}) == [f"{key}.mp4"]
+    assert read_verified(copy, key) == replace(download, file=f"{key}.mp4")
+    assert not list(copy.glob(f"{source.key}*"))
+
+
+def test_a_video_stored_under_its_current_key_stays(batch, tmp_path, server, make_source):
+    raw, downloads, _ = batch
+    source, other = (make_source(f"{server.url}/{folder}/v.mp4") for folder in "ab")
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    assert adopt_former(copy, {source.key: other.key}) == []
+    assert read_verified(copy, other.key) == downloads[other.url]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from preprocessing.media.boxes import Box
@@ -25,6 +27,15 @@ def test_duplicates_are_dropped_and_named():
     imported = clean_rows([row(2, "a"), row(3, "b"), row(4, "a"), row(5, "a", start_s=9.0)], fix_split=False)
     assert imported.duplicates == [4]
     assert [kept.place for kept in imported.rows] == [2, 3, 5]
+
+
+def test_spellings_of_one_video_are_duplicates_and_leaks():
+    video = "dQw4w9WgXcQ"
+    short = replace(row(3, video), url=f"https://youtu.be/{video}")
+    assert clean_rows([row(2, video), short], fix_split=False).duplicates == [3]
+    leak = replace(short, split="test", start_s=9.0, end_s=10.0)
+    (name,) = clean_rows([row(2, video), leak], fix_split=False).leaks
+    assert name == f"video https://www.youtube.com/watch?v={video}"
 
 
 def test_a_box_is_clipped_to_the_frame():

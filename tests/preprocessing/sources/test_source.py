@@ -1,6 +1,8 @@
+import hashlib
+
 import pytest
 
-from preprocessing.sources.source import canonical_url, source_key
+from preprocessing.sources.source import canonical_url, former_keys, plain_url, source_key
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,54 @@ def test_addresses_of_files_on_this_machine_have_one_form():
     for elsewhere in ("file://server/c.mp4", "file://", "file:c.mp4"):
         with pytest.raises(ValueError, match="an http, https or file:// URL"):
             canonical_url(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8790/WolfgangLanger_Pexels.mp4",
+        "file:///a%20b/c.mp4",
+        "https://a.example/v.mp4?a=1&b=2",
+        "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+    ],
+)
+def test_the_key_of_a_canonical_url_is_its_sha1(url):
+    assert source_key(url) == hashlib.sha1(url.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "https://a.example/v.mp4?b=2&a=1",
+        "https://a.example/v.mp4?utm_source=x&a=1&b=2&utm_campaign=y",
+        "https://a.example/v.mp4?fbclid=x&b=2&a=1#t=3",
+        "https://A.example:443/v.mp4?a=1&&b=2",
+    ],
+)
+def test_tracking_parameters_and_the_order_of_parameters_do_not_count(spelling):
+    assert canonical_url(spelling) == "https://a.example/v.mp4?a=1&b=2"
+
+
+def test_parameters_that_may_select_a_video_count():
+    urls = ("https://a.example/v?id=1", "https://a.example/v?id=2", "https://a.example/v?t=1&id=1")
+    assert len({source_key(url) for url in urls}) == 3
+    assert source_key("https://a.example/v?a=1&a=2") != source_key("https://a.example/v?a=2&a=1")
+
+
+def test_a_url_to_download_keeps_its_query():
+    assert (
+        plain_url("HTTPS://A.example/v?b=2&utm_source=x&a=1#t") == "https://a.example/v?b=2&utm_source=x&a=1"
+    )
+
+
+def test_former_keys_are_those_of_the_spelling_and_of_usual_ones():
+    def sha1(text):
+        return hashlib.sha1(text.encode()).hexdigest()
+
+    short, watch = "https://youtu.be/dQw4w9WgXcQ?si=x", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
+    former = former_keys(short)
+    assert {sha1(short), sha1("https://youtu.be/dQw4w9WgXcQ")} <= former
+    assert sha1(watch) not in former
+    assert sha1("https://youtu.be/dQw4w9WgXcQ") in former_keys(watch)
+    assert former_keys("http://127.0.0.1:8790/v.mp4") == set()
+    assert former_keys("https://a.example/?b&a") == {sha1("https://a.example/?b&a")}

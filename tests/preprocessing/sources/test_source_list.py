@@ -60,6 +60,20 @@ def test_two_parts_of_one_video_are_two_rows_of_one_source(write):
     assert first.row_key != second.row_key
 
 
+SPELLINGS = ("https://youtu.be/dQw4w9WgXcQ?si=a", "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=3")
+
+
+def test_two_spellings_of_one_video_are_a_duplicate_row(write):
+    with pytest.raises(ValueError, match=r"line 3: got the same part of .* as line 2"):
+        read_sources(write("url\n" + "\n".join(SPELLINGS) + "\n"))
+
+
+def test_two_spellings_of_one_video_in_two_splits_are_a_leak(write):
+    train, test = SPELLINGS
+    with pytest.raises(ValueError, match="lines 2, 3: got splits test and train"):
+        read_sources(write(f"url,start_s,split\n{train},0,train\n{test},9,test\n"))
+
+
 @pytest.mark.parametrize("text", ["", "link\nhttp://a.org/1.mp4\n", "url\n"])
 def test_a_list_without_sources_is_refused(write, text):
     with pytest.raises(ValueError, match=r"sources\.csv"):
