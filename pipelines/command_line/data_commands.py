@@ -1,4 +1,4 @@
-"""Commands on the data beside the stages: importing lists of sources and taking videos down."""
+"""Commands on the data beside the stages: lists of sources, the ledger, and taking videos down."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from pipelines.command_line.arguments import AsJson, Yes
-from pipelines.command_line.startup import enter_project
+from pipelines.command_line.startup import activate_environment, enter_project
+from pipelines.local.reports import print_report
 from preprocessing.sources.importers import importer_names
 
 # One choice for each file of `preprocessing/sources/importers`.
@@ -28,6 +29,42 @@ def sources_import(
 
     report = module.import_list(file, format_name, output, fix_split)
     typer.echo(report.model_dump_json(indent=1) if as_json else module.report_lines(report))
+
+
+def ledger(
+    clips: Annotated[bool, typer.Option("--clips", help="Show rows of the table of clips.")] = False,
+    sources: Annotated[bool, typer.Option("--sources", help="Show rows of the table of sources.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Only rows that fulfil this; also != < >; an empty value for rows without one; repeatable.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to show, separated by commas; default: the main ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most rows; 0 for all.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of every source and clip: counts of outcomes and reasons, or rows of a table."""
+    paths = activate_environment().paths
+    from pipelines.commands import ledger as module
+
+    if clips and sources:
+        raise ValueError("got --clips and --sources; one table is shown at a time; leave one out")
+    if not clips and not sources:
+        if where or columns:
+            raise ValueError("got --where or --columns without a table; add --clips or --sources")
+        counts = module.count_all(paths)
+        print_report(module.outcome_lines(counts), module.outcome_document(counts), as_json)
+        return
+    named = columns and [name.strip() for name in columns.split(",")]
+    selection = module.Selection("clips" if clips else "sources", where or (), named or None, limit)
+    rows = module.select_rows(paths, selection, all_columns=as_json)
+    print_report(module.row_lines(rows), {"num_found": rows.num_found, "rows": rows.records}, as_json)
+    if len(rows.records) < rows.num_found:
+        typer.echo(f"{len(rows.records)} of {rows.num_found} rows; --limit 0 shows all", err=True)
 
 
 def forget(

@@ -7,6 +7,7 @@ from dvc.repo import Repo
 
 from pipelines.commands.takedown import Takedown
 from pipelines.local.data_versions import Copies
+from preprocessing.ledger import ClipRow, write_clips, write_sources
 
 URL = "https://a.example/1.mp4"
 KEY = "a" * 40
@@ -73,3 +74,52 @@ def test_a_list_of_an_unknown_format_is_wrong_use(lia):
 def test_a_missing_list_is_refused_in_one_line(lia):
     refused = lia("sources", "import", "list.csv", "--format", "fomm-csv", "-o", "out.csv")
     assert refused.error.startswith("got no file at list.csv")
+
+
+@pytest.fixture
+def ledger(root):
+    """A ledger of three clips and no sources."""
+    rows = [
+        ClipRow(key=f"k{number}", row_key="r", source_key="s", url=URL, outcome="kept", num_frames=number)
+        for number in range(3)
+    ]
+    write_clips(root / "data/ledger/clips.parquet", rows)
+    write_sources(root / "data/ledger/sources.parquet", [])
+
+
+def test_without_a_table_the_ledger_is_counted(lia, ledger):
+    done = lia("ledger")
+    assert done.code == 0
+    assert done.out.splitlines() == ["table  outcome  rows  reason", "clips  kept     3"]
+    assert json.loads(lia("ledger", "--json").out)["clips"] == [
+        {"outcome": "kept", "reason": "", "num_rows": 3}
+    ]
+
+
+def test_rows_of_the_ledger_are_selected_by_condition_column_and_limit(lia, ledger):
+    done = lia("ledger", "--clips", "--where", "num_frames>0", "--columns", "key, num_frames", "--limit", "1")
+    assert done.out.splitlines() == ["key  num_frames", "k1   1"]
+    assert done.err == "1 of 2 rows; --limit 0 shows all\n"
+    document = json.loads(lia("ledger", "--clips", "--where", "num_frames>0", "--limit", "0", "--json").out)
+    assert document["num_found"] == 2
+    assert [row["key"] for row in document["rows"]] == ["k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--clips", "--sources"], "one table is shown at a time"),
+        (["--where", "outcome=kept"], "add --clips or --sources"),
+        (
+            ["--clips", "--where", "keys=1"],
+            "got column 'keys', which the table does not have; did you mean key",
+        ),
+    ],
+)
+def test_a_wrong_use_of_the_ledger_is_one_line(lia, ledger, arguments, message):
+    assert message in lia("ledger", *arguments).error
+
+
+def test_a_project_without_a_ledger_is_told_what_to_run(lia):
+    assert lia("ledger").error.endswith("run `lia download`")
+    assert lia("ledger", "--clips").error.endswith("run `lia shards`")
