@@ -103,6 +103,22 @@ def test_frames_keep_the_times_of_an_uneven_source(source, shards_settings):
     assert clip.fps == pytest.approx(25)
 
 
+def test_times_are_stored_in_whole_microseconds_and_rates_in_thousandths(source, shards_settings):
+    ntsc = make_sightings(30_000 / 1001)
+    clip = clip_metadata(source, make_candidate(1, 3), ntsc, shards_settings.crop)
+    row = clip_row(source, make_candidate(1, 3), ntsc)
+    assert (row.start_s, row.end_s) == (clip.start_s, clip.end_s) == (0.033367, 0.133467)
+    assert clip.times_s == [0.0, 0.033367, 0.066733]
+    odd = clip_metadata(source, make_candidate(1, 3), make_sightings(12.34567), shards_settings.crop)
+    assert (clip.fps, odd.fps) == (29.97, 12.346)
+
+
+def test_a_video_of_one_frame_counts_as_25_frames_a_second(source, shards_settings):
+    single = make_sightings(num_frames=1)
+    clip = clip_metadata(source, make_candidate(0, 1), single, shards_settings.crop)
+    assert (clip.fps, clip.times_s, clip.start_s, clip.end_s) == (25, [0], 0, 0.04)
+
+
 def test_a_part_of_a_source_divided_by_time_keeps_its_side_and_what_it_continues(
     make_source, shards_settings
 ):
