@@ -74,7 +74,8 @@ class JobRunner:
         try:
             self._animate(job)
         except tuple(CODES) as error:
-            self._jobs.fail(job, Error(code=CODES[type(error)], message=str(error)))
+            code = next(code for kind, code in CODES.items() if isinstance(error, kind))
+            self._jobs.fail(job, Error(code=code, message=str(error)))
         except StoppedError:
             self._jobs.give_back(job, "the server was stopped")
         except Exception as error:

@@ -57,6 +57,8 @@ class FrameRenderer:
             height=height,
             format="rgb24",
             interpolation=EXACT_RESIZING if is_resized else EXACT,
+            # Sources run in parallel, and threads of several processes starve each other.
+            threads=1,
             **_colours(frame),
         )
         return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), display_matrix(frame))

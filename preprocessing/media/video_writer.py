@@ -117,6 +117,7 @@ class VideoWriter:
             dst_colorspace=self._standard,
             dst_color_range=ColorRange.MPEG,
             interpolation=EXACT,
+            threads=1,
         )
         frame.color_primaries = frame.color_trc = frame.colorspace = self._standard
         start = self._end if start is None else start

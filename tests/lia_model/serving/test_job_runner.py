@@ -140,6 +140,16 @@ def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, runner, 
     assert "got face 3, but the source shows 2" in job.order.error.message
 
 
+def test_a_motion_file_of_another_model_fails_the_job_at_once(store, runner, tmp_path):
+    wanted = fill(order(tmp_path / "a"))
+    write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "another", None))
+    job_id = queue(store, wanted)
+    runner.perform(store.claim())
+    job = store.get(job_id)
+    assert (job.status, job.order.error.code) == (JobStatus.FAILED, "unreadable_media")
+    assert "the motion of another model" in job.order.error.message
+
+
 def test_options_that_contradict_the_files_fail_the_job_at_once(store, runner, tmp_path):
     wanted = fill(order(tmp_path / "a"))
     wanted = replace(wanted, options=AnimationOptions(side_by_side=True, crop=False))
