@@ -26,8 +26,8 @@ from lia_model.checkpoints.directory import load_generator
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
+from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
 from lia_model.registry import models
-from lia_model.relative_motion import add_to_source, is_relative, split_first
 from lia_model.settings import Compilation, Mode, Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -33,7 +33,7 @@ from lia_model.animation.motion_file import is_motion_file
 from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsConflictError
 from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
-from lia_model.relative_motion import is_relative, nearest_frame
+from lia_model.networks.relative_motion import is_relative, nearest_frame
 from preprocessing.media.boxes import Box, middle_square, square_around
 from preprocessing.media.images import cut
 from preprocessing.media.video_writer import VideoWriter

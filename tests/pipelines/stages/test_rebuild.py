@@ -35,7 +35,9 @@ def worker(project: Project) -> Iterator[Path]:
     family = [*process.children(recursive=True), process]
     for member in family:
         member.terminate()
-    psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for member in alive:
+        member.kill()
 
 
 @pytest.mark.slow

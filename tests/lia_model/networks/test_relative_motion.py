@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.relative_motion import add_to_source, is_relative, nearest_frame, split_first
+from lia_model.networks.relative_motion import add_to_source, is_relative, nearest_frame, split_first
 
 
 def test_the_starting_frame_leaves_the_source_in_its_own_pose():
