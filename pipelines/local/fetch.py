@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import save
 
-from preprocessing.storage.files import file_sha256
+from preprocessing.storage.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -302,12 +302,11 @@ def _write(member: Member, content: bytes, folder: Path) -> None:
     content = content if member.convert is None else member.convert(content)
     target = folder / member.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(content)
-    if not _holds(partial, member.target_sha256):
-        found = hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256(content).hexdigest()
+    if found != member.target_sha256:
         raise FetchError(
             f"{target} came out with sha256 {found}, not {member.target_sha256}: conversion differs"
         )
-    partial.replace(target)
+    with write_atomically(target) as partial:
+        partial.write_bytes(content)
     logger.info("wrote %s", target)

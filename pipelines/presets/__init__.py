@@ -3,6 +3,8 @@
 from importlib import resources
 from pathlib import Path
 
+from preprocessing.storage.files import write_atomically
+
 NAMES = ("demo", "vox256", "taichi256", "ted384")
 
 
@@ -29,6 +31,5 @@ def write_preset(name: str, path: Path) -> None:
         ValueError: there is no such recipe.
     """
     text = read_preset(name)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with write_atomically(path) as partial:
+        partial.write_text(text)
