@@ -56,7 +56,7 @@ def write_text(path):
 
 
 ODD_IMAGES = {
-    "alpha.png": (lambda path: Image.new("RGBA", (40, 40), "red").save(path), "with an alpha channel"),
+    "alpha.png": (lambda path: Image.new("RGBA", (40, 40)).save(path), "with an alpha channel"),
     "deep.png": (lambda path: cv2.imwrite(str(path), np.zeros((40, 40, 3), np.uint16)), "16 bits a channel"),
     "grey16.png": (lambda path: cv2.imwrite(str(path), np.ones((40, 40), np.uint16)), "16 bits a channel"),
     "cmyk.jpg": (lambda path: Image.new("CMYK", (40, 40)).save(path), "with CMYK colours"),
