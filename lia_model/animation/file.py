@@ -200,7 +200,8 @@ def _problems(source: Footage, driving: Driving) -> Iterator[str]:
         if footage.problems:
             yield f"{footage.path.name} is damaged or incomplete: {', '.join(footage.problems)}"
         if (num_holes := len(footage.segments) - 1) > 0:
-            yield f"{footage.path.name} has {num_holes} holes in its video; picture and sound leave them out"
+            holes = "1 hole" if num_holes == 1 else f"{num_holes} holes"
+            yield f"{footage.path.name} has {holes} in its video, left out of picture and sound"
 
 
 def _warn(options: AnimationOptions, source: Footage, driving: Driving) -> None:

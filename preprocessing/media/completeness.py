@@ -25,6 +25,8 @@ class Completeness:
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._stream = stream
         is_exact = any(name in container.format.name.split(",") for name in _EXACT_FORMATS)
+        self.may_begin_anywhere = not is_exact
+        """Whether the file may be a cut of a longer recording, which need not start at a key frame."""
         self._num_promised = stream.frames
         self._num_tolerated = 0 if is_exact else 1 + int(stream.frames * _TOLERATED_SHARE)
         self._promised_end_s = _tagged_duration_s(stream)
@@ -55,13 +57,13 @@ class Completeness:
         found = []
         missing = self._num_promised - self._num_packets
         if missing > self._num_tolerated:
-            found.append(f"{missing} of {self._num_promised} pictures are missing")
+            found.append(f"{missing} of {self._num_promised} pictures missing")
         elif (short_s := self._shortage_s(saw_all_streams)) > TOLERATED_SHORTAGE_S:
             found.append(f"it ends {short_s:.1f} s earlier than its header says")
         if self.num_errors:
-            found.append(f"{self.num_errors} parts cannot be decoded")
+            found.append(f"undecodable parts: {self.num_errors}")
         if self.num_corrupt:
-            found.append(f"{self.num_corrupt} pictures are damaged")
+            found.append(f"damaged pictures: {self.num_corrupt}")
         return found
 
     def _shortage_s(self, saw_all_streams: bool) -> float:

@@ -84,7 +84,9 @@ class Soundtrack:
             self._encode(self._resampler.resample(None))
             self._output.mux(self._stream.encode(None))
         if self._num_undecodable:
-            logger.warning("%s: %d parts of its sound cannot be decoded", self._name, self._num_undecodable)
+            logger.warning(
+                "%s: undecodable parts of its sound are left out: %d", self._name, self._num_undecodable
+            )
 
     def close(self) -> None:
         """Close the source."""

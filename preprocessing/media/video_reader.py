@@ -9,7 +9,7 @@ Completeness: pictures are counted (`completeness`). A file that lacks some, or 
 decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice, pairwise
@@ -96,16 +96,12 @@ def probe(path: Path) -> VideoInfo:
     with open_input(path) as container:
         stream = _video_stream(container, path)
         completeness = Completeness(container, stream)
-        times: list[tuple[None, Fraction | None]] = []
-        for packet in _packets(container, None, completeness):
-            if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-                times.append((None, _time(packet)))
-        known = sorted(time for _, time in times if time is not None)
-        fps = _usual_fps(stream, known)
-        in_order = [(None, time) for time in known] if len(known) == len(times) else times
-        shown = list(place_pictures(in_order, 1 / fps))
+        packets = (one for one in _packets(container, None, completeness) if one.stream.index == stream.index)
+        times = _display_times(one for one in packets if one.size and not one.is_discard)
+        fps = _usual_fps(stream, times)
+        shown = list(place_pictures(((None, time) for time in times), 1 / fps))
         sound = heard_stream(container)
-        width, height = _first_picture_size(path)
+        height, width = next(decode(path, problems=[])).image.shape[:2]
         segments = find_segments(shown)
         return VideoInfo(
             width_px=width,
@@ -279,8 +275,8 @@ def _decoded(
     completeness: Completeness,
     is_strict: bool,
 ) -> Iterator[VideoFrame]:
-    """Yield the decoded frames, without those before the first whole one: a recording may begin anywhere."""
-    has_begun = False
+    """Yield the decoded frames; a recording that may begin anywhere does so with its first whole one."""
+    has_begun = not completeness.may_begin_anywhere
     for packet in _packets(container, stream, completeness):
         try:
             frames = packet.decode()
@@ -301,18 +297,39 @@ def _time(one: Packet | VideoFrame) -> Fraction | None:
     return None if one.pts is None or one.time_base is None else one.pts * one.time_base
 
 
-def _sample_times(path: Path) -> list[Fraction]:
-    """Return the presentation times of the first packets, sorted."""
+def _display_times(packets: Iterable[Packet]) -> list[Fraction | None]:
+    """Return the presentation times of pictures in the order in which they are shown.
+
+    Packets come in the order of decoding, whose own clock goes back only where the stream's clock is set back.
+    """
+    runs: list[list[Fraction | None]] = [[]]
+    decoded_at: int | None = None
+    for packet in packets:
+        if decoded_at is not None and packet.dts is not None and packet.dts < decoded_at:
+            runs.append([])
+        decoded_at = packet.dts
+        runs[-1].append(_time(packet))
+    return [time for run in runs for time in _sorted_if_known(run)]
+
+
+def _sorted_if_known(times: list[Fraction | None]) -> Sequence[Fraction | None]:
+    known = [time for time in times if time is not None]
+    return sorted(known) if len(known) == len(times) else times
+
+
+def _sample_times(path: Path) -> list[Fraction | None]:
+    """Return the presentation times of the first packets."""
     with open_input(path) as container:
         stream = _video_stream(container, path)
-        packets = islice(_packets(container, stream, Completeness(container, stream)), _NUM_SAMPLED_PACKETS)
-        return sorted(time for time in map(_time, packets) if time is not None)
+        packets = _packets(container, stream, Completeness(container, stream))
+        return _display_times(islice(packets, _NUM_SAMPLED_PACKETS))
 
 
-def _usual_fps(stream: VideoStream, times: list[Fraction]) -> Fraction:
-    """Return the header's rate, or that of the sorted `times` where they differ."""
+def _usual_fps(stream: VideoStream, times: Sequence[Fraction | None]) -> Fraction:
+    """Return the header's rate, or that of the first `times` where they differ."""
     claimed = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
-    steps = [after - before for before, after in pairwise(times[:_NUM_SAMPLED_PACKETS]) if after > before]
+    known = [time for time in times[:_NUM_SAMPLED_PACKETS] if time is not None]
+    steps = [after - before for before, after in pairwise(known) if after > before]
     if not steps:
         return claimed
     usual = median_low(steps)
@@ -327,14 +344,3 @@ def _is_regular(shown: Sequence[Shown[None]], segments: list[Segment], fps: Frac
         if abs((one.start - segments[current].start) * fps - number) > Fraction(1, 2):
             return False
     return True
-
-
-def _first_picture_size(path: Path) -> tuple[int, int]:
-    with open_input(path) as container:
-        stream = _video_stream(container, path)
-        try:
-            first = next(_decoded(container, stream, path, Completeness(container, stream), is_strict=False))
-        except StopIteration:
-            raise unreadable(path, "no frame of it can be decoded") from None
-        height, width = FrameRenderer(stream.sample_aspect_ratio).render(first).shape[:2]
-        return width, height

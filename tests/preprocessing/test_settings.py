@@ -111,14 +111,14 @@ def test_values_of_the_download_are_accepted_up_to_their_limit(download_settings
 def test_relative_paths_are_taken_from_the_root_at_every_depth():
     inner = Inner(file=Path("a/b"), other=Path("/absolute"), number=3)
     settings = Outer(folder=Path("c"), inner=inner, nothing=None)
-    assert settings.with_paths_under(Path("/root")) == Outer(
-        folder=Path("/root/c"),
-        inner=Inner(file=Path("/root/a/b"), other=Path("/absolute"), number=3),
+    assert settings.with_paths_under(Path("/project")) == Outer(
+        folder=Path("/project/c"),
+        inner=Inner(file=Path("/project/a/b"), other=Path("/absolute"), number=3),
         nothing=None,
     )
     assert settings.inner == inner
 
 
 def test_paths_under_a_root_are_not_moved_again():
-    settings = Inner(file=Path("a"), other=None, number=3).with_paths_under(Path("/root"))
+    settings = Inner(file=Path("a"), other=None, number=3).with_paths_under(Path("/project"))
     assert settings.with_paths_under(Path("/elsewhere")) == settings

@@ -118,7 +118,7 @@ def test_a_hole_is_left_out_of_picture_and_sound(animation, portrait, tmp_path):
     assert [time for time, _ in shown] == pytest.approx([n * 0.04 for n in range(20)], abs=1e-3)
     assert loudness_at(tmp_path / "out.mp4", 0.2) == pytest.approx(0.2, abs=0.05)
     assert loudness_at(tmp_path / "out.mp4", 0.6) == pytest.approx(1.6, abs=0.08)
-    assert result.warnings == ("v.mov has 1 holes in its video; picture and sound leave them out",)
+    assert result.warnings == ("v.mov has 1 hole in its video, left out of picture and sound",)
 
 
 def test_a_motion_file_keeps_the_times_of_its_clip(animation, portrait, tmp_path):
@@ -143,7 +143,7 @@ def test_a_truncated_clip_is_animated_as_far_as_it_goes_with_a_warning(animation
 
 
 def test_strict_refuses_a_truncated_clip(animation, portrait, tmp_path):
-    with pytest.raises(UnreadableMediaError, match="pictures are missing"):
+    with pytest.raises(UnreadableMediaError, match="pictures missing"):
         animate(animation, portrait, truncated(tmp_path), tmp_path / "out.mp4", strict=True)
     assert not (tmp_path / "out.mp4").exists()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lia_model.settings import EvaluateSettings
+from tests.lia_model.evaluation.made_up_report import make_report, make_rows, save_pictures
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -47,3 +48,20 @@ def change_clips(shards: Path) -> Callable[..., None]:
         (shards / "manifest.json").write_text(json.dumps(manifest))
 
     return change
+
+
+@pytest.fixture
+def report():
+    return make_report()
+
+
+@pytest.fixture
+def rows():
+    return make_rows()
+
+
+@pytest.fixture
+def pictures(rows: list, tmp_path: Path) -> Path:
+    """The folder of the pictures that `rows` name."""
+    save_pictures(rows, tmp_path)
+    return tmp_path

@@ -1,27 +1,10 @@
 import pytest
 
 from lia_model.evaluation.page import evaluation_page, left_out
-from tests.lia_model.evaluation.made_up_report import make_report, make_rows, save_pictures
 from tests.lia_model.shards_on_disk import make_manifest
 from tests.parsed_page import ParsedPage
 
 MANIFEST = make_manifest(64)
-
-
-@pytest.fixture
-def rows():
-    return make_rows()
-
-
-@pytest.fixture
-def report():
-    return make_report()
-
-
-@pytest.fixture
-def pictures(rows, tmp_path):
-    save_pictures(rows, tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -13,23 +13,7 @@ from lia_model.evaluation.page_pictures import (
     strip_labels,
     transfer_strips,
 )
-from tests.lia_model.evaluation.made_up_report import make_report, make_row, make_rows, save_pictures
-
-
-@pytest.fixture
-def rows():
-    return make_rows()
-
-
-@pytest.fixture
-def report():
-    return make_report()
-
-
-@pytest.fixture
-def pictures(rows, tmp_path):
-    save_pictures(rows, tmp_path)
-    return tmp_path
+from tests.lia_model.evaluation.made_up_report import make_row, save_pictures
 
 
 def opened(strip):

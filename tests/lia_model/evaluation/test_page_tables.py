@@ -1,5 +1,3 @@
-import pytest
-
 from lia_model.evaluation.literature import PUBLISHED
 from lia_model.evaluation.metric_table import MISSING, PIXEL_METRICS
 from lia_model.evaluation.page_tables import (
@@ -11,19 +9,8 @@ from lia_model.evaluation.page_tables import (
     model_name,
     set_distance_table,
 )
-from tests.lia_model.evaluation.made_up_report import make_report, make_rows
 
 PROTOCOLS = ("reconstruction", "cross_identity")
-
-
-@pytest.fixture
-def rows():
-    return make_rows()
-
-
-@pytest.fixture
-def report():
-    return make_report()
 
 
 def titles(table):

@@ -140,25 +140,22 @@ def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, runner, 
     assert "got face 3, but the source shows 2" in job.order.error.message
 
 
-def test_a_motion_file_of_another_model_fails_the_job_at_once(store, runner, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({}, "unreadable_media", "the motion of another model"),
+        ({"side_by_side": True}, "bad_options", "which holds no pictures"),
+    ],
+)
+def test_a_motion_file_that_cannot_drive_fails_the_job_at_once(store, runner, tmp_path, options, code, words):
     wanted = fill(order(tmp_path / "a"))
+    wanted = replace(wanted, options=AnimationOptions(crop=False, **options))
     write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "another", None))
     job_id = queue(store, wanted)
     runner.perform(store.claim())
     job = store.get(job_id)
-    assert (job.status, job.order.error.code) == (JobStatus.FAILED, "unreadable_media")
-    assert "the motion of another model" in job.order.error.message
-
-
-def test_options_that_contradict_the_files_fail_the_job_at_once(store, runner, tmp_path):
-    wanted = fill(order(tmp_path / "a"))
-    wanted = replace(wanted, options=AnimationOptions(side_by_side=True, crop=False))
-    # A motion file has no pictures to show beside the result.
-    write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "any", None))
-    job_id = queue(store, wanted)
-    runner.perform(store.claim())
-    job = store.get(job_id)
-    assert (job.status, job.order.error.code) == (JobStatus.FAILED, "bad_options")
+    assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
+    assert words in job.order.error.message
 
 
 def test_an_unexpected_error_is_retried_with_the_uploads_still_there(store, runner, tmp_path):

@@ -36,6 +36,17 @@ def test_damage_inside_a_file_is_seen(tmp_path):
         list(decode(path))
 
 
+def test_damage_at_the_beginning_of_a_whole_file_is_seen(tmp_path):
+    path = make_pattern(tmp_path / "v.mp4", "-g", "10", "-bf", "0", seconds=1)
+    content = bytearray(path.read_bytes())
+    first = content.index(b"mdat") + 4 + 1000
+    content[first : first + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(content)
+    assert find_damage(path)
+    with pytest.raises(UnreadableVideoError, match="damaged or truncated"):
+        list(decode(path))
+
+
 def test_a_trimmed_recording_is_whole(tmp_path):
     whole = make_pattern(tmp_path / "whole.mp4", "-g", "50", seconds=4)
     path = tmp_path / "v.mp4"

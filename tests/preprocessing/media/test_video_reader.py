@@ -1,6 +1,7 @@
 import pytest
 
 from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from tests.preprocessing.ffmpeg import make_pattern
 
 LEVELS = list(range(20, 220, 10))
 
@@ -33,6 +34,20 @@ def test_a_slower_video_is_not_padded(tmp_path, make_video):
     frames = list(decode(path, 25))
     assert [middle(frame.image) for frame in frames] == pytest.approx(LEVELS, abs=3)
     assert [frame.pts_s for frame in frames] == pytest.approx([number / 10 for number in range(20)], abs=1e-3)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_a_clock_that_starts_again_goes_on_in_a_new_segment(tmp_path, b_frames):
+    one = make_pattern(tmp_path / "one.ts", "-c:v", "libx264", "-bf", b_frames, seconds=0.4)
+    both = tmp_path / "both.ts"
+    both.write_bytes(2 * one.read_bytes())
+    info = probe(both)
+    assert (info.num_frames, info.duration_s) == (20, pytest.approx(0.8, abs=0.01))
+    starts = [float(segment.start) for segment in info.segments]
+    assert starts == pytest.approx([0, 0.4], abs=0.01)
+    frames = list(decode(both))
+    assert [frame.segment for frame in frames] == [0] * 10 + [1] * 10
+    assert [frame.pts_s for frame in frames] == pytest.approx([n / 25 for n in range(20)], abs=0.01)
 
 
 def test_a_hole_starts_a_segment_and_takes_no_time(tmp_path, make_video):
