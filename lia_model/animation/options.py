@@ -49,7 +49,7 @@ class AnimationOptions(Settings):
     crop: bool = True
     """Detect faces and crop to them first."""
     fps: FrameRate = "source"
-    """Frames a second of the result: source keeps the driving frames' own times, a number is constant."""
+    """Frames a second: source keeps the times of the driving frames; a number, such as 25, is constant."""
     strict: bool = False
     """Refuse a video that is damaged or incomplete, instead of animating what is there with a warning."""
 

@@ -29,7 +29,7 @@ def animate(
     device: Device = "auto",
     **fields: Any,  # noqa: ANN401 - one of each option's type
 ) -> None:
-    """Animate SOURCE by the motion of DRIVING; frame rate and audio are the driving video's."""
+    """Animate SOURCE by the motion of DRIVING, whose frame times and audio the result keeps."""
     environment = activate_environment()
     from lia_model.animation.file import AnimationRequest
     from lia_model.animation.options import read_options

@@ -300,7 +300,7 @@ def _time(one: Packet | VideoFrame) -> Fraction | None:
 def _display_times(packets: Iterable[Packet]) -> list[Fraction | None]:
     """Return the presentation times of pictures in the order in which they are shown.
 
-    Packets come in the order of decoding, whose own clock goes back only where the stream's clock is set back.
+    Packets come in the order of decoding; their decoding times decrease only where the clock is set back.
     """
     runs: list[list[Fraction | None]] = [[]]
     decoded_at: int | None = None
