@@ -66,6 +66,11 @@ class Driving:
         return self.motion is None or self.motion.starts_s is None
 
     @property
+    def frame_s(self) -> Fraction:
+        """Return the usual time from frame to frame in its file."""
+        return 1 / self.fps if self.footage is None else self.footage.frame_s
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """Return the stretches of the footage without a hole."""
         return () if self.footage is None else self.footage.segments

@@ -117,7 +117,7 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
         sample, start = next(pictures)
         timed = chain([(sample, start)], pictures)
         if options.output_fps is not None:
-            timed = at_constant_rate(timed, fps, 1 / led_by.fps)
+            timed = at_constant_rate(timed, fps, led_by.frame_s)
         size = (sample.shape[1], sample.shape[0])
         sound, hardware = led_by.sound, run.decoding.hardware
         with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments) as video:

@@ -4,7 +4,7 @@ Only the formats listed here are opened. Names and declared types prove nothing,
 playlists, which make it read other files and URLs.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from preprocessing.media.animated_pictures import is_animated_picture
 from preprocessing.media.images import is_heic, is_picture, read_image
-from preprocessing.media.timeline import Segment
+from preprocessing.media.timeline import Segment, time_without_holes
 from preprocessing.media.video_reader import Frame, UnreadableVideoError, VideoInfo, decode, probe
 
 MediaKind = Literal["image", "video"]
@@ -24,6 +24,8 @@ MIN_SIDE_PX = 32
 """In a smaller picture, faces are too small for the model."""
 STILL_FPS = Fraction(25)
 """Frames per second of the one-frame video made from a driving image."""
+MAX_TICKS_PER_S = 1_000_000
+"""Finest clock of a container; exact times come back from their rounded seconds."""
 
 _NUM_HEAD_BYTES = 512
 _MPEG_TS_PACKET_BYTES = 188
@@ -97,6 +99,8 @@ class Footage:
     decoding: Decoding = field(default_factory=Decoding)
     has_constant_rate: bool = True
     """Whether the frames come at `fps`, without holes."""
+    frame_s: Fraction = 1 / STILL_FPS
+    """Usual time from frame to frame in the file, of which `frames` may yield fewer."""
     segments: tuple[Segment, ...] = ()
     """Stretches of a video without a hole; its sound has the holes cut out."""
     problems: list[str] = field(default_factory=list)
@@ -128,7 +132,7 @@ class Footage:
         how = self.decoding
         try:
             frames = decode(self.path, how.fps, how.hardware, problems=None if how.strict else found)
-            yield from _without_holes(frames, self.fps)
+            yield from _without_holes(frames, self.segments, self.frame_s)
         except UnreadableVideoError as error:
             raise UnreadableMediaError(str(error)) from error
         self.problems.extend(one for one in found if one not in self.problems)
@@ -189,19 +193,21 @@ def _video(path: Path, info: VideoInfo, convert: bool, decoding: Decoding) -> Fo
         convert=convert,
         decoding=decoding,
         has_constant_rate=info.has_constant_rate and len(info.segments) == 1 and not is_thinned,
+        frame_s=1 / info.fps,
         segments=info.segments,
         problems=list(info.problems),
     )
 
 
-def _without_holes(frames: Iterable[Frame], fps: Fraction) -> Iterator[ShownFrame]:
-    """Give each frame its time in a video without holes, in which the next one follows at the usual rate."""
-    segment, shift, start = 0, Fraction(0), Fraction(0)
+def _without_holes(
+    frames: Iterable[Frame], segments: Sequence[Segment], frame_s: Fraction
+) -> Iterator[ShownFrame]:
+    """Give each frame its time without holes; one that damage has moved follows its predecessor."""
+    start = -frame_s
     for frame in frames:
-        time = Fraction(frame.pts_s)
-        if frame.segment != segment:
-            segment, shift = frame.segment, start + 1 / fps - time
-        start = time + shift
+        time = Fraction(frame.pts_s).limit_denominator(MAX_TICKS_PER_S)
+        placed = time_without_holes(time, segments)
+        start = start + frame_s if placed is None or placed <= start else placed
         yield ShownFrame(frame.image, start)
 
 

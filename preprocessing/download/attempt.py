@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import imageio_ffmpeg
 import yt_dlp
@@ -18,7 +18,7 @@ from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing.download.address_guard import guard_connections, is_refused
 from preprocessing.download.failures import FormatMissingError, classify, one_line, retry_after_s
-from preprocessing.download.local_files import copy_local
+from preprocessing.download.local_files import copy_local, count_local_frames
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
 from preprocessing.media.video_reader import UnreadableVideoError, probe
@@ -81,7 +81,7 @@ def receive(request: AttemptRequest) -> Received | AttemptResult:
     """
     url, folder, settings = request.url, request.folder, request.settings
     if url.startswith("file://"):
-        return Received(num_frames=_num_local_frames(url, settings.local_root))
+        return Received(num_frames=count_local_frames(url, settings.local_root))
     if settings.cookies is not None and not settings.cookies.is_file():
         message = (
             f"got no file at {settings.cookies}; export your browser's cookies to it or set download.cookies"
@@ -114,19 +114,6 @@ def verify_received(request: AttemptRequest, received: Received) -> AttemptResul
     except (YoutubeDLError, OSError, UnreadableVideoError) as error:
         return _failure(error, folder)
     return AttemptResult(download=download)
-
-
-def _num_local_frames(url: str, root: Path | None) -> int:
-    """Return how many pictures a local source holds; 0 for one that `copy_local` will refuse."""
-    path = Path(unquote(urlsplit(url).path)).resolve()
-    if root is None or not path.is_relative_to(root.resolve()):
-        return 0
-    if path.is_dir():
-        return sum(1 for _ in path.iterdir())
-    try:
-        return probe(path).num_frames if path.is_file() else 0
-    except (OSError, UnreadableVideoError):
-        return 0
 
 
 def _failure(error: Exception, folder: Path) -> AttemptResult:

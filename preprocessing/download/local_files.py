@@ -9,7 +9,7 @@ from preprocessing.download.failures import TooLargeError, classify, one_line
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
 from preprocessing.media.frame_folder import pack_frames
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.video_reader import UnreadableVideoError, probe
 from preprocessing.outcome import DownloadStatus
 
 PICTURES_FPS = 25
@@ -21,8 +21,8 @@ def copy_local(url: str, folder: Path, local_root: Path | None, max_bytes: int) 
 
     A link instead of a copy would let DVC change the original's permissions.
     """
-    path = Path(unquote(urlsplit(url).path)).resolve()
-    if local_root is None or not path.is_relative_to(local_root.resolve()):
+    path = _path_below(local_root, url)
+    if path is None:
         message = (
             f"got {url}; local videos are allowed only below download.local_root, which is "
             f"{local_root or 'not set'}; set it to a folder that contains this one"
@@ -40,6 +40,23 @@ def copy_local(url: str, folder: Path, local_root: Path | None, max_bytes: int) 
         # Another copy of the same file would lack the same.
         return replace(found, status=DownloadStatus.PERMANENT, error=f"{found.error}; replace {path}")
     return found
+
+
+def count_local_frames(url: str, local_root: Path | None) -> int:
+    """Return how many pictures a video or a folder of pictures holds; 0 for one that `copy_local` refuses."""
+    path = _path_below(local_root, url)
+    if path is None or not path.exists():
+        return 0
+    try:
+        return sum(1 for _ in path.iterdir()) if path.is_dir() else probe(path).num_frames
+    except (OSError, UnreadableVideoError):
+        return 0
+
+
+def _path_below(local_root: Path | None, url: str) -> Path | None:
+    """Return the path of a file:// address with links resolved; None if it is not below `local_root`."""
+    path = Path(unquote(urlsplit(url).path)).resolve()
+    return path if local_root is not None and path.is_relative_to(local_root.resolve()) else None
 
 
 def _copy(path: Path, folder: Path, max_bytes: int) -> Path:

@@ -61,7 +61,7 @@ class FrameRenderer:
             threads=1,
             **_colours(frame),
         )
-        return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), display_matrix(frame))
+        return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), _display_matrix(frame))
 
 
 def deinterlace(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
@@ -82,7 +82,7 @@ def deinterlace(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         yield from _drain(graph)
 
 
-def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """Return (a, b, c, d) of the display matrix: x shown is a x + c y, y shown is b x + d y."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:

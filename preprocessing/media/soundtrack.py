@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from preprocessing.media.streams import has_only_undecodable_sound, heard_stream, watched_stream
-from preprocessing.media.timeline import Segment
+from preprocessing.media.timeline import Segment, time_without_holes
 from preprocessing.media.video_reader import open_input
 
 logger = logging.getLogger(__name__)
@@ -111,16 +111,7 @@ class Soundtrack:
     def _place(self, time: Fraction) -> Fraction | None:
         """Return when sound of the source's own time is heard in the output; None if it is not."""
         start = time - self._origin
-        if start < 0:
-            return None
-        if len(self._segments) <= 1:
-            return start
-        passed = Fraction(0)
-        for segment in self._segments:
-            if segment.start <= start < segment.end:
-                return passed + start - segment.start
-            passed += segment.end - segment.start
-        return None
+        return None if start < 0 else time_without_holes(start, self._segments)
 
     def _mux(self, packet: Packet, start: Fraction) -> None:
         assert self._stream is not None

@@ -5,7 +5,7 @@ hole, or a jump of the clock, ends a segment: the picture before it lasts as lon
 the hole. After a jump backwards, the clock goes on from where it was.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
@@ -107,3 +107,15 @@ def find_segments(shown: Iterable[Shown[Picture]]) -> list[Segment]:
             found.append(Segment(one.start, one.end))
             current = one.segment
     return found
+
+
+def time_without_holes(time: Fraction, segments: Sequence[Segment]) -> Fraction | None:
+    """Return a time as if the holes between the segments were cut out; None for a time in a hole."""
+    if len(segments) <= 1:
+        return time
+    passed = Fraction(0)
+    for segment in segments:
+        if segment.start <= time < segment.end:
+            return passed + time - segment.start
+        passed += segment.end - segment.start
+    return None

@@ -50,7 +50,7 @@ def test_an_animated_picture_is_a_video(tmp_path, image_format):
     assert require_media(path) == "video"
     footage = open_footage(path)
     assert (footage.num_frames, footage.fps, footage.sound) == (3, 10, None)
-    assert [frame.start for frame in footage.shown()] == [0, Fraction(0.1), Fraction(0.2)]
+    assert [frame.start for frame in footage.shown()] == [0, Fraction(1, 10), Fraction(1, 5)]
 
 
 def test_a_heic_picture_is_refused_for_what_it_is(tmp_path):

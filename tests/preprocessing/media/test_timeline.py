@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from preprocessing.media.timeline import Segment, find_segments, place_pictures, thin_out
+from preprocessing.media.timeline import Segment, find_segments, place_pictures, thin_out, time_without_holes
 
 USUAL = Fraction(1, 25)
 
@@ -76,3 +76,20 @@ def test_each_segment_starts_its_own_slots_and_yields_a_picture():
     shown = list(thin_out(place(0, 10, 20, 20.01), Fraction(25)))
     # The last two share a slot, in whose middle, at 20.02 s, the second one is on screen.
     assert [(one.picture, one.segment) for one in shown] == [(0, 0), (1, 1), (3, 2)]
+
+
+def test_holes_take_no_time():
+    segments = [
+        Segment(Fraction(0), Fraction(2)),
+        Segment(Fraction(10), Fraction(11)),
+        Segment(Fraction(20), Fraction(22)),
+    ]
+    times = [time_without_holes(Fraction(time), segments) for time in (0, 1, 2, 5, 10, 20, 21, 22)]
+    assert times == [0, 1, None, None, 2, 3, 4, None]
+    assert [time_without_holes(Fraction(time), segments[:1]) for time in (1, 5)] == [1, 5]
+
+
+def test_the_pictures_of_a_video_without_its_holes_follow_each_other():
+    shown = place(0, 0.04, 5, 5.04, 9)
+    placed = [time_without_holes(one.start, find_segments(shown)) for one in shown]
+    assert placed == [number * USUAL for number in range(5)]
