@@ -57,6 +57,9 @@ class DownloadSettings(Settings):
     num_fragment_retries: Annotated[int, Field(ge=0)]
     """Requests after the first one for a fragment of a stream (HLS, DASH) that does not arrive, within one
     attempt. They are 1, 2, 4 … seconds apart, at most `retry_delay_s`. No fragment is ever left out."""
+    retry_permanent_days: Annotated[int, Field(ge=0)]
+    """Days after which a source that failed for good is requested again; 0 requests it in every run. Another
+    format, cookie file, proxy or size limit requests it at once."""
     num_parallel: PositiveInt
     """Sources downloaded at the same time."""
     max_per_hour: dict[str, PositiveInt]

@@ -17,7 +17,13 @@ from yt_dlp.utils import YoutubeDLError
 from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing.download.address_guard import guard_connections, is_refused
-from preprocessing.download.failures import FormatMissingError, classify, one_line, retry_after_s
+from preprocessing.download.failures import (
+    FormatMissingError,
+    classify,
+    is_forbidden,
+    one_line,
+    retry_after_s,
+)
 from preprocessing.download.local_files import copy_local
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
@@ -63,6 +69,8 @@ class AttemptResult(BaseModel):
     download: Download
     retry_after_s: float | None = None
     """Seconds of the host's Retry-After header; None without one."""
+    is_forbidden: bool = False
+    """Whether the host answered 403."""
 
 
 ANSWER: TypeAdapter[Received | AttemptResult] = TypeAdapter(Received | AttemptResult)
@@ -132,7 +140,9 @@ def _num_local_frames(url: str, root: Path | None) -> int:
 def _failure(error: Exception, folder: Path) -> AttemptResult:
     message = one_line(error).replace(f"{folder}/", "")
     download = Download(status=classify(error), error=message)
-    return AttemptResult(download=download, retry_after_s=retry_after_s(error))
+    return AttemptResult(
+        download=download, retry_after_s=retry_after_s(error), is_forbidden=is_forbidden(error)
+    )
 
 
 class _Downloader(yt_dlp.YoutubeDL):
