@@ -57,6 +57,8 @@ class AttemptRequest(BaseModel):
     folder: Path
     """Where the file and its parts go; parts of an earlier attempt are continued."""
     settings: DownloadSettings
+    proxy: str | None = None
+    """URL of the proxy, which the settings mask when they are written; None connects directly."""
     received: Received | None = None
     """What to verify; None to receive it first."""
 
@@ -96,7 +98,7 @@ def receive(request: AttemptRequest) -> Received | AttemptResult:
         )
         return AttemptResult(download=Download(status=DownloadStatus.ENVIRONMENT, error=message))
     refused: list[str] = []
-    host, proxy = urlsplit(url).hostname or "", settings.proxy and urlsplit(settings.proxy).hostname
+    host, proxy = urlsplit(url).hostname or "", request.proxy and urlsplit(request.proxy).hostname
     if proxy is not None and is_refused(host, settings.allow_private_hosts):
         return AttemptResult(download=_refusal(url, host))
     guard_connections(settings.allow_private_hosts, proxy, refused.append)
@@ -226,7 +228,7 @@ def _options(request: AttemptRequest) -> dict[str, Any]:
         # A stream, since yt-dlp would write the site's new cookies back to a file.
         "cookiefile": settings.cookies and io.StringIO(settings.cookies.read_text()),
         # An empty string, unlike None, keeps yt-dlp from using http_proxy of the environment.
-        "proxy": settings.proxy or "",
+        "proxy": request.proxy or "",
         "js_runtimes": _js_runtimes(settings.js_runtime),
         "quiet": True,
         "no_warnings": True,

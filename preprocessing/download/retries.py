@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from preprocessing.download import attempt
@@ -16,6 +17,7 @@ from preprocessing.download.attempt import (
     Received,
     verification_limit_s,
 )
+from preprocessing.download.credentials import mask_credentials
 from preprocessing.download.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.raw_folder import (
     add_received,
@@ -68,8 +70,8 @@ def download_sources(
     def finish(source: Source, download: Download) -> None:
         with lock:
             downloads[source.key] = download
-            remark = f": {download.error}" if download.error else ""
-            log("%d/%d %s %s%s", len(downloads), len(sources), download.status.value, source.url, remark)
+            url, remark = mask_credentials(source.url), f": {download.error}" if download.error else ""
+            log("%d/%d %s %s%s", len(downloads), len(sources), download.status.value, url, remark)
 
     _log_recipes(sources, settings, raw, log)
     missing = []
@@ -144,7 +146,7 @@ def download_source(source: Source, settings: DownloadSettings, raw: Path) -> At
         if result.download.status != DownloadStatus.RETRYABLE:
             break
         wait_s = max(delay_s, min(result.retry_after_s or 0.0, settings.timeout_s))
-        logger.info("%s: %s; retrying in %g s", source.url, result.download.error, wait_s)
+        logger.info("%s: %s; retrying in %g s", mask_credentials(source.url), result.download.error, wait_s)
         time.sleep(wait_s)
         delay_s *= 2
         result = _attempt(source, settings, raw)
@@ -154,12 +156,20 @@ def download_source(source: Source, settings: DownloadSettings, raw: Path) -> At
 
 
 def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
-    """Attempt a download in a child process and move a verified file to `raw`."""
+    """Attempt a download in a child process and move a verified file to `raw`; credentials are masked."""
+    result = _attempt_in_child(source, settings, raw)
+    error = result.download.error
+    masked = replace(result.download, error=error and mask_credentials(error))
+    return result.model_copy(update={"download": masked})
+
+
+def _attempt_in_child(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
     recipe = file_recipe(source.url, settings)
+    proxy = None if settings.proxy is None else settings.proxy.get_secret_value()
     step, limit = "download", "download.timeout_s"
     try:
         folder = open_receiving_folder(raw, source.key, recipe)
-        request = AttemptRequest(url=source.url, folder=folder, settings=settings)
+        request = AttemptRequest(url=source.url, folder=folder, settings=settings, proxy=proxy)
         with ChildServer(attempt.__name__) as child:
             answer = _ask(child, request, settings.timeout_s)
             if isinstance(answer, Received):
