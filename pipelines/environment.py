@@ -50,6 +50,8 @@ class Environment(BaseSettings):
     """LIA_SERVE_PORT: the animation service."""
     api_token: str | None = Field(default=None, repr=False)
     """LIA_API_TOKEN: bearer token of the animation service; None serves loopback only."""
+    download_proxy: str | None = Field(default=None, repr=False)
+    """LIA_DOWNLOAD_PROXY: URL of the proxy for downloads, with its password; replaces `download.proxy`."""
     prefect_api_url: str | None = None
     """LIA_PREFECT_API_URL, or our own server's while it runs; None starts a private one for each flow."""
     mlflow_tracking_uri: str

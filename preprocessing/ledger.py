@@ -49,6 +49,8 @@ class Download:
     """Seconds of video that decode."""
     downloader: str | None = None
     """Name and version of the program that downloaded it."""
+    recipe: str | None = None
+    """Hash of the settings that chose the file; None in records that were written without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +279,12 @@ def _read_columns(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
     if not path.is_file():
         raise ValueError(f"got no ledger at {path}; the download stage writes it; run `lia download`")
     with pq.ParquetFile(path) as table:
-        for batch in table.iter_batches(PIECE_NUM_ROWS, columns=list(names)):
-            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        # A table written before a column was added lacks it.
+        present = set(table.schema_arrow.names)
+        for batch in table.iter_batches(PIECE_NUM_ROWS, columns=[name for name in names if name in present]):
+            missing = [None] * batch.num_rows
+            columns = (batch.column(name).to_pylist() if name in present else missing for name in names)
+            yield from zip(*columns, strict=True)
 
 
 def _write(path: Path, pieces: Iterable[list[dict[str, object]]], schema: pa.Schema) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -57,6 +57,9 @@ class DownloadSettings(Settings):
     num_fragment_retries: Annotated[int, Field(ge=0)]
     """Requests after the first one for a fragment of a stream (HLS, DASH) that does not arrive, within one
     attempt. They are 1, 2, 4 … seconds apart, at most `retry_delay_s`. No fragment is ever left out."""
+    retry_permanent_days: Annotated[int, Field(ge=0)]
+    """Days after which a source that failed for good is requested again; 0 requests it in every run. Another
+    format, cookie file, proxy or size limit requests it at once."""
     num_parallel: PositiveInt
     """Sources downloaded at the same time."""
     max_per_hour: dict[str, PositiveInt]
@@ -71,9 +74,10 @@ class DownloadSettings(Settings):
     """After this many back-offs without a successful request a host is given up on for the run."""
     cookies: Path | None
     """Cookie file in Netscape's format, relative to the project; None sends no cookies."""
-    proxy: str | None
-    """URL of a proxy for all downloads; None connects directly. With one, we refuse private hosts in the list
-    and connect to the proxy only, but the proxy must refuse private hosts that redirects lead to."""
+    proxy: SecretStr | None
+    """URL of a proxy for all downloads; None connects directly. One with a password belongs in the variable
+    LIA_DOWNLOAD_PROXY, since params.yaml and dvc.lock are shared. With one, we refuse private hosts in the
+    list and connect to the proxy only, but the proxy must refuse private hosts that redirects lead to."""
     js_runtime: Annotated[str, Field(pattern=r"^(deno|node|bun|quickjs)(:.+)?$")] | None
     """Program that runs YouTube's scripts: `deno`, `node`, `bun` or `quickjs`, optionally with its path, as
     in `node:/opt/node`; None runs no scripts."""

@@ -2,13 +2,16 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
+from pydantic import SecretStr
 
 from pipelines.environment import Environment
 from pipelines.params import Params
 from preprocessing.download.changes import difference, invalid_row
+from preprocessing.download.credentials import mask_credentials, mask_source
 from preprocessing.download.raw_folder import adopt_former, remove_stale
 from preprocessing.download.retries import download_sources
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
@@ -35,16 +38,12 @@ def run_download(params: Params, environment: Environment) -> int:
     """
     paths = environment.paths
     root = paths.root
-    source_list = root / params.download.sources
-    skips = params.download.bad_rows == "skip"
-    listed = read_valid_sources(source_list) if skips else SourceList(read_sources(source_list), [])
-    local, cookies = params.download.local_root, params.download.cookies
-    in_project = {"local_root": local and root / local, "cookies": cookies and root / cookies}
-    settings = params.download.model_copy(update=in_project)
+    listed = _read_list(root / params.download.sources, params.download.bad_rows == "skip")
+    settings = _complete_settings(params.download, environment)
     environment.check_store()
     rows = download_flow(
         root.name,
-        listed,
+        lambda: listed,
         settings,
         paths.raw,
         paths.source_ledger,
@@ -59,6 +58,36 @@ def run_download(params: Params, environment: Environment) -> int:
     return 1 if num_temporary and not params.download.accept_incomplete else 0
 
 
+def _read_list(path: Path, skips_bad_rows: bool) -> SourceList:
+    try:
+        return read_valid_sources(path) if skips_bad_rows else SourceList(read_sources(path), [])
+    except ValueError as error:
+        raise ValueError(mask_credentials(str(error))) from None
+
+
+def _complete_settings(settings: DownloadSettings, environment: Environment) -> DownloadSettings:
+    """Return the settings with absolute paths and the environment's proxy.
+
+    Raises:
+        ValueError: the proxy of params.yaml holds a password.
+    """
+    root, local, cookies, proxy = (
+        environment.paths.root,
+        settings.local_root,
+        settings.cookies,
+        settings.proxy,
+    )
+    if proxy is not None and "@" in proxy.get_secret_value():
+        raise ValueError(
+            f"got download.proxy {mask_credentials(proxy.get_secret_value())}; params.yaml and dvc.lock are "
+            "shared, so only a proxy without user and password is allowed; set LIA_DOWNLOAD_PROXY instead"
+        )
+    if environment.download_proxy is not None:
+        proxy = SecretStr(environment.download_proxy)
+    changes = {"local_root": local and root / local, "cookies": cookies and root / cookies, "proxy": proxy}
+    return settings.model_copy(update=changes)
+
+
 @flow(
     name="download",
     flow_run_name="download-{project}",
@@ -67,7 +96,7 @@ def run_download(params: Params, environment: Environment) -> int:
 )
 def download_flow(
     project: str,
-    listed: SourceList,
+    read_list: Callable[[], SourceList],
     settings: DownloadSettings,
     raw: Path,
     ledger: Path,
@@ -78,7 +107,8 @@ def download_flow(
 
     Args:
         project: name for the flow run.
-        listed: the list of sources.
+        read_list: returns the list of sources; a function, since Prefect keeps the values of parameters, and
+            URLs may hold tokens.
         settings: with absolute paths.
         raw: folder of verified videos.
         ledger: table of sources that the previous run wrote, to report what has changed; may be missing.
@@ -86,10 +116,11 @@ def download_flow(
         store_url: where videos are kept too; None for nowhere.
     """
     logger = get_run_logger()
+    listed = read_list()
     known = iterate_sources(ledger) if ledger.is_file() else ()
-    logger.info("since the last run: %s", difference(listed.sources, known))
+    logger.info("since the last run: %s", difference([*map(mask_source, listed.sources)], known))
     for bad in listed.bad_rows:
-        logger.warning("skipped: %s", bad)
+        logger.warning("skipped: %s", mask_credentials(str(bad)))
     tombstoned = read_tombstones(tombstones)
     listed_keys = {source.key for source in listed.sources}
     known = iterate_sources(ledger) if ledger.is_file() else ()
@@ -103,7 +134,7 @@ def download_flow(
     for name in remove_stale(raw, by_key.keys()):
         logger.info("removed %s: its source is no longer listed, or was taken down", name)
     downloads = download_all(list(by_key.values()), settings, raw, store_url)
-    rows = [SourceRow(source, downloads.get(source.key, FORGOTTEN)) for source in listed.sources]
+    rows = [SourceRow(mask_source(source), downloads.get(source.key, FORGOTTEN)) for source in listed.sources]
     rows += map(invalid_row, listed.bad_rows)
     logger.info(
         "sources: %s", ", ".join(f"{count} {word}" for word, count in count_sources(rows).items() if count)

@@ -17,7 +17,13 @@ from yt_dlp.utils import YoutubeDLError
 from yt_dlp.version import __version__ as yt_dlp_version
 
 from preprocessing.download.address_guard import guard_connections, is_refused
-from preprocessing.download.failures import FormatMissingError, classify, one_line, retry_after_s
+from preprocessing.download.failures import (
+    FormatMissingError,
+    classify,
+    is_forbidden,
+    one_line,
+    retry_after_s,
+)
 from preprocessing.download.local_files import copy_local, count_local_frames
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
@@ -51,6 +57,8 @@ class AttemptRequest(BaseModel):
     folder: Path
     """Where the file and its parts go; parts of an earlier attempt are continued."""
     settings: DownloadSettings
+    proxy: str | None = None
+    """URL of the proxy, which the settings mask when they are written; None connects directly."""
     received: Received | None = None
     """What to verify; None to receive it first."""
 
@@ -63,6 +71,8 @@ class AttemptResult(BaseModel):
     download: Download
     retry_after_s: float | None = None
     """Seconds of the host's Retry-After header; None without one."""
+    is_forbidden: bool = False
+    """Whether the host answered 403."""
 
 
 ANSWER: TypeAdapter[Received | AttemptResult] = TypeAdapter(Received | AttemptResult)
@@ -88,7 +98,7 @@ def receive(request: AttemptRequest) -> Received | AttemptResult:
         )
         return AttemptResult(download=Download(status=DownloadStatus.ENVIRONMENT, error=message))
     refused: list[str] = []
-    host, proxy = urlsplit(url).hostname or "", settings.proxy and urlsplit(settings.proxy).hostname
+    host, proxy = urlsplit(url).hostname or "", request.proxy and urlsplit(request.proxy).hostname
     if proxy is not None and is_refused(host, settings.allow_private_hosts):
         return AttemptResult(download=_refusal(url, host))
     guard_connections(settings.allow_private_hosts, proxy, refused.append)
@@ -119,7 +129,9 @@ def verify_received(request: AttemptRequest, received: Received) -> AttemptResul
 def _failure(error: Exception, folder: Path) -> AttemptResult:
     message = one_line(error).replace(f"{folder}/", "")
     download = Download(status=classify(error), error=message)
-    return AttemptResult(download=download, retry_after_s=retry_after_s(error))
+    return AttemptResult(
+        download=download, retry_after_s=retry_after_s(error), is_forbidden=is_forbidden(error)
+    )
 
 
 class _Downloader(yt_dlp.YoutubeDL):
@@ -203,7 +215,7 @@ def _options(request: AttemptRequest) -> dict[str, Any]:
         # A stream, since yt-dlp would write the site's new cookies back to a file.
         "cookiefile": settings.cookies and io.StringIO(settings.cookies.read_text()),
         # An empty string, unlike None, keeps yt-dlp from using http_proxy of the environment.
-        "proxy": settings.proxy or "",
+        "proxy": request.proxy or "",
         "js_runtimes": _js_runtimes(settings.js_runtime),
         "quiet": True,
         "no_warnings": True,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from preprocessing.download.credentials import mask_credentials
 from preprocessing.ledger import Download, SourceRow
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source, text_key
@@ -45,5 +46,6 @@ def difference(sources: Sequence[Source], ledger: Iterable[Source]) -> Differenc
 
 def invalid_row(bad: BadRow) -> SourceRow:
     """Return the ledger's row for a bad row of the list, so that counts add up."""
-    source = Source(url=bad.text, key=text_key(f"line {bad.line}: {bad.text}"))
-    return SourceRow(source, Download(status=DownloadStatus.INVALID, error=str(bad)))
+    url = mask_credentials(bad.text)
+    source = Source(url=url, key=text_key(f"line {bad.line}: {bad.text}"))
+    return SourceRow(source, Download(status=DownloadStatus.INVALID, error=mask_credentials(str(bad))))

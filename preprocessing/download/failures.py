@@ -17,15 +17,17 @@ from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import is_disk_error
 
-RATE_LIMIT_MESSAGES = ("not a bot", "captcha", "rate-limited")
-"""Parts of YouTube's rate-limit messages. yt-dlp 2026.08.19 has no exception type for them, so they are
-classified by text: mistaken for removed videos, rate limits would mark whole lists as permanently failed."""
+RATE_LIMIT_MESSAGES = ("not a bot", "captcha", "rate-limited", "anti-bot")
+"""Parts of the rate-limit messages of YouTube and Cloudflare. yt-dlp 2026.08.19 has no exception type for
+them, so they are classified by text: mistaken for removed videos, rate limits would mark whole lists as
+permanently failed."""
 HTTP_STATUSES = {
     429: DownloadStatus.STOP_THE_QUEUE,
     408: DownloadStatus.RETRYABLE,
     425: DownloadStatus.RETRYABLE,
+    403: DownloadStatus.RETRYABLE,
 }
-"""HTTP codes that are not classified by their hundreds."""
+"""HTTP codes that are not classified by their hundreds; for 403 see `refusals`."""
 
 
 class FormatMissingError(YoutubeDLError):
@@ -38,7 +40,10 @@ class TooLargeError(DownloadCancelled):
 
 def classify(error: BaseException) -> DownloadStatus:
     """Return the status for an error by the types and codes in its chain of causes."""
+    site = _site_message(error)
     for cause in _causes(error):
+        if isinstance(cause, HTTPError) and cause.status == 403 and site is not None:
+            return _classify_message(site)
         if isinstance(cause, HTTPError):
             by_hundreds = DownloadStatus.RETRYABLE if cause.status >= 500 else DownloadStatus.PERMANENT
             return HTTP_STATUSES.get(cause.status, by_hundreds)
@@ -50,9 +55,13 @@ def classify(error: BaseException) -> DownloadStatus:
         if isinstance(cause, TooLargeError | UnreadableVideoError | LookupError):
             return DownloadStatus.PERMANENT
         if isinstance(cause, ExtractorError) and cause.expected:
-            is_rate_limit = any(words in str(cause) for words in RATE_LIMIT_MESSAGES)
-            return DownloadStatus.STOP_THE_QUEUE if is_rate_limit else DownloadStatus.PERMANENT
+            return _classify_message(cause)
     return DownloadStatus.RETRYABLE
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Return whether the host answered 403."""
+    return any(isinstance(cause, HTTPError) and cause.status == 403 for cause in _causes(error))
 
 
 def retry_after_s(error: BaseException) -> float | None:
@@ -71,6 +80,20 @@ def retry_after_s(error: BaseException) -> float | None:
 def one_line(error: BaseException) -> str:
     """Return the error's message without line breaks and yt-dlp's prefix."""
     return " ".join(str(error).split()).removeprefix("ERROR: ") or type(error).__name__
+
+
+def _site_message(error: BaseException) -> ExtractorError | None:
+    """Return the error that holds what the site says, such as that the video is private; None without one."""
+    for cause in _causes(error):
+        # One that was raised for a response says only which response it was.
+        if isinstance(cause, ExtractorError) and cause.expected and not isinstance(cause.cause, HTTPError):
+            return cause
+    return None
+
+
+def _classify_message(error: ExtractorError) -> DownloadStatus:
+    is_rate_limit = any(words in str(error) for words in RATE_LIMIT_MESSAGES)
+    return DownloadStatus.STOP_THE_QUEUE if is_rate_limit else DownloadStatus.PERMANENT
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

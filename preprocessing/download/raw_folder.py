@@ -6,7 +6,7 @@ one and moved here when they are whole and verified.
 
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -19,26 +19,52 @@ from preprocessing.storage.object_store import Store
 RECORD = TypeAdapter(Download)
 
 
-def read_verified(raw: Path, key: str) -> Download | None:
-    """Return the record of a video; None if it is missing or its size or sha256 is not the recorded one."""
-    record = raw / f"{key}.json"
-    if not record.is_file():
+@dataclass
+class RecipeCounts:
+    """How the records of the folder relate to the current settings."""
+
+    num_adopted: int = 0
+    """Records without a recipe, which were given the current one."""
+    num_other: int = 0
+    """Records of other settings, whose videos are downloaded again."""
+
+
+def compare_recipes(raw: Path, recipes: Mapping[str, str]) -> RecipeCounts:
+    """Compare each record with the current recipe, by key, and write that into records without one."""
+    counts = RecipeCounts()
+    for key, recipe in recipes.items():
+        known = _read_record(raw, key)
+        if known is not None and known.recipe is None:
+            counts.num_adopted += 1
+            with write_atomically(raw / f"{key}.json") as partial:
+                partial.write_bytes(RECORD.dump_json(replace(known, recipe=recipe), indent=1))
+        elif known is not None and known.recipe != recipe:
+            counts.num_other += 1
+    return counts
+
+
+def read_verified(raw: Path, key: str, recipe: str | None = None) -> Download | None:
+    """Return the record of a video; None if it is missing or its size or sha256 is not the recorded one.
+
+    With a `recipe`, a video of another one counts as missing.
+    """
+    known = _read_record(raw, key)
+    if known is None or (recipe is not None and known.recipe not in (None, recipe)):
         return None
-    known = RECORD.validate_json(record.read_bytes())
     path = raw / str(known.file)
     if not path.is_file() or path.stat().st_size != known.size_bytes or file_sha256(path) != known.sha256:
         return None
     return known
 
 
-def find_verified(raw: Path, key: str, store: Store | None) -> Download | None:
+def find_verified(raw: Path, key: str, recipe: str, store: Store | None) -> Download | None:
     """Return the record of a video that the folder or the store holds, after copying it to the other one."""
-    verified = read_verified(raw, key)
+    verified = read_verified(raw, key, recipe)
     if store is None:
         return verified
     if verified is None:
         fetch_video(store, key, raw)
-        return read_verified(raw, key)
+        return read_verified(raw, key, recipe)
     upload(raw, key, verified, store)
     return verified
 
@@ -53,16 +79,22 @@ def upload(raw: Path, key: str, verified: Download, store: Store) -> None:
     store.put(video_bundle(key), {name: raw / name for name in names})
 
 
-def add_received(raw: Path, key: str, verified: Download) -> Download:
-    """Move a verified video from the receiving folder to `raw` and return its record with its new name."""
+def add_received(raw: Path, key: str, verified: Download, recipe: str) -> Download:
+    """Move a verified video from the receiving folder to `raw` and return its record with its new name.
+
+    An earlier video of the source is replaced.
+    """
     folder = receiving_folder(raw, key)
     received, record = folder / str(verified.file), folder / "record.json"
-    verified = replace(verified, file=f"{key}{received.suffix}")
+    verified = replace(verified, file=f"{key}{received.suffix}", recipe=recipe)
     record.write_bytes(RECORD.dump_json(verified, indent=1))
     raw.mkdir(parents=True, exist_ok=True)
     move_durably(received, raw / str(verified.file))
     # The record comes last: a file without one is downloaded again.
     move_durably(record, raw / f"{key}.json")
+    for path in raw.glob(f"{key}.*"):
+        if path.name not in (verified.file, f"{key}.json"):
+            path.unlink()
     return verified
 
 
@@ -87,6 +119,17 @@ def adopt_former(raw: Path, current: Mapping[str, str]) -> list[str]:
     return adopted
 
 
+def open_receiving_folder(raw: Path, key: str, recipe: str) -> Path:
+    """Return the folder in which one video is received, without parts that another recipe left there."""
+    folder = receiving_folder(raw, key)
+    tag = folder / "recipe"
+    if folder.is_dir() and not (tag.is_file() and tag.read_text() == recipe):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tag.write_text(recipe)
+    return folder
+
+
 def remove_stale(raw: Path, keys: Collection[str]) -> list[str]:
     """Remove the files of all sources but `keys` and return their names; partly received ones go unnamed."""
     removed = []
@@ -99,6 +142,11 @@ def remove_stale(raw: Path, keys: Collection[str]) -> list[str]:
         if path.is_dir() and path.name not in keys:
             shutil.rmtree(path)
     return removed
+
+
+def _read_record(raw: Path, key: str) -> Download | None:
+    record = raw / f"{key}.json"
+    return RECORD.validate_json(record.read_bytes()) if record.is_file() else None
 
 
 def receiving_root(raw: Path) -> Path:

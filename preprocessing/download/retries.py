@@ -4,8 +4,9 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from preprocessing.download import attempt
@@ -16,15 +17,20 @@ from preprocessing.download.attempt import (
     Received,
     verification_limit_s,
 )
+from preprocessing.download.credentials import mask_credentials
 from preprocessing.download.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.raw_folder import (
     add_received,
+    compare_recipes,
     find_verified,
+    open_receiving_folder,
     read_verified,
     receiving_folder,
     receiving_root,
     upload,
 )
+from preprocessing.download.recipe import file_recipe
+from preprocessing.download.refusals import recall, remember
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import ChildError, ChildMemoryError, ChildServer, ChildTimeoutError
@@ -42,7 +48,10 @@ def download_sources(
     log: Callable[..., None],
     store: Store | None = None,
 ) -> dict[str, Download]:
-    """Return the download of each source by its key; videos in `raw` or the store are not downloaded again.
+    """Return the download of each source by its key.
+
+    Nothing is requested for videos that `raw` or the store holds as the current settings choose them, nor for
+    sources that are known to have failed for good (see `refusals`).
 
     Args:
         sources: one per video.
@@ -61,17 +70,16 @@ def download_sources(
     def finish(source: Source, download: Download) -> None:
         with lock:
             downloads[source.key] = download
-            remark = f": {download.error}" if download.error else ""
-            log("%d/%d %s %s%s", len(downloads), len(sources), download.status.value, source.url, remark)
+            url, remark = mask_credentials(source.url), f": {download.error}" if download.error else ""
+            log("%d/%d %s %s%s", len(downloads), len(sources), download.status.value, url, remark)
 
+    _log_recipes(sources, settings, raw, log)
     missing = []
-    with ThreadPoolExecutor(settings.num_parallel) as pool:
-        known = pool.map(lambda source: find_verified(raw, source.key, store), sources)
-        for source, verified in zip(sources, known, strict=True):
-            if verified is None:
-                missing.append(source)
-            else:
-                finish(source, verified)
+    for source, known in _find_settled(sources, settings, raw, store):
+        if known is None:
+            missing.append(source)
+        else:
+            finish(source, known)
     queue = RateLimitedQueue(missing, settings, receiving_root(raw) / "hosts.json", log)
 
     def work() -> None:
@@ -92,13 +100,44 @@ def download_sources(
     return {source.key: downloads[source.key] for source in sources}
 
 
+def _find_settled(
+    sources: Sequence[Source], settings: DownloadSettings, raw: Path, store: Store | None
+) -> Iterator[tuple[Source, Download | None]]:
+    """Yield each source with what is known of it; None if it is to be requested."""
+
+    def find(source: Source) -> Download | None:
+        verified = find_verified(raw, source.key, file_recipe(source.url, settings), store)
+        return verified or recall(raw, source, settings)
+
+    with ThreadPoolExecutor(settings.num_parallel) as pool:
+        yield from zip(sources, pool.map(find, sources), strict=True)
+
+
+def _log_recipes(
+    sources: Sequence[Source], settings: DownloadSettings, raw: Path, log: Callable[..., None]
+) -> None:
+    counts = compare_recipes(raw, {source.key: file_recipe(source.url, settings) for source in sources})
+    if counts.num_adopted:
+        log(
+            "%d files have no record of the settings they were downloaded with; these are taken to be the "
+            "current ones",
+            counts.num_adopted,
+        )
+    if counts.num_other:
+        log(
+            "%d files were downloaded with another download.format or download.format_sort; they are "
+            "downloaded again",
+            counts.num_other,
+        )
+
+
 def download_source(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
     """Download a source into `raw`, unless it is there, and retry failures that may pass.
 
     The pause between attempts doubles each time and is at least the host's Retry-After. Partly received files
     are kept between attempts and between runs. A bad source is a result, not an exception.
     """
-    existing = read_verified(raw, source.key)
+    existing = read_verified(raw, source.key, file_recipe(source.url, settings))
     if existing is not None:
         return AttemptResult(download=existing)
     delay_s = settings.retry_delay_s
@@ -107,22 +146,30 @@ def download_source(source: Source, settings: DownloadSettings, raw: Path) -> At
         if result.download.status != DownloadStatus.RETRYABLE:
             break
         wait_s = max(delay_s, min(result.retry_after_s or 0.0, settings.timeout_s))
-        logger.info("%s: %s; retrying in %g s", source.url, result.download.error, wait_s)
+        logger.info("%s: %s; retrying in %g s", mask_credentials(source.url), result.download.error, wait_s)
         time.sleep(wait_s)
         delay_s *= 2
         result = _attempt(source, settings, raw)
     if result.download.status not in (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE):
         shutil.rmtree(receiving_folder(raw, source.key), ignore_errors=True)
-    return result
+    return remember(raw, source, settings, result)
 
 
 def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
-    """Attempt a download in a child process and move a verified file to `raw`."""
-    folder = receiving_folder(raw, source.key)
+    """Attempt a download in a child process and move a verified file to `raw`; credentials are masked."""
+    result = _attempt_in_child(source, settings, raw)
+    error = result.download.error
+    masked = replace(result.download, error=error and mask_credentials(error))
+    return result.model_copy(update={"download": masked})
+
+
+def _attempt_in_child(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+    recipe = file_recipe(source.url, settings)
+    proxy = None if settings.proxy is None else settings.proxy.get_secret_value()
     step, limit = "download", "download.timeout_s"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        request = AttemptRequest(url=source.url, folder=folder, settings=settings)
+        folder = open_receiving_folder(raw, source.key, recipe)
+        request = AttemptRequest(url=source.url, folder=folder, settings=settings, proxy=proxy)
         with ChildServer(attempt.__name__) as child:
             answer = _ask(child, request, settings.timeout_s)
             if isinstance(answer, Received):
@@ -131,7 +178,7 @@ def _attempt(source: Source, settings: DownloadSettings, raw: Path) -> AttemptRe
                 answer = _ask(child, request.model_copy(update={"received": answer}), limit_s)
         assert isinstance(answer, AttemptResult)
         if answer.download.status == DownloadStatus.VERIFIED:
-            answer = AttemptResult(download=add_received(raw, source.key, answer.download))
+            answer = AttemptResult(download=add_received(raw, source.key, answer.download, recipe))
         return answer
     except ChildMemoryError as error:
         download = Download(status=DownloadStatus.PERMANENT, error=f"{step} {error}")

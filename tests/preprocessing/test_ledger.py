@@ -1,3 +1,4 @@
+import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.download.changes import invalid_row
@@ -76,7 +77,7 @@ def test_the_error_for_a_missing_ledger_names_its_stage(tmp_path):
         read_source_rows(tmp_path / "sources.parquet")
 
 
-def test_the_columns_of_sources_are_those_of_earlier_ledgers():
+def test_the_columns_of_sources_keep_their_names_and_types():
     texts = dict.fromkeys(
         ("url", "key", "source_id", "identity", "split", "licence", "note", "extra"), "string"
     )
@@ -85,9 +86,9 @@ def test_the_columns_of_sources_are_those_of_earlier_ledgers():
     numbers |= dict.fromkeys(("size_bytes", "width_px", "height_px"), "int64")
     lists = {"bbox": "list<item: double>", "bbox_size": "list<item: int64>"}
     columns = {field.name: str(field.type) for field in SOURCES_SCHEMA}
-    assert columns == texts | numbers | lists | {"downloader": "string"}
+    assert columns == texts | numbers | lists | {"downloader": "string", "recipe": "string"}
     assert list(columns)[:4] == ["url", "key", "source_id", "start_s"]
-    assert list(columns)[-3:] == ["fps", "duration_s", "downloader"]
+    assert list(columns)[-3:] == ["duration_s", "downloader", "recipe"]
 
 
 def failed(number, error, retryable=False):
@@ -107,3 +108,10 @@ def test_failures_are_summed_by_error_whatever_the_source_is_called():
         (1, "too slow", "a rerun may succeed", "http://a.org/4.mp4"),
     ]
     assert sum(one.num_rows for one in count_failures(rows)) == sum(row.outcome == "failed" for row in rows)
+
+
+def test_a_table_from_before_a_column_was_added_is_read(tmp_path, rows):
+    path = tmp_path / "sources.parquet"
+    write_sources(path, rows)
+    pq.write_table(pq.read_table(path).drop_columns(["recipe"]), path)
+    assert sorted(read_source_rows(path), key=lambda row: row.source.url) == rows

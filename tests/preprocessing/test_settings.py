@@ -95,6 +95,7 @@ def test_values_are_accepted_up_to_their_limit(shards_settings, dotted, good, ba
         ("num_retries", 0, -1),
         ("retry_delay_s", 0, -1),
         ("num_fragment_retries", 0, -1),
+        ("retry_permanent_days", 0, -1),
         ("max_per_hour", {}, {"a.org": 0}),
         ("max_bytes_per_s", None, 0),
         ("js_runtime", None, ""),

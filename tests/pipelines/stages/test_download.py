@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 
 import pytest
 
@@ -74,3 +75,22 @@ def test_a_source_with_a_tombstone_is_counted_and_never_downloaded(project, samp
     project.run("lia", "download")
     assert statuses(project) == {"no_face.mp4": "forgotten"}
     assert list((project.root / "data/raw").iterdir()) == []
+
+
+def test_no_credential_reaches_a_file_of_the_project_or_what_it_says(project):
+    secret = secrets.token_hex(12)
+    project.set_sources([f"{UNREACHABLE}?token={secret},auto"])
+    project.set_params({"download.proxy": f"http://ann:{secret}@127.0.0.1:1"})
+    refused = project.run("lia", "download", succeeds=False)
+    assert "set LIA_DOWNLOAD_PROXY instead" in refused.stdout + refused.stderr
+    project.set_params({"download.proxy": None})
+    project.variables["LIA_DOWNLOAD_PROXY"] = f"http://ann:{secret}@127.0.0.1:1"
+    done = project.run("dvc", "repro", "--single-item", "download")
+    del project.variables["LIA_DOWNLOAD_PROXY"]
+    assert secret not in refused.stdout + refused.stderr + done.stdout + done.stderr
+    files = [path for path in project.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert project.root / "dvc.lock" in files
+    small = [path for path in files if path.stat().st_size < 20_000_000]
+    found = [path for path in small if secret.encode() in path.read_bytes()]
+    # The list is the user's own; DVC keeps no copy of it, for git does.
+    assert found == [project.root / "data/sources.csv"]

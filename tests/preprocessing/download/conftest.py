@@ -32,7 +32,7 @@ CASES = {
     "/moved.mp4": (DownloadStatus.VERIFIED, ""),
     "/none.mp4": (DownloadStatus.PERMANENT, "404"),
     "/gone.mp4": (DownloadStatus.PERMANENT, "410"),
-    "/secret.mp4": (DownloadStatus.PERMANENT, "403"),
+    "/secret.mp4": (DownloadStatus.RETRYABLE, "403"),
     "/round.mp4": (DownloadStatus.PERMANENT, "redirect loop"),
     "/page.mp4": (DownloadStatus.PERMANENT, "Unsupported URL"),
     "/liar.mp4": (DownloadStatus.PERMANENT, "got video.mp4, but it is not a video"),

@@ -1,6 +1,7 @@
 """One attempt each, in a child process; 127.0.0.2 stands for a private host."""
 
 import pytest
+from pydantic import SecretStr
 
 from preprocessing.download.attempt import verification_limit_s
 from preprocessing.download.retries import download_source
@@ -44,7 +45,7 @@ def test_with_a_proxy_nothing_else_is_connected_to(tmp_path, server, download_se
     proxy = FaultServer("127.0.0.4")
     public, private = "http://192.0.2.1/v.mp4", "http://127.0.0.2/v.mp4"
     proxy.files = dict.fromkeys((public, private), ("video/mp4", video))
-    changes = {"proxy": proxy.url, "allow_private_hosts": ("192.0.2.1",)}
+    changes = {"proxy": SecretStr(proxy.url), "allow_private_hosts": ("192.0.2.1",)}
     settings = download_settings.model_copy(update=changes)
     good, bad = (
         download_source(make_source(url), settings, tmp_path / "raw").download for url in (public, private)

@@ -9,7 +9,7 @@ from preprocessing.outcome import DownloadStatus
 def test_only_verified_files_and_their_records_are_left(batch):
     raw, downloads, _ = batch
     good = [download.file for download in downloads.values() if download.status == DownloadStatus.VERIFIED]
-    names = {path.name for path in raw.iterdir() if path.is_file()}
+    names = {path.name for path in raw.iterdir() if not path.name.endswith(".refused.json")}
     assert names == {*good, *(f"{name.split('.')[0]}.json" for name in good)}
 
 
@@ -21,7 +21,7 @@ def test_a_changed_file_is_downloaded_again(batch, tmp_path, server, download_se
     shutil.copytree(raw, copy)
     content = (copy / download.file).read_bytes()
     (copy / download.file).write_bytes(content[:-1] + b"x")
-    assert read_verified(copy, source.key) is None
+    assert read_verified(copy, source.key, download.recipe) is None
     assert download_source(source, download_settings, copy).download == download
     assert (copy / download.file).read_bytes() == content
 
@@ -37,7 +37,17 @@ def test_files_of_unlisted_sources_are_removed(batch, tmp_path, server, make_sou
         f"{other.key}.mp4",
     ]
     assert {path.name for path in copy.iterdir() if path.suffix != ".json"} == kept - {None}
-    assert read_verified(copy, source.key) == downloads[source.url]
+    assert read_verified(copy, source.key, downloads[source.url].recipe) == downloads[source.url]
+
+
+def test_the_memory_of_a_failure_is_removed_with_its_source(batch, tmp_path, server, make_source):
+    raw, _, _ = batch
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    key = make_source(f"{server.url}/none.mp4").key
+    assert (copy / f"{key}.refused.json").is_file()
+    assert f"{key}.refused.json" in remove_stale(copy, set())
+    assert list(copy.iterdir()) == []
 
 
 def test_a_video_stored_under_a_former_key_is_taken_over(batch, tmp_path, server, make_source):
