@@ -7,6 +7,7 @@ and keeps its traceback.
 """
 
 import logging
+import sqlite3
 import sys
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from pipelines.command_line import (
     stage_commands,
 )
 
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
 
 
@@ -78,12 +80,27 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        if not with_traceback and is_database_busy(error):
+            typer.echo(
+                "lia: another process writes to a SQLite file of this project; try again",
+                err=True,
+            )
+            sys.exit(1)
         is_operator_error = isinstance(error, ValueError)
         is_ours = type(error).__module__.split(".")[0] in _OUR_PACKAGES
         if with_traceback or not (is_operator_error or is_ours):
             raise
         typer.echo(f"lia: {' '.join(str(error).split())}", err=True)
         sys.exit(2 if is_operator_error else 1)
+
+
+def is_database_busy(error: BaseException | None) -> bool:
+    """Return whether an exception, or one that caused it, says that a SQLite file stayed locked."""
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _BUSY:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @app.callback()

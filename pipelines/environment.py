@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _PREFIX = "LIA_"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DATABASE_TIMEOUT_S = 30
+"""How long MLflow waits for a process that writes to its file."""
 
 
 class Environment(BaseSettings):
@@ -118,6 +121,7 @@ class Environment(BaseSettings):
             "MPLCONFIGDIR": str(self.paths.runs / "matplotlib"),
             "OMP_WAIT_POLICY": "passive",
             "DO_NOT_TRACK": "1",
+            **_loopback_exemption(os.environ),
         }
         if self.prefect_api_url is not None:
             variables["PREFECT_API_URL"] = self.prefect_api_url
@@ -160,7 +164,7 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
     variables = os.environ if variables is None else variables
     paths = ProjectPaths(find_root(cwd))
     _warn_of_unknown(variables)
-    defaults = {"mlflow_tracking_uri": f"sqlite:///{paths.root / 'mlflow.db'}", **_running_services(paths)}
+    defaults = {"mlflow_tracking_uri": sqlite_uri(paths.root / "mlflow.db"), **_running_services(paths)}
     try:
         return Environment(paths=paths, **{**defaults, **_Variables(variables)()})
     except ValidationError as error:
@@ -169,6 +173,21 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
         raise ValueError(
             f"{name} is {first['input']!r}: {first['msg']}; set another value or unset it"
         ) from None
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return SQLAlchemy's URI of a SQLite file."""
+    # SQLAlchemy decodes the path. No other characters are quoted, since MLflow makes the parent folder of the
+    # path as written here.
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{quoted}?timeout={_DATABASE_TIMEOUT_S}"
+
+
+def _loopback_exemption(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that keep programs from reaching loopback through a proxy of the environment."""
+    listed = [one.strip() for name in ("no_proxy", "NO_PROXY") for one in variables.get(name, "").split(",")]
+    hosts = ",".join(dict.fromkeys(one for one in (*listed, *_LOOPBACK) if one))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def _settable_fields() -> list[str]:

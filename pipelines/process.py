@@ -4,10 +4,14 @@ A pid alone can be recycled by the system, so a record also holds the process's 
 before a process counts as ours, and only then is it ever signalled.
 """
 
+import logging
+from functools import cache
 from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict
+
+logger = logging.getLogger(__name__)
 
 _START_TOLERANCE_S = 2.0
 
@@ -23,11 +27,15 @@ class ProcessRecord(BaseModel):
     """Start time of that process, seconds since the epoch."""
     address: str
     """Where clients reach the service: a URL, or host:port for Ray."""
+    folder: Path | None = None
+    """Where the record was written, absolute; tells a copied project that the service is not its own. None in
+    records of older versions."""
 
 
-def record_of(pid: int, address: str) -> ProcessRecord:
-    """Describe the running process `pid`, reachable at `address`."""
-    return ProcessRecord(pid=pid, started_s=psutil.Process(pid).create_time(), address=address)
+def record_of(pid: int, address: str, folder: Path | None = None) -> ProcessRecord:
+    """Describe the running process `pid`, reachable at `address`, for a record in `folder`."""
+    started_s = psutil.Process(pid).create_time()
+    return ProcessRecord(pid=pid, started_s=started_s, address=address, folder=folder and folder.resolve())
 
 
 def record_path(services: Path, name: str) -> Path:
@@ -36,10 +44,24 @@ def record_path(services: Path, name: str) -> Path:
 
 
 def read_record(path: Path) -> ProcessRecord | None:
-    """Return what `path` records, or None if nothing was recorded there."""
+    """Return what `path` records, or None if nothing was recorded there, or in another project's folder.
+
+    The latter is found in a copied or moved project, and logged once.
+    """
     if not path.is_file():
         return None
-    return ProcessRecord.model_validate_json(path.read_text())
+    record = ProcessRecord.model_validate_json(path.read_text())
+    if record.folder not in (None, path.parent.resolve()):
+        _warn_of_foreign(path, record.pid, record.folder)
+        return None
+    return record
+
+
+@cache
+def _warn_of_foreign(path: Path, pid: int, folder: Path | None) -> None:
+    logger.warning(
+        "%s is ignored: its process %d was started by another project, recorded in %s", path, pid, folder
+    )
 
 
 def live_process(record: ProcessRecord) -> psutil.Process | None:

@@ -116,6 +116,7 @@ def _export(
 def _check(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, tolerance: float) -> None:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     got = session.run(None, {name: x.contiguous().numpy() for name, x in zip(names, inputs, strict=True)})

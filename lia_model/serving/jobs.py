@@ -27,7 +27,9 @@ LEASE_S = 30.0
 MAX_ATTEMPTS = 3
 """How often a job is started before it fails."""
 
-_BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_S = 30.0
+"""How long a call waits for another process that writes."""
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,6 +58,10 @@ CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, number);
 
 class QueueFullError(Exception):
     """The queue would exceed its limit."""
+
+
+class JobStoreBusyError(Exception):
+    """Another process has held the job store for too long; a later call may succeed."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,14 @@ class JobStore:
         lease_s: float = LEASE_S,
         max_attempts: int = MAX_ATTEMPTS,
         clock: Callable[[], float] = time.time,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
     ) -> None:
-        """Open the store; leases last `lease_s` seconds of `clock`."""
+        """Open the store; leases last `lease_s` seconds of `clock`.
+
+        Raises:
+            JobStoreBusyError: another process holds the file for `busy_timeout_s`; so may every method.
+        """
+        self._busy_timeout_s = busy_timeout_s
         self.path = path
         self.lease_s = lease_s
         self.max_attempts = max_attempts
@@ -231,9 +243,17 @@ class JobStore:
         db = sqlite3.connect(self.path, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row
-            db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            db.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
             db.execute("PRAGMA synchronous = FULL")
             yield db
+        except sqlite3.OperationalError as error:
+            # The lowest byte is the primary code; the others say which variety it is.
+            if error.sqlite_errorcode & 0xFF not in _BUSY:
+                raise
+            raise JobStoreBusyError(
+                f"got no access to {self.path} within {self._busy_timeout_s:g} s, since another process "
+                "writes to it; find it with `fuser` and stop it, or try again"
+            ) from None
         finally:
             db.close()
 

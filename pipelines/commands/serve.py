@@ -12,6 +12,7 @@ from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
+from pipelines.local.ports import is_port_taken
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.faces.detector import require_models
@@ -41,13 +42,17 @@ def run_serve(
             it on the running Ray head.
 
     Raises:
-        ValueError: a public address without a token, a missing model or detector, or `block` is False
-            without a running Ray head.
+        ValueError: a public address without a token, a taken port, a missing model or detector, or `block`
+            is False without a running Ray head.
         ServiceSilentError: the service does not answer at the address within 20 s.
     """
     require_token_beyond_loopback(host, environment.api_token)
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
+    if environment.ray_address is None and is_port_taken(port):
+        raise ValueError(
+            f"port {port} is taken by another program: stop it, or choose a free one with --port"
+        )
     config = make_config(params, environment.paths, environment.api_token, model)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)

@@ -140,7 +140,7 @@ def _start(service: Service, paths: ProjectPaths, variables: Mapping[str, str]) 
         )
     # It is meant to outlive this process; without a return code, Popen would warn that it still runs.
     process.returncode = 0
-    record = record_of(process.pid, service.address)
+    record = record_of(process.pid, service.address, folder)
     record_path(folder, service.name).write_text(record.model_dump_json())
     logger.info("starting the %s", service.title)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
 import threading
@@ -35,6 +36,8 @@ DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
 # Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
 TRAINING_METRICS = ("loss/", "speed/")
+
+logger = logging.getLogger(__name__)
 
 
 def run_train(params: Params, environment: Environment) -> int:
@@ -251,11 +254,19 @@ def write_curves(run: runs.Run, metrics: Path) -> None:
 
 
 def described_commit(root: Path) -> str:
-    """Return the checkout's commit, with `-dirty` if tracked files are changed; `unknown` outside git."""
-    described = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
+    """Return the checkout's commit, with `-dirty` if tracked files are changed.
+
+    It is `unknown`, with a warning, if git cannot tell: without git or `.git`, without a commit, or in a
+    checkout that another user owns.
+    """
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        reason = "git is not installed"
+    else:
+        if described.returncode == 0:
+            return described.stdout.strip()
+        reason = (described.stderr.strip().splitlines() or ["git gave no reason"])[0]
+    logger.warning("the model's commit is recorded as unknown: %s", reason)
+    return "unknown"

@@ -85,6 +85,7 @@ class FaceDetector:
         """Load the weights."""
         require_models(models)
         self._pad_px = pad_px
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # One thread per process: sources run in parallel, and spinning threads starve each other.
         options.intra_op_num_threads = 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.animator import Animator, require_picture, resolve_precision
+from lia_model.animator import Animator, require_picture, resolve_device, resolve_precision
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pixels import to_bytes, to_float
 
@@ -164,3 +164,16 @@ def test_the_core_imports_with_torch_alone():
 def test_cuda_graphs_need_cuda(generator):
     with pytest.raises(ValueError, match="it needs CUDA: use 'inductor' or 'none'"):
         Animator(generator, precision="fp32", compilation="cuda-graphs")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_cuda_without_a_gpu_is_refused(device):
+    with pytest.raises(ValueError, match=f"got device {device}, but torch .* finds 0 CUDA GPUs"):
+        resolve_device(device)
+
+
+def test_an_unknown_device_is_refused():
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="got device 'gpu'; cpu, cuda, cuda:N or auto is allowed"):
+        resolve_device("gpu")

@@ -1,15 +1,19 @@
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 import typer
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from pipelines import presets
-from pipelines.cli import app
+from pipelines.cli import app, is_database_busy
 
 LIA = str(Path(sys.executable).parent / "lia")
 
@@ -102,3 +106,20 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     code = f"import sys, pipelines.cli; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_busy_database_is_told_apart_however_it_is_wrapped(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE t (x)")
+        holder.execute("BEGIN EXCLUSIVE")
+        engine = create_engine(f"sqlite:///{tmp_path}/mlflow.db?timeout=0.1")
+        with engine.connect() as database, pytest.raises(OperationalError) as busy:
+            database.exec_driver_sql("INSERT INTO t VALUES (1)")
+        engine.dispose()
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = busy.value
+    assert is_database_busy(wrapped)
+    with closing(sqlite3.connect(":memory:")) as database, pytest.raises(sqlite3.OperationalError) as wrong:
+        database.execute("SELECT nothing")
+    assert not is_database_busy(wrong.value)
+    assert not is_database_busy(ValueError())

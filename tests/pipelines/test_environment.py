@@ -1,11 +1,18 @@
 import logging
 import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
-from pipelines.environment import read_environment, variable_name
+from pipelines.environment import read_environment, sqlite_uri, variable_name
 from pipelines.process import record_of
+from tests.conftest import CHECKOUT
 
 
 @pytest.fixture
@@ -106,3 +113,77 @@ def test_activating_sets_the_variables_and_drops_addresses_of_another_project(
     environment.activate()
     assert os.environ == {"OTHER": "kept", **environment.tool_variables()}
     assert (root / "runs" / "prefect").is_dir()
+
+
+@pytest.mark.parametrize("listed", [{}, {"no_proxy": "a.org, 127.0.0.1", "NO_PROXY": "b.org"}])
+def test_loopback_is_exempt_from_proxies_beside_what_is_listed(root: Path, monkeypatch, listed) -> None:
+    monkeypatch.setattr(os, "environ", {"http_proxy": "http://127.0.0.1:9", **listed})
+    variables = read_environment(root, {}).tool_variables()
+    hosts = variables["NO_PROXY"].split(",")
+    assert variables["no_proxy"] == variables["NO_PROXY"]
+    assert {"127.0.0.1", "localhost", "::1"} <= set(hosts)
+    assert len(hosts) == len(set(hosts)) == 3 + 2 * bool(listed)
+    assert bool(listed) == ({"a.org", "b.org"} <= set(hosts))
+
+
+CLIENTS = """
+import sys, urllib.request, httpx, requests
+from yt_dlp import YoutubeDL
+url, wanted = sys.argv[1], sys.argv[2] == "reached"
+def reach(get):
+    try:
+        return get() is not None
+    except Exception:
+        return False
+def download():
+    return YoutubeDL({"quiet": True, "logger": None}).urlopen(url).read()
+clients = {
+    "urllib": lambda: urllib.request.urlopen(url).read(),
+    "httpx": lambda: httpx.get(url).raise_for_status(),
+    "requests": lambda: requests.get(url).raise_for_status() or True,
+    "yt-dlp": download,
+}
+print([name for name, get in clients.items() if reach(get) != wanted])
+"""
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+def test_with_a_dead_proxy_the_tools_reach_loopback(root: Path, samples_url, monkeypatch, name) -> None:
+    own = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    monkeypatch.setattr(os, "environ", own | {name: "http://127.0.0.1:9"})
+    exempt = os.environ | read_environment(root, {}).tool_variables()
+    for variables, wanted in ((dict(os.environ), "refused"), (exempt, "reached")):
+        command = [sys.executable, "-c", CLIENTS, f"{samples_url}/no_face.mp4", wanted]
+        done = subprocess.run(
+            command, env=variables, cwd=CHECKOUT, text=True, capture_output=True, timeout=120
+        )
+        wrong = done.stdout.strip()
+        # urllib does not know all_proxy.
+        assert wrong in ("[]", "['urllib']" if (name, wanted) == ("all_proxy", "refused") else "[]"), (
+            done.stderr
+        )
+
+
+@pytest.mark.parametrize("name", ["a%41b", "a?b", "a#b", "ä b", "a%3Fb"])
+def test_the_tracking_uri_opens_the_file_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    engine = create_engine(sqlite_uri(folder / "mlflow.db"))
+    with engine.connect() as database:
+        database.exec_driver_sql("CREATE TABLE t (x)")
+    engine.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_a_copied_project_does_not_use_the_services_of_the_original(root: Path, tmp_path: Path) -> None:
+    folder = root / "runs" / "services"
+    folder.mkdir(parents=True)
+    record = record_of(os.getpid(), "http://127.0.0.1:4321", folder)
+    (folder / "prefect.json").write_text(record.model_dump_json())
+    assert read_environment(root, {}).prefect_api_url == "http://127.0.0.1:4321"
+    copy = root / "copy"
+    shutil.copytree(folder, copy / "runs" / "services")
+    (copy / "params.yaml").touch()
+    assert read_environment(copy, {}).prefect_api_url is None

@@ -15,6 +15,7 @@ from lia_model.serving.errors import (
     error_answer,
     refusals,
 )
+from lia_model.serving.jobs import JobStoreBusyError
 from lia_model.serving.messages import ErrorAnswer
 from tests.lia_model.serving.service import assert_refused
 
@@ -129,3 +130,7 @@ def test_unknown_paths_and_methods_are_refused_in_json(service):
     refused = service.ask("PUT", "/v1/animations")
     assert_refused(refused, 405, "method_not_allowed")
     assert refused.headers["Allow"] == "POST"
+
+
+def test_a_busy_job_store_asks_the_client_to_try_again():
+    assert_refused(answer_to(JobStoreBusyError("held")), 503, "busy")

@@ -1,14 +1,26 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.jobs import Job, JobStore, Order, QueueFullError, count, new_id, summarize
+from lia_model.serving.jobs import (
+    Job,
+    JobStore,
+    JobStoreBusyError,
+    Order,
+    QueueFullError,
+    count,
+    new_id,
+    summarize,
+)
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
 
@@ -278,3 +290,18 @@ def test_an_accepted_job_outlives_the_server_that_took_it(tmp_path):
     ended = subprocess.run([sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert take(JobStore(tmp_path / "jobs.sqlite")).id == "mine"
+
+
+def test_a_store_that_another_process_holds_is_waited_for_and_then_reported(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite", busy_timeout_s=0.2)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with pytest.raises(
+            JobStoreBusyError, match=r"within 0\.2 s, since another process writes to it"
+        ) as busy:
+            store.claim()
+        assert time.monotonic() - started >= 0.2
+        assert "\n" not in str(busy.value)
+        other.execute("ROLLBACK")
+    assert store.claim() is None

@@ -11,7 +11,7 @@ def test_activation_sets_the_tools_variables_and_stays_in_the_folder(root, monke
     monkeypatch.chdir(root / "below")
     environment = activate_environment()
     assert environment.paths.root == root
-    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{root}/mlflow.db"
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{root}/mlflow.db?timeout=30"
     assert Path.cwd() == root / "below"
 
 
