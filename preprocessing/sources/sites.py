@@ -109,8 +109,14 @@ def _extractors(host: str) -> list[Any]:
 
     To match all 1,750 patterns takes 8 ms, too long for a list of a million URLs.
     """
-    labels = {label for label in host.split(".")[:-1] if label not in ("www", "m")}
-    return [extractor for extractor, pattern in _patterns() if any(label in pattern for label in labels)]
+    words = [_in_pattern(label) for label in host.split(".")[:-1] if label not in ("www", "m")]
+    return [extractor for extractor, pattern in _patterns() if any(word.search(pattern) for word in words)]
+
+
+def _in_pattern(label: str) -> re.Pattern[str]:
+    # A short one, such as x.com's, is in most patterns by chance; as a whole word it is in few.
+    whole = len(label) < 4
+    return re.compile(rf"(?<![a-z0-9-]){re.escape(label)}(?=[.)|(?])" if whole else re.escape(label))
 
 
 @cache
@@ -126,7 +132,7 @@ def _read_patterns() -> Iterator[tuple[Any, str]]:
         patterns = extractor._VALID_URL
         if patterns and not extractor.ie_key().startswith("Generic"):
             texts = (patterns,) if isinstance(patterns, str) else patterns
-            yield extractor, " ".join(texts).replace("\\", "").lower()
+            yield extractor, " ".join(texts).replace("\\.", ".").lower()
 
 
 @cache

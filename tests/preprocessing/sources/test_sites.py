@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from preprocessing.sources.sites import site_video, usual_spellings
+from preprocessing.sources.sites import _extractors, site_video, usual_spellings
 
 VIDEO = "dQw4w9WgXcQ"
 WATCH = f"https://www.youtube.com/watch?v={VIDEO}"
@@ -36,6 +36,7 @@ def test_every_spelling_of_a_youtube_video_is_its_watch_url(url):
         ("https://vimeo.com/123456?share=copy", "https://player.vimeo.com/video/123456"),
         ("https://www.dailymotion.com/video/x5kesuj", "https://dai.ly/x5kesuj"),
         ("https://x.com/a/status/123456", "https://mobile.twitter.com/b/status/123456?s=20"),
+        ("https://www.tiktok.com/@a/video/1234567", "https://www.tiktok.com/embed/1234567"),
         ("https://www.facebook.com/watch/?v=1234567", "https://www.facebook.com/u/videos/1234567/"),
     ],
 )
@@ -75,3 +76,8 @@ def test_yt_dlp_is_not_imported_for_addresses_on_this_machine():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_few_patterns_are_matched_for_a_host_however_short_its_name():
+    for host in ("a.org", "v.redd.it", "x.com", "cdn.example.com"):
+        assert len(_extractors(host)) < 300
