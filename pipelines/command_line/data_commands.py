@@ -71,10 +71,14 @@ def forget(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="URL|SOURCE_ID|IDENTITY", help="A video, by URL, key or source_id, or an identity."
+            metavar="URL|SOURCE_ID|IDENTITY",
+            help="A video, by URL in any spelling, key or source_id, or an identity.",
         ),
     ],
     yes: Yes = False,
+    even_if_unknown: Annotated[
+        bool, typer.Option("--even-if-unknown", help="Write a tombstone for a URL or key that nothing has.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete a video or person from all the project keeps, old versions too; name models trained on it."""
@@ -85,7 +89,7 @@ def forget(
 
     paths, store = environment.paths, environment.store()
     root, versions = paths.root, DataVersions(paths.root)
-    takedown = survey(what, root / params.download.sources, paths, store, versions)
+    takedown = survey(what, root / params.download.sources, paths, store, versions, even_if_unknown)
     typer.echo(
         module.takedown_json(takedown, root) if as_json else "\n".join(module.takedown_lines(takedown, root))
     )

@@ -1,10 +1,12 @@
 """The rows of a batch: read from the user's CSV file, and written with their results to results.csv.
 
 A column beside source and driving sets one field of `AnimationOptions`; an empty cell leaves the default.
+Blanks around names and values do not count, nor does the case of a column's name.
 """
 
 import csv
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lia_model.animation.options import AnimationOptions, read_options
+from preprocessing.sources.columns import read_header
 from preprocessing.storage.files import write_atomically
 
 FILES = ("source", "driving")
@@ -69,19 +72,19 @@ def read_batch(path: Path) -> list[BatchRow]:
         raise ValueError(
             f"got manifest {path}, which does not exist: give a CSV file with columns source,driving"
         )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if missing := [name for name in FILES if name not in columns]:
-            raise ValueError(
-                f"got {path} with no column {' and no column '.join(missing)}: make the first line "
-                f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
-            )
-        lines = [(reader.line_num, line) for line in reader]
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
+    columns = read_header(reader.fieldnames or [], (*FILES, *OPTIONS, *RESULTS), path)
+    if missing := [name for name in FILES if name not in columns]:
+        raise ValueError(
+            f"got {path} with no column {' and no column '.join(missing)}: make the first line "
+            f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
+        )
+    reader.fieldnames = columns
+    lines = [(reader.line_num, line) for line in reader]
     rows, bad = [], []
     for number, line in lines:
         try:
-            rows.append(_row(line, path.resolve().parent))
+            rows.append(_row(_stripped(line), path.resolve().parent))
         except ValueError as error:
             bad.append(f"line {number}: {error}")
     if bad:
@@ -129,6 +132,21 @@ def write_results(path: Path, rows: Sequence[BatchRow]) -> None:
         for row in rows:
             chosen = [_as_text(getattr(row.options, name)) for name in options]
             writer.writerow([row.source, row.driving, *chosen, *(getattr(row, name) for name in RESULTS)])
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"got {path} with bytes that are not UTF-8 in line {number}: save the file as UTF-8"
+        ) from error
+
+
+def _stripped(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: text.strip() if isinstance(text, str) else text for name, text in line.items()}
 
 
 def _row(line: dict[str, Any], folder: Path) -> BatchRow:

@@ -39,6 +39,8 @@ def takedown_lines(takedown: Takedown, root: Path) -> list[str]:
     lines += _listing("removed here: ", files)
     lines += _listing("removed from DVC: ", stored)
     lines += _listing("removed from the store: ", takedown.bundles)
+    if takedown.store_versions:
+        lines.append("removed from the store, which keeps old versions: those of these videos and of shards/")
     pictures = [f"{run_id}/{path}" for run_id, paths in takedown.pictures.items() for path in paths]
     lines += _listing("removed from MLflow: ", pictures)
     lines += _listing("can no longer be checked out: data of commit ", copies.versions)
@@ -59,7 +61,7 @@ def carry_out(takedown: Takedown, tombstones: Path, store: Store | None, version
         ValueError: DVC is at work in the project.
     """
     with versions.locked():
-        add_tombstones(tombstones, takedown.videos, date.today())
+        add_tombstones(tombstones, {*takedown.videos, *takedown.other_keys}, date.today())
         for path in takedown.files:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -69,6 +71,8 @@ def carry_out(takedown: Takedown, tombstones: Path, store: Store | None, version
         if store is not None:
             for bundle in takedown.bundles:
                 store.remove(bundle)
+            for prefix in takedown.store_versions:
+                store.remove_old_versions(prefix)
         for run_id, paths in takedown.pictures.items():
             Run(run_id).delete_files(paths)
 

@@ -1,24 +1,21 @@
 """What a takedown removes: everything in the project that shows some videos. Reads only."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lia_model.registry.lineage import TrainedRun, pictures_showing, runs_trained_on
+from pipelines.commands.known_videos import KEY, find_videos, known_sources, spelled_keys, usual_keys
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.project_paths import ProjectPaths
 from preprocessing.download.raw_folder import receiving_root
-from preprocessing.ledger import iterate_sources, read_clip_rows
 from preprocessing.shards.frame_index import INDEX_NAME, read_index
 from preprocessing.shards.manifest import SPLITS
-from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_valid_sources
-from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources
+from preprocessing.sources.tombstones import read_tombstones
+from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources, prefixes_of_sources
 from preprocessing.storage.object_store import Store
-
-_KEY = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -39,26 +36,39 @@ class Takedown:
     """Training runs that used them; kept."""
     pictures: dict[str, list[str]]
     """MLflow artifacts that show them, by run id; removed."""
+    other_keys: list[str] = field(default_factory=list)
+    """Keys of other spellings of the URLs, under which videos may be stored; they get tombstones too."""
+    store_versions: list[str] = field(default_factory=list)
+    """What the names in the store begin with whose old versions are removed; empty if it keeps none."""
 
 
 def survey(
-    name: str, source_list: Path, paths: ProjectPaths, store: Store | None, versions: DataVersions
+    name: str,
+    source_list: Path,
+    paths: ProjectPaths,
+    store: Store | None,
+    versions: DataVersions,
+    even_if_unknown: bool = False,
 ) -> Takedown:
     """Find everything in the project that shows what is called `name`.
 
     Args:
-        name: a video's URL or key, a source_id, or an identity; the latter two stand for whole videos.
+        name: a video's URL, in any spelling, or key, a source_id, or an identity; the latter two stand for
+            whole videos.
         source_list: the list of sources.
         paths: of the project.
         store: where videos, clips and shards are kept too; None for nowhere.
         versions: the project's DVC repository.
+        even_if_unknown: accept a URL or key that nothing here has.
 
     Raises:
         ValueError: nothing has that name, or a list or a remote cannot be read.
         StoreError: the store cannot be read.
     """
-    videos = find_videos(name, read_valid_sources(source_list).sources, paths.ledger)
-    keys = videos.keys()
+    known = known_sources(read_valid_sources(source_list).sources, paths.ledger)
+    videos = find_videos(name, known, read_tombstones(paths.tombstones), even_if_unknown)
+    others = spelled_keys(name, videos, known)
+    keys = {*videos, *others, *usual_keys(videos.values())}
     shards = list(_shards_with(paths.shards, keys))
     runs = runs_trained_on(keys)
     files = [*_files(_folders(paths), keys), *_pages(_page_files(paths), keys)]
@@ -74,30 +84,9 @@ def survey(
         bundles=sorted(_bundles(store, keys, bool(shards))),
         runs=runs,
         pictures=pictures_showing(keys, runs),
+        other_keys=sorted(others),
+        store_versions=prefixes_of_sources(keys) if store and store.keeps_old_versions() else [],
     )
-
-
-def find_videos(name: str, listed: Sequence[Source], ledger: Path) -> dict[str, str]:
-    """Return the videos that `name` stands for, URL by key, from the list and from the ledger's tables.
-
-    Raises:
-        ValueError: there are none.
-    """
-    sources, clips = ledger / "sources.parquet", ledger / "clips.parquet"
-    known = [*listed, *(iterate_sources(sources) if sources.is_file() else ())]
-    if _KEY.fullmatch(name) or "://" in name:
-        key = name if _KEY.fullmatch(name) else source_key(name)
-        return {key: next((source.url for source in known if source.key == key), "")}
-    found = {source.key: source.url for source in known if name in (source.source_id, source.identity)}
-    if clips.is_file():
-        # Identities that the list lacks are assigned in the ledger.
-        found |= {row.source_key: row.url for row in read_clip_rows(clips) if row.identity == name}
-    if not found:
-        raise ValueError(
-            f"got {name!r}, which is no source_id or identity in the list of sources or the ledger; give one "
-            "of these, or the video's URL"
-        )
-    return found
 
 
 def _folders(paths: ProjectPaths) -> tuple[Path, ...]:
@@ -115,13 +104,13 @@ def _page_files(paths: ProjectPaths) -> tuple[Path, ...]:
 def _files(folders: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
     for folder in folders:
         for path in folder.iterdir() if folder.is_dir() else ():
-            if not keys.isdisjoint(_KEY.findall(path.name)):
+            if not keys.isdisjoint(KEY.findall(path.name)):
                 yield path
 
 
 def _pages(pages: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
     for page in pages:
-        if page.is_file() and not keys.isdisjoint(_KEY.findall(page.read_text())):
+        if page.is_file() and not keys.isdisjoint(KEY.findall(page.read_text())):
             yield page
 
 

@@ -1,7 +1,8 @@
 """Reads the list of sources, a CSV with one row per video or part of one, and validates it as a whole.
 
 Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height of
-its frame, identity, split (train, test, auto or by_time), licence, note. Other columns go to the ledger.
+its frame, identity, split (train, test, auto or by_time), licence, note. Other columns are warned about and
+go to the ledger. Case and surrounding blanks of a column's name do not count, nor do blanks around a value.
 """
 
 import csv
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from preprocessing.sources.columns import read_header
 from preprocessing.sources.source import Source, Split, plain_url, source_key
 from preprocessing.sources.splits import mixed_groups
 
@@ -96,7 +98,7 @@ def _read(path: Path) -> tuple[SourceList, list[str]]:
     lines: dict[str, int] = {}
     # One line per row, without line breaks in fields: an unclosed quote must not swallow the rows after it.
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        names = _fields(next(file, "").rstrip("\n"))
+        names = _header(path, next(file, "").rstrip("\n"))
         if "url" not in names:
             raise ValueError(
                 f"got {path} with columns {names}; a column url is needed; "
@@ -123,11 +125,19 @@ def _read(path: Path) -> tuple[SourceList, list[str]]:
     return SourceList(sources, bad_rows), leaks
 
 
+def _header(path: Path, line: str) -> list[str]:
+    try:
+        names = _fields(line)
+    except ValueError as error:
+        raise ValueError(f"{path}, line 1: {error}") from error
+    return read_header(names, COLUMNS, path)
+
+
 def _fields(line: str) -> list[str]:
     if "\ufffd" in line:
         raise ValueError("got bytes that are not UTF-8; UTF-8 is needed; save the list as UTF-8")
     try:
-        return next(csv.reader((line,), strict=True), [])
+        return next(csv.reader((line,), strict=True, skipinitialspace=True), [])
     except csv.Error as error:
         raise ValueError(f"got a line that is not CSV ({error}); check its commas and quotes") from error
 

@@ -40,6 +40,14 @@ def bundles_of_sources(store: Store, keys: AbstractSet[str]) -> list[str]:
     ]
 
 
+def prefixes_of_sources(keys: AbstractSet[str]) -> list[str]:
+    """Return what the names of all files begin with that the store may hold, or has held, of the sources.
+
+    The shards count too, since an old version of them may hold what the current one lacks.
+    """
+    return [*(f"{folder}/{key}" for folder in (_VIDEOS, _CLIPS) for key in sorted(keys)), f"{SHARDS_BUNDLE}/"]
+
+
 def fetch_video(store: Store, key: str, raw: Path) -> bool:
     """Fetch a source's video and its record into the folder `raw`; return whether the store has them.
 

@@ -130,6 +130,44 @@ class Store:
             if self._fs.exists(self._full(bundle)):
                 self._fs.rm(self._full(bundle), recursive=True)
 
+    def keeps_old_versions(self) -> bool:
+        """Return whether removed and replaced files stay behind as old versions: in a versioned S3 bucket."""
+        if not hasattr(self._fs, "call_s3"):
+            return False
+        try:
+            status = self._fs.call_s3("get_bucket_versioning", Bucket=self._bucket).get("Status")
+        except OSError as error:
+            logger.warning("%s does not tell whether it keeps old versions: %s", self._url, error)
+            return False
+        # A suspended bucket keeps the versions that it has.
+        return status in ("Enabled", "Suspended")
+
+    def remove_old_versions(self, prefix: str) -> int:
+        """Remove every version but the current one of each file whose name begins so; return how many.
+
+        Args:
+            prefix: such as `raw/KEY`; the store must be one that keeps old versions.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        with self._store_errors():
+            old = list(self._old_versions(self._full(prefix).partition("/")[2]))
+            for name, version in old:
+                self._fs.call_s3("delete_object", Bucket=self._bucket, Key=name, VersionId=version)
+            return len(old)
+
+    def _old_versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield key and version of old files, and of the marks that deleting left."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._fs.call_s3("list_object_versions", Bucket=self._bucket, Prefix=prefix, **more)
+            old = (one for one in page.get("Versions", ()) if not one["IsLatest"])
+            yield from ((one["Key"], one["VersionId"]) for one in (*old, *page.get("DeleteMarkers", ())))
+            if not page.get("IsTruncated"):
+                return
+            more = {name: page[f"Next{name}"] for name in ("KeyMarker", "VersionIdMarker")}
+
     def _get_file(self, name: str, path: Path, sha256: str) -> None:
         with write_atomically(path) as partial:
             self._fs.get_file(self._full(name), str(partial))
@@ -148,9 +186,13 @@ class Store:
 
     def _require_bucket(self) -> None:
         """Raise for a missing bucket: creating folders would create it, under a mistyped name too."""
-        bucket = self._path.partition("/")[0]
+        bucket = self._bucket
         if bucket and not self._fs.exists(bucket):
             raise FileNotFoundError(f"no bucket {bucket}")
+
+    @property
+    def _bucket(self) -> str:
+        return self._path.partition("/")[0]
 
     def _full(self, name: str) -> str:
         return f"{self._path.rstrip('/')}/{name}"

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import sys
@@ -8,6 +9,7 @@ from dvc.repo import Repo
 from pipelines.commands.takedown import Takedown
 from pipelines.local.data_versions import Copies
 from preprocessing.ledger import ClipRow, write_clips, write_sources
+from preprocessing.sources.source import source_key
 
 URL = "https://a.example/1.mp4"
 KEY = "a" * 40
@@ -53,6 +55,22 @@ def test_a_removal_is_of_what_was_surveyed_in_this_project(lia, root, takedown):
     assert removal["tombstones"] == root / "data/tombstones.csv"
     assert rebuilt["paths"].root == root
     assert rebuilt["variables"]["PREFECT_HOME"] == str(root / "runs/prefect")
+
+
+def test_an_unknown_video_is_refused_unless_a_tombstone_alone_is_wanted(lia, root):
+    with Repo.init(str(root), no_scm=True):
+        pass
+    (root / "data").mkdir(exist_ok=True)
+    tombstones = root / "data/tombstones.csv"
+    tombstones.write_text("key,date\n")
+    (root / "data/sources.csv").write_text(f"url\n{URL}\n")
+    unknown = URL.replace("1", "2")
+    assert f"near it: {URL}; give one of these" in lia("forget", unknown, "--yes").error
+    assert tombstones.read_text() == "key,date\n"
+    done = lia("forget", f"{unknown}?utm_source=x", "--yes", "--even-if-unknown")
+    assert done.code == 0, done.err
+    keys = {line.partition(",")[0] for line in tombstones.read_text().splitlines()[1:]}
+    assert keys == {source_key(unknown), hashlib.sha1(f"{unknown}?utm_source=x".encode()).hexdigest()}
 
 
 def test_with_json_stdout_is_one_document(lia, takedown):

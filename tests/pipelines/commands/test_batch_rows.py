@@ -56,6 +56,27 @@ def test_paths_are_relative_to_the_folder_of_the_csv_file(tmp_path):
     assert read_batch(manifest) == [BatchRow(str(tmp_path / "a.png"), "/b.mp4")]
 
 
+def test_blanks_and_the_case_of_the_header_do_not_count(tmp_path):
+    manifest = write(tmp_path / "batch.csv", "Source, driving , Mode", 'a.png , "b, c.mp4", absolute')
+    row = BatchRow(str(tmp_path / "a.png"), str(tmp_path / "b, c.mp4"), AnimationOptions(mode="absolute"))
+    assert read_batch(manifest) == [row]
+
+
+def test_an_unknown_column_is_warned_about_and_columns_of_results_are_not(tmp_path, caplog):
+    read_batch(write(tmp_path / "batch.csv", "source,driving,modes,status", "a.png,b.mp4,absolute,failed"))
+    (message,) = caplog.messages
+    assert message.endswith("batch.csv: unknown column 'modes' has no effect; did you mean mode?")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_is_refused_in_one_line_that_names_the_place(tmp_path, encoding):
+    manifest = tmp_path / "batch.csv"
+    manifest.write_bytes("source,driving\na.png,b.mp4\nä.png,b.mp4\n".encode(encoding))
+    line = {"latin-1": 3, "utf-16": 1}[encoding]
+    with pytest.raises(ValueError, match=rf"batch\.csv with bytes that are not UTF-8 in line {line}: save"):
+        read_batch(manifest)
+
+
 def test_every_option_is_a_column(tmp_path):
     assert set(OTHERS) == set(AnimationOptions.model_fields)
     for name, cell in OTHERS.items():

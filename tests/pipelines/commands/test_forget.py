@@ -109,7 +109,7 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
     assert all(len(before[digest]) == 4 for digest in wanted)
 
     refused = project.run("lia", "forget", "nobody", "--yes", succeeds=False)
-    assert "got 'nobody', which is no source_id or identity" in refused.stderr
+    assert "got 'nobody', which is no URL, key, source_id or identity" in refused.stderr
     printed = project.run("lia", "forget", "sitter", "--yes").stdout
 
     after = digests(root)

@@ -60,6 +60,26 @@ def test_two_parts_of_one_video_are_two_rows_of_one_source(write):
     assert first.row_key != second.row_key
 
 
+def test_blanks_and_capitals_in_the_header_and_blanks_around_values_do_not_count(write):
+    path = write('URL, Start_S ,end_s, split, note\nhttp://a.org/1.mp4 , 10, 20 , test, "tall, dark"\n')
+    (source,) = read_sources(path)
+    assert (source.url, source.start_s, source.end_s) == ("http://a.org/1.mp4", 10, 20)
+    assert (source.split, source.note, source.extra) == ("test", "tall, dark", {})
+
+
+def test_an_unknown_column_is_warned_about(write, caplog):
+    (source,) = read_sources(write("url,starts\nhttp://a.org/1.mp4,10\n"))
+    assert source.extra == {"starts": "10"}
+    (message,) = caplog.messages
+    assert message.endswith("unknown column 'starts' has no effect; did you mean start_s?")
+
+
+def test_a_header_that_is_not_utf_8_is_refused_with_the_files_name(tmp_path):
+    (tmp_path / "sources.csv").write_bytes("url,größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"sources\.csv, line 1: got bytes that are not UTF-8"):
+        read_sources(tmp_path / "sources.csv")
+
+
 SPELLINGS = ("https://youtu.be/dQw4w9WgXcQ?si=a", "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=3")
 
 

@@ -127,3 +127,33 @@ def test_a_refusing_store_is_reported_in_one_line(s3, files, monkeypatch, change
 def test_an_unknown_protocol_is_reported_in_one_line():
     with pytest.raises(StoreError, match="from LIA_STORE_URL nowhere://a; a store that can be read"):
         Store("nowhere://a")
+
+
+@pytest.mark.slow
+def test_old_versions_in_a_versioned_bucket_are_removed(s3, tmp_path, monkeypatch, files):
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    client = fsspec.filesystem("s3", skip_instance_cache=True)
+    client.mkdir("versions")
+    client.make_bucket_versioned("versions")
+    store = Store("s3://versions/project")
+    assert store.keeps_old_versions()
+    for bundle in ("raw/a", "raw/b"):
+        store.put(bundle, files)
+        files["one.bin"].write_bytes(bundle.encode())
+        store.put(bundle, files)
+    store.remove("raw/a")
+    assert store.remove_old_versions("raw/a") >= 4
+
+    def versions(prefix):
+        page = client.call_s3("list_object_versions", Bucket="versions", Prefix=f"project/{prefix}")
+        return [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+
+    assert versions("raw/a") == []
+    assert len(versions("raw/b")) > len(files) + 1
+    assert store.remove_old_versions("raw/b") > 0
+    assert fetched(store, "raw/b", tmp_path / "back")[0]
+
+
+def test_a_store_without_versions_keeps_none(store):
+    assert not store.keeps_old_versions()
