@@ -1,6 +1,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,13 +32,23 @@ def worker(project: Project) -> Iterator[Path]:
         process = psutil.Popen(
             command, cwd="/", env=project.variables, stdout=stream, stderr=subprocess.STDOUT
         )
-    yield log
-    family = [*process.children(recursive=True), process]
-    for member in family:
-        member.terminate()
-    _, alive = psutil.wait_procs(family, timeout=20)
-    for member in alive:
-        member.kill()
+    try:
+        yield log
+    finally:
+        end_all([*process.children(recursive=True), process])
+
+
+def end_all(processes: list[psutil.Process]) -> None:
+    """Terminate processes and, after 20 s, kill those that are left; all are reaped."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(alive, timeout=60)
+    assert not alive
 
 
 @pytest.mark.slow
