@@ -22,6 +22,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lia_model.checkpoints.crop_record import UNRECORDED, read_crop
 from lia_model.checkpoints.directory import load_generator
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.inference import InferenceModel
@@ -29,6 +30,9 @@ from lia_model.networks.generator import Generator
 from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
 from lia_model.registry import models
 from lia_model.settings import Compilation, Mode, Precision
+from preprocessing.clips.crop import shows_faces
+from preprocessing.media.boxes import middle_square
+from preprocessing.shards.manifest import CropFacts
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Larger batches only cost memory on a CPU.
@@ -55,7 +59,10 @@ class Animator:
         device: str = "cpu",
         precision: Precision = "auto",
         compilation: Compilation = "none",
+        crop: CropFacts = UNRECORDED,
     ) -> None:
+        self.crop = crop
+        """How the model's training clips were cropped."""
         self.device = resolve_device(device)
         self.generator = generator.to(self.device).eval()
         self.precision = resolve_precision(precision, self.device)
@@ -89,8 +96,9 @@ class Animator:
         Raises:
             ValueError: the model does not exist or is not a LIA model.
         """
-        generator = load_generator(models.resolve(uri).directory)
-        return cls(generator, device, precision, compilation)
+        directory = models.resolve(uri).directory
+        generator, crop = load_generator(directory), read_crop(directory)
+        return cls(generator, device, precision, compilation, crop)
 
     def warm_up(self, batch_size: int) -> float:
         """Animate one batch of black pictures to trigger compilation; log and return the seconds."""
@@ -123,7 +131,9 @@ class Animator:
 
         Args:
             source: the cropped portrait, or the cropped frames of a video, each paired with the driving frame
-                at the same position; output ends with the shorter. Resized to the network's size.
+                at the same position; output ends with the shorter. Resized to the network's size. Whole
+                pictures will do if the model was trained without face detection (crop rules `body` and
+                `none`), since of those their middle square is taken.
             driving: cropped frames of the driving video.
             mode: `relative` adds the motion since the first driving frame to the source's own pose;
                 `absolute` uses the driving pose itself.
@@ -211,6 +221,8 @@ class Animator:
         """Move bytes to the device and convert them there, which transfers a quarter of the data."""
         for image in images:
             require_picture(image)
+        if not shows_faces(self.crop.rule):
+            images = [middle_of(image) for image in images]
         if {image.shape for image in images} == {(self.size_px, self.size_px, 3)}:
             return to_float(torch.from_numpy(np.stack(images)).to(self.device))
         size = (self.size_px, self.size_px)
@@ -255,6 +267,12 @@ def require_picture(image: np.ndarray) -> None:
             f"got an image of type {image.dtype} and shape {list(image.shape)}; "
             "images must be uint8 RGB [H, W, 3] with at least one pixel: convert it"
         )
+
+
+def middle_of(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "E E 3"]:
+    """Return the largest square in the middle of a picture."""
+    left, top, right, bottom = (int(side) for side in middle_square((image.shape[1], image.shape[0])))
+    return image[top:bottom, left:right]
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -12,7 +12,10 @@ from lia_model.animator import Animator
 
 
 class AnimatorModel(PythonModel):
-    """The `Animator` as a pyfunc: source uint8 [1,H,W,3], driving uint8 [T,H,W,3] → uint8 [T,S,S,3]."""
+    """The `Animator` as a pyfunc: source uint8 [1,H,W,3], driving uint8 [T,H,W,3] → uint8 [T,S,S,3].
+
+    It detects no faces: inputs are cropped ones, or whole ones for a model of crop rule `body` or `none`.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint logged with this version."""

@@ -13,6 +13,11 @@ Fraction01 = Annotated[float, Field(ge=0, le=1)]
 # Not typing.Self, which the shape checks of the tests refuse.
 Own = TypeVar("Own", bound="Settings")
 
+CropRule = Literal["fomm_square", "fomm_stretch", "csv_squared", "body", "none"]
+"""See `CropSettings.rule`."""
+Outside = Literal["drop", "pad"]
+"""See `CropSettings.outside`."""
+
 
 class Settings(BaseModel):
     """A frozen group of settings; an unknown key is an error."""
@@ -134,7 +139,7 @@ class TrackSettings(Settings):
 class CropSettings(Settings):
     """Which square is cropped."""
 
-    rule: Literal["fomm_square", "fomm_stretch", "csv_squared", "body", "none"]
+    rule: CropRule
     """`fomm_square`: one square per clip, `scale` times the longer side of the union of its face's boxes. The
     others detect no faces: `fomm_stretch` stretches the list's bbox to a square, as the published preparation
     does; `csv_squared` and `body` widen it to a square; `none` takes the middle square of the frame."""
@@ -142,7 +147,7 @@ class CropSettings(Settings):
     """Side of the stored frames."""
     scale: Annotated[float, Field(ge=1)]
     """Side of the square over the longer side of the union of boxes, for `fomm_square`."""
-    outside: Literal["drop", "pad"]
+    outside: Outside
     """Whether a clip whose square leaves the frame is dropped or padded."""
     min_size_px: PositiveInt
     """Minimum longer side of the union of boxes, before `scale`."""

@@ -34,6 +34,7 @@ from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsCon
 from lia_model.animation.prefetch import prefetch
 from lia_model.animation.run import AnimationRun
 from lia_model.networks.relative_motion import is_relative, nearest_frame
+from preprocessing.clips.crop import shows_faces
 from preprocessing.media.boxes import Box, middle_square, square_around
 from preprocessing.media.images import cut
 from preprocessing.media.video_writer import VideoWriter
@@ -182,8 +183,12 @@ def _check(request: AnimationRequest, run: AnimationRun) -> None:
         if request.output.exists() and path.exists() and request.output.samefile(path):
             raise OptionsConflictError(f"got {path} as input and output: write to another file")
     if run.cropper is None and options.face != "largest":
+        rule = run.animator.crop.rule
         raise OptionsConflictError(
             f"face is {options.face} without crop, but only cropping detects faces: leave out face, or crop"
+            if shows_faces(rule)
+            else f"face is {options.face}, but the model was trained with crop rule {rule}, which detects no "
+            "faces: leave out face"
         )
     if options.side_by_side and is_motion_file(request.driving):
         raise OptionsConflictError(

@@ -1,11 +1,12 @@
 """Which square of each picture the model sees.
 
-Source and driving are cropped by preprocessing's own rule (Siarohin et al. 2019, `fomm_square`), so that the
-model sees faces as it saw them in training: one square for all frames of a video, around all places where its
-face is seen. A video is decoded once for its faces and once for its pixels, and never held in memory.
+Source and driving are cropped as the model's training clips were. For a model of faces that is
+preprocessing's own rule (Siarohin et al. 2019, `fomm_square`): one square for all frames of a video, around
+all places where its face is seen. A video is decoded once for its faces and once for its pixels, and never
+held in memory. For a model trained without face detection it is the middle square.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.animation.options import FaceChoice
+from preprocessing.clips.crop import shows_faces
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import Box, iou, square_around, union
+from preprocessing.shards.manifest import CropFacts
 
 RULE = "fomm_square"
 
@@ -63,6 +66,22 @@ class FaceCropper:
     def find(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Box]:
         """Return the faces of a picture from left to right."""
         return sorted((face.box for face in self.detector.detect(image)), key=lambda box: box.centre)
+
+
+def make_cropper(
+    crop: CropFacts, open_detector: Callable[[], FaceDetector], every_num_frames: int
+) -> FaceCropper | None:
+    """Return how faces are cropped for a model; None if it was trained without face detection.
+
+    Args:
+        crop: how the model's training clips were cropped.
+        open_detector: opens the face detector; not called without need, so that it may be missing then.
+        every_num_frames: look for the face in each k-th frame of a video.
+
+    Raises:
+        ValueError: the detector is needed and missing.
+    """
+    return FaceCropper(open_detector(), every_num_frames, crop.scale) if shows_faces(crop.rule) else None
 
 
 class FacePosition(NamedTuple):

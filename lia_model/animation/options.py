@@ -47,7 +47,7 @@ class AnimationOptions(Settings):
     side_by_side: bool = False
     """Show source, driving clip as the model sees it, and result next to each other."""
     crop: bool = True
-    """Detect faces and crop to them first."""
+    """Crop as in training: to faces or, for crop rules body and none, to the middle, as false always does."""
     fps: FrameRate = "source"
     """Frames a second: source keeps the times of the driving frames; a number, such as 25, is constant."""
     strict: bool = False

@@ -31,7 +31,7 @@ class AnimationRun:
 
     animator: Animator
     cropper: FaceCropper | None
-    """Detects faces; None takes the largest square in the middle of each picture."""
+    """Detects faces; None takes the largest square in the middle of each picture. See `make_cropper`."""
     batch_size: int = 16
     """Driving frames per forward pass."""
     decoding: Decoding = field(default_factory=Decoding)

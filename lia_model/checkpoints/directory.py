@@ -32,7 +32,8 @@ class CheckpointConfig(Settings):
     """Increased when older readers could misread the directory."""
     network: NetworkSettings
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Origin of the weights, free in form: training settings, data hash, crop rule, MLflow run."""
+    """Origin of the weights, free in form: training settings, data hash, MLflow run; `crop_record` reads
+    `crop`."""
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lia_model.checkpoints.crop_record import KEY
 from lia_model.checkpoints.directory import (
     DISCRIMINATOR,
     GENERATOR,
@@ -36,6 +37,7 @@ from lia_model.checkpoints.published_keys import (
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.layers import PUBLISHED_CHANNELS
 from lia_model.settings import NetworkSettings
+from preprocessing.shards.manifest import CropFacts
 from preprocessing.storage.files import write_atomically, write_folder_atomically
 
 UNUSED = "published_unused.safetensors"
@@ -142,8 +144,8 @@ def to_published(
     return renamed | dict(unused)
 
 
-def import_checkpoint(path: Path, directory: Path) -> ImportReport:
-    """Convert a published checkpoint to a checkpoint directory.
+def import_checkpoint(path: Path, directory: Path, crop: CropFacts | None = None) -> ImportReport:
+    """Convert a published checkpoint to a checkpoint directory, which records `crop` unless it is None.
 
     Raises:
         ValueError: the file is not a LIA checkpoint, or holds an entry that LIA does not have.
@@ -161,7 +163,10 @@ def import_checkpoint(path: Path, directory: Path) -> ImportReport:
         unused |= {f"dis/{name}": value for name, value in kernels.items()}
 
     with write_folder_atomically(directory) as folder:
-        write_config(folder, network, {"imported_from": path.name})
+        provenance: dict[str, Any] = {"imported_from": path.name}
+        if crop is not None:
+            provenance[KEY] = crop.model_dump()
+        write_config(folder, network, provenance)
         save_weights(generator, folder / GENERATOR)
         if discriminator is not None:
             save_weights(discriminator, folder / DISCRIMINATOR)

@@ -54,6 +54,7 @@ class ShardedClips:
             )
         self.size_px = manifest.size_px
         self.fps = manifest.fps
+        self.crop = manifest.crop
         self.clips = [
             ShardedClip(**entry.model_dump(), index=number) for number, entry in enumerate(listing.clips)
         ]

@@ -33,6 +33,8 @@ from lia_model.evaluation.pair_reader import PairFrames, PairReader
 from lia_model.evaluation.set_distances import TRUTH, FeatureNetwork, SetDistance, SetMetric
 from lia_model.registry import models
 from lia_model.settings import EvaluateSettings
+from preprocessing.clips.crop import shows_faces
+from preprocessing.shards.manifest import CropFacts
 from preprocessing.storage.files import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -204,6 +206,7 @@ def evaluate(
     for model in evaluated:
         if model.animator is not None:
             require_size(model.animator, pairs.size_px, model.name)
+            warn_of_other_crop(model.animator, reader.held_out.crop, model.name)
     scores: list[Score] = []
     for pair in pairs.pairs:
         item = reader.read(pair)
@@ -231,6 +234,25 @@ def require_size(animator: Animator, size_px: int, name: str) -> None:
         )
 
 
+def warn_of_other_crop(animator: Animator, crop: CropFacts, name: str) -> None:
+    """Log that a model was trained on clips cropped otherwise than those it is measured on."""
+    own = animator.crop
+    if (own.rule, own.scale) == (crop.rule, crop.scale):
+        return
+    if own.rule == crop.rule and not shows_faces(crop.rule):
+        # Only faces are cropped with a scale.
+        return
+    logger.warning(
+        "%s was trained on clips cropped by %s, scale %g, but these shards hold %s, scale %g: measure it on "
+        "shards like its own",
+        name,
+        own.rule,
+        own.scale,
+        crop.rule,
+        crop.scale,
+    )
+
+
 def reconstruction_l1(animator: Animator, shards: Path, settings: EvaluateSettings) -> float:
     """Return the mean L1 over held-out clips, which the champion's gate compares.
 
@@ -240,6 +262,7 @@ def reconstruction_l1(animator: Animator, shards: Path, settings: EvaluateSettin
     reader = PairReader(shards)
     pairs = choose_pairs(reader, settings, ("reconstruction",))
     require_size(animator, pairs.size_px, MODEL)
+    warn_of_other_crop(animator, reader.held_out.crop, MODEL)
     values = []
     for pair in pairs.pairs:
         item = reader.read(pair)

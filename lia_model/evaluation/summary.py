@@ -106,7 +106,12 @@ def make_report(
             *(faces if instruments.faces is not None else ()),
         ],
         "models": [
-            {"name": one.name, "version": one.version, "weights_sha256": one.weights_sha256}
+            {
+                "name": one.name,
+                "version": one.version,
+                "weights_sha256": one.weights_sha256,
+                "crop": None if one.animator is None else one.animator.crop.model_dump(),
+            }
             for one in evaluated
         ],
         "skipped": [each.model_dump() for each in skipped],

@@ -14,7 +14,7 @@ from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.allocator import keep_freed_memory
-from lia_model.animation.framing import FaceCropper
+from lia_model.animation.framing import make_cropper
 from lia_model.animator import Animator
 from lia_model.serving.api import build_api
 from lia_model.serving.job_requests import ApiLimits
@@ -57,15 +57,13 @@ class ServingConfig(BaseModel):
     hardware_video: bool
     """Decode and encode video on an NVIDIA GPU."""
     detector: Path
-    """Folder of the face detector."""
+    """Folder of the face detector; missing if the model needs none."""
     min_score: float
     """Minimum confidence of a detected face."""
     pad_px: int
     """Border added around a frame for detection."""
     every_num_frames: int
     """Detect faces in every k-th driving frame."""
-    crop_scale: float
-    """Ratio of the crop's side to the longer side of the face."""
 
     @property
     def jobs(self) -> Path:
@@ -83,8 +81,11 @@ class AnimationReplica:
         animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
         if config.compilation != "none":
             animator.warm_up(config.batch_size)
-        detector = FaceDetector(config.detector, config.min_score, config.pad_px)
-        cropper = FaceCropper(detector, config.every_num_frames, config.crop_scale)
+        cropper = make_cropper(
+            animator.crop,
+            lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
+            config.every_num_frames,
+        )
         self._runner = JobRunner(
             JobStore(config.jobs), animator, cropper, config.batch_size, config.hardware_video
         )

@@ -42,7 +42,7 @@ class JobRunner:
         self,
         jobs: JobStore,
         animator: Animator,
-        cropper: FaceCropper,
+        cropper: FaceCropper | None,
         batch_size: int,
         hardware_video: bool = False,
     ) -> None:

@@ -207,7 +207,10 @@ def train_directory(directory: Path) -> Path:
     latest = directory / "checkpoints" / "latest"
     if latest.is_dir():
         load_state(state, latest)
-    provenance = {"train": settings.model_dump(mode="json")} | loss_provenance(settings, clips.size_px)
+    provenance = {
+        "crop": clips.crop.model_dump(),
+        "train": settings.model_dump(mode="json"),
+    } | loss_provenance(settings, clips.size_px)
     run(
         state,
         build_loader(clips, settings, rank=0, num_ranks=1),

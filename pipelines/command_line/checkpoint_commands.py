@@ -7,18 +7,23 @@ import typer
 
 from pipelines.command_line.arguments import Model
 from pipelines.command_line.startup import activate_environment
+from preprocessing.settings import CropRule
 
 
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="Published LIA checkpoint (.pt), of any size.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint directory to write.")],
     register: Annotated[str | None, typer.Option(help="Also register it under this name.")] = None,
+    crop_rule: Annotated[
+        CropRule | None,
+        typer.Option(help="How its training clips were cropped; body for Taichi and TED. Default: to faces."),
+    ] = None,
 ) -> None:
     """Turn a published LIA checkpoint into a checkpoint directory; every entry is used or named."""
     environment = activate_environment()
     from pipelines.commands.checkpoints import run_import
 
-    typer.echo(run_import(file, output, register, environment.paths.artifacts))
+    typer.echo(run_import(file, output, register, environment.paths.artifacts, crop_rule))
 
 
 def export_checkpoint(

@@ -7,7 +7,7 @@ from lia_model.allocator import keep_freed_memory
 from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
 from lia_model.animation.footage import Decoding
-from lia_model.animation.framing import FaceCropper
+from lia_model.animation.framing import FaceCropper, make_cropper
 from lia_model.animation.manipulation import ManipulationRequest, manipulate_file
 from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animation.run import AnimationRun
@@ -41,7 +41,7 @@ def run_animate(
     """Write the animation.
 
     Args:
-        params: batch size, detector and crop.
+        params: batch size and detector.
         root: folder that the detector's path is relative to.
         request: what to animate.
         inference: which model, and how it is run.
@@ -54,7 +54,7 @@ def run_animate(
     animator = _load_animator(params, inference)
     if inference.compilation != "none":
         animator.warm_up(params.serve.batch_size)
-    cropper = _load_cropper(params, root) if request.options.crop else None
+    cropper = _load_cropper(params, root, animator) if request.options.crop else None
     with progress("frames") as show:
         decoding = Decoding(hardware=inference.hardware)
         run = AnimationRun(animator, cropper, params.serve.batch_size, decoding, show)
@@ -77,8 +77,9 @@ def run_extract(
         ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
     """
     _require_files(driving)
-    cropper = _load_cropper(params, root) if crop else None
-    run = AnimationRun(_load_animator(params, inference), cropper, params.serve.batch_size)
+    animator = _load_animator(params, inference)
+    cropper = _load_cropper(params, root, animator) if crop else None
+    run = AnimationRun(animator, cropper, params.serve.batch_size)
     motion = extract_motion(run, driving, convert)
     write_motion(output, motion)
     return motion
@@ -94,8 +95,9 @@ def run_manipulate(
             model does not exist.
     """
     _require_files(request.source)
-    cropper = _load_cropper(params, root) if crop else None
-    return manipulate_file(_load_animator(params, inference), cropper, request)
+    animator = _load_animator(params, inference)
+    cropper = _load_cropper(params, root, animator) if crop else None
+    return manipulate_file(animator, cropper, request)
 
 
 def _require_files(*paths: Path) -> None:
@@ -110,7 +112,10 @@ def _load_animator(params: Params, inference: Inference) -> Animator:
     return Animator.load(model, inference.device, inference.precision, inference.compilation)
 
 
-def _load_cropper(params: Params, root: Path) -> FaceCropper:
+def _load_cropper(params: Params, root: Path, animator: Animator) -> FaceCropper | None:
     detect = params.shards.detect
-    detector = FaceDetector(root / params.serve.detector, detect.min_score, detect.pad_px)
-    return FaceCropper(detector, detect.every_num_frames, params.shards.crop.scale)
+
+    def open_detector() -> FaceDetector:
+        return FaceDetector(root / params.serve.detector, detect.min_score, detect.pad_px)
+
+    return make_cropper(animator.crop, open_detector, detect.every_num_frames)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lia_model.checkpoints.crop_record import UNRECORDED
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.checkpoints.onnx_export import ENCODER, PAINTER, export_onnx
 from lia_model.checkpoints.published import ImportReport, export_checkpoint, import_checkpoint
 from lia_model.registry import models, runs
+from preprocessing.settings import CropRule
 from preprocessing.storage.files import file_sha256
 
 DIGEST_CHARS = 12
 
 
-def run_import(file: Path, output: Path, name: str | None, artifacts: Path) -> str:
+def run_import(
+    file: Path, output: Path, name: str | None, artifacts: Path, crop_rule: CropRule | None = None
+) -> str:
     """Convert a published checkpoint to a checkpoint directory, and register it if a name is given.
 
     Args:
@@ -21,6 +25,7 @@ def run_import(file: Path, output: Path, name: str | None, artifacts: Path) -> s
         output: checkpoint directory to write; replaced if it is one already.
         name: registered name, or None.
         artifacts: folder of MLflow's artifacts.
+        crop_rule: how its training clips were cropped; None records nothing, which stands for faces.
 
     Returns:
         A report for the terminal.
@@ -31,7 +36,8 @@ def run_import(file: Path, output: Path, name: str | None, artifacts: Path) -> s
     if output.exists():
         # Raises for other folders, which must not be overwritten.
         read_config(output)
-    report = import_checkpoint(file, output)
+    crop = None if crop_rule is None else UNRECORDED.model_copy(update={"rule": crop_rule})
+    report = import_checkpoint(file, output, crop)
     lines = import_lines(report, output)
     if name is not None:
         run = runs.open_run(

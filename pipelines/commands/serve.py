@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
+from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
@@ -15,6 +16,7 @@ from pipelines.local.cluster import connected
 from pipelines.local.ports import is_port_taken
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
+from preprocessing.clips.crop import shows_faces
 from preprocessing.faces.detector import require_models
 
 logger = logging.getLogger(__name__)
@@ -81,11 +83,12 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
     """Resolve the model and the detector, and make every path absolute.
 
     Raises:
-        ValueError: the model or the detector does not exist.
+        ValueError: the model does not exist, or needs the detector, which does not.
     """
     detector = paths.root / params.serve.detector
-    require_models(detector)
     found = models.resolve(model)
+    if shows_faces(read_crop(found.directory).rule):
+        require_models(detector)
     detect = params.shards.detect
     return ServingConfig(
         checkpoint=found.directory,
@@ -103,7 +106,6 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
         min_score=detect.min_score,
         pad_px=detect.pad_px,
         every_num_frames=detect.every_num_frames,
-        crop_scale=params.shards.crop.scale,
     )
 
 

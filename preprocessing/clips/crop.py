@@ -7,12 +7,21 @@ import math
 
 from preprocessing.media.boxes import Box, Boxes, is_inside, middle_square, scale_box, square_around, union
 from preprocessing.outcome import Filtered
-from preprocessing.settings import CropSettings
+from preprocessing.settings import CropRule, CropSettings
 
 
 def finds_faces(settings: CropSettings) -> bool:
     """Return whether the rule crops around detected faces; all other rules know their box."""
     return settings.rule == "fomm_square"
+
+
+def shows_faces(rule: CropRule) -> bool:
+    """Return whether the rule's boxes are faces, detected or listed.
+
+    A picture to be animated has no listed box. Its face is detected if the model was trained on faces;
+    otherwise its middle square is taken.
+    """
+    return rule not in ("body", "none")
 
 
 def known_box(

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from preprocessing.clips.sample import ClipEntry
+from preprocessing.settings import CropRule, Outside
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -25,8 +26,8 @@ class _Part(BaseModel):
 class CropFacts(_Part):
     """How the clips were cropped, which animation repeats; see `CropSettings`."""
 
-    outside: str
-    rule: str
+    outside: Outside
+    rule: CropRule
     scale: float
 
 

@@ -177,3 +177,15 @@ def test_an_unknown_device_is_refused():
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="got device 'gpu'; cpu, cuda, cuda:N or auto is allowed"):
         resolve_device("gpu")
+
+
+@pytest.mark.parametrize(("rule", "is_cut"), [("body", True), ("none", True), ("fomm_square", False)])
+def test_of_whole_pictures_a_model_of_no_faces_sees_the_middle_square(generator, tmp_path, rule, is_cut):
+    record = {"rule": rule, "scale": 1.2, "outside": "pad"}
+    save_generator(tmp_path / "model", generator, {"crop": record})
+    animator = Animator.load(tmp_path / "model", precision="fp32")
+    assert animator.crop.model_dump() == record
+    wide = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
+    middle = np.ascontiguousarray(wide[:, :, 8:40])
+    got, wanted = (list(animator.animate(some[0], some)) for some in (wide, middle))
+    assert np.array_equal(got, wanted) == is_cut

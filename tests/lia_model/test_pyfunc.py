@@ -56,3 +56,14 @@ def test_mlflow_loads_the_model_by_running_the_script(checkpoint, frames, tmp_pa
     assert (relative != absolute).any()
     np.testing.assert_array_equal(model.predict(frames), relative)
     np.testing.assert_array_equal(model.predict(frames, {"mode": "absolute"}), absolute)
+
+
+def test_a_model_of_bodies_sees_the_middle_of_what_it_predicts_from(generator, frames, tmp_path):
+    save_generator(tmp_path / "body", generator, {"crop": {"rule": "body", "scale": 1.2, "outside": "pad"}})
+    model = AnimatorModel()
+    model.load_context(PythonModelContext({"checkpoint": str(tmp_path / "body")}, {}))
+    predicted = model.predict(None, frames, {"mode": "absolute"})
+    middle = {"source": frames["source"][:, :, 4:44], "driving": frames["driving"][:, 2:42]}
+    np.testing.assert_array_equal(predicted, animated(tmp_path / "body", middle, "absolute"))
+    save_generator(tmp_path / "face", generator, {})
+    assert (predicted != animated(tmp_path / "face", frames, "absolute")).any()

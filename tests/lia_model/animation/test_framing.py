@@ -6,8 +6,11 @@ from lia_model.animation.framing import (
     choose_faces,
     follow_faces,
     framing_of,
+    make_cropper,
 )
+from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import Box
+from preprocessing.shards.manifest import CropFacts
 
 FACES = [Box(0, 0, 10, 10), Box(20, 0, 50, 30), Box(60, 0, 70, 10)]
 
@@ -55,3 +58,18 @@ def test_each_chosen_face_is_followed_by_overlap_from_the_first_frame_that_shows
 def test_one_square_has_room_for_all_places_where_the_face_is_seen():
     framing = framing_of([FacePosition(0, *at(10)), FacePosition(5, *at(30))], scale=1.5)
     assert framing.square == Box(0, 20, 60, 80)
+
+
+@pytest.mark.parametrize("rule", ["fomm_square", "fomm_stretch", "csv_squared"])
+def test_faces_are_cropped_for_a_model_of_faces_at_the_scale_of_its_clips(models, rule):
+    crop = CropFacts(rule=rule, scale=1.7, outside="pad")
+    cropper = make_cropper(crop, lambda: FaceDetector(models / "scrfd", 0.5, 64), 5)
+    assert (cropper.scale, cropper.every_num_frames) == (1.7, 5)
+
+
+@pytest.mark.parametrize("rule", ["body", "none"])
+def test_no_detector_is_opened_for_a_model_trained_without_one(rule):
+    def fail():
+        raise AssertionError
+
+    assert make_cropper(CropFacts(rule=rule, scale=1.2, outside="pad"), fail, 5) is None

@@ -16,6 +16,7 @@ from lia_model.evaluation.scores import (
 from lia_model.evaluation.summary import clip_means
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
+from preprocessing.shards.manifest import CropFacts
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -108,6 +109,26 @@ def test_the_gate_compares_the_evaluations_l1(shards, settings, generator):
     scores = measure([EvaluatedModel(MODEL, animator)], shards, settings)
     wanted = np.mean(list(clip_means(scores, "reconstruction", MODEL, "l1").values()))
     assert reconstruction_l1(animator, shards, settings) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "scale", "is_told"),
+    [("fomm_square", 1.2, False), ("fomm_square", 1.5, True), ("body", 1.2, True)],
+)
+def test_a_model_of_clips_cropped_otherwise_is_named(
+    shards, settings, generator, caplog, rule, scale, is_told
+):
+    crop = CropFacts(rule=rule, scale=scale, outside="pad")
+    animator = CopyingAnimator(generator, precision="fp32", crop=crop)
+    for run in (
+        lambda: measure([EvaluatedModel("mine", animator)], shards, settings),
+        lambda: reconstruction_l1(animator, shards, settings),
+    ):
+        caplog.clear()
+        run()
+        told = [record.message for record in caplog.records if "cropped by" in record.message]
+        assert len(told) == is_told
+        assert all(f"cropped by {rule}, scale {scale:g}" in message for message in told)
 
 
 def test_the_gate_reads_no_face_and_needs_no_lpips(shards, models, tmp_path, generator):

@@ -8,10 +8,12 @@ import ray
 from PIL import Image
 from ray import serve
 
-from lia_model.checkpoints.directory import save_generator
+from lia_model.animation.options import AnimationOptions
+from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
-from lia_model.serving.app import ServingConfig, deploy, withdraw
-from lia_model.serving.messages import ModelVersion
+from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, withdraw
+from lia_model.serving.jobs import JobStore, Order
+from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
@@ -52,7 +54,6 @@ def config(tmp_path, models):
         min_score=0.5,
         pad_px=64,
         every_num_frames=5,
-        crop_scale=1.2,
     )
 
 
@@ -104,3 +105,21 @@ def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
         refused = client.post("/v1/animations", files=large)
         assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
     withdraw()
+
+
+@pytest.mark.parametrize("rule", ["body", "none"])
+def test_a_model_trained_without_faces_animates_what_shows_none(config, tmp_path, rule):
+    generator = load_generator(config.checkpoint)
+    record = {"rule": rule, "scale": 1.2, "outside": "pad"}
+    save_generator(config.checkpoint, generator, {"crop": record})
+    files = [clip(tmp_path / name) for name in ("source.mp4", "driving.mp4")]
+    order = Order(*files, tmp_path / "out.mp4", AnimationOptions(), config.model)
+    store = JobStore(config.jobs)
+    store.submit({"job": order}, 1)
+    replica = AnimationReplica(config.model_copy(update={"detector": tmp_path / "none"}))
+    deadline = time.monotonic() + 60
+    while not (found := store.get("job")).status.is_final:
+        assert time.monotonic() < deadline, found
+        replica.check_health()
+        time.sleep(0.05)
+    assert (found.status, found.order.error) == (JobStatus.SUCCEEDED, None)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from lia_model.checkpoints.crop_record import read_crop
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
+from preprocessing.shards.manifest import read_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
@@ -101,6 +103,7 @@ def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, cap
     final, steps = train_folder(shards.parent, 6)
     assert steps == [1, 2, 3, 4, 5, 6]
     assert read_config(final).provenance["train"]["num_steps"] == 6
+    assert read_crop(final) == read_manifest(shards).crop
     resumed, steps = train_folder(shards.parent, 8)
     assert steps == [7, 8]
     shutil.copytree(shards, tmp_path / "undisturbed/shards")

@@ -1,5 +1,6 @@
 """The commands animate, motion extract and manipulate on real files, good and bad."""
 
+import json
 import logging
 import os
 import subprocess
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
@@ -210,6 +213,55 @@ def test_the_commands_make_what_they_say(lia, tmp_path):
     assert (probe(tmp_path / "out.mp4").num_frames, probe(tmp_path / "out.mp4").width_px) == (5, 40)
     assert lia("manipulate", "portrait.png", "-o", tmp_path / "folder", *options)[0] == 0
     assert len(list(decode(tmp_path / "folder/direction_04.mp4"))) == 16
+
+
+def save_cropped(folder, rule, scale=1.2):
+    record = {"rule": rule, "scale": scale, "outside": "pad"}
+    save_generator(folder, build_generator(NETWORK, seed=0), {"crop": record})
+
+
+@pytest.mark.parametrize("rule", ["body", "none"])
+def test_a_model_trained_without_faces_needs_neither_faces_nor_their_detector(
+    lia, project, tmp_path, monkeypatch, rule
+):
+    """Its inputs are cropped as by --no-crop."""
+    (tmp_path / "params.yaml").write_bytes((project / "params.yaml").read_bytes())
+    save_cropped(tmp_path / "model", rule)
+    monkeypatch.chdir(tmp_path)
+    results = {}
+    for name, options in {"cropped": (), "whole": ("--no-crop",)}.items():
+        common = ("--model", "model", *options)
+        files = (project / "portrait.png", project / "clip.mp4")
+        assert lia("animate", *files, "-o", f"{name}.mp4", *common)[0] == 0
+        assert lia("motion", "extract", files[1], "-o", f"{name}.motion", *common)[0] == 0
+        assert lia("manipulate", files[0], "-o", name, "--frames", "2", *common)[0] == 0
+        results[name] = (
+            [frame.image for frame in decode(tmp_path / f"{name}.mp4")],
+            load_file(tmp_path / f"{name}.motion")["weights"],
+            np.asarray(Image.open(tmp_path / name / "contact_sheet.png")),
+        )
+    for got, wanted in zip(*results.values(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_face_cannot_be_chosen_for_a_model_trained_without_faces(lia, tmp_path):
+    save_cropped(tmp_path / "model", "body")
+    output = tmp_path / "out.mp4"
+    arguments = ("portrait.png", "clip.mp4", "-o", output, "--model", tmp_path / "model", "--face", "2")
+    require_refusal(lia("animate", *arguments), "face is 2", "trained with crop rule body")
+
+
+def test_faces_are_cropped_at_the_scale_that_the_model_records(lia, samples, tmp_path):
+    widths = []
+    for scale in (1.2, 2.4):
+        save_cropped(tmp_path / f"{scale}", "fomm_square", scale)
+        motion = tmp_path / f"{scale}.motion"
+        command = ("motion", "extract", samples / "single_face.mp4", "-o", motion)
+        assert lia(*command, "--model", tmp_path / f"{scale}")[0] == 0
+        with safe_open(motion, "numpy") as file:
+            left, _, right, _ = json.loads(file.metadata()["crop_square"])
+        widths.append(right - left)
+    assert widths[1] == pytest.approx(2 * widths[0], abs=2)
 
 
 def test_the_installed_command_does_so_too(project, tmp_path):

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from lia_model.checkpoints.crop_record import read_crop
+from lia_model.checkpoints.directory import read_config
 from lia_model.checkpoints.published import to_published
 from lia_model.checkpoints.published_keys import generator_keys, unused_generator_entries
 from lia_model.networks.build import build_generator
@@ -33,3 +35,10 @@ def test_a_folder_that_is_no_checkpoint_is_not_overwritten(published, tmp_path):
     with pytest.raises(ValueError, match="is not a checkpoint directory"):
         run_import(published, tmp_path / "precious", None, tmp_path / "artifacts")
     assert (tmp_path / "precious/file").read_text() == "mine"
+
+
+def test_the_crop_rule_of_a_published_model_is_recorded(published, tmp_path):
+    run_import(published, tmp_path / "faces", None, tmp_path / "artifacts")
+    assert "crop" not in read_config(tmp_path / "faces").provenance
+    run_import(published, tmp_path / "bodies", None, tmp_path / "artifacts", "body")
+    assert read_crop(tmp_path / "bodies").rule == "body"

@@ -36,9 +36,22 @@ def test_every_other_address_needs_a_token(host, params, environment):
         run_serve(params, environment, host, 8000, "models:/lia@champion")
 
 
-def test_a_missing_detector_is_reported_before_anything_starts(params, environment):
+def save_model(folder, rule):
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    record = {"rule": rule, "scale": 1.2, "outside": "pad"}
+    save_generator(folder, build_generator(settings, seed=0), {"crop": record})
+    return str(folder)
+
+
+def test_a_missing_detector_is_reported_before_anything_starts(params, environment, tmp_path):
     with pytest.raises(ValueError, match="lia fetch models"):
-        make_config(params, environment.paths, None, "models:/lia@champion")
+        make_config(params, environment.paths, None, save_model(tmp_path / "faces", "fomm_square"))
+
+
+@pytest.mark.parametrize("rule", ["body", "none"])
+def test_a_model_trained_without_faces_is_served_without_detector(params, environment, tmp_path, rule):
+    config = make_config(params, environment.paths, None, save_model(tmp_path / "mine", rule))
+    assert not config.detector.exists()
 
 
 def test_a_detached_service_needs_a_ray_head(params, environment):
