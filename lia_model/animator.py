@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,9 @@ from torch.nn import functional
 
 from lia_model.checkpoints.crop_record import UNRECORDED, read_crop
 from lia_model.checkpoints.directory import load_generator
-from lia_model.data.pixels import to_bytes, to_float
+from lia_model.data.pixels import to_float
+from lia_model.device.cuda_graph import CudaGraphs, Recorder
+from lia_model.device.pinned_ring import copies_to
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
@@ -37,17 +39,18 @@ from preprocessing.shards.manifest import CropFacts
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Larger batches only cost memory on a CPU.
 CPU_BATCH_PIXELS = 4 * 256**2
-COMPILE_MODES = {"inductor": "default", "cuda-graphs": "reduce-overhead"}
+
+BatchFunction = Callable[..., Tensor]
 
 logger = logging.getLogger(__name__)
 
 
 class Portrait(NamedTuple):
-    """Encoded sources: one for all frames, or one per frame."""
+    """An encoded source; the weights of its own pose lie in the CPU's memory."""
 
-    code: Float[Tensor, "B D"]
+    code: Float[Tensor, "1 D"]
     features: list[Tensor]
-    weights: Float[Tensor, "B K"]
+    weights: Float32[Tensor, "1 K"]
 
 
 class Animator:
@@ -69,12 +72,12 @@ class Animator:
         require_compilation(compilation, self.device)
         self.compilation: Compilation = compilation
         self.model = InferenceModel(self.generator, DTYPES[self.precision])
-        # Only what runs for every driving frame is compiled; sources are encoded eagerly.
-        self._encode_batch, self._paint_batch = self.model.encode, self.model.paint
-        if compilation != "none":
-            mode = COMPILE_MODES[compilation]
-            self._encode_batch = torch.compile(self.model.encode, mode=mode)
-            self._paint_batch = torch.compile(self.model.paint, mode=mode)
+        self._stack = copies_to(self.device)
+        # What runs for every batch; a single source is encoded as it is.
+        speed_up = accelerator(compilation, self.device)
+        self._weigh_batch = speed_up(self.model.weigh_images)
+        self._paint_batch = speed_up(self.model.paint_bytes)
+        self._repaint_batch = speed_up(self.model.repaint_bytes)
 
     @classmethod
     def load(
@@ -90,8 +93,8 @@ class Animator:
             uri: a checkpoint directory, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
             device: a torch device string; `auto` picks the GPU if there is one, else the CPU.
             precision: `auto` is bf16 on hardware with native support, else fp32.
-            compilation: `inductor` compiles the networks; `cuda-graphs` also records CUDA graphs (CUDA only).
-                The first batch of each size then takes minutes, see `warm_up`.
+            compilation: `inductor` compiles the networks, so that the first batch of each size takes minutes;
+                `cuda-graphs` records their launches (CUDA only), which takes seconds. See `warm_up`.
 
         Raises:
             ValueError: the model does not exist or is not a LIA model.
@@ -101,11 +104,12 @@ class Animator:
         return cls(generator, device, precision, compilation, crop)
 
     def warm_up(self, batch_size: int) -> float:
-        """Animate one batch of black pictures to trigger compilation; log and return the seconds."""
+        """Compile or record what batches of this size use, on black pictures; log and return the seconds."""
         start = time.perf_counter()
-        black = np.zeros((self.size_px, self.size_px, 3), np.uint8)
-        for _ in self.animate(black, [black] * batch_size, "absolute", batch_size):
-            pass
+        black = [np.zeros((self.size_px, self.size_px, 3), np.uint8)]
+        for source in (black[0], iter(black)):
+            for _ in self.animate(source, black, "absolute", batch_size):
+                pass
         seconds = time.perf_counter() - start
         logger.info("warmed up with a batch of %d in %.1f s", batch_size, seconds)
         return seconds
@@ -137,7 +141,8 @@ class Animator:
             driving: cropped frames of the driving video.
             mode: `relative` adds the motion since the first driving frame to the source's own pose;
                 `absolute` uses the driving pose itself.
-            batch_size: driving frames per forward pass; reduced on a CPU if frames are large.
+            batch_size: driving frames per forward pass; reduced on a CPU if frames are large. Compiled or
+                recorded networks get no smaller batch: one that is not full repeats its last frame.
 
         Raises:
             ValueError: an image is not uint8 RGB [H, W, 3], or the mode is unknown.
@@ -174,16 +179,15 @@ class Animator:
         """
         batch_size = self._usable_batch(batch_size)
         if isinstance(source, np.ndarray) and source.ndim == 3:
-            portrait = self._encode([source])
+            portrait = self._encode(source, batch_size)
             weights = iter(motion)
             while chunk := list(islice(weights, batch_size)):
-                yield from self._move(portrait, np.stack(self._full(chunk, batch_size)), start)[: len(chunk)]
+                yield from self._move(portrait, self._full(chunk, batch_size), start)[: len(chunk)]
             return
         pairs = zip(motion, source, strict=False)
         while some := list(islice(pairs, batch_size)):
-            yield from self._move(
-                self._encode([image for _, image in some]), np.stack([weights for weights, _ in some]), start
-            )
+            walks, images = (self._full(list(each), batch_size) for each in zip(*some, strict=True))
+            yield from self._move_each(images, walks, start)[: len(some)]
 
     def _usable_batch(self, batch_size: int) -> int:
         if self.device.type != "cpu":
@@ -191,31 +195,38 @@ class Animator:
         return min(batch_size, max(1, CPU_BATCH_PIXELS // self.size_px**2))
 
     def _full(self, chunk: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
-        """Repeat the last item, so that compiled code is not compiled again for a smaller batch."""
+        """Repeat the last item, so that nothing is compiled or recorded again for a smaller batch."""
         missing = 0 if self.compilation == "none" else batch_size - len(chunk)
         return chunk + chunk[-1:] * missing
 
     @torch.inference_mode()
-    def _encode(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Portrait:
-        code, features = self.model.encode(self._prepare(images))
-        return Portrait(code, features, self.model.weigh(code))
+    def _encode(self, image: UInt8[np.ndarray, "H W 3"], batch_size: int) -> Portrait:
+        code, features = self.model.encode(self._prepare(self._full([image], batch_size)))
+        weights = self.model.weigh(code[:1]).float().cpu()
+        return Portrait(code[:1].clone(), [feature[:1].clone() for feature in features], weights)
 
     @torch.inference_mode()
-    def _weigh(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float32[np.ndarray, "B K"]:
-        code, _ = self._encode_batch(self._prepare(images))
-        return self.model.weigh(code).float().cpu().numpy()
+    def _weigh(self, images: list[np.ndarray]) -> Float32[np.ndarray, "B K"]:
+        return self._weigh_batch(self._prepare(images)).float().cpu().numpy()
 
     @torch.inference_mode()
     def _move(
-        self,
-        portrait: Portrait,
-        weights: Float32[np.ndarray, "B K"],
-        start: Float32[np.ndarray, " K"] | None,
+        self, portrait: Portrait, walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
     ) -> UInt8[np.ndarray, "B S S 3"]:
-        walk = torch.from_numpy(weights).to(self.device)
+        walk = torch.from_numpy(np.stack(walks))
         if start is not None:
-            walk = add_to_source(walk, torch.from_numpy(start).to(self.device), portrait.weights.float())
-        return to_bytes(self._paint_batch(portrait.code, portrait.features, walk))
+            walk = add_to_source(walk, torch.from_numpy(start), portrait.weights)
+        moved = self._paint_batch(self._stack(walk.numpy()), portrait.code, *portrait.features)
+        return moved.cpu().numpy()
+
+    @torch.inference_mode()
+    def _move_each(
+        self, images: list[np.ndarray], walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
+    ) -> UInt8[np.ndarray, "B S S 3"]:
+        walk = np.stack(walks) if start is None else np.stack(walks) - start
+        own_share = np.full((1, 1), float(start is not None), np.float32)
+        moved = self._repaint_batch(self._prepare(images), self._stack(walk), self._stack(own_share))
+        return moved.cpu().numpy()
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
         """Move bytes to the device and convert them there, which transfers a quarter of the data."""
@@ -224,12 +235,12 @@ class Animator:
         if not shows_faces(self.crop.rule):
             images = [middle_of(image) for image in images]
         if {image.shape for image in images} == {(self.size_px, self.size_px, 3)}:
-            return to_float(torch.from_numpy(np.stack(images)).to(self.device))
+            return to_float(self._stack(images))
         size = (self.size_px, self.size_px)
         return torch.cat(
             [
                 functional.interpolate(
-                    to_float(torch.from_numpy(image[None].copy()).to(self.device)),
+                    to_float(self._stack([image])),
                     size=size,
                     mode="bilinear",
                     align_corners=False,
@@ -238,6 +249,15 @@ class Animator:
                 for image in images
             ]
         )
+
+
+def accelerator(compilation: Compilation, device: torch.device) -> Callable[[BatchFunction], BatchFunction]:
+    """Return what compiles or records a function of tensors."""
+    if compilation == "inductor":
+        return torch.compile
+    if compilation == "cuda-graphs":
+        return Recorder(CudaGraphs(device)).record
+    return lambda function: function
 
 
 def require_compilation(compilation: str, device: torch.device) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lia_model.data.pixels import to_byte_range
 from lia_model.networks.encoder import MotionHead
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import EqualizedLinear, fold_scales
@@ -64,6 +65,30 @@ class InferenceModel(nn.Module):
         """Return the source moved along the directions by `weights`, unclamped; N is 1 or B."""
         moved = code + weights @ self.directions.T
         return self.synthesis(moved, [feature.expand(len(moved), -1, -1, -1) for feature in features])
+
+    def weigh_images(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B K"]:
+        """Return the motion weights of images."""
+        code, _ = self.encode(images)
+        return self.weigh(code)
+
+    def paint_bytes(
+        self, weights: Float[Tensor, "B K"], code: Float[Tensor, "N D"], *features: Tensor
+    ) -> UInt8[Tensor, "B S S 3"]:
+        """Return what `paint` does, as RGB bytes."""
+        return to_byte_range(self.paint(code, list(features), weights))
+
+    def repaint_bytes(
+        self, images: Float[Tensor, "B 3 S S"], weights: Float[Tensor, "B K"], own_share: Float[Tensor, "1 1"]
+    ) -> UInt8[Tensor, "B S S 3"]:
+        """Return each image moved along the directions, as RGB bytes.
+
+        Args:
+            images: sources, one for each of the weights.
+            weights: how far to walk.
+            own_share: factor on the image's own motion weights, which are added; 1 for relative motion, or 0.
+        """
+        code, features = self.encode(images)
+        return self.paint_bytes(weights + own_share * self.weigh(code), code, *features)
 
     def forward(
         self,

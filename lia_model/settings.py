@@ -282,6 +282,6 @@ class ServeSettings(Settings):
     detector: Path
     """Directory with the face detector's ONNX file."""
     compilation: Compilation
-    """inductor compiles the networks at start, which takes minutes; cuda-graphs also records them (CUDA)."""
+    """inductor compiles the networks at start, for minutes; cuda-graphs records their launches (CUDA)."""
     hardware_video: bool
     """Decode and encode video on an NVIDIA GPU."""

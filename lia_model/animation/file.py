@@ -260,7 +260,8 @@ def _aim(
         return _Subject(square, first)
     assert driving.motion is not None
     motion = driving.motion.weights
-    own = next(run.animator.motion_weights([cut(source.footage.first_frame(), square, run.size_px)]))
+    portrait = cut(source.footage.first_frame(), square, run.size_px)
+    own = next(run.animator.motion_weights([portrait], run.batch_size))
     frame = nearest_frame(motion, own)
     logger.info("motion starts at frame %d of %s, counted from 0", frame, driving.name)
     return _Subject(source.square(number, driving.framing, frame), motion[frame])

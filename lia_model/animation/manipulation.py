@@ -72,7 +72,7 @@ def manipulate_file(
     """
     deltas = even_deltas(request.reach, request.num_frames)
     portrait = _portrait(animator, cropper, request)
-    own = next(animator.motion_weights([portrait]))
+    own = next(animator.motion_weights([portrait], request.batch_size))
     shown = evenly_spaced(len(deltas), MAX_COLUMNS)
     request.output.mkdir(parents=True, exist_ok=True)
     rows = []

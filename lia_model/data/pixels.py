@@ -26,8 +26,13 @@ def to_range(images: UInt8[Tensor, ...]) -> Float[Tensor, ...]:
 
 def to_bytes(images: Float[Tensor, "T 3 H W"]) -> UInt8[np.ndarray, "T H W 3"]:
     """Convert floats to RGB bytes, rounded and clamped: the inverse of `to_float`."""
+    return to_byte_range(images).cpu().numpy()
+
+
+def to_byte_range(images: Float[Tensor, "T 3 H W"]) -> UInt8[Tensor, "T H W 3"]:
+    """Convert as `to_bytes`, on the device of the input."""
     scaled = images.float().add(1).mul(127.5).round().clamp(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:

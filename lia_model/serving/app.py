@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.animation.framing import make_cropper
 from lia_model.animator import Animator
+from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.api import build_api
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner

@@ -20,10 +20,11 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
+from lia_model.device.allocator import keep_freed_memory
+from lia_model.device.pinned_ring import copies_to
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
@@ -105,11 +106,17 @@ def run(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
     base_rates = _rates(state)
     means = _RunningMeans()
+    stack = copies_to(device)
+
+    def load(step: int) -> UInt8[Tensor, "B 2 S S 3"]:
+        # In the loader's thread too, which computes on the same stream: the device's default one.
+        return stack(loader.frames(step).numpy())
+
     with ThreadPoolExecutor(1) as pool:
-        upcoming = pool.submit(loader.frames, state.step)
+        upcoming = pool.submit(load, state.step)
         while state.step < settings.num_steps:
-            frames = upcoming.result().to(device, non_blocking=True)
-            upcoming = pool.submit(loader.frames, state.step + 1)
+            frames = upcoming.result()
+            upcoming = pool.submit(load, state.step + 1)
             source, driving = loader.images(frames, state.step)
             _set_rates(
                 state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer)

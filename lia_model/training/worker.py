@@ -23,9 +23,9 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.sharded_clips import ShardedClips
+from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.runs import Run
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run

@@ -21,7 +21,9 @@ def animate(
     precision: Arithmetic = "auto",
     compilation: Annotated[
         Compilation,
-        typer.Option(help="Compile the networks first: minutes, then faster frames; cuda-graphs needs CUDA."),
+        typer.Option(
+            help="Faster frames: inductor compiles for minutes first, cuda-graphs records for seconds (CUDA)."
+        ),
     ] = "none",
     hardware_video: Annotated[
         bool, typer.Option("--hardware-video", help="Decode and encode video on an NVIDIA GPU.")

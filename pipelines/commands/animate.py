@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.animation.driving import extract_motion
 from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
 from lia_model.animation.footage import Decoding
@@ -12,6 +11,7 @@ from lia_model.animation.manipulation import ManipulationRequest, manipulate_fil
 from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
+from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
 from lia_model.settings import Compilation, Precision
 from pipelines.local.progress import progress
@@ -30,7 +30,7 @@ class Inference:
     precision: Precision
     """Arithmetic of the networks."""
     compilation: Compilation = "none"
-    """How the networks are compiled before the first frame."""
+    """How the networks are compiled or recorded, at their first batch."""
     hardware: bool = False
     """Whether video is decoded and encoded on the GPU."""
 
@@ -52,8 +52,6 @@ def run_animate(
     """
     _require_files(request.source, request.driving)
     animator = _load_animator(params, inference)
-    if inference.compilation != "none":
-        animator.warm_up(params.serve.batch_size)
     cropper = _load_cropper(params, root, animator) if request.options.crop else None
     with progress("frames") as show:
         decoding = Decoding(hardware=inference.hardware)

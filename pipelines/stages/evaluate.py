@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from prefect import flow, get_run_logger, task
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.checkpoints.directory import read_config
+from lia_model.device.allocator import keep_freed_memory
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page import evaluation_page, left_out
 from lia_model.evaluation.page_pictures import picture_name

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from lia_model.allocator import keep_freed_memory
 from lia_model.animator import has_native_bf16, resolve_device
+from lia_model.device.allocator import keep_freed_memory
 from tests.benchmarks import loader, model, ops, planning, training
 from tests.benchmarks.timing import Row
 

@@ -1,9 +1,14 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lia_model.evaluation.metrics import psnr
 from lia_model.inference import InferenceModel, fold_head
 from lia_model.networks.build import build_generator
+from lia_model.ops import dispatch
 from lia_model.settings import NetworkSettings
 
 
@@ -66,3 +71,66 @@ def test_half_precision_gives_nearly_the_same_picture(dtype):
         for kind in (torch.float32, dtype)
     )
     assert psnr((exact + 1) / 2, (half + 1) / 2).min() > 40
+
+
+class DeviceOnly(TorchDispatchMode):
+    """Fails where the host takes part: its tensors, copies to or from them, values that it has to wait for.
+
+    Tensors without memory (`meta`) stand for the GPU's.
+    """
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "item")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.name().removeprefix("aten::").split(".")[0]
+        assert name not in self.WAITS, f"{func} makes the host wait"
+        result = func(*args, **(kwargs or {}))
+        devices = {
+            each.device.type for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)
+        }
+        assert devices <= {"meta"}, f"{func} works on {devices}"
+        self.ops.append(name)
+        return result
+
+
+@pytest.mark.parametrize("impl", ["reference", "fused"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@torch.no_grad()  # In inference mode, an op made of others would hide them.
+def test_what_is_recorded_leaves_the_host_alone(generator, dtype, impl, monkeypatch):
+    from lia_model.ops import kernels
+
+    # Nothing is computed, so kernels need no GPU. Tensors without memory know no autocast, which is off here.
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    model = InferenceModel(generator, dtype).to("meta")
+    images, walks = torch.empty(4, 3, 32, 32, device="meta"), torch.empty(4, 4, device="meta")
+    own_share = torch.empty(1, 1, device="meta")
+    code, features = model.encode(images)
+    with dispatch.use(impl), DeviceOnly() as seen:
+        assert model.weigh_images(images).shape == (4, 4)
+        for count in (1, 4):
+            painted = model.paint_bytes(walks, code[:count], *(each[:count] for each in features))
+            assert (painted.shape, painted.dtype) == ((4, 32, 32, 3), torch.uint8)
+        assert model.repaint_bytes(images, walks, own_share).shape == (4, 32, 32, 3)
+    assert ("lia::flow_warp" in seen.ops) == (impl == "fused")
+    assert seen.ops.count("convolution") > 20
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x[x > 0],
+        lambda x: x + torch.ones(3),
+        lambda x: x.copy_(torch.ones(3)),
+        lambda x: torch.arange(3),
+    ],
+)
+def test_the_check_for_the_host_finds_it(forbidden):
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), DeviceOnly():
+        forbidden(torch.empty(3, device="meta"))

@@ -6,7 +6,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from lia_model.allocator import keep_freed_memory
+from lia_model.device.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

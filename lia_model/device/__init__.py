@@ -1,0 +1,1 @@
+"""What is asked of the processor that computes: its memory, copies to it, recorded launches."""
