@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lia_model.registry.locations import adopt_artifacts
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
 
@@ -132,8 +133,15 @@ class Environment(BaseSettings):
     def activate(self) -> None:
         """Put `tool_variables` into this process; call before any of the tools is imported.
 
-        An address left over from another project is removed, so that no run lands in a foreign server.
+        An address left over from another project is removed, so that no run lands in a foreign server. In a
+        moved or copied project MLflow's store is pointed at the files beside it.
+
+        Raises:
+            ValueError: the store cannot be changed.
         """
+        is_own = self.mlflow_tracking_uri == sqlite_uri(self.paths.mlflow_store)
+        if is_own and (former := adopt_artifacts(self.paths.mlflow_store, self.paths.artifacts)):
+            logger.info("MLflow's files are read from %s, no longer from %s", self.paths.root, former[0])
         for name in ("PREFECT_API_URL", "RAY_ADDRESS"):
             os.environ.pop(name, None)
         os.environ.update(self.tool_variables())
@@ -164,7 +172,7 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
     variables = os.environ if variables is None else variables
     paths = ProjectPaths(find_root(cwd))
     _warn_of_unknown(variables)
-    defaults = {"mlflow_tracking_uri": sqlite_uri(paths.root / "mlflow.db"), **_running_services(paths)}
+    defaults = {"mlflow_tracking_uri": sqlite_uri(paths.mlflow_store), **_running_services(paths)}
     try:
         return Environment(paths=paths, **{**defaults, **_Variables(variables)()})
     except ValidationError as error:

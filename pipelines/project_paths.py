@@ -79,6 +79,11 @@ class ProjectPaths:
         return self.root / "mlartifacts"
 
     @property
+    def mlflow_store(self) -> Path:
+        """MLflow's SQLite file, if no other store is set."""
+        return self.root / "mlflow.db"
+
+    @property
     def runs(self) -> Path:
         """Homes of the tools, logs, and Ray's storage."""
         return self.root / "runs"

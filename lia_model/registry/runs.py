@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lia_model.registry.locations import EXPERIMENT
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "lia"
 SOURCE_KEYS = "data/source_keys.txt"
 STRIPS = "images"
 """Folder of a run in which MLflow keeps what `Run.log_image` logs."""

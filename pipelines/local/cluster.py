@@ -49,6 +49,8 @@ def joined(address: str) -> Iterator[None]:
 def _private_cluster(home: Path, host: str) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     ray.init(
+        # Without it Ray joins the last cluster noted in its home, which in a copied project is another one's.
+        address="local",
         num_cpus=num_logical_cpus(),
         dashboard_host=host,
         log_to_driver=False,
