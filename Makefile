@@ -17,8 +17,15 @@ help:
 
 setup: .venv/ready
 
+# The scripts of a .venv that was moved or copied with the project run the code in its former folder.
+VENV_OF_ANOTHER_FOLDER := $(shell grep '^command = ' .venv/pyvenv.cfg 2>/dev/null | grep -vF ' $(CURDIR)/.venv')
+ifneq ($(VENV_OF_ANOTHER_FOLDER),)
+.PHONY: .venv/ready
+endif
+
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no python3.11 or python3.12 on PATH: install one of them"; exit 1; }
+	$(if $(VENV_OF_ANOTHER_FOLDER),rm -rf .venv)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[data,train,serve,dev]'

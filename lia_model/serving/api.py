@@ -7,7 +7,7 @@ event loop. Nothing is computed here.
 from typing import Annotated, Any, no_type_check
 
 from fastapi import APIRouter, Depends, FastAPI, Form, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
 from lia_model.serving.access import AccessMiddleware
@@ -16,6 +16,7 @@ from lia_model.serving.form import form_fields
 from lia_model.serving.job_requests import ApiLimits, JobRequests
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import (
+    PROJECT_HEADER,
     AnimationAccepted,
     AnimationStatus,
     BatchAccepted,
@@ -24,6 +25,7 @@ from lia_model.serving.messages import (
     Health,
     ModelList,
     ModelVersion,
+    project_mark,
 )
 from lia_model.serving.uploads import require_known_fields, require_multipart
 from lia_model.serving.video_answer import VideoAnswer
@@ -35,7 +37,7 @@ def build_api(jobs: JobStore, model: ModelVersion, limits: ApiLimits) -> FastAPI
     requests = JobRequests(jobs, model, limits)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))
-    api.include_router(_about(jobs, model))
+    api.include_router(_about(jobs, model, project_mark(limits.root)))
     api.add_middleware(AccessMiddleware, token=limits.token, max_body_bytes=limits.max_upload_bytes)
     add_error_handlers(api)
     return api
@@ -102,13 +104,14 @@ def _batches(requests: JobRequests) -> APIRouter:
     return router
 
 
-def _about(jobs: JobStore, model: ModelVersion) -> APIRouter:
+def _about(jobs: JobStore, model: ModelVersion, project: str) -> APIRouter:
     router = APIRouter(tags=["about"])
 
     @router.get("/healthz")
-    def health() -> Health:
+    def health(answer: Response) -> Health:
         """Answer while the service accepts jobs."""
         jobs.num_queued()
+        answer.headers[PROJECT_HEADER] = project
         return Health(status="ok")
 
     @router.get("/v1/models", responses=refusals(401))

@@ -71,6 +71,11 @@ class ServingConfig(BaseModel):
         return self.home / "jobs.sqlite"
 
 
+def open_jobs(config: ServingConfig) -> JobStore:
+    """Open the store that both replicas share."""
+    return JobStore(config.jobs, root=config.root)
+
+
 class AnimationReplica:
     """Runs jobs from the store in a thread of its own; Ray calls nothing but its health check."""
 
@@ -87,7 +92,7 @@ class AnimationReplica:
             config.every_num_frames,
         )
         self._runner = JobRunner(
-            JobStore(config.jobs), animator, cropper, config.batch_size, config.hardware_video
+            open_jobs(config), animator, cropper, config.batch_size, config.hardware_video
         )
         self._runner.start()
 
@@ -124,7 +129,7 @@ class AnimationApi:
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,
         )
-        return build_api(JobStore(config.jobs), config.model, limits)
+        return build_api(open_jobs(config), config.model, limits)
 
 
 def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:

@@ -107,8 +107,12 @@ class JobStore:
         max_attempts: int = MAX_ATTEMPTS,
         clock: Callable[[], float] = time.time,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
+        root: Path | None = None,
     ) -> None:
         """Open the store; leases last `lease_s` seconds of `clock`.
+
+        Paths below `root` are stored relative to it, so that a store copied with its project names the copies
+        of the files.
 
         Raises:
             JobStoreBusyError: another process holds the file for `busy_timeout_s`; so may every method.
@@ -118,6 +122,7 @@ class JobStore:
         self.lease_s = lease_s
         self.max_attempts = max_attempts
         self._clock = clock
+        self._root = Path() if root is None else root
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as db:
             db.execute("PRAGMA journal_mode = WAL")
@@ -138,20 +143,20 @@ class JobStore:
             db.executemany(
                 "INSERT INTO jobs (id, batch, source, driving, output, options, model_name, model_version,"
                 " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_row_of(job_id, batch, order) for job_id, order in orders.items()],
+                [_row_of(job_id, batch, order, self._root) for job_id, order in orders.items()],
             )
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none of that id."""
         with self._connection() as db:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return None if row is None else _job_of(row)
+        return None if row is None else _job_of(row, self._root)
 
     def get_batch(self, batch: str) -> list[Job]:
         """Return the batch's jobs in the order of submission; empty if there is no such batch."""
         with self._connection() as db:
             rows = db.execute("SELECT * FROM jobs WHERE batch = ? ORDER BY number", (batch,)).fetchall()
-        return [_job_of(row) for row in rows]
+        return [_job_of(row, self._root) for row in rows]
 
     def num_queued(self) -> int:
         """Return the number of queued jobs."""
@@ -176,7 +181,7 @@ class JobStore:
                 " WHERE number = (SELECT min(number) FROM jobs WHERE status = 'queued') RETURNING *",
                 (secrets.token_hex(8), now + self.lease_s),
             ).fetchone()
-        return None if row is None else _job_of(row)
+        return None if row is None else _job_of(row, self._root)
 
     def renew(self, job: Job) -> bool:
         """Renew the lease; False if it is lost: the job was cancelled or claimed by another runner."""
@@ -323,13 +328,12 @@ def _update_held(db: sqlite3.Connection, job: Job, change: str, values: Sequence
     return db.execute(f"UPDATE jobs SET {change} WHERE {held}", (*values, job.id, job.lease)).rowcount == 1
 
 
-def _row_of(job_id: str, batch: str | None, order: Order) -> tuple[object, ...]:
+def _row_of(job_id: str, batch: str | None, order: Order, root: Path) -> tuple[object, ...]:
+    paths = (order.source, order.driving, order.output)
     return (
         job_id,
         batch,
-        str(order.source),
-        str(order.driving),
-        str(order.output),
+        *(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths),
         order.options.model_dump_json(),
         order.model.name,
         order.model.version,
@@ -339,12 +343,12 @@ def _row_of(job_id: str, batch: str | None, order: Order) -> tuple[object, ...]:
     )
 
 
-def _job_of(row: sqlite3.Row) -> Job:
+def _job_of(row: sqlite3.Row, root: Path) -> Job:
     failed = row["error_code"] is not None
     order = Order(
-        source=Path(row["source"]),
-        driving=Path(row["driving"]),
-        output=Path(row["output"]),
+        source=root / row["source"],
+        driving=root / row["driving"],
+        output=root / row["output"],
         options=AnimationOptions.model_validate_json(row["options"]),
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,

@@ -4,13 +4,24 @@ Every answer with a status of 400 or more is an `ErrorAnswer`. Paths on the serv
 except those that a batch named itself.
 """
 
+import hashlib
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lia_model.animation.options import AnimationOptions
 from lia_model.settings import Mode
+
+PROJECT_HEADER = "LIA-Project"
+"""Header of the health check's answer with the `project_mark` of the service's project."""
+
+
+def project_mark(root: Path) -> str:
+    """Return what tells a project from another, such as its copy, without disclosing its folder."""
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 
 class JobStatus(StrEnum):

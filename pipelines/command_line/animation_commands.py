@@ -119,5 +119,7 @@ def batch(
     environment = activate_environment()
     from pipelines.commands.batch import run_batch
 
+    # A service that is named is meant; the one at our own port may be that of a copy of this project.
+    project = environment.paths.root if endpoint is None else None
     endpoint = endpoint or f"http://{environment.host}:{environment.serve_port}"
-    raise typer.Exit(run_batch(manifest, output, endpoint, token=environment.api_token) or 0)
+    raise typer.Exit(run_batch(manifest, output, endpoint, environment.api_token, project) or 0)

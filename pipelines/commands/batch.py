@@ -21,7 +21,9 @@ PORTION = 16
 POLL_S = 0.5
 
 
-def run_batch(manifest: Path, output: Path, endpoint: str, token: str | None = None) -> int:
+def run_batch(
+    manifest: Path, output: Path, endpoint: str, token: str | None = None, project: Path | None = None
+) -> int:
     """Animate every row of `manifest` and write `output`/results.csv.
 
     Args:
@@ -30,15 +32,21 @@ def run_batch(manifest: Path, output: Path, endpoint: str, token: str | None = N
         output: folder for the videos and results.csv.
         endpoint: URL of the service.
         token: bearer token, if the service requires one.
+        project: folder of the project whose service it has to be; None takes any.
 
     Returns:
         0 if every row has its video, else 1.
 
     Raises:
         ValueError: the manifest is missing or invalid; the message names every bad line.
-        NoServiceError: no service answers at the endpoint, or it refuses the token.
+        NoServiceError: no service answers at the endpoint, it is another project's, or it refuses the token.
     """
     rows = read_batch(manifest)
+    if project is not None and not ServiceClient(endpoint, token).is_of(project):
+        raise NoServiceError(
+            f"got the service of another project at {endpoint}; rows go to that of {project}: start it with "
+            "`lia serve` and its own LIA_SERVE_PORT, or name the other one with --endpoint"
+        )
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     results = output / "results.csv"

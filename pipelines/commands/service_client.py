@@ -4,7 +4,10 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
+
+from lia_model.serving.messages import PROJECT_HEADER, project_mark
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S = 60
@@ -58,10 +61,26 @@ class ServiceClient:
             with error:
                 raise _refusal(error) from None
         except (OSError, ValueError) as error:
-            raise NoServiceError(
-                f"got no answer from an animation service at {self._endpoint} ({error}): start one with "
-                "`lia serve`, or give another URL with --endpoint"
-            ) from None
+            raise self._silence(error) from None
+
+    def is_of(self, root: Path) -> bool:
+        """Return whether the service may be that of the project at `root`: it does not name another one.
+
+        Raises:
+            NoServiceError: no service answers.
+        """
+        try:
+            with self._opener.open(f"{self._endpoint}/healthz", timeout=TIMEOUT_S) as answer:
+                mark = answer.headers.get(PROJECT_HEADER)
+        except OSError as error:
+            raise self._silence(error) from None
+        return mark in (None, project_mark(root))
+
+    def _silence(self, error: Exception) -> NoServiceError:
+        return NoServiceError(
+            f"got no answer from an animation service at {self._endpoint} ({error}): start one with "
+            "`lia serve`, or give another URL with --endpoint"
+        )
 
 
 def _refusal(error: urllib.error.HTTPError) -> RefusedError:

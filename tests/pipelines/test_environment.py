@@ -7,9 +7,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import pytest
 from sqlalchemy import create_engine
 
+from lia_model.registry import runs
 from pipelines.environment import read_environment, sqlite_uri, variable_name
 from pipelines.process import record_of
 from tests.conftest import CHECKOUT
@@ -113,6 +115,30 @@ def test_activating_sets_the_variables_and_drops_addresses_of_another_project(
     environment.activate()
     assert os.environ == {"OTHER": "kept", **environment.tool_variables()}
     assert (root / "runs" / "prefect").is_dir()
+
+
+def test_activating_points_a_copied_store_at_the_copied_files_unless_another_store_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    (original / "params.yaml").touch()
+    read_environment(original, {}).activate()
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
+    run = runs.open_run("one", original / "mlartifacts", {}, {})
+    run.log_source_keys(["key"])
+    shutil.copytree(original, copy)
+    before = (copy / "mlflow.db").read_bytes()
+
+    elsewhere = {"LIA_MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/other.db"}
+    read_environment(copy, elsewhere).activate()
+    assert (copy / "mlflow.db").read_bytes() == before
+    read_environment(copy, {}).activate()
+    original.rename(tmp_path / "gone")
+    copied = runs.open_run("one", copy / "mlartifacts", {}, {})
+    assert (copied.run_id, copied.source_keys()) == (run.run_id, {"key"})
+    assert not original.exists()
 
 
 @pytest.mark.parametrize("listed", [{}, {"no_proxy": "a.org, 127.0.0.1", "NO_PROXY": "b.org"}])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.messages import PROJECT_HEADER, project_mark
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import assert_refused, png
 
@@ -77,3 +78,9 @@ def test_health_models_and_the_description_are_there(service):
     paths = service.ask("GET", "/openapi.json").json()["paths"]
     assert set(paths["/v1/animations"]["post"]["responses"]) >= {"202", "400", "413", "415", "422", "429"}
     assert {"/v1/animations/{job_id}/video", "/v1/batches", "/v1/batches/{batch_id}"} <= set(paths)
+
+
+def test_the_health_check_marks_the_project_without_naming_its_folder(service):
+    answer = service.ask("GET", "/healthz")
+    assert answer.headers[PROJECT_HEADER] == project_mark(service.root) != project_mark(service.root / "copy")
+    assert not any(service.root.name in value for value in answer.headers.values())

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -305,3 +307,16 @@ def test_a_store_that_another_process_holds_is_waited_for_and_then_reported(tmp_
         assert "\n" not in str(busy.value)
         other.execute("ROLLBACK")
     assert store.claim() is None
+
+
+def test_a_store_copied_with_its_project_names_the_copies_of_files(tmp_path):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    (original / "uploads").mkdir(parents=True)
+    order = replace(make_order(original / "uploads"), driving=tmp_path / "shared.mp4")
+    JobStore(original / "jobs.sqlite", root=original).submit({"a": order}, max_num_queued=1)
+    shutil.copytree(original, copy)
+    found = JobStore(copy / "jobs.sqlite", root=copy).claim().order
+    wanted = make_order(copy / "uploads")
+    assert (found.source, found.output) == (wanted.source, wanted.output)
+    assert found.driving == tmp_path / "shared.mp4"
+    assert JobStore(original / "jobs.sqlite", root=original).get("a").order == order

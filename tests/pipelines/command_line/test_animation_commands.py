@@ -87,13 +87,14 @@ def test_a_public_service_without_a_token_is_refused_in_one_line(lia):
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_batch_goes_to_our_service_unless_another_is_named(lia, record, monkeypatch, code):
+def test_a_batch_goes_to_our_service_unless_another_is_named(lia, root, record, monkeypatch, code):
     calls = record("pipelines.commands.batch.run_batch", code)
     monkeypatch.setenv("LIA_API_TOKEN", "s3cret")
     assert lia("batch", "rows.csv", "-o", "out").code == code
     lia("batch", "rows.csv", "-o", "out", "--endpoint", "http://far.example")
     assert [call["endpoint"] for call in calls] == ["http://127.0.0.1:8000", "http://far.example"]
     assert (calls[0]["token"], calls[0]["output"]) == ("s3cret", Path("out"))
+    assert [call["project"] for call in calls] == [root, None]
 
 
 def test_a_batch_without_a_service_fails_in_one_line(lia, root, monkeypatch):

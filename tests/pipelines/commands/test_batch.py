@@ -95,6 +95,15 @@ def test_every_row_gets_its_video_or_a_reason(root, endpoint, tmp_path):
     assert rows[0]["output"] != rows[4]["output"]
 
 
+def test_only_the_projects_own_service_gets_its_rows(root, endpoint, tmp_path):
+    manifest = write(root / "own.csv", "source,driving", "face.mp4,gone.mp4")
+    with pytest.raises(NoServiceError, match=f"service of another project at {endpoint}; rows go to .*copy"):
+        run_batch(manifest, tmp_path / "out", endpoint, "s3cret", project=tmp_path / "copy")
+    assert not (tmp_path / "out").exists()
+    assert run_batch(manifest, tmp_path / "out", endpoint, "s3cret", project=root) == 1
+    assert results(tmp_path / "out")[0]["error"]
+
+
 def test_a_row_sets_any_option_of_an_animation(root, endpoint):
     manifest = write(
         root / "options.csv",

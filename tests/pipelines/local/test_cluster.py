@@ -7,8 +7,10 @@ from contextlib import suppress
 
 import psutil
 import pytest
+import ray
 
 from pipelines.local.cluster import connected, process_on_cluster
+from pipelines.local.logical_cpus import num_logical_cpus
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips import source_run as clip
@@ -89,3 +91,13 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
         fetch_finished(task, Store(f"file://{tmp_path}/store"))
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)
+
+
+@pytest.mark.slow
+def test_a_private_cluster_is_none_that_a_copied_home_remembers(tmp_path):
+    home = ProjectPaths(tmp_path).ray_home
+    home.mkdir(parents=True)
+    (home / "ray_current_cluster").write_text("127.0.0.1:9")
+    with connected(None, home, "127.0.0.1"):
+        assert ray.get_runtime_context().gcs_address != "127.0.0.1:9"
+        assert ray.cluster_resources()["CPU"] == num_logical_cpus()

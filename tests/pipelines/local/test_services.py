@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import shutil
 import socket
 import sys
 import time
@@ -63,6 +64,24 @@ def test_stopping_ends_the_service_with_its_children(environment: Environment) -
     assert services.stop_all(environment.paths.services) == ["stand-in"]
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
     assert services.stop_all(environment.paths.services) == []
+
+
+@pytest.mark.parametrize("name", ["prefect", "ray", "mlflow"])
+def test_a_copied_project_neither_uses_nor_stops_the_originals_service(
+    environment: Environment, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    service = dataclasses.replace(stand_in("import time; time.sleep(60)"), name=name, address="here:1")
+    start(service, environment)
+    copy = tmp_path_factory.mktemp("copied") / "copy"
+    shutil.copytree(environment.paths.root, copy)
+    try:
+        copied = read_environment(copy, {})
+        assert (copied.prefect_api_url, copied.ray_address) == (None, None)
+        own = next(one for one in services.own_services(copied) if one.name == name)
+        assert not services._is_running(own, copied.paths.services)
+        assert services.stop_all(copied.paths.services) == []
+    finally:
+        assert services.stop_all(environment.paths.services) == [name]
 
 
 def test_a_recycled_pid_is_left_alone(environment: Environment) -> None:
