@@ -65,7 +65,7 @@ def check_params(content: dict[str, object], path: Path) -> Params:
         if kind == "extra_forbidden":
             text = f"{key} is not a key; {_allowed_instead(loc)}"
         elif kind == "missing":
-            text = f"{key} is missing: add it, or write a whole recipe with `lia preset demo`"
+            text = f"{key} is missing: add it{_choices(loc)}, or write a whole recipe with `lia preset demo`"
         else:
             text = f"{key} is {found[0]['input']!r}: {message}; correct it"
         raise ValueError(f"{path}: {text}") from None
@@ -84,6 +84,13 @@ def _with_checked_terms(params: Params, path: Path) -> Params:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return params.model_copy(update={"train": params.train.model_copy(update={"losses": losses})})
+
+
+def _choices(loc: tuple[int | str, ...]) -> str:
+    """Return in brackets which words the setting at `loc` takes; empty if it takes others than words."""
+    field = _section(loc[:-1]).model_fields.get(str(loc[-1]))
+    words = typing.get_args(field.annotation) if field is not None else ()
+    return f" ({' or '.join(words)})" if words and all(isinstance(word, str) for word in words) else ""
 
 
 def _allowed_instead(loc: tuple[int | str, ...]) -> str:

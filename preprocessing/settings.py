@@ -183,6 +183,9 @@ class ShardsSettings(Settings):
     its frames."""
     max_gap_s: Positive
     """Maximum time between two frames of a clip; a longer gap, or a jump of the clock, ends the clip."""
+    hdr: Literal["tone_map", "refuse"]
+    """HDR video (PQ, HLG): `tone_map` to the range of other video, or `refuse`, which filters the source with
+    the reason `hdr`."""
     shard_bytes: PositiveInt
     """Mean size of a shard; the clips of one source share a shard even if they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]

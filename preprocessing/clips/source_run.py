@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -22,11 +23,12 @@ from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
 from preprocessing.faces.networks import load_networks, network_hashes, same_person_distance
 from preprocessing.faces.people import Person, number_people
-from preprocessing.faces.search import Recognizer, find_sightings
+from preprocessing.faces.search import Recognizer, find_sightings, make_still
 from preprocessing.faces.sightings import Sightings, faces_inside, read_sightings, write_sightings
 from preprocessing.faces.sparse_detection import Detector, FixedBox
 from preprocessing.faces.tracks import Tracker, find_tracks
 from preprocessing.media.boxes import Box, scale_box
+from preprocessing.media.dynamic_range import is_hdr
 from preprocessing.media.numbered_frames import NumberedFrame, part_frames
 from preprocessing.media.video_reader import UnreadableVideoError
 from preprocessing.outcome import Failed, Filtered
@@ -41,6 +43,9 @@ FOLLOW_IOU = 0.3
 FOLLOW_NUM_FRAMES = 25
 """How faces are followed to select those worth embedding; not settings, so that `track` settings can change
 without detecting again."""
+
+HDR = "hdr"
+"""Reason of a source that `shards.hdr` refuses."""
 
 Frames = Callable[[], Iterator[NumberedFrame]]
 """Opens the frames of a source."""
@@ -121,6 +126,8 @@ def process_source(task: SourceTask) -> SourceResult:
     source, settings = task.source, task.settings
     frames = partial(part_frames, task.video, settings.fps, settings.max_gap_s, source.start_s, source.end_s)
     try:
+        if settings.hdr == "refuse" and is_hdr(task.video):
+            return refuse_hdr(task, frames)
         return run_source(task, frames)
     except UnreadableVideoError as error:
         return fail_source(task, Failed(str(error), retryable=False))
@@ -139,6 +146,9 @@ def process_stored(task: SourceTask) -> SourceResult | None:
     finished = read_finished(task)
     if finished is not None:
         return finished
+    if task.settings.hdr == "refuse":
+        # Sightings do not tell whether the video is HDR.
+        return None
 
     def refuse() -> Iterator[NumberedFrame]:
         raise PixelsNeededError
@@ -151,8 +161,25 @@ def process_stored(task: SourceTask) -> SourceResult | None:
 
 def read_finished(task: SourceTask) -> SourceResult | None:
     """Return the stored result of an earlier run with the same inputs and settings, or None."""
+    result = read_result(task.folder, task.fingerprint)
+    if result is None or result.rows[0].reason == HDR:
+        return result
     # Sightings are an output too: if their file was removed, it is made again.
-    return read_result(task.folder, task.fingerprint) if task.sightings_file.is_file() else None
+    return result if task.sightings_file.is_file() else None
+
+
+def refuse_hdr(task: SourceTask, frames: Frames) -> SourceResult:
+    """Store and return the result of a source that is filtered because it is HDR, with a picture of it."""
+    result = SourceResult(
+        row_key=task.source.row_key,
+        fingerprint=task.fingerprint,
+        rows=[source_row(task.source, Filtered(HDR))],
+        prepared=[],
+        people=[],
+    )
+    stills = [make_still(frame.image) for frame in islice(frames(), 1)]
+    write_result(task.folder, result, {task.source.row_key: stills})
+    return result
 
 
 def fail_source(task: SourceTask, failure: Failed, stops: bool = False) -> SourceResult:

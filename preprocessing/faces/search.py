@@ -70,7 +70,7 @@ def find_sightings(
         frame_size = (analysed.image.shape[1], analysed.image.shape[0])
         if _is_power_of_two(len(numbers)):
             # The last one kept lies in the second half of the analysed frames.
-            still_image = _still(analysed.image)
+            still_image = make_still(analysed.image)
     if not numbers:
         raise UnreadableVideoError(
             "got no frame between start_s and end_s; times inside the video are needed; correct the row"
@@ -126,7 +126,8 @@ def _thumbnail(image: Image, box: Box) -> bytes | None:
     return encode_jpeg(cut(image, square, THUMBNAIL_PX), THUMBNAIL_QUALITY)
 
 
-def _still(image: Image) -> bytes:
+def make_still(image: Image) -> bytes:
+    """Return a whole frame as a small JPEG file, which shows a source without candidates."""
     height, width = image.shape[:2]
     size = (STILL_PX, max(1, round(STILL_PX * height / width)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -75,10 +75,12 @@ def fetch_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) 
 
 
 def upload_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) -> None:
-    """Store a source's sightings and clips; arguments as for `fetch_clips`.
+    """Store a source's clips and, if it has any, its sightings; arguments as for `fetch_clips`.
 
     Raises:
         StoreError: the store cannot be written.
     """
     files = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
-    store.put(clips_bundle(row_key), files | {_SIGHTINGS: sightings_file})
+    if sightings_file.is_file():
+        files[_SIGHTINGS] = sightings_file
+    store.put(clips_bundle(row_key), files)

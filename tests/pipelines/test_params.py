@@ -61,7 +61,13 @@ def test_a_misspelt_section_is_named() -> None:
 def test_a_missing_key_is_named() -> None:
     content = params_with({})
     del content["train"]["seed"]
-    assert "train.seed is missing" in complaint(content)
+    assert "train.seed is missing: add it, or" in complaint(content)
+
+
+def test_of_a_missing_key_that_takes_words_all_are_told() -> None:
+    content = params_with({})
+    del content["shards"]["hdr"]
+    assert "shards.hdr is missing: add it (tone_map or refuse), or" in complaint(content)
 
 
 def test_a_value_out_of_range_is_quoted() -> None:

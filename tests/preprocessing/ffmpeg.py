@@ -44,3 +44,27 @@ def filtered(path, graph=EXACT):
         pictures.append(np.frombuffer(data, np.uint8, height * width * 3, place).reshape(height, width, 3))
         place += height * width * 3
     return np.stack(pictures)
+
+
+GREY = ("-f", "lavfi", "-i", "color=0x808080:size=64x64:duration=0.2")
+
+
+def make_hdr(path, transfer, *pictures, tags=True):
+    """Write HEVC of `pictures`, ffmpeg's input; `tags` says whether ffmpeg's header names the transfer.
+
+    The codec's own header does so always. By default the pictures are grey, that of paper.
+    """
+    tagged = ("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", transfer)
+    vui = f"colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+    ffmpeg(
+        *(pictures or GREY),
+        "-an",
+        "-vf",
+        "format=gbrp,setparams=color_primaries=bt709:color_trc=bt709:colorspace=gbr,"
+        f"zscale=t={transfer}:p=bt2020:m=bt2020nc:npl=203,format=yuv420p10le"
+        + ("" if tags else ",setparams=color_trc=unknown:color_primaries=unknown:colorspace=unknown"),
+        *("-c:v", "libx265", "-x265-params", f"log-level=none:crf=8:{vui}"),
+        *(tagged if tags else ()),
+        path,
+    )
+    return path

@@ -10,6 +10,7 @@ from preprocessing.clips.source_run import SourceTask, process_source, process_s
 from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.sources.former_keys import rename_stored
+from tests.preprocessing.ffmpeg import make_hdr
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,59 @@ def test_what_another_spelling_of_the_url_stored_is_used_without_decoding(divide
     assert again is not None
     assert [one.frames() for one in again.prepared] == [one.frames() for one in result.prepared]
     assert {row.source_key for row in again.rows} == {"0" * 40}
+
+
+@pytest.fixture(scope="module")
+def hdr_face(samples, tmp_path_factory):
+    path = tmp_path_factory.mktemp("hdr") / "face.mp4"
+    return make_hdr(path, "smpte2084", "-i", samples / "single_face.mp4")
+
+
+@pytest.fixture(scope="module")
+def refusing(shards_settings):
+    return shards_settings.model_copy(update={"hdr": "refuse"})
+
+
+def test_hdr_is_tone_mapped_or_filtered_by_that_reason_as_the_settings_say(make_task, hdr_face, refusing):
+    task = make_task(hdr_face)
+    mapped = process_source(task)
+    assert [row.label for row in mapped.rows] == ["kept"]
+    # Stored sightings and clips of the tone-mapped video must not be taken for an answer.
+    strict = task.model_copy(update={"settings": refusing})
+    assert process_stored(strict) is None
+    refused = process_source(strict)
+    assert [row.label for row in refused.rows] == ["filtered(hdr)"]
+    assert refused.prepared == []
+    assert not any(prepared.file.exists() for prepared in mapped.prepared)
+    assert shown(strict, refused) == {"filtered(hdr)": [(240, 135)]}
+    again = process_source(task)
+    assert (again.rows, [one.clip for one in again.prepared]) == (
+        mapped.rows,
+        [one.clip for one in mapped.prepared],
+    )
+
+
+def test_a_refused_source_is_finished_though_nobody_looked_for_faces(make_task, hdr_face, refusing, tmp_path):
+    task = make_task(hdr_face, settings=refusing)
+    result = process_source(task)
+    assert not task.sightings_file.exists()
+    assert process_stored(task.model_copy(update={"video": tmp_path / "gone.mp4"})) == result
+
+
+def test_a_refused_source_is_exchanged_without_sightings(make_task, hdr_face, refusing, tmp_path):
+    store_url = f"file://{tmp_path}/store"
+    here, there = (
+        make_task(hdr_face, settings=refusing).model_copy(update={"store_url": store_url}) for _ in range(2)
+    )
+    (result,) = process_here(group_into_units([here], 1, lambda task: task.source), 1, lambda one: None)
+    assert [row.label for row in result.rows] == ["filtered(hdr)"]
+    absent = there.model_copy(update={"video": tmp_path / "gone.mp4"})
+    (other,) = process_here(group_into_units([absent], 1, lambda task: task.source), 1, lambda one: None)
+    assert other == result
+
+
+def test_other_video_is_cut_where_hdr_is_refused(make_task, samples, refusing):
+    task = make_task(samples / "single_face.mp4", settings=refusing)
+    result = process_source(task)
+    assert [row.label for row in result.rows] == ["kept"]
+    assert process_stored(task) == result

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from preprocessing.media.video_reader import decode, probe
-from tests.preprocessing.ffmpeg import EXACT, ffmpeg, filtered, make_pattern
+from tests.preprocessing.ffmpeg import EXACT, ffmpeg, filtered, make_hdr, make_pattern
 
 LEVELS = 2
 """Largest mean difference from the reference, in levels of 8 bits."""
@@ -114,14 +114,7 @@ def test_rgb_video_keeps_its_pixels(tmp_path):
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
 def test_hdr_is_mapped_to_the_range_of_other_video(tmp_path, transfer):
     """Grey, that of paper in a picture made by the standards' own reference white of 203 cd/m2."""
-    path = tmp_path / "hdr.mp4"
-    ffmpeg(
-        *("-f", "lavfi", "-i", "color=0x808080:size=64x64:duration=0.2,format=gbrp", "-vf"),
-        "setparams=color_primaries=bt709:color_trc=bt709:colorspace=gbr,"
-        f"zscale=t={transfer}:p=bt2020:m=bt2020nc:npl=203,format=yuv420p10le",
-        *("-c:v", "libx265", "-x265-params", "log-level=none:crf=8"),
-        *("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", transfer, path),
-    )
+    path = make_hdr(tmp_path / "hdr.mp4", transfer)
     assert shown(path).mean() == pytest.approx(128, abs=8)
     assert shown(path).std(axis=3).max() <= 2
     assert filtered(path).mean() != pytest.approx(128, abs=8)
