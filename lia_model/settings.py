@@ -16,6 +16,8 @@ Mode = Literal["relative", "absolute"]
 """Motion relative to the driving clip's starting frame, or absolute."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Compilation = Literal["none", "inductor", "cuda-graphs"]
+VideoDecoder = Literal["cpu", "gpu"]
+VideoEncoder = Literal["cpu", "gpu", "auto"]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -283,5 +285,7 @@ class ServeSettings(Settings):
     """Directory with the face detector's ONNX file."""
     compilation: Compilation
     """inductor compiles the networks at start, for minutes; cuda-graphs records their launches (CUDA)."""
-    hardware_video: bool
-    """Decode and encode video on an NVIDIA GPU."""
+    video_decoder: VideoDecoder
+    """gpu decodes on an NVIDIA GPU, and on the CPU what that cannot."""
+    video_encoder: VideoEncoder
+    """gpu needs an NVIDIA GPU that encodes, as data centre cards do not; auto uses one where there is one."""

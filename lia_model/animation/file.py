@@ -120,7 +120,7 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
         if options.output_fps is not None:
             timed = at_constant_rate(timed, fps, led_by.frame_s)
         size = (sample.shape[1], sample.shape[0])
-        sound, hardware = led_by.sound, run.decoding.hardware
+        sound, hardware = led_by.sound, run.hardware_encoding
         with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments) as video:
             for picture, start in timed:
                 video.write(picture, None if is_constant else start)

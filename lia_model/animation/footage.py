@@ -5,7 +5,7 @@ playlists, which make it read other files and URLs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,7 +16,14 @@ from jaxtyping import UInt8
 from preprocessing.media.animated_pictures import is_animated_picture
 from preprocessing.media.images import is_heic, is_picture, read_image
 from preprocessing.media.timeline import Segment, time_without_holes
-from preprocessing.media.video_reader import Frame, UnreadableVideoError, VideoInfo, decode, probe
+from preprocessing.media.video_reader import (
+    Frame,
+    UnreadableVideoError,
+    VideoInfo,
+    decode,
+    decodes_on_gpu,
+    probe,
+)
 
 MediaKind = Literal["image", "video"]
 
@@ -72,7 +79,7 @@ class Decoding:
     fps: Fraction | None = None
     """Most frames a second; None decodes all."""
     hardware: bool = False
-    """Decode on the GPU."""
+    """Decode on the GPU what it can decode."""
     strict: bool = False
     """Refuse a video that is damaged or incomplete, instead of taking what is there."""
 
@@ -170,7 +177,8 @@ def open_footage(path: Path, convert: bool = True, decoding: Decoding | None = N
                 f"got {path}, which is incomplete: {', '.join(info.problems)}; give a whole file, or leave "
                 "out strict"
             )
-        footage = _video(path, info, convert, decoding)
+        on_gpu = decoding.hardware and not is_animated_picture(path) and decodes_on_gpu(path)
+        footage = _video(path, info, convert, replace(decoding, hardware=on_gpu))
     else:
         is_empty = path.stat().st_size == 0
         what = "is empty (0 bytes)" if is_empty else "is neither an image nor a video"

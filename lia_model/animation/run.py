@@ -35,7 +35,9 @@ class AnimationRun:
     batch_size: int = 16
     """Driving frames per forward pass."""
     decoding: Decoding = field(default_factory=Decoding)
-    """How videos are decoded; with `hardware`, the result is encoded on the GPU too."""
+    """How videos are decoded."""
+    hardware_encoding: bool = False
+    """Encode the result on the GPU, which must have an encoder."""
     progress: Callable[[int, int], None] = _ignore
     """Called after each frame with the number of frames done and the total."""
     should_stop: Callable[[], bool] = _never

@@ -21,8 +21,9 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings import Compilation
+from lia_model.settings import Compilation, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.video_hardware import takes_gpu_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,10 @@ class ServingConfig(BaseModel):
     """CPU threads of the replica that animates."""
     compilation: Compilation
     """How the networks are compiled at start."""
-    hardware_video: bool
-    """Decode and encode video on an NVIDIA GPU."""
+    video_decoder: VideoDecoder
+    """Where videos are decoded."""
+    video_encoder: VideoEncoder
+    """Where results are encoded."""
     detector: Path
     """Folder of the face detector; missing if the model needs none."""
     min_score: float
@@ -83,6 +86,7 @@ class AnimationReplica:
         """Load model and detector, and start the job runner."""
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
+        hardware = (config.video_decoder == "gpu", takes_gpu_encoder(config.video_encoder))
         animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
         if config.compilation != "none":
             animator.warm_up(config.batch_size)
@@ -91,9 +95,7 @@ class AnimationReplica:
             lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
             config.every_num_frames,
         )
-        self._runner = JobRunner(
-            open_jobs(config), animator, cropper, config.batch_size, config.hardware_video
-        )
+        self._runner = JobRunner(open_jobs(config), animator, cropper, config.batch_size, *hardware)
         self._runner.start()
 
     def check_health(self) -> None:

@@ -44,14 +44,16 @@ class JobRunner:
         animator: Animator,
         cropper: FaceCropper | None,
         batch_size: int,
-        hardware_video: bool = False,
+        hardware_decoding: bool = False,
+        hardware_encoding: bool = False,
     ) -> None:
         """Keep the parts; `start` starts the thread."""
         self._jobs = jobs
         self._animator = animator
         self._cropper = cropper
         self._batch_size = batch_size
-        self._hardware_video = hardware_video
+        self._decoding = Decoding(hardware=hardware_decoding)
+        self._hardware_encoding = hardware_encoding
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="animations", daemon=True)
 
@@ -113,7 +115,8 @@ class JobRunner:
                 self._animator,
                 self._cropper,
                 self._batch_size,
-                Decoding(hardware=self._hardware_video),
+                self._decoding,
+                self._hardware_encoding,
                 progress,
                 should_stop=lambda: lost.is_set() or self._stopping.is_set(),
             )

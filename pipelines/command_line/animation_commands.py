@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lia_model.settings import Compilation
+from lia_model.settings import Compilation, VideoDecoder, VideoEncoder
 from pipelines.command_line.arguments import Arithmetic, Convert, Crop, Device, Model
 from pipelines.command_line.option_parameters import takes_animation_options
 from pipelines.command_line.startup import activate_environment, enter_project
@@ -25,9 +25,13 @@ def animate(
             help="Faster frames: inductor compiles for minutes first, cuda-graphs records for seconds (CUDA)."
         ),
     ] = "none",
-    hardware_video: Annotated[
-        bool, typer.Option("--hardware-video", help="Decode and encode video on an NVIDIA GPU.")
-    ] = False,
+    video_decoder: Annotated[
+        VideoDecoder,
+        typer.Option(help="gpu: NVIDIA where it knows the codec, else the CPU and a warning."),
+    ] = "cpu",
+    video_encoder: Annotated[
+        VideoEncoder, typer.Option(help="gpu: NVIDIA or an error; auto: NVIDIA, or the CPU and a warning.")
+    ] = "cpu",
     device: Device = "auto",
     **fields: Any,  # noqa: ANN401 - one of each option's type
 ) -> None:
@@ -40,7 +44,7 @@ def animate(
 
     params = read_params(environment.paths.root / "params.yaml")
     request = AnimationRequest(source, driving, output, read_options(fields), convert)
-    inference = Inference(model, device, precision, compilation, hardware_video)
+    inference = Inference(model, device, precision, compilation, video_decoder, video_encoder)
     result = run_animate(params, environment.paths.root, request, inference)
     typer.echo(f"{output}: {result.num_frames} frames at {float(result.fps):.3f} fps")
 

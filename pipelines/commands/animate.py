@@ -13,10 +13,11 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
-from lia_model.settings import Compilation, Precision
+from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
 from pipelines.local.progress import progress
 from pipelines.params import Params
 from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.video_hardware import takes_gpu_encoder
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Inference:
     """Arithmetic of the networks."""
     compilation: Compilation = "none"
     """How the networks are compiled or recorded, at their first batch."""
-    hardware: bool = False
-    """Whether video is decoded and encoded on the GPU."""
+    video_decoder: VideoDecoder = "cpu"
+    """Where videos are decoded."""
+    video_encoder: VideoEncoder = "cpu"
+    """Where the result is encoded."""
 
 
 def run_animate(
@@ -48,14 +51,17 @@ def run_animate(
 
     Raises:
         ValueError: a file is missing or cannot be used, shows no face, the options contradict each other, or
-            the model does not exist.
+            the model does not exist; or the GPU is to encode, and has no encoder.
     """
     _require_files(request.source, request.driving)
+    hardware_encoding = takes_gpu_encoder(inference.video_encoder)
     animator = _load_animator(params, inference)
     cropper = _load_cropper(params, root, animator) if request.options.crop else None
     with progress("frames") as show:
-        decoding = Decoding(hardware=inference.hardware)
-        run = AnimationRun(animator, cropper, params.serve.batch_size, decoding, show)
+        decoding = Decoding(hardware=inference.video_decoder == "gpu")
+        run = AnimationRun(
+            animator, cropper, params.serve.batch_size, decoding, hardware_encoding, progress=show
+        )
         return animate_file(run, request)
 
 

@@ -37,7 +37,7 @@ from preprocessing.media.timeline import (
     place_pictures,
     thin_out,
 )
-from preprocessing.media.video_hardware import gpu_decoder
+from preprocessing.media.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
 
 _USUAL_FPS = Fraction(25)
 """Taken where neither header nor stream gives a rate."""
@@ -150,7 +150,7 @@ def decode(
         path: any video file.
         fps: most pictures a second: of more, those on screen in the middle of each 1/fps are taken. Pictures
             are never repeated, and keep their own times. None yields every picture.
-        hardware: decode on the GPU (NVDEC).
+        hardware: decode on the GPU (NVDEC); see `decodes_on_gpu`.
         problems: gets what is wrong with the file, in words, once all of it that can be decoded was yielded.
             None raises an error instead.
         max_gap_s: a longer time between two pictures starts a new segment.
@@ -191,11 +191,39 @@ def open_input(path: Path, hardware: bool = False) -> InputContainer:
         UnreadableVideoError: it does not exist or is no media file.
         NoVideoHardwareError: `hardware`, and no GPU here decodes video.
     """
+    accelerator = gpu_decoder() if hardware else None
     try:
-        return av.open(f"file:{path}", hwaccel=gpu_decoder() if hardware else None, metadata_errors="replace")
+        return av.open(f"file:{path}", hwaccel=accelerator, metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         reason = "there is no such file" if not path.is_file() else "it is not a video"
         raise unreadable(path, reason) from error
+    except RuntimeError as error:
+        # So PyAV refuses a file of which the GPU decodes no stream.
+        raise NoVideoHardwareError("decoding", error) from error
+
+
+def decodes_on_gpu(path: Path) -> bool:
+    """Return whether the GPU decodes the first picture of a video; if not, log a warning once a reason.
+
+    A decoder may know a codec, but not the number of its bits, or of the colour samples.
+
+    Raises:
+        UnreadableVideoError: it does not exist or is no video.
+    """
+    with open_input(path) as container:
+        codec = _video_stream(container, path).codec_context.codec
+    try:
+        gpu_decoder(codec)
+        with open_input(path, hardware=True) as container:
+            next(container.decode(_video_stream(container, path)))
+    except NoVideoHardwareError as error:
+        warn_of_cpu(error)
+        return False
+    except (FFmpegError, StopIteration) as error:
+        kind = f"its decoder knows {codec.canonical_name}, but not of this kind: {error}"
+        warn_of_cpu(NoVideoHardwareError("decoding", kind))
+        return False
+    return True
 
 
 def unreadable(path: Path, reason: str) -> UnreadableVideoError:

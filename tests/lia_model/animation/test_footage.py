@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.footage import (
+    Decoding,
     UnreadableMediaError,
     first_picture,
     media_kind,
@@ -100,3 +101,19 @@ def test_a_truncated_video_is_refused(tmp_path, video):
     path.write_bytes(video.read_bytes()[:100])
     with pytest.raises(UnreadableMediaError):
         require_media(path)
+
+
+def test_where_no_gpu_decodes_a_video_the_cpu_does(video, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    footage = open_footage(video, decoding=Decoding(hardware=True))
+    assert not footage.decoding.hardware
+    for one, other in zip(footage.frames(), open_footage(video).frames(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_animated_picture_is_never_decoded_on_a_gpu(tmp_path, caplog):
+    images = [Image.new("RGB", (36, 40), (level, level, level)) for level in (30, 120, 220)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=100)
+    footage = open_footage(tmp_path / "a.gif", decoding=Decoding(hardware=True))
+    assert len(list(footage.frames())) == 3
+    assert not caplog.records

@@ -52,11 +52,12 @@ def test_an_error_of_the_items_is_passed_on(animator):
         next(items)
 
 
-def test_by_default_progress_is_ignored_and_videos_are_decoded_on_the_cpu(animator):
+def test_by_default_progress_is_ignored_and_the_cpu_decodes_and_encodes(animator):
     run = AnimationRun(animator, None)
     assert run.progress(1, 2) is None
     assert not run.should_stop()
     assert not run.decoding.hardware
+    assert not run.hardware_encoding
 
 
 def test_pictures_are_as_large_as_the_models(animator):

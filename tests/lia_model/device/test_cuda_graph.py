@@ -5,8 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lia_model.device.cuda_graph import CudaGraphs, Recorder
+from tests.gpu import needs_gpu
 from tests.lia_model.device.played_back import PlayedBack
-from tests.lia_model.gpu import needs_gpu
 
 
 class Copies(TorchDispatchMode):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lia_model.device.pinned_ring import NUM_BUFFERS, PinnedRing, copies_to
-from tests.lia_model.gpu import needs_gpu
+from tests.gpu import needs_gpu
 
 
 class LateCopies:

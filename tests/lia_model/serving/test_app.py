@@ -40,7 +40,8 @@ def config(tmp_path, models):
     save_generator(tmp_path / "checkpoint", build_generator(settings, seed=0))
     return ServingConfig(
         compilation="none",
-        hardware_video=False,
+        video_decoder="gpu",
+        video_encoder="auto",
         checkpoint=tmp_path / "checkpoint",
         model=ModelVersion(name="lia", version="7"),
         home=tmp_path / "serving",

@@ -12,15 +12,16 @@ from tests.ports import free_port
 def test_every_option_of_animate_reaches_it(lia, root, record):
     result = SimpleNamespace(num_frames=7, fps=Fraction(25))
     calls = record("pipelines.commands.animate.run_animate", result)
-    options = "--convert --precision bf16 --compilation inductor --hardware-video --device cpu --model m"
-    done = lia("animate", "a.png", "b.mp4", "-o", "c.mp4", *options.split(), "--mode", "absolute")
+    options = "--convert --precision bf16 --compilation inductor --device cpu --model m --mode absolute"
+    video = ("--video-decoder", "gpu", "--video-encoder", "auto")
+    done = lia("animate", "a.png", "b.mp4", "-o", "c.mp4", *options.split(), *video)
     assert (done.code, done.out) == (0, "c.mp4: 7 frames at 25.000 fps\n")
     (call,) = calls
     request = call["request"]
     assert (request.source, request.driving, request.output) == (Path("a.png"), Path("b.mp4"), Path("c.mp4"))
     assert request.options == AnimationOptions(mode="absolute")
     assert request.convert
-    assert call["inference"] == Inference("m", "cpu", "bf16", "inductor", True)
+    assert call["inference"] == Inference("m", "cpu", "bf16", "inductor", "gpu", "auto")
     assert call["root"] == root
 
 

@@ -215,6 +215,16 @@ def test_the_commands_make_what_they_say(lia, tmp_path):
     assert len(list(decode(tmp_path / "folder/direction_04.mp4"))) == 16
 
 
+def test_an_encoder_that_no_gpu_has_is_missed_before_anything_is_computed(lia, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    options = ("-o", tmp_path / "out.mp4", "--no-crop", "--video-encoder")
+    outcome = lia("animate", "portrait.png", "clip.mp4", "--model", "not looked for", *options, "gpu")
+    require_refusal(outcome, "encoding", "use the CPU")
+    decoding = ("--model", "model", "--video-decoder", "gpu")
+    assert lia("animate", "portrait.png", "clip.mp4", *decoding, *options, "auto")[0] == 0
+    assert probe(tmp_path / "out.mp4").num_frames == 5
+
+
 def save_cropped(folder, rule, scale=1.2):
     record = {"rule": rule, "scale": scale, "outside": "pad"}
     save_generator(folder, build_generator(NETWORK, seed=0), {"crop": record})
