@@ -1,3 +1,4 @@
+import shutil
 import time
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from ray import serve
 from lia_model.animation.options import AnimationOptions
 from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
-from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, withdraw
+from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
 from lia_model.serving.jobs import JobStore, Order
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
@@ -124,3 +125,12 @@ def test_a_model_trained_without_faces_animates_what_shows_none(config, tmp_path
         replica.check_health()
         time.sleep(0.05)
     assert (found.status, found.order.error) == (JobStatus.SUCCEEDED, None)
+
+
+def test_the_queue_of_a_copied_project_names_the_copies_of_its_files(config, tmp_path):
+    order = Order(*(tmp_path / name for name in "abc"), AnimationOptions(), config.model)
+    open_jobs(config).submit({"job": order}, 1)
+    copy = tmp_path / "copy"
+    shutil.copytree(config.home, copy / "serving")
+    copied = open_jobs(config.model_copy(update={"home": copy / "serving", "root": copy})).get("job").order
+    assert (copied.source, copied.driving, copied.output) == (copy / "a", copy / "b", copy / "c")

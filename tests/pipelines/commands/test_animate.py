@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -272,6 +274,35 @@ def test_faces_are_cropped_at_the_scale_that_the_model_records(lia, samples, tmp
             left, _, right, _ = json.loads(file.metadata()["crop_square"])
         widths.append(right - left)
     assert widths[1] == pytest.approx(2 * widths[0], abs=2)
+
+
+def test_a_copied_project_animates_with_its_own_champion_though_the_original_is_gone(project, tmp_path):
+    program = """
+from pathlib import Path
+from lia_model.registry import aliases, models, runs
+from pipelines.environment import read_environment
+
+environment = read_environment(Path.cwd())
+environment.activate()
+run = runs.open_run("first", environment.paths.artifacts, {}, {})
+version = models.register("lia", Path("model"), run.run_id, {})
+aliases.set_alias("lia", aliases.CHAMPION, version)
+"""
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    shutil.copytree(project, original, symlinks=True)
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LIA_", "MLFLOW_"))
+    }
+    run = partial(subprocess.run, env=variables, text=True, capture_output=True, timeout=300)
+    done = run([sys.executable, "-c", program], cwd=original)
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(original, copy, symlinks=True)
+    original.rename(tmp_path / "gone")
+    command = [Path(sys.executable).parent / "lia", "animate", "portrait.png", "clip.mp4", "-o", "out.mp4"]
+    done = run([*command, "--no-crop", "--device", "cpu"], cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert probe(copy / "out.mp4").num_frames == 5
+    assert not original.exists()
 
 
 def test_the_installed_command_does_so_too(project, tmp_path):
