@@ -63,7 +63,7 @@ def weights(uri):
 
 
 @pytest.mark.parametrize("is_moved", [True, False])
-def test_a_store_elsewhere_reads_and_writes_its_own_files_alone(original, tracking, tmp_path, is_moved):
+def test_a_store_elsewhere_reads_and_writes_its_own_files_alone(made, original, tracking, tmp_path, is_moved):
     other = tmp_path / "other" / "place"
     other.parent.mkdir()
     wanted = weights(original / "checkpoint")
@@ -71,6 +71,7 @@ def test_a_store_elsewhere_reads_and_writes_its_own_files_alone(original, tracki
     (former, *_) = adopt_artifacts(other / "mlflow.db", other / "mlartifacts")
     assert former == f"{original.as_uri()}/"
     assert not mentions(other, original)
+    assert not mentions(other, made.parent)
     if not is_moved:
         original.rename(tmp_path / "out of reach")
     before = list((tmp_path / "out of reach").rglob("*"))

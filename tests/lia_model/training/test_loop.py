@@ -10,7 +10,7 @@ from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
-from preprocessing.shards.manifest import read_manifest
+from preprocessing.shards.manifest import CropFacts, read_manifest, write_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
@@ -100,6 +100,10 @@ def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, cap
             final = train_directory(folder)
         return final, [record.args[0] for record in caplog.records]
 
+    manifest = read_manifest(shards)
+    write_manifest(
+        shards, manifest.model_copy(update={"crop": CropFacts(rule="body", scale=2, outside="drop")})
+    )
     final, steps = train_folder(shards.parent, 6)
     assert steps == [1, 2, 3, 4, 5, 6]
     assert read_config(final).provenance["train"]["num_steps"] == 6
