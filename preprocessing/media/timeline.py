@@ -119,3 +119,35 @@ def time_without_holes(time: Fraction, segments: Sequence[Segment]) -> Fraction 
             return passed + time - segment.start
         passed += segment.end - segment.start
     return None
+
+
+def in_order_of_display(packets: Iterable[tuple[Fraction | None, int | None]]) -> list[Fraction | None]:
+    """Return the presentation times of pictures in the order in which they are shown.
+
+    Args:
+        packets: presentation and decoding time of each picture, in the order of decoding; decoding times
+            decrease only where the clock is set back.
+    """
+    runs: list[list[Fraction | None]] = [[]]
+    last: int | None = None
+    for time, decoded_at in packets:
+        if last is not None and decoded_at is not None and decoded_at < last:
+            runs.append([])
+        last = decoded_at
+        runs[-1].append(time)
+    return [time for run in runs for time in _sorted_if_known(run)]
+
+
+def _sorted_if_known(times: list[Fraction | None]) -> Sequence[Fraction | None]:
+    known = [time for time in times if time is not None]
+    return sorted(known) if len(known) == len(times) else times
+
+
+def is_regular(shown: Sequence[Shown[Picture]], segments: Sequence[Segment], fps: Fraction) -> bool:
+    """Return whether each picture starts within half a picture of its place at a constant rate."""
+    number, current = 0, -1
+    for one in shown:
+        number, current = (0, one.segment) if one.segment != current else (number + 1, current)
+        if abs((one.start - segments[current].start) * fps - number) > Fraction(1, 2):
+            return False
+    return True

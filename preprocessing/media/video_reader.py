@@ -9,7 +9,7 @@ Completeness: pictures are counted (`completeness`). A file that lacks some, or 
 decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice, pairwise
@@ -34,6 +34,8 @@ from preprocessing.media.timeline import (
     Segment,
     Shown,
     find_segments,
+    in_order_of_display,
+    is_regular,
     place_pictures,
     thin_out,
 )
@@ -97,7 +99,8 @@ def probe(path: Path) -> VideoInfo:
         stream = _video_stream(container, path)
         completeness = Completeness(container, stream)
         packets = (one for one in _packets(container, None, completeness) if one.stream.index == stream.index)
-        times = _display_times(one for one in packets if one.size and not one.is_discard)
+        pictures = (one for one in packets if one.size and not one.is_discard)
+        times = in_order_of_display((_time(one), one.dts) for one in pictures)
         fps = _usual_fps(stream, times)
         shown = list(place_pictures(((None, time) for time in times), 1 / fps))
         sound = heard_stream(container)
@@ -112,7 +115,7 @@ def probe(path: Path) -> VideoInfo:
             codec=stream.codec_context.codec.canonical_name,
             audio_codec=None if sound is None else sound.codec_context.codec.canonical_name,
             segments=tuple(segments),
-            has_constant_rate=_is_regular(shown, segments, fps),
+            has_constant_rate=is_regular(shown, segments, fps),
             problems=tuple(completeness.problems(saw_all_streams=True)),
         )
 
@@ -264,7 +267,7 @@ def _animation_info(path: Path) -> VideoInfo:
         codec=animation_format(path),
         audio_codec=None,
         segments=tuple(segments),
-        has_constant_rate=_is_regular(shown, segments, fps),
+        has_constant_rate=is_regular(shown, segments, fps),
         problems=tuple(problems),
     )
 
@@ -325,32 +328,12 @@ def _time(one: Packet | VideoFrame) -> Fraction | None:
     return None if one.pts is None or one.time_base is None else one.pts * one.time_base
 
 
-def _display_times(packets: Iterable[Packet]) -> list[Fraction | None]:
-    """Return the presentation times of pictures in the order in which they are shown.
-
-    Packets come in the order of decoding; their decoding times decrease only where the clock is set back.
-    """
-    runs: list[list[Fraction | None]] = [[]]
-    decoded_at: int | None = None
-    for packet in packets:
-        if decoded_at is not None and packet.dts is not None and packet.dts < decoded_at:
-            runs.append([])
-        decoded_at = packet.dts
-        runs[-1].append(_time(packet))
-    return [time for run in runs for time in _sorted_if_known(run)]
-
-
-def _sorted_if_known(times: list[Fraction | None]) -> Sequence[Fraction | None]:
-    known = [time for time in times if time is not None]
-    return sorted(known) if len(known) == len(times) else times
-
-
 def _sample_times(path: Path) -> list[Fraction | None]:
     """Return the presentation times of the first packets."""
     with open_input(path) as container:
         stream = _video_stream(container, path)
         packets = _packets(container, stream, Completeness(container, stream))
-        return _display_times(islice(packets, _NUM_SAMPLED_PACKETS))
+        return in_order_of_display((_time(one), one.dts) for one in islice(packets, _NUM_SAMPLED_PACKETS))
 
 
 def _usual_fps(stream: VideoStream, times: Sequence[Fraction | None]) -> Fraction:
@@ -362,13 +345,3 @@ def _usual_fps(stream: VideoStream, times: Sequence[Fraction | None]) -> Fractio
         return claimed
     usual = median_low(steps)
     return claimed if abs(claimed * usual - 1) <= _SIMILAR else 1 / usual
-
-
-def _is_regular(shown: Sequence[Shown[None]], segments: list[Segment], fps: Fraction) -> bool:
-    """Return whether each picture starts within half a picture of its place at a constant rate."""
-    number, current = 0, -1
-    for one in shown:
-        number, current = (0, one.segment) if one.segment != current else (number + 1, current)
-        if abs((one.start - segments[current].start) * fps - number) > Fraction(1, 2):
-            return False
-    return True

@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from lia_model.animator import has_native_bf16, resolve_device
 from lia_model.device.allocator import keep_freed_memory
-from tests.benchmarks import loader, model, ops, planning, training
+from tests.benchmarks import model, ops, training
 from tests.benchmarks.timing import Row
 
 VGG = Path("models/vgg16.safetensors")
@@ -66,9 +67,7 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         print(f"(no bf16 rows: {device} does not compute bf16 natively)")
     if "model" in options.sections:
         yield from model.measure(model_cases(options, precisions, on_gpu), device)
-    if "end to end" in options.sections and has_video_tools():
-        from tests.benchmarks import end_to_end
-
+    if "end to end" in options.sections and (end_to_end := load_section("end_to_end")):
         num_frames = 256 if on_gpu else 16 if options.quick else 32
         for precision in precisions:
             yield from end_to_end.measure(256, num_frames, precision, options.rounds, device)
@@ -84,14 +83,9 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
 
 def measure_data(options: argparse.Namespace) -> Iterator[Row]:
     """Yield the rows of the sections about data, where their libraries are."""
-    if "loader" in options.sections and find_spec("PIL"):
-        yield from loader.measure(options.rounds)
-    if "factory" in options.sections and has_video_tools():
-        from tests.benchmarks import factory
-
-        yield from factory.measure(options.rounds)
-    if "planning" in options.sections and find_spec("pyarrow"):
-        yield from planning.measure(options.rounds)
+    for name in ("loader", "factory", "planning"):
+        if name in options.sections and (section := load_section(name)):
+            yield from section.measure(options.rounds)
 
 
 def model_cases(options: argparse.Namespace, precisions: list[str], on_gpu: bool) -> list[model.Case]:
@@ -109,12 +103,15 @@ def model_cases(options: argparse.Namespace, precisions: list[str], on_gpu: bool
     ]
 
 
-def has_video_tools() -> bool:
-    """Tell whether videos can be read and written: a bare GPU machine has torch and little else."""
-    if find_spec("av") and find_spec("cv2"):
-        return True
-    print("(no end-to-end rows: av or cv2 is not installed)")
-    return False
+def load_section(name: str) -> ModuleType | None:
+    """Import a section; say what it lacks where that fails: a bare GPU machine has torch and little else."""
+    try:
+        if name == "planning":
+            import_module("pyarrow")
+        return import_module(f"tests.benchmarks.{name}")
+    except ImportError as error:
+        print(f"(no rows of {name.replace('_', ' ')}: {error})")
+        return None
 
 
 def import_time(num_rounds: int) -> Row:

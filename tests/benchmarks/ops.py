@@ -12,7 +12,7 @@ from lia_model.ops.bias_act import bias_act
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 from tests.benchmarks import published_formulation as published
-from tests.benchmarks.timing import Row, by_turns
+from tests.benchmarks.timing import Row, by_turns, op_timer
 
 CHANNELS, SIDE_PX = 64, 256
 
@@ -50,7 +50,7 @@ def measure(batch_size: int, num_rounds: int, dtype: torch.dtype, device: torch.
         target = torch.empty_like(copied)
         candidates = {"ours": ours, "published": plain, "copy": partial(target.copy_, copied)}
         with torch.inference_mode():
-            seconds = by_turns(candidates, num_rounds, device)
+            seconds = by_turns(candidates, num_rounds, device, op_timer(device))
         yield Row("op", f"{name}, {CHANNELS}x{SIDE_PX}x{SIDE_PX}, batch {batch_size}", seconds)
 
 
