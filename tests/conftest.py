@@ -25,9 +25,6 @@ import pytest
 import yaml
 from jaxtyping import install_import_hook
 
-from tests.object_store import serve_s3
-from tests.ports import free_ports
-
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -130,6 +127,8 @@ def new_project(
 @pytest.fixture(scope="session")
 def s3() -> Iterator[dict[str, str]]:
     """The variables with which programs reach a real S3 server, LIA_STORE_URL among them."""
+    from tests.object_store import serve_s3
+
     with serve_s3() as variables:
         yield variables
 
@@ -162,6 +161,9 @@ def _variables() -> dict[str, str]:
     own = {
         name: value for name, value in os.environ.items() if not name.startswith(("LIA_", "PREFECT_", "RAY_"))
     }
+    # Inside, because the core's tests also run where the libraries of pipelines are missing.
+    from tests.ports import free_ports
+
     ports = {f"LIA_{name}_PORT": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     scripts = str(Path(sys.executable).parent)
     return own | ports | {"PATH": f"{scripts}{os.pathsep}{own.get('PATH', '')}"}
