@@ -34,7 +34,7 @@ def bias_act(
     Args:
         x: the input, whose type and layout the output has.
         bias: added to each channel.
-        scale: factor on each channel of each sample, not 0; None for 1.
+        scale: factor on each channel of each sample; None for 1.
         gain: √2 keeps the variance.
         overwrite: the caller needs `x` no more. On a CPU fresh memory costs more than the arithmetic.
         impl: see `dispatch`.

@@ -7,6 +7,8 @@ Axes of a tile: P positions (pixels, H·W flattened), C channels.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 from triton import knobs
@@ -26,6 +28,19 @@ def dense(x: Tensor) -> Tensor:
     """Return `x` without gaps, in its own layout."""
     last = x.ndim == 4 and is_channels_last(x)
     return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def with_strides_of(like: Tensor, x: Tensor) -> Tensor:
+    """Return `x` in the strides of `like`, which has its shape and no gaps; copied only where they differ."""
+    strides = zip(x.shape, x.stride(), like.stride(), strict=True)
+    if all(own == other for size, own, other in strides if size > 1):
+        return x
+    return torch.empty_like(like, dtype=x.dtype).copy_(x)
+
+
+def on_device(x: Tensor) -> AbstractContextManager[object]:
+    """Make the GPU of `x` the current one: Triton launches there, whatever GPU its tensors are on."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def power_of_2(count: int) -> int:

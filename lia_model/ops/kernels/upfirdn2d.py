@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
-from lia_model.ops.kernels import is_channels_last, power_of_2, require_small
+from lia_model.ops.kernels import is_channels_last, on_device, power_of_2, require_small
 
 # In channels_last, neighbouring lanes load from neighbouring addresses: more of them for a thread make wider
 # loads.
@@ -121,24 +121,25 @@ def upfirdn2d(
     channels_last = is_channels_last(x)
     lanes = min(LANES[channels_last], power_of_2(channels * out_width))
     grid = (triton.cdiv(channels * out_width, lanes), triton.cdiv(out_height, ROWS), batch)
-    _kernel[grid](
-        x,
-        y,
-        gain,
-        before,
-        channels,
-        height,
-        width,
-        out_height,
-        out_width,
-        *x.stride(),
-        *y.stride(),
-        UP=up,
-        DOWN=down,
-        CHANNELS_LAST=channels_last,
-        LANES=lanes,
-        ROWS=min(ROWS, power_of_2(out_height)),
-    )
+    with on_device(x):
+        _kernel[grid](
+            x,
+            y,
+            gain,
+            before,
+            channels,
+            height,
+            width,
+            out_height,
+            out_width,
+            *x.stride(),
+            *y.stride(),
+            UP=up,
+            DOWN=down,
+            CHANNELS_LAST=channels_last,
+            LANES=lanes,
+            ROWS=min(ROWS, power_of_2(out_height)),
+        )
     return y
 
 

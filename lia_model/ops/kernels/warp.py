@@ -1,5 +1,8 @@
 """Flow, mask, bilinear sampling and blending in one pass over memory, and one for all gradients.
 
+Several pixels may sample one place, so the gradient of the feature is summed by atomic additions. In float32
+their order shows in the last bits. Where torch is asked for deterministic algorithms, the sum is taken in
+64-bit integers, in which no order shows.
 Axes of a tile: P pixels, C channels.
 """
 
@@ -13,7 +16,11 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op, register_autograd
 
-from lia_model.ops.kernels import is_channels_last, require_small, tile
+from lia_model.ops.kernels import dense, is_channels_last, on_device, require_small, tile, with_strides_of
+
+# A place is sampled with a share of at most 1 by each of at most 2**20 pixels (a side of 1024), so that their
+# sum stays below 2**62.
+FIXED_POINT_BITS = 42
 
 
 @triton.jit
@@ -108,6 +115,7 @@ def _backward_kernel(
     grad_flow,
     grad_feature,
     grad_x,
+    unit,
     side,
     num_channels,
     flow_sample,
@@ -122,11 +130,13 @@ def _backward_kernel(
     x_channel,
     x_row,
     x_column,
+    BLENDED: tl.constexpr,
+    EXACT: tl.constexpr,
     P: tl.constexpr,
     C: tl.constexpr,
 ):
-    # All but feature and flow share the strides of x. A program takes every channel of its pixels, so that
-    # sums over channels stay inside it.
+    # All gradients but the flow's have the strides of their tensor. A program takes every channel of its
+    # pixels, so that sums over channels stay inside it.
     pixel = tl.program_id(0) * P + tl.arange(0, P)[:, None]
     sample = tl.program_id(1)
     known = pixel < side * side
@@ -146,10 +156,13 @@ def _backward_kernel(
         real = channel < num_channels
         there = known & real
         at = sample * x_sample + channel * x_channel + row * x_row + column * x_column
-        blend = tl.load(grad_blended + at, mask=there, other=0.0).to(tl.float32)
-        both = tl.load(grad_warped + at, mask=there, other=0.0).to(tl.float32) + blend
-        behind = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
-        tl.store(grad_x + at, (blend * (1 - weight)).to(grad_x.dtype.element_ty), mask=there)
+        both = tl.load(grad_warped + at, mask=there, other=0.0).to(tl.float32)
+        if BLENDED:
+            blend = tl.load(grad_blended + at, mask=there, other=0.0).to(tl.float32)
+            both += blend
+            behind = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+            tl.store(grad_x + at, (blend * (1 - weight)).to(grad_x.dtype.element_ty), mask=there)
+            sum_weight -= blend * behind
         sampled = tl.zeros((P, C), tl.float32)
         for corner in tl.static_range(4):
             across, down = corner % 2, corner // 2
@@ -161,8 +174,12 @@ def _backward_kernel(
             sampled += along_x * along_y * value
             sum_x += (both * value) * (along_y if across else -along_y)
             sum_y += (both * value) * (along_x if down else -along_x)
-            tl.atomic_add(grad_feature + offset, both * weight * along_x * along_y, mask=inside & real)
-        sum_weight += both * sampled - blend * behind
+            part = both * weight * along_x * along_y
+            if EXACT:
+                part = (part / tl.load(unit)).to(tl.int64)
+            # Relaxed: nothing is read before the kernel ends. Any stronger order is a fence for each of them.
+            tl.atomic_add(grad_feature + offset, part, mask=inside & real, sem="relaxed")
+        sum_weight += both * sampled
     scale = weight * side / 2
     at = grad_flow + sample * 3 * side * side + pixel
     grad_px = tl.sum(sum_x, 1, keep_dims=True) * scale * (1 - flow_x * flow_x)
@@ -191,64 +208,78 @@ def flow_warp(flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor) -> tuple[T
     batch, channels, side, _ = x.shape
     p, c = tile(side * side, channels, is_channels_last(x))
     launch = (triton.cdiv(side * side, p), triton.cdiv(channels, c), batch)
-    _forward_kernel[launch](
-        flow,
-        feature,
-        x,
-        grid.contiguous(),
-        warped,
-        blended,
-        side,
-        channels,
-        *flow.stride(),
-        *feature.stride(),
-        *x.stride(),
-        *warped.stride(),
-        P=p,
-        C=c,
-    )
+    with on_device(x):
+        _forward_kernel[launch](
+            flow,
+            feature,
+            x,
+            grid.contiguous(),
+            warped,
+            blended,
+            side,
+            channels,
+            *flow.stride(),
+            *feature.stride(),
+            *x.stride(),
+            *warped.stride(),
+            P=p,
+            C=c,
+        )
     return warped, blended
 
 
 @custom_op(
     "lia::flow_warp_grad",
     mutates_args=(),
-    schema="(Tensor grad_warped, Tensor grad_blended, Tensor flow, Tensor feature, Tensor x, Tensor grid)"
+    schema="(Tensor grad_warped, Tensor? grad_blended, Tensor flow, Tensor feature, Tensor x, Tensor grid)"
     " -> (Tensor, Tensor, Tensor)",
 )
 def flow_warp_grad(
-    grad_warped: Tensor, grad_blended: Tensor, flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor
+    grad_warped: Tensor, grad_blended: Tensor | None, flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of flow, feature and x. The order in which feature's are summed is not fixed."""
-    # Atomic sums are taken in float32, where rounding does not pile up.
-    grad_feature = torch.zeros_like(_like(feature), dtype=torch.float32)
-    grad_x, grad_flow = _like(x), torch.empty_like(flow, memory_format=torch.contiguous_format)
-    grad_warped, grad_blended, x, feature = (
-        _like(other).copy_(value)
-        for other, value in ((x, grad_warped), (x, grad_blended), (x, x), (feature, feature))
-    )
+    """Return the gradients of flow, feature and x; the last is empty where `grad_blended` is None."""
+    x, feature = dense(x), dense(feature)
+    grad_warped = with_strides_of(x, grad_warped)
+    blended = grad_blended is not None
+    grad_blended = with_strides_of(x, grad_blended) if blended else grad_warped
+    grad_x = torch.empty_like(x) if blended else x.new_empty(0)
+    grad_flow = torch.empty_like(flow, memory_format=torch.contiguous_format)
+    exact = torch.are_deterministic_algorithms_enabled()
+    unit = _unit(grad_warped, grad_blended) if exact else grid
+    # Rounding piles up in narrower types.
+    sums = torch.zeros_like(feature, dtype=torch.int64 if exact else torch.float32)
     batch, channels, side, _ = x.shape
     p, c = tile(side * side, channels, is_channels_last(x))
     p = min(p, 64)
-    _backward_kernel[(triton.cdiv(side * side, p), batch)](
-        grad_warped,
-        grad_blended,
-        flow,
-        feature,
-        x,
-        grid.contiguous(),
-        grad_flow,
-        grad_feature,
-        grad_x,
-        side,
-        channels,
-        *flow.stride(),
-        *feature.stride(),
-        *x.stride(),
-        P=p,
-        C=c,
-    )
-    return grad_flow, grad_feature.to(feature.dtype), grad_x
+    with on_device(x):
+        _backward_kernel[(triton.cdiv(side * side, p), batch)](
+            grad_warped,
+            grad_blended,
+            flow,
+            feature,
+            x if blended else grad_warped,
+            grid.contiguous(),
+            grad_flow,
+            sums,
+            grad_x,
+            unit,
+            side,
+            channels,
+            *flow.stride(),
+            *feature.stride(),
+            *x.stride(),
+            BLENDED=blended,
+            EXACT=exact,
+            P=p,
+            C=c,
+        )
+    return grad_flow, (sums * unit if exact else sums).to(feature.dtype), grad_x
+
+
+def _unit(*gradients: Tensor) -> Tensor:
+    """Return what a 1 of the integer sums stands for, without waiting for the device."""
+    largest = torch.stack([torch.linalg.vector_norm(one, torch.inf) for one in gradients]).float().sum()
+    return largest.clamp(min=torch.finfo(torch.float32).tiny * 2.0**FIXED_POINT_BITS) * 2.0**-FIXED_POINT_BITS
 
 
 @flow_warp.register_fake
@@ -258,18 +289,24 @@ def _(flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor) -> tuple[Tensor, T
 
 @flow_warp_grad.register_fake
 def _(
-    grad_warped: Tensor, grad_blended: Tensor, flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor
+    grad_warped: Tensor, grad_blended: Tensor | None, flow: Tensor, feature: Tensor, x: Tensor, grid: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(flow, memory_format=torch.contiguous_format), _like(feature), _like(x)
+    grad_x = x.new_empty(0) if grad_blended is None else _like(x)
+    return torch.empty_like(flow, memory_format=torch.contiguous_format), _like(feature), grad_x
 
 
 def _keep(ctx, inputs, output) -> None:
+    # What is blended in the last octave is not used: no gradient of zeros is made and read for it.
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad_warped: Tensor, grad_blended: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx, grad_warped: Tensor | None, grad_blended: Tensor | None) -> tuple[Tensor | None, ...]:
     flow, feature, x, grid = ctx.saved_tensors
-    return *flow_warp_grad(grad_warped, grad_blended, flow, feature, x, grid), None
+    if grad_warped is None:
+        grad_warped = torch.zeros_like(x)
+    grad_flow, grad_feature, grad_x = flow_warp_grad(grad_warped, grad_blended, flow, feature, x, grid)
+    return grad_flow, grad_feature, None if grad_blended is None else grad_x, None
 
 
 register_autograd("lia::flow_warp", _backward, setup_context=_keep)

@@ -1,11 +1,18 @@
 """Compile every kernel to machine code as its launch asks for it, without a GPU; run by test_compile.py.
 
-A process of its own: kernels must not be interpreted here.
+Writes the instructions that add to memory or wait for it, by kernel, as JSON. A process of its own: kernels
+must not be interpreted here.
 """
 
+import json
+import re
+import subprocess
 import sys
+import tempfile
+from collections import Counter, defaultdict
 
 import torch
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from triton.runtime import JITFunction
@@ -15,8 +22,16 @@ from lia_model.ops.bias_act import bias_act
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 
-TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+TYPES = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+}
+# Additions that return nothing and that return what was there; fences, and what waits for them or empties L1.
+WATCHED = re.compile(r"^\s+/\*\w+\*/\s+(?:@!?U?P\w+ )?(RED|ATOM|MEMBAR|FENCE|ERRBAR|CCTL)", re.MULTILINE)
 compiled = []
+instructions = defaultdict(Counter)
 
 
 def compile_instead(kernel, *args, grid, warmup, **constants):
@@ -30,8 +45,19 @@ def compile_instead(kernel, *args, grid, warmup, **constants):
             signature[name] = "fp32" if isinstance(value, float) else "i32"
     signature = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)
-    assert compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32)).asm["cubin"]
-    compiled.append(kernel.fn.__name__)
+    binary = compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32)).asm["cubin"]
+    name = f"{kernel.fn.__module__.split('.')[-1]}.{kernel.fn.__name__}"
+    compiled.append(name)
+    instructions[name].update(WATCHED.findall(disassembled(binary)))
+
+
+def disassembled(binary):
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        return subprocess.run(
+            [knobs.nvidia.nvdisasm.path, "-c", file.name], check=True, capture_output=True, text=True
+        ).stdout
 
 
 def main():
@@ -39,12 +65,18 @@ def main():
     kernels.INTERPRETED = True
     for dtype, layout in ((torch.float32, torch.contiguous_format), (torch.bfloat16, torch.channels_last)):
         x = torch.randn(2, 48, 16, 16).to(dtype, memory_format=layout).requires_grad_()
-        flow, bias, scale = torch.randn(2, 3, 16, 16), torch.randn(48), torch.rand(2, 48)
+        flow, bias, scale = torch.randn(2, 3, 16, 16), torch.randn(48), torch.rand(2, 48).requires_grad_()
         with dispatch.use("fused"):
             y = bias_act(x, bias, scale).sum() + bias_act(x, bias).sum()
             y = y + blur(x, (2, 2)).sum() + blur(x, (1, 1), stride=2).sum() + upsample(x).sum()
-            (y + sum(flow_warp(flow, x, x, identity_grid(16))).sum()).backward()
-    assert len(compiled) == 24, compiled
+            warped, blended = flow_warp(flow, x, x, identity_grid(16))
+            for outputs in (warped.sum(), (y + blended.sum() + warped.sum())):
+                outputs.backward(retain_graph=True)
+            torch.use_deterministic_algorithms(True)
+            warped.sum().backward()
+            torch.use_deterministic_algorithms(False)
+    assert len(compiled) == 28, compiled
+    sys.stdout.write(json.dumps(instructions))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import os
 import sys
 
 import pytest
-import torch
 
-ON_GPU = torch.cuda.is_available()
+from tests.lia_model.ops.interpreter import ON_GPU, needs_interpreter
+
 if not ON_GPU:
     # Triton reads the variable when it is imported (this part of it only at the first launch); left set, it
     # would reach the processes that tests start.
@@ -23,7 +23,13 @@ if not ON_GPU:
 
 @pytest.fixture(
     params=[
-        pytest.param("cpu", marks=pytest.mark.skipif(ON_GPU, reason="kernels are compiled for the GPU here")),
+        pytest.param(
+            "cpu",
+            marks=[
+                pytest.mark.skipif(ON_GPU, reason="kernels are compiled for the GPU here"),
+                needs_interpreter,
+            ],
+        ),
         pytest.param(
             "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
         ),

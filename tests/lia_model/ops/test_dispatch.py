@@ -58,15 +58,15 @@ def test_fused_asked_for_on_the_cpu_is_an_error(monkeypatch):
         bias_act(torch.zeros(1, 2), torch.zeros(2), impl="fused")
 
 
-def test_inside_use_auto_means_what_was_chosen_and_what_is_asked_for_still_counts():
-    x = torch.zeros(1)
+def test_inside_use_auto_means_what_was_chosen_and_what_is_asked_for_still_counts(kernel_device):
+    x = torch.zeros(1, device=kernel_device)
     with dispatch.use("fused"):
         assert dispatch.takes_fused("bias_act", x, "auto")
         assert not dispatch.takes_fused("bias_act", x, "reference")
         with dispatch.use("reference"):
             assert not dispatch.takes_fused("bias_act", x, "auto")
             assert dispatch.takes_fused("bias_act", x, "fused")
-    assert not dispatch.takes_fused("bias_act", x, "auto")
+    assert dispatch.takes_fused("bias_act", x, "auto") == x.is_cuda
 
 
 def test_an_unknown_implementation_is_an_error():

@@ -1,8 +1,12 @@
 """Every fused kernel computes what its reference does, and is a well-registered operator of torch."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
+from lia_model.ops import kernels
 from lia_model.ops.bias_act import bias_act, conv_act
 from lia_model.ops.modulated_conv2d import modulated_conv2d
 from lia_model.ops.upfirdn2d import blur, upsample
@@ -91,6 +95,97 @@ def test_flow_warp_of_more_than_a_tile_and_one_feature_for_the_whole_batch(kerne
     )
 
 
+def warp_gradients(device, order):
+    """The feature's gradient where every pixel samples the same place, its pixels taken in another order."""
+    values = torch.randn(1, 3, 16 * 16, generator=torch.Generator().manual_seed(0)).exp()[..., order]
+    feature, x = torch.zeros(2, 1, 3, 16, 16, device=device)
+    feature.requires_grad_()
+    warped, _ = flow_warp(
+        torch.zeros(1, 3, 16, 16, device=device), feature, x, torch.zeros(16, 16, 2, device=device), "fused"
+    )
+    return torch.autograd.grad(warped, feature, values.view_as(x).to(device))[0]
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deterministic_gradients_of_a_feature_do_not_depend_on_the_order_of_their_sums(
+    kernel_device, deterministic
+):
+    straight, mixed = (warp_gradients(kernel_device, order) for order in (slice(None), torch.randperm(256)))
+    assert torch.equal(straight, mixed)
+    torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(warp_gradients(kernel_device, slice(None)), straight)
+
+
+@dtypes
+def test_deterministic_flow_warp(kernel_device, dtype, deterministic):
+    flow = drawn((2, 3, 5, 5), torch.float32, kernel_device, seed=2)
+    feature, x = (drawn((2, 6, 5, 5), dtype, kernel_device, "channels_last", seed=seed) for seed in (3, 4))
+    grid = identity_grid(5).to(kernel_device)
+    assert_same(lambda x, feature, flow, impl: flow_warp(flow, feature, x, grid, impl), [x, feature, flow])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, in the interpreter
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_deterministic_gradient_that_is_not_finite_stays_so(kernel_device, deterministic, wrong):
+    feature = torch.randn(1, 3, 4, 4, device=kernel_device, requires_grad=True)
+    flow, x = torch.zeros(1, 3, 4, 4, device=kernel_device), torch.zeros(1, 3, 4, 4, device=kernel_device)
+    warped, _ = flow_warp(flow, feature, x, identity_grid(4).to(kernel_device), "fused")
+    (gradient,) = torch.autograd.grad(warped, feature, torch.full_like(x, wrong))
+    assert not gradient.isfinite().any()
+
+
+@pytest.mark.parametrize("used", [0, 1], ids=["warped", "blended"])
+def test_flow_warp_of_which_one_output_is_used(kernel_device, used):
+    flow = drawn((2, 3, 5, 5), torch.float32, kernel_device, seed=2)
+    feature, x = (drawn((2, 6, 5, 5), torch.float32, kernel_device, seed=seed) for seed in (3, 4))
+    grid = identity_grid(5).to(kernel_device)
+    results = []
+    for impl in ("reference", "fused"):
+        y = flow_warp(flow, feature, x, grid, impl)[used]
+        results.append(torch.autograd.grad(y.square().sum(), [flow, feature, x], materialize_grads=True))
+    torch.testing.assert_close(*results)
+
+
+def launches():
+    """Every launch `kernel[grid](...)` in the source, with the statements that it stands in."""
+    for path in sorted(Path(kernels.__file__).parent.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Subscript):
+                around = [node]
+                while around[-1] in parents:
+                    around.append(parents[around[-1]])
+                yield (
+                    ast.unparse(node.func),
+                    [ast.unparse(item.items[0]) for item in around if isinstance(item, ast.With)],
+                )
+
+
+def test_every_kernel_is_launched_on_the_gpu_of_its_tensors():
+    found = dict(launches())
+    assert len(found) == 5
+    assert all(any(context.startswith("on_device(") for context in around) for around in found.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_kernels_run_on_a_second_gpu_while_the_first_is_current():
+    x = torch.randn(2, 3, 8, 8, device="cuda:1", requires_grad=True)
+    bias, flow = torch.randn(3, device="cuda:1"), torch.zeros(2, 3, 8, 8, device="cuda:1")
+    y = bias_act(upsample(blur(x, (2, 1))), bias)[:, :, :8, :8].contiguous()
+    sum(flow_warp(flow, y, y, identity_grid(8).to("cuda:1"))).sum().backward()
+    torch.cuda.synchronize("cuda:1")
+    assert torch.cuda.current_device() == 0
+    assert x.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(("demodulate", "upsample"), [(True, True), (True, False), (False, False)])
 def test_modulated_conv2d(kernel_device, demodulate, upsample):
     inputs = [
@@ -113,7 +208,7 @@ def registered_calls(device):
     grid = identity_grid(4).to(device)
     return {
         "bias_act": (x, bias, None, 1.5),
-        "bias_act_grad": (x, x.detach(), scale, 1.5),
+        "bias_act_grad": (x, x.detach(), x, scale, 1.5, True),
         "upfirdn2d": (x, 2, 1, 2, 8, 10, 4.0),
         "flow_warp": (square, square, square, grid),
     }
