@@ -22,12 +22,13 @@ def sources_import(
     fix_split: Annotated[
         bool, typer.Option("--fix-split", help="Move identities and videos that are in both splits to test.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a list that has bad rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a published list of sources to ours; report duplicates, clipped boxes and split leaks."""
+    """Convert a published list of sources to ours; report bad rows, duplicates, clipped boxes and leaks."""
     from pipelines.commands import sources as module
 
-    report = module.import_list(file, format_name, output, fix_split)
+    report = module.import_list(file, format_name, output, fix_split, strict)
     typer.echo(report.model_dump_json(indent=1) if as_json else module.report_lines(report))
 
 

@@ -26,19 +26,29 @@ class SourcesReport(BaseModel):
     """Places of rows whose box was clipped to the frame."""
     fixed_leaks: list[str]
     """Identities and videos that were in both splits and were moved to test."""
+    bad_rows: list[str]
+    """Rows that were left out, each with its place and the reason."""
+    skipped: list[str]
+    """Files that are no part of the list, each with the reason."""
 
 
-def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> SourcesReport:
-    """Convert a published list; `output` is replaced only if all of it is valid.
+def import_list(
+    path: Path, format_name: str, output: Path, fix_split: bool, strict: bool = False
+) -> SourcesReport:
+    """Convert a published list without its bad rows; `output` is replaced only if what is left is valid.
 
     Raises:
-        ValueError: the list is missing or bad, or `fix_split` is off and identities or videos are in both
-            splits.
+        ValueError: the list is missing or has no usable row, `strict` is on and rows are bad, or `fix_split`
+            is off and identities or videos are in both splits.
     """
     importer = load_importer(format_name)
     if not path.is_file() and not (importer.takes_folder and path.is_dir()):
         raise ValueError(f"got no file at {path}; a published list of sources is needed; give its path")
-    cleaned = clean_rows(importer.read(path), fix_split)
+    imported = importer.read(path)
+    cleaned = clean_rows(imported, fix_split)
+    bad_rows = [*imported.problems, *cleaned.problems]
+    if bad_rows and (strict or not cleaned.rows):
+        raise ValueError(f"got {len(bad_rows)} bad rows in {path}; correct them: " + " | ".join(bad_rows))
     if cleaned.leaks and not fix_split:
         raise ValueError(
             f"got {len(cleaned.leaks)} identities or videos in both train and test, such as "
@@ -55,6 +65,8 @@ def import_list(path: Path, format_name: str, output: Path, fix_split: bool) -> 
         duplicates=cleaned.duplicates,
         clamped=cleaned.clamped,
         fixed_leaks=cleaned.leaks,
+        bad_rows=bad_rows,
+        skipped=imported.skipped,
     )
 
 
@@ -66,7 +78,11 @@ def report_lines(report: SourcesReport) -> str:
         f"duplicates dropped: {_places(report.duplicates)}",
         f"boxes clipped to the frame: {_places(report.clamped)}",
         f"in both splits, moved to test: {', '.join(report.fixed_leaks) or 'none'}",
+        f"bad rows left out: {len(report.bad_rows) or 'none'}",
+        *(f"  {problem}" for problem in report.bad_rows),
     ]
+    if report.skipped:
+        lines += [f"files skipped: {len(report.skipped)}", *(f"  {remark}" for remark in report.skipped)]
     return "\n".join(lines)
 
 

@@ -36,6 +36,7 @@ from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
 from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
+from preprocessing.sources.source import with_box_width
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store, StoreError
 
@@ -174,7 +175,7 @@ def source_tasks(
     """Return one task for each listed part of each verified video."""
     return [
         SourceTask(
-            source=row.source,
+            source=with_box_width(row.source, (row.download.width_px, row.download.height_px)),
             video=paths.raw / str(row.download.file),
             video_sha256=str(row.download.sha256),
             root=paths.root,

@@ -4,6 +4,7 @@ Published lists have all three. Pure, except for `write_rows`.
 """
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,27 +28,24 @@ class CleanRows:
     """Places of rows whose box was clipped to the frame."""
     leaks: list[str]
     """Identities and videos that the published list has in both splits."""
+    problems: list[str]
+    """One message for each row that is left out: its box misses the frame, or its URL is invalid."""
 
 
 def clean_rows(rows: Sequence[ImportedRow], fix_split: bool) -> CleanRows:
-    """Drop duplicates, clip boxes to the frame and find leaks between the splits.
+    """Drop bad rows and duplicates, clip boxes to the frame and find leaks between the splits.
 
     Args:
         rows: as published.
         fix_split: move rows that share an identity or a video with a test row to test, until no leak is left.
-
-    Raises:
-        ValueError: boxes lie wholly outside their frames; all are named.
     """
-    outside = [row.place for row in rows if row.box is not None and _clipped_box(row) is None]
-    if outside:
-        raise ValueError(
-            f"got boxes outside the frame in rows {', '.join(map(str, outside))}; boxes must overlap it; "
-            "correct or remove them"
-        )
     kept: dict[tuple, ImportedRow] = {}
-    duplicates, clamped = [], []
+    duplicates, clamped, problems = [], [], []
     for row in rows:
+        problem = _problem(row)
+        if problem is not None:
+            problems.append(f"{_place(row)}: {problem}")
+            continue
         box = _clipped_box(row)
         part = (canonical_url(row.url), row.start_s, row.end_s, box)
         if part in kept:
@@ -58,7 +56,7 @@ def clean_rows(rows: Sequence[ImportedRow], fix_split: bool) -> CleanRows:
         kept[part] = replace(row, box=box)
     found = list(kept.values())
     leaks = sorted(_leaks(found))
-    return CleanRows(_without_leaks(found) if fix_split else found, duplicates, clamped, leaks)
+    return CleanRows(_without_leaks(found) if fix_split else found, duplicates, clamped, leaks, problems)
 
 
 def write_rows(path: Path, rows: Sequence[ImportedRow]) -> None:
@@ -81,8 +79,23 @@ def _record(row: ImportedRow) -> dict[str, object]:
     }
     if row.box is not None and row.frame_size is not None:
         record["bbox"] = "-".join(f"{side:g}" for side in row.box)
-        record["width"], record["height"] = row.frame_size
+        width, height = row.frame_size
+        record["width"], record["height"] = width or None, height
     return record
+
+
+def _place(row: ImportedRow) -> str:
+    return f"line {row.place}" if isinstance(row.place, int) else row.place
+
+
+def _problem(row: ImportedRow) -> str | None:
+    try:
+        canonical_url(row.url)
+    except ValueError as error:
+        return str(error)
+    if row.box is not None and _clipped_box(row) is None:
+        return f"got a box outside the frame, {'-'.join(f'{side:g}' for side in row.box)}; it must overlap it"
+    return None
 
 
 def _clipped_box(row: ImportedRow) -> Box | None:
@@ -90,6 +103,8 @@ def _clipped_box(row: ImportedRow) -> Box | None:
     if row.box is None or row.frame_size is None:
         return None
     width, height = row.frame_size
+    # Without a known width, what reaches over the right edge is cut off only once the video is known.
+    width = width or math.inf
     left, top, right, bottom = row.box
     inside = Box(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
     return inside if inside.left < inside.right and inside.top < inside.bottom else None

@@ -1,10 +1,10 @@
 """What an importer is, what it returns, and what several importers share."""
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from preprocessing.media.boxes import Box
 from preprocessing.sources.sites import youtube_watch_url
@@ -29,25 +29,48 @@ class ImportedRow:
     box: Box | None = None
     """The face, in a frame of `frame_size`; may reach over the frame's edge."""
     frame_size: tuple[int, int] | None = None
-    """Width and height that `box` refers to; None without a box."""
+    """Width and height that `box` refers to; a width of 0 is that of the video's aspect. None without a box."""
     identity: str | None = None
     split: Split = "auto"
+
+
+@dataclass(frozen=True)
+class ImportedList(Sequence[ImportedRow]):
+    """The usable rows of a list, and why others are left out."""
+
+    rows: list[ImportedRow]
+    problems: list[str] = field(default_factory=list)
+    """One message for each bad row."""
+    skipped: list[str] = field(default_factory=list)
+    """One remark for each file that is no part of the list."""
+
+    @overload
+    def __getitem__(self, index: int) -> ImportedRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[ImportedRow]: ...
+
+    def __getitem__(self, index: int | slice) -> ImportedRow | list[ImportedRow]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
 class Importer:
     """Reads one published format."""
 
-    read: Callable[[Path], list[ImportedRow]]
-    """Returns all rows of a list; raises a ValueError that names every bad row."""
+    read: Callable[[Path], ImportedList]
+    """Returns the rows of a list; raises a ValueError if it is of another format or has no usable row."""
     takes_folder: bool = False
     """Whether `read` accepts a folder; every importer accepts a file."""
 
 
 def read_rows(
     path: Path, records: Iterable[tuple[str, Record]], read: Callable[[Record], ImportedRow]
-) -> list[ImportedRow]:
-    """Return `read(record)` for each record.
+) -> ImportedList:
+    """Return `read(record)` for each record, and the message of each bad one.
 
     Args:
         path: the list, for messages.
@@ -55,7 +78,7 @@ def read_rows(
         read: raises ValueError for a bad record.
 
     Raises:
-        ValueError: records are bad, or there are none; all bad ones are named.
+        ValueError: no record is usable; all bad ones are named.
     """
     rows, problems = [], []
     for place, record in records:
@@ -66,17 +89,24 @@ def read_rows(
     return require_rows(path, rows, problems)
 
 
-def require_rows(path: Path, rows: list[ImportedRow], problems: list[str]) -> list[ImportedRow]:
-    """Return `rows`.
+def require_rows(
+    path: Path, rows: list[ImportedRow], problems: Sequence[str] = (), skipped: Sequence[str] = ()
+) -> ImportedList:
+    """Return the list of `rows`.
 
     Raises:
-        ValueError: there are problems, or no rows.
+        ValueError: there are none.
     """
+    if rows:
+        return ImportedList(rows, list(problems), list(skipped))
     if problems:
-        raise ValueError(f"got {len(problems)} bad rows in {path}; correct them: " + " | ".join(problems))
-    if not rows:
-        raise ValueError(f"got no rows in {path}; at least one is needed; check that the file is complete")
-    return rows
+        raise ValueError(f"got {len(problems)} bad rows and no other in {path}: " + " | ".join(problems))
+    raise ValueError(f"got no rows in {path}; at least one is needed; check that the file is complete")
+
+
+def natural_order(path: Path) -> list[str | int]:
+    """Return a sort key that puts `frame_2` before `frame_10`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", str(path))]
 
 
 def local_row(root: Path, path: Path, identity: str | None) -> ImportedRow:

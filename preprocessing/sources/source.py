@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -33,7 +33,7 @@ class Source:
     bbox: tuple[float, float, float, float] | None = None
     """The wanted face: left, top, right, bottom in a frame of `bbox_size`."""
     bbox_size: tuple[int, int] | None = None
-    """Width and height that `bbox` refers to."""
+    """Width and height that `bbox` refers to; a width of 0 is that of the video's own aspect."""
     identity: str | None = None
     """Name of who is shown, the same in all rows that show them."""
     split: Split = "auto"
@@ -49,6 +49,20 @@ class Source:
         if part == (None, None, None):
             return f"{self.key}-whole"
         return f"{self.key}-{hashlib.sha1(repr(part).encode()).hexdigest()[:8]}"
+
+
+def with_box_width(source: Source, frame_size: tuple[int | None, int | None]) -> Source:
+    """Return the source with the width that `bbox` refers to, taken from the aspect of a frame of that size.
+
+    Args:
+        source: unchanged if its width is known, or if it has no box.
+        frame_size: width and height of the video's upright frame.
+    """
+    width, height = frame_size
+    if source.bbox_size is None or source.bbox_size[0] or not width or not height:
+        return source
+    box_height = source.bbox_size[1]
+    return replace(source, bbox_size=(round(box_height * width / height), box_height))
 
 
 def plain_url(url: str) -> str:

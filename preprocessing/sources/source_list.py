@@ -204,13 +204,14 @@ def _bbox(
         return None, None
     try:
         left, top, right, bottom = (float(part) for part in text.split("-"))
-        size = int(values.get("width", "")), int(values.get("height", ""))
+        size = int(values.get("width") or 0), int(values.get("height", ""))
     except ValueError:
         left = top = right = bottom = math.nan
         size = 0, 0
-    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+    if not (0 <= left < right <= (size[0] or math.inf) and 0 <= top < bottom <= size[1]):
         raise ValueError(
             f"got bbox {text!r} with width {values.get('width')!r} and height {values.get('height')!r}; "
-            "left-top-right-bottom inside that width and height is needed; correct the row"
+            "left-top-right-bottom inside that width and height is needed, the width empty for that of the "
+            "video's own aspect; correct the row"
         )
     return (left, top, right, bottom), size

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
+from preprocessing.sources.importer import ImportedList, ImportedRow, Importer, read_rows, youtube_url
 
 FRAME = (10_000, 10_000)
 """Fractions become whole numbers of this frame, since our list holds pixels."""
@@ -38,11 +38,11 @@ class _Record(BaseModel):
     bbox: _Bbox
 
 
-def read_celebv(path: Path) -> list[ImportedRow]:
+def read_celebv(path: Path) -> ImportedList:
     """Return the rows of a CelebV JSON file.
 
     Raises:
-        ValueError: not such a file, or clips are bad; all of them are named.
+        ValueError: not such a file, or no clip is usable.
     """
     try:
         clips = json.loads(path.read_text(encoding="utf-8-sig"))["clips"]

@@ -2,19 +2,38 @@
 
 from pathlib import Path
 
-from preprocessing.sources.importer import SPLIT_FOLDERS, ImportedRow, Importer, local_row, require_rows
+from preprocessing.sources.importer import (
+    SPLIT_FOLDERS,
+    ImportedList,
+    ImportedRow,
+    Importer,
+    local_row,
+    require_rows,
+)
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
-def read_folder(path: Path) -> list[ImportedRow]:
-    """Return one row for every video in the folder and below, sorted by name.
+def read_folder(path: Path) -> ImportedList:
+    """Return one row for every video in the folder and below, sorted by name, and the other files.
 
     Raises:
         ValueError: there are no videos.
     """
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return require_rows(path, [_read_file(path, file) for file in files], [])
+    rows, skipped = [], []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        problem = _why_skipped(file)
+        if problem is None:
+            rows.append(_read_file(path, file))
+        else:
+            skipped.append(f"{file.relative_to(path)}: {problem}")
+    return require_rows(path, rows, skipped=skipped)
+
+
+def _why_skipped(file: Path) -> str | None:
+    if file.suffix.lower() not in SUFFIXES:
+        return f"no video by its name; {', '.join(SUFFIXES)} are read"
+    return None if file.stat().st_size else "empty"
 
 
 def _read_file(root: Path, file: Path) -> ImportedRow:

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
+from preprocessing.sources.importer import ImportedList, ImportedRow, Importer, read_rows, youtube_url
 
 Fields = dict[str | None, str | None]
 """A line by column; surplus fields are under None, missing ones are None."""
@@ -23,11 +23,11 @@ REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height", "parti
 _BOX = re.compile("-".join([r"(-?\d+(?:\.\d+)?)"] * 4))
 
 
-def read_fomm(path: Path) -> list[ImportedRow]:
+def read_fomm(path: Path) -> ImportedList:
     """Return the rows of a metadata CSV.
 
     Raises:
-        ValueError: a column is missing, or rows are bad; all of them are named.
+        ValueError: a column is missing, or no row is usable.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)

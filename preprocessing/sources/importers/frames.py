@@ -6,17 +6,24 @@
 
 from pathlib import Path
 
-from preprocessing.sources.importer import ImportedRow, Importer, local_row, require_rows
+from preprocessing.sources.importer import (
+    ImportedList,
+    ImportedRow,
+    Importer,
+    local_row,
+    natural_order,
+    require_rows,
+)
 
 
-def read_frame_folders(path: Path) -> list[ImportedRow]:
-    """Return one row for every folder of pictures, sorted by name.
+def read_frame_folders(path: Path) -> ImportedList:
+    """Return one row for every folder of pictures, sorted by name and number.
 
     Raises:
         ValueError: there are no pictures.
     """
-    clips = sorted({file.parent for file in path.rglob("*.png")})
-    return require_rows(path, [_read_clip(path, clip) for clip in clips], [])
+    clips = sorted({file.parent for file in path.rglob("*.png")}, key=natural_order)
+    return require_rows(path, [_read_clip(path, clip) for clip in clips])
 
 
 def _read_clip(root: Path, clip: Path) -> ImportedRow:

@@ -2,24 +2,24 @@
 
 *_video_url.txt: `<name> <url>`; *_annotion_time.txt (sic): `<name>.mp4 <from>-<to> <from>-<to> ...`;
 *_resolution.txt: `<name>.mp4 <height>`; *_crop_wh.txt: `<name>_<clip>.mp4 <left> <width> <top> <height>`, in
-a 16:9 frame of that height. A video's name is its identity.
+a frame of that height. A video's name is its identity.
 """
 
 import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importer import ImportedRow, Importer, require_rows
+from preprocessing.sources.importer import ImportedList, ImportedRow, Importer, require_rows
 
 _TIME = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _URLS = "_video_url.txt"
 
 
-def read_hdtf(path: Path) -> list[ImportedRow]:
+def read_hdtf(path: Path) -> ImportedList:
     """Return one row for every clip in the folder of HDTF's files, or in those beside one `*_video_url.txt`.
 
     Raises:
-        ValueError: there are no rows, or some are bad; all bad ones are named.
+        ValueError: no row is usable; all bad ones are named.
     """
     files = [path] if path.is_file() else sorted(path.glob(f"*{_URLS}"))
     if not files or not all(file.name.endswith(_URLS) for file in files):
@@ -94,7 +94,8 @@ def _window(crop: list[str], resolution: list[str] | None) -> tuple[Box, tuple[i
             f"got crop {' '.join(crop)!r} in a frame {' '.join(resolution or ['of no height'])}; left, "
             "width, top and height in a frame of known height are needed"
         )
-    return Box(left, top, left + width, top + height), (round(frame_height * 16 / 9), frame_height)
+    # The width is that of the video's own aspect.
+    return Box(left, top, left + width, top + height), (0, frame_height)
 
 
 IMPORTER = Importer(read_hdtf, takes_folder=True)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
+from preprocessing.sources.importer import ImportedList, ImportedRow, Importer, read_rows, youtube_url
 from preprocessing.sources.source import Split
 
 FPS = 25
@@ -17,11 +17,11 @@ CHUNK_S = 60
 _NAME = re.compile(r"(?P<video>.+)_(?P<chunk>\d{4})")
 
 
-def read_talkinghead(path: Path) -> list[ImportedRow]:
+def read_talkinghead(path: Path) -> ImportedList:
     """Return the rows of a list of tubes; the split is `test` if the file's name begins with `val`.
 
     Raises:
-        ValueError: rows are bad, or there are none; all bad ones are named.
+        ValueError: no row is usable; all bad ones are named.
     """
     split: Split = "test" if path.name.startswith("val") else "train"
     lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1)

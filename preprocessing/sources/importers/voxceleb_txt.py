@@ -2,25 +2,26 @@
 
 Nagrani et al. 2017; Chung et al. 2018. `Name : value` lines, an empty line, then a table FRAME X Y W H, all
 separated by tabs and blanks. Frames are at 25 fps. Boxes are fractions of the frame or, in older files,
-pixels of a frame 360 px high, assumed to be 640 px wide.
+pixels of the frame at 360 px high.
 """
 
 from pathlib import Path
 
 from preprocessing.media.boxes import Box
-from preprocessing.sources.importer import ImportedRow, Importer, read_rows, youtube_url
+from preprocessing.sources.importer import ImportedList, ImportedRow, Importer, read_rows, youtube_url
 
 FPS = 25
-PIXEL_FRAME = (640, 360)
+PIXEL_FRAME = (0, 360)
+"""The width is that of the video's own aspect."""
 FRACTION_FRAME = (10_000, 10_000)
 """Fractions become whole numbers of this frame, since our list holds pixels."""
 
 
-def read_voxceleb(path: Path) -> list[ImportedRow]:
+def read_voxceleb(path: Path) -> ImportedList:
     """Return one row for every .txt file in a folder, or for one such file.
 
     Raises:
-        ValueError: there are no files, or some are bad; all bad ones are named.
+        ValueError: no file is usable; all bad ones are named.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.txt"))
     if not files:
