@@ -39,7 +39,7 @@ def known_box(
         frame_size: (width, height) of the video.
 
     Raises:
-        ValueError: the rule needs a listed box and the source has none.
+        ValueError: the rule needs a listed box and the source has none, or one outside the frame.
     """
     if settings.rule == "none":
         return middle_square(frame_size)
@@ -48,7 +48,13 @@ def known_box(
             f"got a source without bbox; crop rule {settings.rule} cuts out the listed box; fill bbox, width "
             "and height in data/sources.csv, or choose fomm_square or none"
         )
-    return scale_box(Box(*bbox), bbox_size, frame_size)
+    box = scale_box(Box(*bbox), bbox_size, frame_size)
+    if box.left >= frame_size[0] or box.top >= frame_size[1]:
+        raise ValueError(
+            f"got a bbox outside the video's frame of {frame_size[0]}x{frame_size[1]} px; they must overlap; "
+            "correct bbox, width and height in data/sources.csv"
+        )
+    return box
 
 
 def crop_box(boxes: Boxes, settings: CropSettings, frame_size: tuple[int, int]) -> Box | Filtered:

@@ -1,9 +1,6 @@
 """Copies videos of this machine, listed by file:// addresses, from below `download.local_root`."""
 
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,7 +11,6 @@ from preprocessing.ledger import Download
 from preprocessing.media.frame_folder import pack_frames
 from preprocessing.media.video_reader import UnreadableVideoError, probe
 from preprocessing.outcome import DownloadStatus
-from preprocessing.sources.importer import natural_order
 
 PICTURES_FPS = 25
 """Frame rate at which the published recipes stored folders of pictures."""
@@ -67,25 +63,6 @@ def _copy(path: Path, folder: Path, max_bytes: int) -> Path:
     files = path.iterdir() if path.is_dir() else (path,)
     require_file_size(sum(file.stat().st_size for file in files), max_bytes)
     if path.is_dir():
-        with _in_numeric_order(path, folder) as pictures:
-            pack_frames(pictures, folder / "video.mov", PICTURES_FPS)
+        pack_frames(path, folder / "video.mov", PICTURES_FPS)
         return folder / "video.mov"
     return Path(shutil.copyfile(path, folder / f"video{path.suffix.lower()}"))
-
-
-@contextmanager
-def _in_numeric_order(pictures: Path, folder: Path) -> Iterator[Path]:
-    """Yield the folder of pictures, or one with links to them whose names sort as their numbers do.
-
-    Args:
-        pictures: as listed; `2.png` may stand beside `10.png`.
-        folder: receives the links until the block ends.
-    """
-    names = sorted(path for path in pictures.iterdir() if path.suffix.lower() == ".png")
-    if names == sorted(names, key=natural_order):
-        yield pictures
-        return
-    with tempfile.TemporaryDirectory(dir=folder) as links:
-        for number, path in enumerate(sorted(names, key=natural_order)):
-            (Path(links) / f"{number:09d}.png").symlink_to(path)
-        yield Path(links)

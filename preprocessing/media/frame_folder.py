@@ -8,10 +8,13 @@ from av.packet import Packet
 
 from preprocessing.media.images import png_format
 from preprocessing.media.video_reader import unreadable
+from preprocessing.storage.natural_order import natural_order
 
 
 def pack_frames(folder: Path, target: Path, fps: int) -> None:
-    """Pack a folder's PNG pictures, in order of their names, into a video; equal folders give equal bytes.
+    """Pack a folder's PNG pictures into a video, in the order of the numbers in their names.
+
+    Equal folders give equal bytes.
 
     Args:
         folder: holds the pictures, all of one size and depth.
@@ -21,7 +24,7 @@ def pack_frames(folder: Path, target: Path, fps: int) -> None:
     Raises:
         UnreadableVideoError: there is no picture, one is no PNG, or they differ in size or depth.
     """
-    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"]
+    pictures = [path for path in sorted(folder.iterdir(), key=natural_order) if path.suffix.lower() == ".png"]
     formats = {png_format(picture) for picture in pictures}
     if None in formats:
         raise unreadable(folder, "a file in it that is named .png is not a PNG picture")

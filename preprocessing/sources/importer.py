@@ -29,7 +29,7 @@ class ImportedRow:
     box: Box | None = None
     """The face, in a frame of `frame_size`; may reach over the frame's edge."""
     frame_size: tuple[int, int] | None = None
-    """Width and height that `box` refers to; a width of 0 is that of the video's aspect. None without a box."""
+    """Width and height that `box` refers to; a width of 0 stands for the video's aspect. None: no box."""
     identity: str | None = None
     split: Split = "auto"
 
@@ -102,11 +102,6 @@ def require_rows(
     if problems:
         raise ValueError(f"got {len(problems)} bad rows and no other in {path}: " + " | ".join(problems))
     raise ValueError(f"got no rows in {path}; at least one is needed; check that the file is complete")
-
-
-def natural_order(path: Path) -> list[str | int]:
-    """Return a sort key that puts `frame_2` before `frame_10`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", str(path))]
 
 
 def local_row(root: Path, path: Path, identity: str | None) -> ImportedRow:

@@ -11,9 +11,9 @@ from preprocessing.sources.importer import (
     ImportedRow,
     Importer,
     local_row,
-    natural_order,
     require_rows,
 )
+from preprocessing.storage.natural_order import natural_order
 
 
 def read_frame_folders(path: Path) -> ImportedList:

@@ -77,6 +77,43 @@ def test_every_format_is_written_as_a_list_that_our_reader_accepts(tmp_path):
         assert len(read_sources(output)) == 1
 
 
+def test_bad_rows_are_left_out_and_named_unless_strict(tmp_path):
+    lines = [*CLEAN, "c,0,100,700-20-800-140,25,640,360,train,z", "d,9,9,1-2-3-4,25,640,360,train,z"]
+    done, output = run(tmp_path, lines)
+    assert done.exit_code == 0, done.output
+    assert "bad rows left out: 2\n  line 5: got start 9 and end 9" in done.output
+    assert "\n  line 4: got a box outside the frame" in done.output
+    assert [source.identity for source in read_sources(output)] == ["x", "y"]
+    output.unlink()
+    refused, _ = run(tmp_path, lines, "--strict")
+    assert isinstance(refused.exception, ValueError)
+    assert "got 2 bad rows in" in str(refused.exception)
+    assert not output.exists()
+
+
+def test_a_list_whose_rows_are_all_bad_is_refused(tmp_path):
+    refused, output = run(tmp_path, ["c,0,100,700-20-800-140,25,640,360,train,z"])
+    assert "got 1 bad rows in" in str(refused.exception)
+    assert not output.exists()
+
+
+def test_a_folder_tells_what_it_skips(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.mp4").write_bytes(b"film")
+    (tmp_path / "videos/b.wav").write_bytes(b"sound")
+    arguments = [
+        "sources",
+        "import",
+        str(tmp_path / "videos"),
+        "--format",
+        "folder",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    done = CliRunner().invoke(app, arguments)
+    assert "files skipped: 1\n  b.wav: no video by its name; .avi, " in done.output
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     arguments = ["sources", "import", str(tmp_path / "none.csv"), "--format", "fomm-csv", "-o", "x.csv"]
     assert "got no file at" in str(CliRunner().invoke(app, arguments).exception)

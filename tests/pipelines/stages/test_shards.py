@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 
 from pipelines.params import read_params
-from pipelines.stages.shards import require_boxes
+from pipelines.project_paths import ProjectPaths
+from pipelines.stages.shards import require_boxes, source_tasks
 from preprocessing.ledger import Download, SourceRow, read_clip_rows, read_source_rows, write_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source, source_key
@@ -160,6 +162,14 @@ def test_a_rule_that_cuts_out_listed_boxes_refuses_sources_without_one(rule):
         f"{rule} cuts out the listed box; fill bbox, width and height in data/sources.csv, or set "
         "shards.crop.rule to fomm_square or none"
     )
+
+
+def test_a_listed_box_of_unknown_width_takes_the_aspect_of_the_downloaded_video(tmp_path):
+    settings = read_params(CHECKOUT / "params.yaml").shards
+    row = listed("http://a.org/1.mp4", bbox=(274.0, 94.0, 398.0, 270.0), bbox_size=(0, 360))
+    downloaded = replace(row.download, file="k.mp4", sha256="0", width_px=640, height_px=480)
+    (task,) = source_tasks([SourceRow(row.source, downloaded)], settings, ProjectPaths(tmp_path), None)
+    assert task.source.bbox_size == (480, 360)
 
 
 @pytest.mark.parametrize("rule", ["fomm_square", "none"])

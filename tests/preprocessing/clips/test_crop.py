@@ -26,6 +26,13 @@ def test_square_that_leaves_the_frame_is_dropped_only_when_asked(settings):
     assert crop_box(FACE, drop, frame_size) == Filtered("leaves_frame")
 
 
+def test_a_listed_box_scales_with_the_frame_and_must_overlap_it(settings):
+    body = settings.model_copy(update={"rule": "body"})
+    assert known_box(body, (100, 20, 200, 120), (640, 360), (1280, 720)) == Box(200, 40, 400, 240)
+    with pytest.raises(ValueError, match="outside the video's frame of 480x360 px"):
+        known_box(body, (500, 20, 600, 120), (480, 360), (480, 360))
+
+
 def test_small_face_is_filtered_before_enlarging(settings):
     small = settings.model_copy(update={"min_size_px": 141})
     assert crop_box(FACE, small, (640, 360)) == Filtered("too_small")

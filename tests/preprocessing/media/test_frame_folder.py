@@ -27,6 +27,15 @@ def test_pictures_become_a_video_without_loss(tmp_path, pictures):
     assert (info.duration_s, find_damage(tmp_path / "one.mov")) == (pytest.approx(0.2), [])
 
 
+def test_pictures_are_ordered_by_their_numbers(tmp_path):
+    (tmp_path / "clip").mkdir()
+    for number in range(12):
+        Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(tmp_path / "clip" / f"frame {number}.png")
+    pack_frames(tmp_path / "clip", tmp_path / "v.mov", 25)
+    reds = [int(frame.image[0, 0, 0]) for frame in decode(tmp_path / "v.mov")]
+    assert reds == [20 * number for number in range(12)]
+
+
 def test_pictures_that_make_no_video_are_refused(tmp_path, pictures):
     folder, images = pictures
     Image.fromarray(images[0, :16]).save(folder / "small.png")

@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from preprocessing.media.boxes import Box
 from preprocessing.sources.cleaning import clean_rows, write_rows
 from preprocessing.sources.importer import ImportedRow
@@ -44,9 +42,22 @@ def test_a_box_is_clipped_to_the_frame():
     assert imported.rows[0].box == Box(0, 20, 640, 140)
 
 
-def test_a_box_that_misses_the_frame_is_refused_with_its_line():
-    with pytest.raises(ValueError, match="outside the frame in rows 3"):
-        clean_rows([row(2, "a"), row(3, "b", box=Box(640, 20, 700, 140))], fix_split=True)
+def test_a_box_that_misses_the_frame_and_a_bad_url_leave_their_rows_out():
+    rows = [row(2, "a"), row(3, "b", box=Box(640, 20, 700, 140)), replace(row(4, "c"), url="c")]
+    imported = clean_rows(rows, fix_split=True)
+    assert [kept.place for kept in imported.rows] == [2]
+    outside, bad_url = imported.problems
+    assert outside == "line 3: got a box outside the frame, 640-20-700-140; it must overlap it"
+    assert bad_url.startswith("line 4: got ")
+
+
+def test_a_box_in_a_frame_of_unknown_width_is_clipped_elsewhere_and_written_without_width(tmp_path):
+    unknown = replace(row(2, "a", box=Box(-5, 20, 700, 400)), frame_size=(0, 360))
+    imported = clean_rows([unknown], fix_split=False)
+    assert (imported.clamped, imported.rows[0].box) == ([2], Box(0, 20, 700, 360))
+    write_rows(tmp_path / "sources.csv", imported.rows)
+    (source,) = read_sources(tmp_path / "sources.csv")
+    assert (source.bbox, source.bbox_size) == ((0, 20, 700, 360), (0, 360))
 
 
 def test_leaks_are_reported_and_left_where_they_are():

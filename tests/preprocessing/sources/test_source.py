@@ -1,8 +1,16 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from preprocessing.sources.source import canonical_url, former_keys, plain_url, source_key
+from preprocessing.sources.source import (
+    Source,
+    canonical_url,
+    former_keys,
+    plain_url,
+    source_key,
+    with_box_width,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,15 @@ def test_a_url_to_download_keeps_its_query():
     assert (
         plain_url("HTTPS://A.example/v?b=2&utm_source=x&a=1#t") == "https://a.example/v?b=2&utm_source=x&a=1"
     )
+
+
+def test_a_box_of_unknown_width_takes_the_aspect_of_the_video():
+    listed = Source(url="https://a.example/v.mp4", key="k", bbox=(274, 94, 398, 270), bbox_size=(0, 360))
+    assert with_box_width(listed, (640, 480)).bbox_size == (480, 360)
+    assert with_box_width(listed, (1920, 1080)).bbox_size == (640, 360)
+    known = replace(listed, bbox_size=(640, 360))
+    assert with_box_width(known, (640, 480)) == known
+    assert with_box_width(replace(listed, bbox=None, bbox_size=None), (640, 480)).bbox_size is None
 
 
 def test_former_keys_are_those_of_the_spelling_and_of_usual_ones():

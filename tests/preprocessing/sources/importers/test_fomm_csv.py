@@ -46,22 +46,28 @@ def test_taichi_numbers_the_parts_of_a_video(read):
     assert one.url == two.url == "https://www.youtube.com/watch?v=abc"
 
 
-def test_all_bad_rows_are_named_at_once(read):
+def test_bad_rows_are_named_and_left_out(read):
     good = "abc,0,9,1-2-3-4,25,640,360,train"
-    with pytest.raises(ValueError, match="got 7 bad rows") as error:
-        read(
-            good,
-            "abc,x,9,1-2-3-4,25,640,360,train",
-            "abc,9,9,1-2-3-4,25,640,360,train",
-            "abc,0,9,1-2-3,25,640,360,train",
-            "abc,0,9,1-2-3-4,0,640,360,train",
-            "abc,0,9,1-2-3-4,25,640,360,dev",
-            "id7#abc,0,9,1-2-3-4,25,640,360,train",
-            "abc,0,9",
-        )
-    for line in range(3, 10):
-        assert f"line {line}: got" in str(error.value)
-    assert "line 2:" not in str(error.value)
+    found = read(
+        good,
+        "abc,x,9,1-2-3-4,25,640,360,train",
+        "abc,9,9,1-2-3-4,25,640,360,train",
+        "abc,0,9,1-2-3,25,640,360,train",
+        "abc,0,9,1-2-3-4,0,640,360,train",
+        "abc,0,9,1-2-3-4,25,640,360,dev",
+        "id7#abc,0,9,1-2-3-4,25,640,360,train",
+        "abc,0,9",
+        good,
+    )
+    assert [row.place for row in found] == [2, 10]
+    assert [problem.partition(": got ")[0] for problem in found.problems] == [
+        f"line {line}" for line in range(3, 10)
+    ]
+
+
+def test_a_list_without_a_usable_row_is_refused_with_all_reasons(read):
+    with pytest.raises(ValueError, match=r"got 2 bad rows and no other in .*line 2: got .* \| line 3: got"):
+        read("abc,0,9", "abc,9,9,1-2-3-4,25,640,360,train")
 
 
 def test_a_file_with_other_columns_is_refused(read):

@@ -20,6 +20,13 @@ def test_every_folder_of_pictures_is_a_clip(tmp_path):
     assert url == f"file://{tmp_path}/train/id10280%23NXjT3732Ekg%23001093%23001192.mp4"
 
 
+def test_folders_are_sorted_by_their_numbers(tmp_path):
+    for number in (10, 9, 1):
+        (tmp_path / f"clip{number}").mkdir()
+        (tmp_path / f"clip{number}/0.png").touch()
+    assert [row.place for row in read_frame_folders(tmp_path)] == ["clip1", "clip9", "clip10"]
+
+
 def test_one_clip_alone_may_be_given(tmp_path):
     (tmp_path / "ann#1").mkdir()
     (tmp_path / "ann#1/0000000.png").touch()

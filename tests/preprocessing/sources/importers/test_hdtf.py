@@ -28,7 +28,7 @@ def test_every_clip_of_every_subset_is_a_row(read):
     one, two, three = read()
     assert [row.url[-1] for row in (one, two, three)] == ["a", "a", "c"]
     assert [(row.start_s, row.end_s) for row in (one, two, three)] == [(30, 60), (3690, 3750), (10, 20)]
-    assert (one.box, one.frame_size) == (Box(412, 10, 1011, 608), (1280, 720))
+    assert (one.box, one.frame_size) == (Box(412, 10, 1011, 608), (0, 720))
     assert (two.box, three.box) == (None, None)
     assert [row.identity for row in (one, three)] == ["RD_Radio11", "WDA_Ada"]
 
@@ -37,18 +37,24 @@ def test_one_subset_alone(read):
     assert len(read("WDA_video_url.txt")) == 1
 
 
-def test_every_bad_row_is_named_at_once(read):
-    with pytest.raises(ValueError, match="got 4 bad rows") as error:
-        read(
-            RD_video_url=f"Radio11 {URL}a\nRadio24\nRadio3 {URL}d\n",
-            RD_annotion_time="Radio11.mp4 00:30-01:00 soon\nRadio3.mp4 1:00-0:30\n",
-            RD_resolution="Radio11.mp4 high\n",
-        )
-    message = str(error.value)
-    assert "RD_video_url.txt: Radio24: got" in message
-    assert "RD_video_url.txt: Radio11, clip 0: got crop" in message
-    assert "RD_video_url.txt: Radio11, clip 1: got time 'soon'" in message
-    assert "RD_video_url.txt: Radio3, clip 0: got time" in message
+def test_bad_rows_are_named_and_left_out(read):
+    found = read(
+        RD_video_url=f"Radio11 {URL}a\nRadio24\nRadio3 {URL}d\n",
+        RD_annotion_time="Radio11.mp4 00:30-01:00 soon\nRadio3.mp4 1:00-0:30\n",
+        RD_resolution="Radio11.mp4 high\n",
+    )
+    assert [row.place for row in found] == ["WDA_video_url.txt: Ada, clip 0"]
+    assert sorted(problem.partition(": got ")[0] for problem in found.problems) == [
+        f"RD_video_url.txt: {place}"
+        for place in ("Radio11, clip 0", "Radio11, clip 1", "Radio24", "Radio3, clip 0")
+    ]
+
+
+def test_a_height_of_zero_costs_the_clips_of_that_video_alone(read):
+    found = read(RD_resolution="Radio11.mp4 0\n")
+    assert [row.url[-1] for row in found] == ["a", "c"]
+    (problem,) = found.problems
+    assert "Radio11, clip 0: got crop '412 599 10 598' in a frame 0; " in problem
 
 
 def test_another_file_is_refused(read, tmp_path):

@@ -36,24 +36,25 @@ def test_fractions_become_parts_of_a_nominal_frame(read):
     assert (row.identity, row.split) == ("A.J._Buckley", "auto")
 
 
-def test_pixels_are_those_of_a_frame_360_high(read):
+def test_pixels_are_those_of_a_frame_360_high_of_the_videos_aspect(read):
     (row,) = read(a=TRACK.format(frames=PIXELS))
-    assert (row.box, row.frame_size) == (Box(200, 30, 310, 160), (640, 360))
+    assert (row.box, row.frame_size) == (Box(200, 30, 310, 160), (0, 360))
     assert (row.start_s, row.end_s) == (10.0, 11.0)
 
 
-def test_every_bad_file_is_named_at_once(read):
-    with pytest.raises(ValueError, match="got 5 bad rows") as error:
-        read(
-            a=TRACK.format(frames=PIXELS),
-            b=TRACK.format(frames=""),
-            c=TRACK.format(frames="1 2 3 4\n"),
-            d=TRACK.format(frames="2 1 1 9 9\n1 1 1 9 9\n"),
-            e=TRACK.format(frames=PIXELS).replace("Reference", "Somewhere"),
-            f=TRACK.format(frames=PIXELS).replace("1zcIwhmdeo4", "no id"),
-        )
-    for name in "bcdef":
-        assert f"id10001/1zcIwhmdeo4/{name}.txt: got" in str(error.value)
+def test_bad_files_are_named_and_left_out(read):
+    found = read(
+        a=TRACK.format(frames=PIXELS),
+        b=TRACK.format(frames=""),
+        c=TRACK.format(frames="1 2 3 4\n"),
+        d=TRACK.format(frames="2 1 1 9 9\n1 1 1 9 9\n"),
+        e=TRACK.format(frames=PIXELS).replace("Reference", "Somewhere"),
+        f=TRACK.format(frames=PIXELS).replace("1zcIwhmdeo4", "no id"),
+    )
+    assert [row.place for row in found] == ["id10001/1zcIwhmdeo4/a.txt"]
+    assert [problem.partition(": got ")[0] for problem in found.problems] == [
+        f"id10001/1zcIwhmdeo4/{name}.txt" for name in "bcdef"
+    ]
 
 
 def test_one_file_and_no_file(read, tmp_path):
