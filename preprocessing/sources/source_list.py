@@ -1,8 +1,9 @@
 """Reads the list of sources, a CSV with one row per video or part of one, and validates it as a whole.
 
 Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height of
-its frame (an empty width is that of the video's aspect), identity, split (train, test, auto or by_time), licence, note. Other columns are warned about and
-go to the ledger. Case and surrounding blanks of a column's name do not count, nor do blanks around a value.
+its frame (an empty width is that of the video's aspect), identity, split (train, test, auto or by_time),
+licence, note. Other columns are warned about and go to the ledger. Case and surrounding blanks of a column's
+name do not count, nor do blanks around a value.
 """
 
 import csv
