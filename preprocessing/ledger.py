@@ -117,8 +117,6 @@ class ClipRow(ClipScores):
     """Number of its track in the source."""
     person: int | None = None
     """Number of its person in the source; None if persons are not told apart."""
-    perceptual_hash: str | None = None
-    """1024 bits in hex, to find duplicates."""
     duplicate_of: str | None = None
     """Key of the kept clip that shows the same recording."""
 
@@ -182,7 +180,7 @@ CLIPS_SCHEMA = pa.schema(
         **dict.fromkeys(("track", "person"), _WHOLE),
         **dict.fromkeys(("sharpness", "brightness", "yaw_deg", "pitch_deg", "roll_deg"), _REAL),
         **dict.fromkeys(("other_face", "motion"), _REAL),
-        **dict.fromkeys(("perceptual_hash", "duplicate_of"), _TEXT),
+        "duplicate_of": _TEXT,
     }
 )
 
@@ -227,8 +225,8 @@ def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
 
 
 def read_clip_rows(path: Path) -> list[ClipRow]:
-    """Read the table of clips."""
-    return [ClipRow(**record) for record in pq.read_table(path).to_pylist()]
+    """Read the table of clips; columns that earlier versions wrote too are ignored."""
+    return [ClipRow(**record) for record in pq.read_table(path, columns=CLIPS_SCHEMA.names).to_pylist()]
 
 
 def count_sources(rows: Sequence[SourceRow]) -> dict[str, int]:

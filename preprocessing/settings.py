@@ -170,9 +170,10 @@ class QualitySettings(Settings):
     """Maximum share of the crop that another face covers; `multiple_faces` above."""
     min_motion: NonNegative | None
     """Minimum mean change of the face between analysed frames, 0 to 255; photographs are `static`."""
-    max_duplicate_distance: Fraction01 | None
-    """Clips of two videos whose perceptual hashes differ in at most this share of bits are duplicates; all
-    but one are filtered as `duplicate`."""
+    min_duplicate_similarity: Annotated[float, Field(ge=0.5, le=1)] | None
+    """Minimum similarity of the face's movements in clips of two videos, where they match best in time, to
+    count as one recording: re-encoded, graded, resized, cropped anew or trimmed. All but one of these clips
+    are filtered as `duplicate`; preprocessing/clips/duplicates.py gives measured figures."""
 
 
 class ShardsSettings(Settings):

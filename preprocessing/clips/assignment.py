@@ -10,6 +10,7 @@ from typing import NamedTuple
 from preprocessing.clips.duplicates import find_duplicates
 from preprocessing.clips.identities import name_people
 from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.signature import read_signature
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.ledger import ClipRow
 from preprocessing.settings import ShardsSettings
@@ -45,11 +46,11 @@ def assign(
     """
     across = max_distance if settings.identity.across_sources else None
     names, lookalikes = name_people(sources, [result.people for result in results], across)
-    seen: dict[str, set[str]] = defaultdict(set)
+    duplicates = _duplicates(results, settings.quality.min_duplicate_similarity)
+    seen = _seen_together(sources, results, duplicates)
     for (row_key, _), name in names.items():
         seen[row_key].add(name)
     splits = assign_splits(sources, settings.test_fraction, settings.seed, seen)
-    duplicates = _duplicates(results, settings.quality.max_duplicate_distance)
     rows, prepared = [], []
     for source, result in zip(sources, results, strict=True):
         split = splits[source.row_key]
@@ -145,12 +146,36 @@ def _has_reason(row: ClipRow) -> bool:
     return by_outcome.get(row.outcome, False)
 
 
-def _duplicates(results: Sequence[SourceResult], max_distance: float | None) -> dict[str, str]:
-    if max_distance is None:
+def _duplicates(results: Sequence[SourceResult], min_similarity: float | None) -> dict[str, str]:
+    if min_similarity is None:
         return {}
-    kept = [row for result in results for row in result.rows if row.outcome == "kept"]
+    found = (prepared for result in results for prepared in result.prepared)
+    kept = sorted(found, key=lambda one: (-_num_source_pixels(one), one.clip.key))
     return find_duplicates(
-        {row.key: str(row.perceptual_hash) for row in kept},
-        {row.key: row.source_key for row in kept},
-        max_distance,
+        {one.clip.key: read_signature(one.signature) for one in kept},
+        {one.clip.key: one.clip.source_key for one in kept},
+        min_similarity,
     )
+
+
+def _num_source_pixels(prepared: PreparedClip) -> int:
+    """Return how much of the source a clip shows; of copies, the one that shows most is kept."""
+    left, top, right, bottom = prepared.clip.crop_box
+    return (right - left) * (bottom - top) * prepared.clip.num_frames
+
+
+def _seen_together(
+    sources: Sequence[Source], results: Sequence[SourceResult], duplicates: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Return a name, by row key, for each recording that several videos show: they go to one split.
+
+    The rest of such a video shows the same people. Rows with a listed split are left out, since the list
+    takes precedence: they lose only their duplicates.
+    """
+    row_keys = {one.clip.key: result.row_key for result in results for one in result.prepared}
+    is_free = {source.row_key for source in sources if source.split == "auto"}
+    seen: dict[str, set[str]] = defaultdict(set)
+    for pair in duplicates.items():
+        for row_key in {row_keys[key] for key in pair} & is_free:
+            seen[row_key].add(f"recording {pair[1]}")
+    return seen

@@ -14,7 +14,7 @@ from preprocessing.clips.crop import finds_faces
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Raise it when the code makes other clips from the same settings, so that stored work is not reused."""
 _SOURCE = TypeAdapter(Source)
 
@@ -58,7 +58,7 @@ def result_fingerprint(
             "seed": True,
             "detect": {"models"},
             "identity": {"models", "across_sources"},
-            "quality": {"max_duplicate_distance"},
+            "quality": {"min_duplicate_similarity"},
         }
     )
     row = _SOURCE.dump_json(source, exclude={"source_id", "note", "extra"}).decode()

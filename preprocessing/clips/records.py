@@ -5,7 +5,6 @@ from itertools import pairwise
 from statistics import median
 
 from preprocessing.clips.candidates import Candidate
-from preprocessing.clips.duplicates import clip_hash
 from preprocessing.clips.sample import ClipMetadata
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
@@ -32,7 +31,6 @@ def clip_row(source: Source, candidate: Candidate, sightings: Sightings) -> Clip
         "start_s": start_s,
         "end_s": end_s,
         "face_px": max(around.width, around.height),
-        "perceptual_hash": clip_hash(tube),
     }
     row = _row(source, candidate.key, candidate.outcome)
     return row.model_copy(update=facts | candidate.scores.model_dump())

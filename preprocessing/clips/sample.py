@@ -65,6 +65,8 @@ class PreparedClip(BaseModel):
     """The concatenated JPEG files."""
     frame_bytes: list[int]
     """Length of each JPEG file."""
+    signature: str
+    """Signature of the recording as text, to find duplicates."""
 
     def frames(self) -> list[bytes]:
         """Read the JPEG files."""

@@ -20,6 +20,7 @@ from preprocessing.clips.cutting import cut_clips, frames_file
 from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
 from preprocessing.clips.records import clip_metadata, clip_row, source_row
 from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
 from preprocessing.faces.networks import load_networks, network_hashes, same_person_distance
 from preprocessing.faces.people import Person, number_people
@@ -242,6 +243,7 @@ def _describe(
                 clip=clip_metadata(source, candidate, sightings, settings.crop),
                 file=frames_file(task.folder, candidate.key),
                 frame_bytes=frame_bytes[candidate.key],
+                signature=clip_signature(candidate.tube, sightings).to_text(),
             )
             for candidate in candidates
             if candidate.is_kept

@@ -3,6 +3,7 @@
 `result.json` is written last, so a folder without it, or with another fingerprint, is unfinished work.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,8 +45,11 @@ def read_result(folder: Path, fingerprint: str) -> SourceResult | None:
     path = folder / RESULT_NAME
     if not path.is_file():
         return None
-    result = SourceResult.model_validate_json(path.read_text())
-    return _in_folder(result, folder) if result.fingerprint == fingerprint else None
+    stored = json.loads(path.read_text())
+    # Compared first, since the result of an earlier version may lack a field.
+    if stored["fingerprint"] != fingerprint:
+        return None
+    return _in_folder(SourceResult.model_validate(stored), folder)
 
 
 def write_result(folder: Path, result: SourceResult, thumbnails: Mapping[str, Sequence[bytes]]) -> None:

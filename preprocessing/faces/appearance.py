@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from preprocessing.media.boxes import Box
 
 LUMA_SIZE = (17, 16)
-"""Width and height of the luma grid; comparing neighbours in a row gives 16 by 16 bits of hash."""
+"""Width and height of the luma grid."""
 _LONGEST_SIDE_PX = 256
 
 
@@ -52,8 +52,3 @@ def luma_change(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Return the mean difference of two luma grids, 0 to 255, ignoring a change of overall brightness."""
     difference = first.astype(np.float64) - second
     return float(np.abs(difference - difference.mean()).mean())
-
-
-def perceptual_hash(luma: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the difference hash of a luma grid, 256 bits: is each pixel darker than its right neighbour."""
-    return (luma[:, :-1] < luma[:, 1:]).ravel()

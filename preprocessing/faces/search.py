@@ -7,6 +7,7 @@ import numpy as np
 
 from preprocessing.faces.appearance import measure_appearance
 from preprocessing.faces.detector import Face
+from preprocessing.faces.miniatures import MiniatureMaker
 from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.faces.sparse_detection import AnalysedFrame, Detector, detect_sparsely
 from preprocessing.faces.tracks import Tracker
@@ -56,12 +57,14 @@ def find_sightings(
     frame_size = (0, 0)
     still_image = b""
     times_s: list[float] = []
+    miniatures = MiniatureMaker()
 
-    def keep_time(frame: NumberedFrame) -> NumberedFrame:
+    def take(frame: NumberedFrame) -> NumberedFrame:
         times_s.append(frame.pts_s)
+        miniatures.add(frame)
         return frame
 
-    for analysed in detect_sparsely(map(keep_time, frames), detector, settings):
+    for analysed in detect_sparsely(map(take, frames), detector, settings):
         if analysed.starts_scene:
             cuts.append(analysed.number)
             tracker.cut()
@@ -75,7 +78,7 @@ def find_sightings(
         raise UnreadableVideoError(
             "got no frame between start_s and end_s; times inside the video are needed; correct the row"
         )
-    return Sightings(numbers[0], times_s, frame_size, numbers, faces, cuts, still_image)
+    return Sightings(numbers[0], times_s, frame_size, numbers, faces, cuts, still_image, miniatures.finish())
 
 
 def _sight(analysed: AnalysedFrame, recognizer: Recognizer | None, tracker: Tracker) -> list[Sighting]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.faces.appearance import LUMA_SIZE, Appearance
+from preprocessing.faces.miniatures import Miniatures
 from preprocessing.media.boxes import Box
 from preprocessing.storage.files import write_atomically
 
@@ -52,11 +53,18 @@ class Sightings:
     """First frames of new scenes."""
     still: bytes
     """Small JPEG of a whole frame from the second half of the part, for people to look at."""
+    miniatures: Miniatures
+    """The whole part at a very small size."""
 
     @property
     def num_frames(self) -> int:
         """Return the length of the part in frames."""
         return len(self.times_s)
+
+    @property
+    def end_frame(self) -> int:
+        """Return the number of the first frame after the part."""
+        return self.first_frame + len(self.times_s)
 
     def frame_times(self, first: int, end: int) -> list[float]:
         """Return the presentation times of the frames `first` to before `end`, in seconds."""
@@ -115,6 +123,9 @@ def write_sightings(path: Path, fingerprint: str, sightings: Sightings) -> None:
             picture_bytes=np.array([len(data) for data in thumbnails.values()], dtype=np.int64),
             pictures=np.frombuffer(b"".join(thumbnails.values()), np.uint8),
             still=np.frombuffer(sightings.still, np.uint8),
+            miniature_frames=np.array(sightings.miniatures.first_frames, dtype=np.int64),
+            miniature_size=np.array(sightings.miniatures.size),
+            miniatures=np.frombuffer(sightings.miniatures.data, np.uint8),
         )
 
 
@@ -144,7 +155,13 @@ def read_sightings(path: Path, fingerprint: str) -> Sightings | None:
         times_s = stored["times"].tolist()
         cuts = [int(cut) for cut in stored["cuts"]]
         still = stored["still"].tobytes()
-    return Sightings(first, times_s, (width, height), list(faces), list(faces.values()), cuts, still)
+        mini_width, mini_height = stored["miniature_size"].tolist()
+        miniatures = Miniatures(
+            stored["miniature_frames"].tolist(), (mini_width, mini_height), stored["miniatures"].tobytes()
+        )
+    return Sightings(
+        first, times_s, (width, height), list(faces), list(faces.values()), cuts, still, miniatures
+    )
 
 
 def _divided(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Iterator[bytes]:

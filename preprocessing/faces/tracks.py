@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from preprocessing.faces.appearance import luma_change
+from preprocessing.faces.dissolves import find_dissolves
 from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.media.boxes import Box, Boxes, iou
 from preprocessing.settings import TrackSettings
 
 JUMP = 45.0
 """A luma change above this between two sightings suggests another person's face."""
-CROWDED_IOU = 0.1
-"""Faces that overlap by more than this may be mistaken for each other."""
+CROWDED_SHARE = 0.1
+"""Faces of which another one covers more than this may be mistaken for it."""
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Track:
     """Numbers of the analysed frames that show it, ascending."""
     faces: list[Sighting] = field(default_factory=list)
     """Its sighting in each of `frames`."""
+    is_crowded: bool = False
+    """Whether another face touches it in every frame; else none does in any."""
 
     @property
     def embeddings(self) -> list[Embedding]:
@@ -59,7 +62,8 @@ class Tube:
 class Tracker:
     """Assigns faces to tracks frame by frame; each face joins the track whose last box it overlaps most.
 
-    A track ends at a scene cut, or after `max_gap_num_frames` without a face. A face whose embedding differs
+    A track ends at a scene cut, after `max_gap_num_frames` without a face, and where another face begins or
+    ceases to touch it, since people who cross may be mistaken for each other. A face whose embedding differs
     from the track's starts a new track; `needs_embedding` selects the faces worth embedding.
 
     Args:
@@ -87,19 +91,18 @@ class Tracker:
         and wherever the person may have changed: where faces overlap, or a face's appearance jumps.
         """
         alive = self._alive(frame)
-        return [
-            self._is_due(face, alive)
-            or any(other is not face and iou(other.box, face.box) > CROWDED_IOU for other in faces)
-            for face in faces
-        ]
+        return [self._is_due(face, alive) or _is_crowded(face, faces) for face in faces]
 
     def update(self, frame: int, faces: Sequence[Sighting]) -> list[int]:
         """Add the faces of the next analysed frame; return the number of sightings of each face so far."""
+        crowded = [_is_crowded(face, faces) for face in faces]
+        self._end_where_crowding_changes(faces, crowded)
         alive = self._alive(frame)
         matches = sorted(
             (-self._affinity(track, face), -track.frames[-1], number, index)
             for number, track in enumerate(alive)
             for index, face in enumerate(faces)
+            if track.is_crowded == crowded[index]
         )
         free_tracks, free_faces = set(range(len(alive))), set(range(len(faces)))
         counts = [1] * len(faces)
@@ -110,13 +113,22 @@ class Tracker:
                 counts[index] = len(alive[number].faces)
                 free_tracks.remove(number)
                 free_faces.remove(index)
-        started = [Track([frame], [faces[index]]) for index in sorted(free_faces)]
+        started = [Track([frame], [faces[index]], crowded[index]) for index in sorted(free_faces)]
         self.tracks += started
         self._current = alive + started
         return counts
 
     def _alive(self, frame: int) -> list[Track]:
         return [t for t in self._current if frame - t.frames[-1] <= self._max_gap_num_frames]
+
+    def _end_where_crowding_changes(self, faces: Sequence[Sighting], crowded: Sequence[bool]) -> None:
+        def is_over(track: Track) -> bool:
+            return any(
+                track.is_crowded != is_crowded and iou(track.faces[-1].box, face.box) >= self._min_iou
+                for face, is_crowded in zip(faces, crowded, strict=True)
+            )
+
+        self._current = [track for track in self._current if not is_over(track)]
 
     def _is_due(self, face: Sighting, alive: Sequence[Track]) -> bool:
         near = [track for track in alive if iou(track.faces[-1].box, face.box) >= self._min_iou]
@@ -140,7 +152,7 @@ class Tracker:
 
 
 def find_tracks(sightings: Sightings, settings: TrackSettings, max_distance: float) -> list[Track]:
-    """Return the tracks in order of their first frame.
+    """Return the tracks in order of their first frame, without the frames of dissolves.
 
     Args:
         sightings: the faces of a source.
@@ -148,9 +160,12 @@ def find_tracks(sightings: Sightings, settings: TrackSettings, max_distance: flo
         max_distance: greatest distance of two embeddings of one person.
     """
     tracker = Tracker(settings.min_iou, settings.max_gap_num_frames, max_distance)
-    cuts = sorted(sightings.cuts)
+    dissolves = find_dissolves(sightings.miniatures, sightings.end_frame)
+    cuts = sorted({*sightings.cuts, *(dissolve.stop for dissolve in dissolves)})
     previous = sightings.first_frame
     for frame, faces in zip(sightings.frames, sightings.faces, strict=True):
+        if any(frame in dissolve for dissolve in dissolves):
+            continue
         if any(previous < cut <= frame for cut in cuts):
             tracker.cut()
         previous = frame
@@ -203,6 +218,18 @@ def _tube(track: Track, first_frame: int, boxes: Boxes) -> Tube:
         nearest = min(range(len(track.frames)), key=lambda number: abs(track.frames[number] - first_frame))
         inside = [track.faces[nearest]]
     return Tube(first_frame, boxes, inside)
+
+
+def _is_crowded(face: Sighting, faces: Sequence[Sighting]) -> bool:
+    return any(other is not face and _covered_share(face.box, other.box) > CROWDED_SHARE for other in faces)
+
+
+def _covered_share(one: Box, other: Box) -> float:
+    """Return the overlap of two boxes over the area of the smaller one."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    smaller = min(one.width * one.height, other.width * other.height)
+    return max(width, 0.0) * max(height, 0.0) / max(smaller, 1e-9)
 
 
 def _jumps(track: Track, face: Sighting) -> bool:

@@ -68,7 +68,7 @@ def test_damaged_videos_cost_themselves_alone(
 ):
     # No face is looked for, so that the time goes into decoding.
     crop = shards_settings.crop.model_copy(update={"rule": "none", "min_size_px": 16})
-    quality = shards_settings.quality.model_copy(update={"max_duplicate_distance": None})
+    quality = shards_settings.quality.model_copy(update={"min_duplicate_similarity": None})
     settings = shards_settings.model_copy(update={"crop": crop, "quality": quality, "timeout_s": 60.0})
     draw = random.Random(0)
     jobs = []

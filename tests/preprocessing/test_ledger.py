@@ -72,6 +72,14 @@ def test_clips_come_back_as_written_and_are_counted_by_reason(tmp_path):
     assert count_clips(rows) == {"failed": 1, "filtered(too_short)": 1, "kept": 1}
 
 
+def test_a_ledger_with_a_column_of_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "clips.parquet"
+    row = ClipRow(key="a", outcome="kept", row_key="k", source_key="k", url="http://a.org/1.mp4")
+    write_clips(path, [row])
+    pq.write_table(pq.read_table(path).append_column("perceptual_hash", [["00ff"]]), path)
+    assert read_clip_rows(path) == [row]
+
+
 def test_the_error_for_a_missing_ledger_names_its_stage(tmp_path):
     with pytest.raises(ValueError, match="lia download"):
         read_source_rows(tmp_path / "sources.parquet")

@@ -77,7 +77,9 @@ def test_every_group_is_frozen_and_refuses_unknown_keys(group):
         ("crop.size_px", 8, 7),
         ("crop.scale", 1, 0.99),
         ("quality.min_motion", None, -1),
-        ("quality.max_duplicate_distance", None, 1.01),
+        ("quality.min_duplicate_similarity", None, 1.01),
+        # The value of `max_duplicate_distance`, which this setting replaced.
+        ("quality.min_duplicate_similarity", 0.5, 0.05),
     ],
 )
 def test_values_are_accepted_up_to_their_limit(shards_settings, dotted, good, bad):

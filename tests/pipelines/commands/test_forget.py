@@ -48,7 +48,7 @@ def project(new_project, samples_url):
     exports = (line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
     project.variables.update(dict(exports))
     # Both are kept, in a tar each, so that one of them need not change.
-    settings = {"shard_bytes": 1, "identity.models": None, "quality.max_duplicate_distance": None}
+    settings = {"shard_bytes": 1, "identity.models": None, "quality.min_duplicate_similarity": None}
     project.set_params({f"shards.{name}": value for name, value in settings.items()})
     for quality in (90, 95):
         project.set_params({"shards.jpeg_quality": quality})

@@ -1,5 +1,3 @@
-import hashlib
-
 import numpy as np
 import pytest
 
@@ -8,6 +6,7 @@ from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
+from tests.preprocessing.clips.made_up_clip import make_signature
 
 FACES = dict(zip("abcd", np.eye(4).tolist(), strict=True))
 LIMIT = 0.6
@@ -17,19 +16,17 @@ LIMIT = 0.6
 def make_result(tmp_path):
     """Function that gives a source in which the named people were seen, each in one clip."""
 
-    def make(source, seen, hashes=(), by_time=False):
+    def make(source, seen, moves=(), by_time=False):
         rows, prepared = [], []
         for number, _ in enumerate(seen):
             key = f"{source.row_key}-{number:03d}-000000"
             base = {"key": key, "source_key": source.key, "url": source.url}
-            text = hashes[number] if hashes else 4 * hashlib.sha256(key.encode()).hexdigest()
             rows.append(
                 ClipRow(
                     outcome="kept",
                     row_key=source.row_key,
                     person=number,
                     num_frames=9,
-                    perceptual_hash=text,
                     **base,
                 )
             )
@@ -39,7 +36,8 @@ def make_result(tmp_path):
                 crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
-            prepared.append(PreparedClip(clip=clip, file=tmp_path / key, frame_bytes=[]))
+            text = make_signature(moves[number] if moves else key).to_text()
+            prepared.append(PreparedClip(clip=clip, file=tmp_path / key, frame_bytes=[], signature=text))
         people = [Person(num_frames=9 - number, embedding=FACES[name]) for number, name in enumerate(seen)]
         return SourceResult(
             row_key=source.row_key, fingerprint="f", rows=rows, prepared=prepared, people=people
@@ -103,13 +101,39 @@ def test_wishes_that_would_put_one_person_on_both_sides_are_refused(settings, ma
 
 
 def test_the_same_recording_twice_is_kept_once(settings, sources, make_result):
-    text = np.random.default_rng(0).bytes(128).hex()
-    results = [make_result(source, "a", [text]) for source in sources[:2]]
+    results = [make_result(source, "a", ["nods"]) for source in sources[:2]]
     rows, prepared, _ = assign(sources[:2], results, settings, LIMIT)
     kept = min(row.key for row in rows)
     assert sorted(row.label for row in rows) == ["filtered(duplicate)", "kept"]
     assert [row.duplicate_of for row in rows if row.reason == "duplicate"] == [kept]
     assert [clip.clip.key for clip in prepared] == [kept]
+
+
+@pytest.mark.parametrize("larger", [0, 1])
+def test_of_two_copies_the_one_that_shows_more_of_its_video_is_kept(settings, sources, make_result, larger):
+    results = [make_result(source, "a", ["nods"]) for source in sources[:2]]
+    clip = results[larger].prepared[0].clip.model_copy(update={"crop_box": (0, 0, 17, 17)})
+    results[larger].prepared[0] = results[larger].prepared[0].model_copy(update={"clip": clip})
+    _, prepared, _ = assign(sources[:2], results, settings, LIMIT)
+    assert [one.clip.key for one in prepared] == [clip.key]
+
+
+def test_videos_with_one_recording_go_to_one_split_with_all_their_people(settings, sources, make_result):
+    seen, moves = ["ab", "cd"], [["nods", "turns"], ["looks up", "nods"]]
+    for seed in range(8):
+        seeded = settings.model_copy(update={"seed": seed})
+        results = [make_result(*each) for each in zip(sources[:2], seen, moves, strict=True)]
+        rows, *_ = assign(sources[:2], results, seeded, LIMIT)
+        assert len({row.split for row in rows}) == 1
+        assert [row.label for row in rows].count("filtered(duplicate)") == 1
+
+
+def test_videos_listed_in_two_splits_lose_only_their_duplicates(settings, make_source, make_result):
+    sources = [make_source(f"http://a.org/{split}.mp4", split=split) for split in ("train", "test")]
+    results = [make_result(source, name, ["nods"]) for source, name in zip(sources, "ab", strict=True)]
+    rows, prepared, _ = assign(sources, results, settings, LIMIT)
+    assert [row.split for row in rows] == ["train", "test"]
+    assert len(prepared) == 1
 
 
 def test_the_order_of_the_sources_does_not_matter(settings, sources, make_result):

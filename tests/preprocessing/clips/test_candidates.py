@@ -9,6 +9,7 @@ from preprocessing.faces.sightings import Sighting, Sightings
 from preprocessing.faces.tracks import find_tracks
 from preprocessing.media.boxes import Box
 from preprocessing.outcome import Filtered, Kept
+from tests.preprocessing.faces.synthetic_video import NO_MINIATURES
 
 
 def face(left, size=100.0, thumbnail=None):
@@ -21,7 +22,14 @@ def candidates(faces, settings, by_time=False, person=0):
     """Return the candidates of faces seen in every fifth frame."""
     frames = list(range(0, 5 * len(faces), 5))
     sightings = Sightings(
-        0, [number / 25 for number in range(frames[-1] + 1)], (640, 360), frames, faces, [], b""
+        0,
+        [number / 25 for number in range(frames[-1] + 1)],
+        (640, 360),
+        frames,
+        faces,
+        [],
+        b"",
+        NO_MINIATURES,
     )
     tracks = find_tracks(sightings, settings.track, 0.6)
     return find_candidates("k-whole", tracks, [person] * len(tracks), sightings, settings, by_time)

@@ -7,7 +7,7 @@ from PIL import Image
 from preprocessing.clips.cutting import clip_files, cut_clips, read_stored_frames
 from preprocessing.media.boxes import Box
 from preprocessing.media.numbered_frames import NumberedFrame
-from tests.preprocessing.clips.made_up_candidate import make_candidate
+from tests.preprocessing.clips.made_up_clip import make_candidate
 
 SIZE_PX = 16
 CANDIDATES = [

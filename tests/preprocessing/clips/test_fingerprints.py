@@ -33,7 +33,7 @@ def fingerprints(source, settings, video="0" * 64, networks=("n",)):
         ({"test_fraction": 0.5}, False, False),
         ({"seed": 9}, False, False),
         ({"identity__across_sources": True}, False, False),
-        ({"quality__max_duplicate_distance": None}, False, False),
+        ({"quality__min_duplicate_similarity": None}, False, False),
     ],
 )
 def test_a_setting_renews_just_what_depends_on_it(

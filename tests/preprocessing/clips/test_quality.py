@@ -8,6 +8,7 @@ from preprocessing.faces.tracks import Tube
 from preprocessing.ledger import ClipScores
 from preprocessing.media.boxes import Box
 from preprocessing.outcome import Filtered, Kept
+from tests.preprocessing.faces.synthetic_video import NO_MINIATURES
 
 GOOD = ClipScores(
     mean_score=0.9,
@@ -68,6 +69,7 @@ def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
         [[own[0]], [own[1], here], [own[2]], [late]],
         [],
         b"",
+        NO_MINIATURES,
     )
     tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own)
     scores = score_clip(tube, own[0].box, sightings)

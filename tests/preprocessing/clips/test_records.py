@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.clips.duplicates import clip_hash
 from preprocessing.clips.records import clip_metadata, clip_row, source_row
 from preprocessing.faces.sightings import Sightings
 from preprocessing.ledger import ClipScores
 from preprocessing.outcome import Failed, Filtered, Kept
-from tests.preprocessing.clips.made_up_candidate import make_candidate
+from tests.preprocessing.clips.made_up_clip import make_candidate
+from tests.preprocessing.faces.synthetic_video import NO_MINIATURES
 
 OUTCOMES = {
     ("kept", None, None, None): Kept(),
@@ -18,7 +18,8 @@ OUTCOMES = {
 
 
 def make_sightings(fps=25, num_frames=260):
-    return Sightings(0, [number / fps for number in range(num_frames)], (640, 360), [], [], [], b"")
+    times_s = [number / fps for number in range(num_frames)]
+    return Sightings(0, times_s, (640, 360), [], [], [], b"", NO_MINIATURES)
 
 
 @pytest.fixture
@@ -45,13 +46,11 @@ def test_a_row_of_a_candidate_adds_its_facts_to_the_outcome(source, outcome):
         "start_s",
         "end_s",
         "face_px",
-        "perceptual_hash",
     }
     facts |= set(ClipScores.model_fields)
     assert row.model_dump(exclude=facts) == source_row(source, outcome).model_dump(exclude=facts)
     assert row.model_dump(include=set(ClipScores.model_fields)) == candidate.scores.model_dump()
     assert (row.key, row.track, row.person) == (candidate.key, 3, 1)
-    assert row.perceptual_hash == clip_hash(candidate.tube)
 
 
 def test_a_row_of_a_source_has_its_key_and_no_facts_of_a_clip(source):

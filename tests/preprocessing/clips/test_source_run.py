@@ -2,13 +2,18 @@ import hashlib
 import io
 import shutil
 from dataclasses import replace
+from itertools import islice
 
+import av
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
 from preprocessing.clips.source_run import SourceTask, process_source, process_stored
 from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.media.video_reader import decode
 from preprocessing.sources.former_keys import rename_stored
 from tests.preprocessing.ffmpeg import make_hdr
 
@@ -270,3 +275,71 @@ def test_other_video_is_cut_where_hdr_is_refused(make_task, samples, refusing):
     result = process_source(task)
     assert [row.label for row in result.rows] == ["kept"]
     assert process_stored(task) == result
+
+
+def write_video(path, images):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "18"})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_people(samples):
+    """Squares of 240 px with the faces of two people, 60 frames each."""
+    squares = []
+    for name, left in (("single_face.mp4", 100), ("WolfgangLanger_Pexels.mp4", 130)):
+        video = islice(decode(samples / name, 25), 60)
+        squares.append([cv2.resize(one.image[:, left : left + 360], (240, 240)) for one in video])
+    return squares
+
+
+@pytest.fixture(scope="module")
+def unnamed(shards_settings):
+    """Settings without an embedder, under which clips may be short."""
+    return shards_settings.model_copy(
+        update={
+            "identity": shards_settings.identity.model_copy(update={"models": None}),
+            "quality": shards_settings.quality.model_copy(update={"min_num_frames": 5}),
+        }
+    )
+
+
+def test_a_clip_ends_where_one_person_dissolves_into_another(make_task, two_people, unnamed, tmp_path):
+    shares = np.clip((np.arange(100) - 37) / 25, 0, 1)
+    images = [
+        ((1 - share) * two_people[0][min(number, 59)] + share * two_people[1][max(number - 40, 0)]).astype(
+            np.uint8
+        )
+        for number, share in enumerate(shares)
+    ]
+    task = make_task(write_video(tmp_path / "dissolve.mp4", images), settings=unnamed)
+    spans = [(row.start_s, row.end_s) for row in process_source(task).rows if row.outcome == "kept"]
+    before = [span for span in spans if span[0] < 1]
+    after = [span for span in spans if span[1] > 3]
+    assert len(spans) == 2
+    assert [(start_s, end_s > 0.7) for start_s, end_s in before] == [(0.0, True)]
+    assert before[0][1] <= 38 / 25
+    assert 62 / 25 <= after[0][0] < 3.3
+
+
+def test_no_clip_goes_on_where_another_person_passes_in_front(make_task, two_people, unnamed, tmp_path):
+    images = []
+    for number, squares in enumerate(zip(*two_people, strict=True)):
+        image = np.full((240, 480, 3), 90, np.uint8)
+        behind, before = (cv2.resize(square, (150, 150)) for square in squares)
+        image[40:190, 165:315] = behind
+        # A narrow strip with the face of the second one, which passes from right to left.
+        left = 385 - 7 * number
+        image[40:190, max(left, 0) : max(left + 95, 0)] = before[:, 55 + max(-left, 0) :]
+        images.append(image)
+    task = make_task(write_video(tmp_path / "crossing.mp4", images), settings=unnamed)
+    spans = [(row.start_s, row.end_s) for row in process_source(task).rows]
+    # Both are in one place at 1.1 s.
+    assert any(end_s < 1.1 for _, end_s in spans)
+    assert any(start_s > 1.1 for start_s, _ in spans)
+    assert not [span for span in spans if span[0] < 0.8 and span[1] > 1.6]

@@ -1,6 +1,14 @@
+import json
+
 import pytest
 
-from preprocessing.clips.stored_result import SourceResult, read_preview, read_result, write_result
+from preprocessing.clips.stored_result import (
+    RESULT_NAME,
+    SourceResult,
+    read_preview,
+    read_result,
+    write_result,
+)
 from preprocessing.ledger import ClipRow
 
 
@@ -17,6 +25,13 @@ def test_a_result_is_read_back_for_its_own_fingerprint_only(tmp_path, result):
     assert read_result(tmp_path / "k", "f") == result
     assert read_result(tmp_path / "k", "other") is None
     assert read_result(tmp_path / "nothing", "f") is None
+
+
+def test_a_result_of_an_earlier_version_is_no_result_of_this_one(tmp_path, result):
+    write_result(tmp_path / "k", result, {})
+    stored = json.loads((tmp_path / "k" / RESULT_NAME).read_text())
+    (tmp_path / "k" / RESULT_NAME).write_text(json.dumps(stored | {"prepared": [{"frame_bytes": []}]}))
+    assert read_result(tmp_path / "k", "new") is None
 
 
 def test_thumbnails_of_rejected_candidates_are_their_preview(tmp_path, result):

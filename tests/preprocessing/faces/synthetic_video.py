@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from preprocessing.faces.detector import Face
+from preprocessing.faces.miniatures import Miniatures
 from preprocessing.media.boxes import Box
 from preprocessing.media.images import Image
 from preprocessing.media.numbered_frames import NumberedFrame
+
+NO_MINIATURES = Miniatures([], (1, 1), b"")
 
 
 class Oracle:

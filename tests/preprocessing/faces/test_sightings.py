@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from preprocessing.faces.appearance import Appearance
+from preprocessing.faces.miniatures import Miniatures
 from preprocessing.faces.sightings import Sighting, Sightings, faces_inside, read_sightings, write_sightings
 from preprocessing.media.boxes import Box
+from tests.preprocessing.faces.synthetic_video import NO_MINIATURES
 
 
 def random_sightings(seed):
@@ -28,7 +30,8 @@ def random_sightings(seed):
     frames = sorted(random.choice(np.arange(100, 400), 12, replace=False).tolist())
     faces = [[sighting() for _ in range(random.integers(4))] for _ in frames]
     times_s = [number / 24 for number in range(frames[0], frames[-1] + 1)]
-    return Sightings(frames[0], times_s, (640, 360), frames, faces, frames[3:5], b"still")
+    miniatures = Miniatures([100, 105], (4, 3), random.bytes(24))
+    return Sightings(frames[0], times_s, (640, 360), frames, faces, frames[3:5], b"still", miniatures)
 
 
 def plain(sightings):
@@ -53,7 +56,8 @@ def test_sightings_survive_their_file_exactly(tmp_path, seed):
 
 
 def test_a_source_without_faces_survives_its_file(tmp_path):
-    empty = Sightings(0, [n / 25 for n in range(11)], (64, 48), [0, 10], [[], []], [], b"")
+    times_s = [number / 25 for number in range(11)]
+    empty = Sightings(0, times_s, (64, 48), [0, 10], [[], []], [], b"", NO_MINIATURES)
     write_sightings(tmp_path / "s.npz", "mark", empty)
     assert read_sightings(tmp_path / "s.npz", "mark") == empty
 

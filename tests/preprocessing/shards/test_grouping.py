@@ -21,7 +21,7 @@ def many():
                 end_s=1.0, num_frames=1, fps=25.0, times_s=[0.0], size_px=16, crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
-            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000]))
+            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000], signature=""))
     return sorted(clips, key=lambda one: one.clip.key)
 
 

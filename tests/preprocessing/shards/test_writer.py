@@ -38,7 +38,7 @@ def make_prepared(tmp_path):
             frame_size_px=(32, 32),
             mean_score=0.9,
         )  # fmt: skip
-        return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames])
+        return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames], signature="")
 
     return make
 
