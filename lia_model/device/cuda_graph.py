@@ -27,11 +27,14 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = None
+        self._stream = None
         self._ended = None
 
     def capture(self, function: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
         """Record `function`; return how to repeat it, and its result, which each repetition overwrites."""
-        outside, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+        # One stream for all: a graph reuses only that memory of the pool which came from its own stream.
+        self._stream = self._stream or torch.cuda.Stream()
+        outside, stream = torch.cuda.current_stream(), self._stream
         stream.wait_stream(outside)
         with torch.cuda.stream(stream):
             for _ in range(NUM_RUNS_BEFORE):
