@@ -11,10 +11,10 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from lia_model.checkpoints.directory import load_generator
 from lia_model.data.pixels import to_float
 from lia_model.device.cuda_graph import CudaGraphs, Recorder
 from lia_model.device.pinned_ring import copies_to
+from lia_model.device.precision import DTYPES, ResolvedPrecision, float32_products, resolve_precision
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
@@ -36,13 +37,25 @@ from preprocessing.clips.crop import shows_faces
 from preprocessing.media.boxes import middle_square
 from preprocessing.shards.manifest import CropFacts
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Larger batches only cost memory on a CPU.
 CPU_BATCH_PIXELS = 4 * 256**2
 
 BatchFunction = Callable[..., Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
+
+
+def _infer(method: Callable[Concatenate[Animator, P], R]) -> Callable[Concatenate[Animator, P], R]:
+    """Run a method of an animator without gradients, in the animator's precision."""
+
+    @wraps(method)
+    def run(self: Animator, *args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(), float32_products(self.precision):
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 class Portrait(NamedTuple):
@@ -68,7 +81,7 @@ class Animator:
         """How the model's training clips were cropped."""
         self.device = resolve_device(device)
         self.generator = generator.to(self.device).eval()
-        self.precision = resolve_precision(precision, self.device)
+        self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         require_compilation(compilation, self.device)
         self.compilation: Compilation = compilation
         self.model = InferenceModel(self.generator, DTYPES[self.precision])
@@ -92,7 +105,8 @@ class Animator:
         Args:
             uri: a checkpoint directory, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
             device: a torch device string; `auto` picks the GPU if there is one, else the CPU.
-            precision: `auto` is bf16 on hardware with native support, else fp32.
+            precision: `auto` is bf16 on hardware with native support, else fp32; `tf32` rounds the factors of
+                fp32 products on NVIDIA GPUs, several times as fast.
             compilation: `inductor` compiles the networks, so that the first batch of each size takes minutes;
                 `cuda-graphs` records their launches (CUDA only), which takes seconds. See `warm_up`.
 
@@ -199,17 +213,17 @@ class Animator:
         missing = 0 if self.compilation == "none" else batch_size - len(chunk)
         return chunk + chunk[-1:] * missing
 
-    @torch.inference_mode()
+    @_infer
     def _encode(self, image: UInt8[np.ndarray, "H W 3"], batch_size: int) -> Portrait:
         code, features = self.model.encode(self._prepare(self._full([image], batch_size)))
         weights = self.model.weigh(code[:1]).float().cpu()
         return Portrait(code[:1].clone(), [feature[:1].clone() for feature in features], weights)
 
-    @torch.inference_mode()
+    @_infer
     def _weigh(self, images: list[np.ndarray]) -> Float32[np.ndarray, "B K"]:
         return self._weigh_batch(self._prepare(images)).float().cpu().numpy()
 
-    @torch.inference_mode()
+    @_infer
     def _move(
         self, portrait: Portrait, walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
     ) -> UInt8[np.ndarray, "B S S 3"]:
@@ -219,7 +233,7 @@ class Animator:
         moved = self._paint_batch(self._stack(walk.numpy()), portrait.code, *portrait.features)
         return moved.cpu().numpy()
 
-    @torch.inference_mode()
+    @_infer
     def _move_each(
         self, images: list[np.ndarray], walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
     ) -> UInt8[np.ndarray, "B S S 3"]:
@@ -323,17 +337,3 @@ def resolve_device(device: str) -> torch.device:
             "choose cpu or auto, or install the driver and torch's CUDA build"
         )
     return found
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
-    """Return the precision; `auto` becomes bf16 if `device` supports it natively, else fp32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if has_native_bf16(device) else "fp32"
-
-
-def has_native_bf16(device: torch.device) -> bool:
-    """Return whether `device` multiplies bf16 in hardware: AVX512-BF16 CPUs, Ampere or newer GPUs."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -14,7 +14,7 @@ from preprocessing.settings import Settings
 
 Mode = Literal["relative", "absolute"]
 """Motion relative to the driving clip's starting frame, or absolute."""
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Compilation = Literal["none", "inductor", "cuda-graphs"]
 VideoDecoder = Literal["cpu", "gpu"]
 VideoEncoder = Literal["cpu", "gpu", "auto"]
@@ -181,8 +181,9 @@ class TrainSettings(Settings):
     shards in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
     init_from: str | None
     """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
-    precision: Literal["fp32", "bf16"]
-    """bf16 runs the networks under autocast; weights and losses stay fp32."""
+    precision: Literal["fp32", "tf32", "bf16"]
+    """fp32 is exact; tf32 rounds the factors of products (NVIDIA GPUs); bf16 runs the networks under
+    autocast, with weights and losses in fp32. The R1 penalty is computed in fp32 always."""
     network: NetworkScale
     """The image size is that of the shards."""
     augmentation: AugmentationSettings
@@ -248,7 +249,7 @@ class EvaluateSettings(Settings):
     device: str
     """cpu, cuda or cuda:N; auto uses a GPU if one is available."""
     precision: Precision
-    """Precision of the generator; metrics are always computed in fp32."""
+    """Precision of the generator, with tf32 as in training; metrics are always computed in fp32."""
     baselines: tuple[str, ...]
     """Models measured beside the trained one: checkpoint directories or models:/ URIs."""
     cross_identity: CrossIdentitySettings

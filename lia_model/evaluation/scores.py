@@ -23,6 +23,7 @@ from lia_model.animator import Animator, resolve_device
 from lia_model.checkpoints.directory import GENERATOR
 from lia_model.data.pixels import to_float
 from lia_model.data.sharded_clips import ShardedClip
+from lia_model.device.precision import float32_products
 from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
@@ -156,6 +157,7 @@ class Instruments:
         return values
 
     @torch.inference_mode()
+    @float32_products("fp32")
     def compare(self, result: Frames, truth: Frames, batch_size: int) -> dict[str, float]:
         """Return the means of the pixel metrics over the frames."""
         values: dict[str, list[Float[Tensor, " B"]]] = {name: [] for name in PIXEL_METRICS}

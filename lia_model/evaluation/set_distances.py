@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from lia_model.device.precision import float32_products
 from lia_model.evaluation.pair_list import Skipped
 
 NUM_VIDEO_FRAMES = 16
@@ -53,6 +54,7 @@ class FeatureNetwork:
         self._arguments = {name: value for name, value in ARGUMENTS.items() if name in known}
 
     @torch.inference_mode()
+    @float32_products("fp32")
     def __call__(self, batch: UInt8[np.ndarray, "B 3 *dims"]) -> Float[np.ndarray, "B D"]:
         """Return the features of each image or video.
 

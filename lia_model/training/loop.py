@@ -25,6 +25,7 @@ from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.pinned_ring import copies_to
+from lia_model.device.precision import float32_products
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
@@ -112,7 +113,7 @@ def run(
         # In the loader's thread too, which computes on the same stream: the device's default one.
         return stack(loader.frames(step).numpy())
 
-    with ThreadPoolExecutor(1) as pool:
+    with float32_products(settings.precision), ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(load, state.step)
         while state.step < settings.num_steps:
             frames = upcoming.result()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
 from lia_model.settings import OptimizerSettings
 
@@ -61,9 +63,12 @@ def training_step(
     _update(networks.generator_optimizer, loss, networks.max_gradient_norm)
     due = [term for term in objective.discriminator if term.is_due(step)]
     if due:
-        judged = _judge(networks.discriminator, driving, fake.detach(), due, autocast)
-        loss, discriminator_values = weighted_sum(due, judged, step)
-        _update(networks.discriminator_optimizer, loss, networks.max_gradient_norm)
+        is_exact = any(term.needs_image_gradient for term in due)
+        # Second derivatives are too inexact in bf16 and TF32.
+        with float32_products("fp32") if is_exact else nullcontext():
+            judged = _judge(networks.discriminator, driving, fake.detach(), due, autocast)
+            loss, discriminator_values = weighted_sum(due, judged, step)
+            _update(networks.discriminator_optimizer, loss, networks.max_gradient_norm)
         values |= discriminator_values
     return {name: value.detach() for name, value in values.items()}
 
@@ -96,7 +101,6 @@ def _judge(
 ) -> DiscriminatorOutputs:
     """Run the discriminator on real and fake images."""
     needs_gradient = any(term.needs_image_gradient for term in terms)
-    # Second derivatives are too inexact in bf16, so this forward pass runs in float32.
     precision = torch.autocast(real.device.type, enabled=False) if needs_gradient else autocast
     real = real.detach().requires_grad_(needs_gradient)
     # One forward pass for both halves, as data-parallel wrappers require; the groups of the minibatch

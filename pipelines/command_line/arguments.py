@@ -21,6 +21,9 @@ Convert = Annotated[
 ]
 Arithmetic = Annotated[
     Precision,
-    typer.Option("--precision", help="Arithmetic of the networks; auto: bf16 where native, else fp32."),
+    typer.Option(
+        "--precision",
+        help="Arithmetic of the networks; auto: bf16 where native, else fp32; tf32: NVIDIA GPUs.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto: a GPU where present.")]

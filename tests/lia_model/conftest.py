@@ -1,8 +1,16 @@
 import pytest
 
+from lia_model.device.precision import float32_products
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
 from lia_model.settings import NetworkSettings, TrainSettings
+
+
+@pytest.fixture(autouse=True)
+def _exact_products():
+    """Without TF32, as promised values and equal results of two implementations need on a GPU."""
+    with float32_products("fp32"):
+        yield
 
 
 @pytest.fixture

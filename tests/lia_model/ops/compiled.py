@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from lia_model.device.precision import float32_products
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.ops import dispatch
 from lia_model.ops.bias_act import bias_act
@@ -58,4 +59,5 @@ def main(implementation):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with float32_products("fp32"):
+        main(sys.argv[1])
