@@ -20,8 +20,8 @@ from lia_model.animation.framing import FaceCropper, NoFaceError, choose_faces
 from lia_model.animator import Animator
 from preprocessing.media.boxes import middle_square, square_around
 from preprocessing.media.images import cut
-from preprocessing.media.strips import evenly_spaced, grid, labelled_grid
 from preprocessing.media.video_writer import VideoWriter
+from preprocessing.strips import evenly_spaced, grid, labelled_grid
 
 FPS = Fraction(8)
 MAX_FRAMES = 256

@@ -10,7 +10,7 @@ from lia_model.evaluation.metric_table import PROTOCOLS, Protocol
 from lia_model.evaluation.pair_list import FORMAT_VERSION, Pair, PairList, Skipped, SourceFrame
 from lia_model.evaluation.pair_reader import PairReader
 from lia_model.settings import EvaluateSettings
-from preprocessing.media.strips import evenly_spaced
+from preprocessing.strips import evenly_spaced
 
 
 def sample_evenly(numbers: Sequence[int], max_count: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ from lia_model.training.pair_loader import PairLoader
 from lia_model.training.pair_sampler import PairSampler
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
 from lia_model.training.step import Networks, learning_rate_factor, training_step
-from preprocessing.media.strips import grid
+from preprocessing.strips import grid
 
 log = logging.getLogger(__name__)
 

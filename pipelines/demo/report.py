@@ -17,9 +17,9 @@ from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page_pictures import pair_strip, strip_labels
 from lia_model.evaluation.page_tables import clip_names
 from preprocessing.html_page import Column, Strip, Table, TableRow, data_uri, render
-from preprocessing.media.strips import evenly_spaced, grid
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.storage.files import write_atomically
+from preprocessing.strips import evenly_spaced, grid
 
 NUM_COLUMNS = 8
 TILE_PX = 128

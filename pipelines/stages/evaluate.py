@@ -31,9 +31,9 @@ from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from preprocessing.media.strips import evenly_spaced, grid
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.files import file_sha256
+from preprocessing.strips import evenly_spaced, grid
 
 NUM_PICTURE_COLUMNS = 8
 

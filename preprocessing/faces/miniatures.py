@@ -68,10 +68,12 @@ class MiniatureMaker:
         return Miniatures(self._first_frames, self._size, bytes(self._data))
 
     def _shrink(self, frame: NumberedFrame) -> NDArray[np.float64]:
-        height, width = frame.image.shape[:2]
+        # The small view is the same one that scenes are found in, so it costs nothing here.
+        view = frame.picture.small
+        height, width = view.shape[:2]
         scale = LONGER_SIDE_PX / max(height, width)
         self._size = (max(1, round(scale * width)), max(1, round(scale * height)))
-        small = cv2.resize(frame.image, self._size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(view, self._size, interpolation=cv2.INTER_AREA)
         return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float64)
 
     def _end_miniature(self) -> None:

@@ -1,13 +1,9 @@
 """Shot boundaries, with PySceneDetect; the only file that imports it."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import ContentDetector
-
-_WIDTH_PX = 160
-"""Frames are compared at this width, as in PySceneDetect's own command line."""
 
 
 class CutDetector:
@@ -19,11 +15,8 @@ class CutDetector:
         self._detector = ContentDetector(min_scene_len=0)
         self._number = 0
 
-    def is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Return whether a new shot begins at this uint8 RGB [H, W, 3] image; False for the first image."""
-        height, width = image.shape[:2]
-        size = (_WIDTH_PX, max(1, round(_WIDTH_PX * height / width)))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    def is_cut(self, small: NDArray[np.uint8]) -> bool:
+        """Return whether a new shot begins at this small view of a picture; False for the first one."""
         # The detector uses the time code only to label the cut, so any frame rate will do.
         time = FrameTimecode(self._number, 25.0)
         self._number += 1

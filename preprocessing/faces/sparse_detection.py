@@ -74,7 +74,7 @@ def detect_sparsely(
     pending: list[NumberedFrame] = []
     at_start: list[Face] = []
     for frame in frames:
-        is_cut = scenes.is_cut(frame.image) or (frame.starts_segment and bool(pending))
+        is_cut = scenes.is_cut(frame.picture.small) or (frame.starts_segment and bool(pending))
         if is_cut or not pending:
             yield from _analyse_pending(pending, at_start, detector, settings.recheck_iou)
             at_start = detector.detect(frame.image)
@@ -96,31 +96,30 @@ def _analyse_pending(
     """Yield the last pending frame and those needed before it; the first one is analysed already."""
     if len(pending) < 2:
         return
-    images = [frame.image for frame in pending]
-    last = len(images) - 1
-    found = {0: at_start, last: detector.detect(images[last])}
-    _refine(images, 0, last, found, detector, least_iou)
+    last = len(pending) - 1
+    found = {0: at_start, last: detector.detect(pending[last].image)}
+    _refine(pending, 0, last, found, detector, least_iou)
     for place in sorted(found)[1:]:
-        yield AnalysedFrame(pending[place].number, images[place], found[place], starts_scene=False)
+        yield AnalysedFrame(pending[place].number, pending[place].image, found[place], starts_scene=False)
 
 
 def _refine(
-    images: Sequence[Image],
+    pending: Sequence[NumberedFrame],
     low: int,
     high: int,
     found: dict[int, list[Face]],
     detector: Detector,
     least_iou: float,
 ) -> None:
-    """Detect faces between two analysed images while their faces disagree; adds to `found`."""
+    """Detect faces between two analysed frames while their faces disagree; adds to `found`."""
     if high - low <= CLOSEST_NUM_FRAMES or agree(found[low], found[high], least_iou):
         return
     middle = (low + high) // 2
-    found[middle] = detector.detect(images[middle])
+    found[middle] = detector.detect(pending[middle].image)
     share = (middle - low) / (high - low)
     if not lies_between(found[low], found[middle], found[high], share, least_iou):
-        _refine(images, low, middle, found, detector, least_iou)
-        _refine(images, middle, high, found, detector, least_iou)
+        _refine(pending, low, middle, found, detector, least_iou)
+        _refine(pending, middle, high, found, detector, least_iou)
 
 
 def agree(first: Sequence[Face], second: Sequence[Face], least_iou: float) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from preprocessing.media.images import Image
+from preprocessing.media.picture import Picture
 from preprocessing.media.video_reader import decode
 
 
@@ -14,11 +15,16 @@ class NumberedFrame(NamedTuple):
 
     number: int
     """Counted from the video's beginning; consecutive, also where the video has a hole."""
-    image: Image
+    picture: Picture
     pts_s: float
     """Presentation time from the video's beginning."""
     starts_segment: bool = False
     """Whether a hole or a jump of the clock precedes it."""
+
+    @property
+    def image(self) -> Image:
+        """Return the rendered pixels."""
+        return self.picture.image
 
 
 def part_frames(
@@ -38,5 +44,5 @@ def part_frames(
         if end_s is not None and frame.pts_s >= end_s:
             return
         if frame.pts_s >= (start_s or 0.0):
-            yield NumberedFrame(number, frame.image, frame.pts_s, frame.segment != segment)
+            yield NumberedFrame(number, frame.picture, frame.pts_s, frame.segment != segment)
         segment = frame.segment

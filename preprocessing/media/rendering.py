@@ -7,6 +7,7 @@ that pixels do not depend on the processor. Interlaced frames are deinterlaced (
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from av.error import BlockingIOError as NothingYetError
@@ -16,11 +17,15 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 
 from preprocessing.media.images import Image
+from preprocessing.media.picture import Picture, small_size
 
 HD_LINES = 720
 """Untagged video with at least so many lines is taken as BT.709."""
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 EXACT_RESIZING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+EXACT_SHRINKING = Interpolation.AREA | Interpolation.ACCURATE_RND
+"""Pairs of neighbouring pixels share their chroma; with `FULL_CHR_H_INT` they would not, but all pixels would
+be brighter by 1.5 levels."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 
 # AVColorSpace of ITU-T H.273 to the swscale matrix that implements it.
@@ -42,26 +47,44 @@ class FrameRenderer:
         aspect = pixel_aspect or Fraction(1)
         self._aspect = aspect if 1 / _MAX_STRETCH <= aspect <= _MAX_STRETCH else Fraction(1)
         # Shared by all frames: setting up a converter takes several times as long as a conversion.
-        self._convert = VideoReformatter()
+        self._convert, self._convert_small = VideoReformatter(), VideoReformatter()
         self._size: tuple[int, int] | None = None
 
-    def render(self, frame: VideoFrame) -> Image:
+    def picture(self, frame: VideoFrame) -> Picture:
         """Return the picture; frames of another size than the first are resized to it."""
         if self._size is None:
             self._size = (max(1, round(frame.width * self._aspect)), frame.height)
-        width, height = self._size
+        return Picture(partial(self._render, frame), partial(self._shrink, frame))
+
+    def _render(self, frame: VideoFrame) -> Image:
+        assert self._size is not None
         is_resized = (frame.width, frame.height) != self._size
-        rgb = self._convert.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            interpolation=EXACT_RESIZING if is_resized else EXACT,
-            # Sources run in parallel, and threads of several processes starve each other.
-            threads=1,
-            **_colours(frame),
-        )
-        return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), _display_matrix(frame))
+        return _converted(self._convert, frame, self._size, EXACT_RESIZING if is_resized else EXACT)
+
+    def _shrink(self, frame: VideoFrame) -> Image:
+        """Return the small view without rendering all pixels."""
+        assert self._size is not None
+        if _is_transposed(_display_matrix(frame)):
+            height, width = small_size(*self._size[::-1])
+        else:
+            width, height = small_size(*self._size)
+        return _converted(self._convert_small, frame, (width, height), EXACT_SHRINKING)
+
+
+def _converted(
+    convert: VideoReformatter, frame: VideoFrame, size: tuple[int, int], interpolation: Interpolation
+) -> Image:
+    rgb = convert.reformat(
+        frame,
+        width=size[0],
+        height=size[1],
+        format="rgb24",
+        interpolation=interpolation,
+        # Sources run in parallel, and threads of several processes starve each other.
+        threads=1,
+        **_colours(frame),
+    )
+    return _turn_upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), _display_matrix(frame))
 
 
 def deinterlace(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
@@ -91,10 +114,15 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     return int(matrix[0]), int(matrix[1]), int(matrix[3]), int(matrix[4])
 
 
+def _is_transposed(matrix: tuple[int, int, int, int]) -> bool:
+    a, b, c, d = matrix
+    return abs(b) + abs(c) > abs(a) + abs(d)
+
+
 def _turn_upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:
     """Flip and transpose as the nearest of the eight axis-parallel display matrices says."""
     a, b, c, d = matrix
-    if abs(b) + abs(c) > abs(a) + abs(d):
+    if _is_transposed(matrix):
         image, flips_x, flips_y = image.swapaxes(0, 1), c < 0, b < 0
     else:
         flips_x, flips_y = a < 0, d < 0

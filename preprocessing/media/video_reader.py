@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
 from preprocessing.media.completeness import Completeness
 from preprocessing.media.images import Image
+from preprocessing.media.picture import Picture, whole_picture
 from preprocessing.media.rendering import FrameRenderer, deinterlace
 from preprocessing.media.streams import heard_stream, watched_stream
 from preprocessing.media.timeline import (
@@ -80,11 +81,16 @@ class VideoInfo:
 class Frame(NamedTuple):
     """One shown picture."""
 
-    image: Image
+    picture: Picture
     pts_s: float
     """Presentation time from the first picture."""
     segment: int = 0
     """Counted from 0; a new one starts after a hole or a jump of the clock."""
+
+    @property
+    def image(self) -> Image:
+        """Return the rendered pixels."""
+        return self.picture.image
 
 
 def probe(path: Path) -> VideoInfo:
@@ -147,7 +153,7 @@ def decode(
     problems: list[str] | None = None,
     max_gap_s: Fraction = MAX_GAP_S,
 ) -> Iterator[Frame]:
-    """Yield the rendered pictures, one at a time.
+    """Yield the pictures, one at a time; each is rendered when it is first looked at.
 
     Args:
         path: any video file.
@@ -165,7 +171,7 @@ def decode(
     if path.is_file() and is_animated_picture(path):
         pictures = _animation(path, problems)
         for one in pictures if fps is None else thin_out(pictures, Fraction(fps)):
-            yield Frame(one.picture, float(one.start), one.segment)
+            yield Frame(whole_picture(one.picture), float(one.start), one.segment)
         return
     with open_input(path, hardware) as container:
         stream = _video_stream(container, path)
@@ -179,7 +185,7 @@ def decode(
         frames = deinterlace(chain([first], pictures))
         shown = place_pictures(((frame, _time(frame)) for frame in frames), usual, max_gap_s)
         for one in shown if fps is None else thin_out(shown, Fraction(fps)):
-            yield Frame(renderer.render(one.picture), float(one.start), one.segment)
+            yield Frame(renderer.picture(one.picture), float(one.start), one.segment)
         found = completeness.problems()
         if problems is not None:
             problems += found

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from preprocessing.html_page import Column, Histogram, Table, TableRow, data_uri, render
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_failures, count_sources
-from preprocessing.media.strips import evenly_spaced
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import write_atomically
+from preprocessing.strips import evenly_spaced
 
 Item = TypeVar("Item")
 NUM_PICTURES = 8

@@ -7,6 +7,7 @@ from PIL import Image
 from preprocessing.clips.cutting import clip_files, cut_clips, read_stored_frames
 from preprocessing.media.boxes import Box
 from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.picture import whole_picture
 from tests.preprocessing.clips.made_up_clip import make_candidate
 
 SIZE_PX = 16
@@ -35,7 +36,7 @@ class Video:
             self.last_read = number
             image = np.full((40, 80, 3), 100 + 2 * number, np.uint8)
             image[:, 40:] -= 100
-            yield NumberedFrame(number, image, number / 25)
+            yield NumberedFrame(number, whole_picture(image), number / 25)
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path):
         cut_clips(
             CANDIDATES[:1],
             MARKS,
-            lambda: (NumberedFrame(n, noise, n / 25) for n in range(60)),
+            lambda: (NumberedFrame(n, whole_picture(noise), n / 25) for n in range(60)),
             tmp_path / str(q),
             SIZE_PX,
             q,

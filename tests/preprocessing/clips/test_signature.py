@@ -9,6 +9,7 @@ from preprocessing.faces.miniatures import MiniatureMaker
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.picture import whole_picture
 
 NUM_FRAMES = 75
 SIZE = (320, 180)
@@ -32,7 +33,7 @@ def sightings(change=lambda image: image, scale=1.0, first=0):
     size = (round(scale * SIZE[0]), round(scale * SIZE[1]))
     for number in range(first, NUM_FRAMES):
         image = cv2.resize(change(view(number)), size, interpolation=cv2.INTER_AREA)
-        maker.add(NumberedFrame(number, image, number / 25))
+        maker.add(NumberedFrame(number, whole_picture(image), number / 25))
     times_s = [number / 25 for number in range(first, NUM_FRAMES)]
     return Sightings(first, times_s, size, [], [], [], b"", maker.finish())
 

@@ -9,6 +9,7 @@ from preprocessing.faces.miniatures import Miniatures
 from preprocessing.media.boxes import Box
 from preprocessing.media.images import Image
 from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.picture import whole_picture
 
 NO_MINIATURES = Miniatures([], (1, 1), b"")
 
@@ -42,4 +43,4 @@ def frames(
     for number in range(first, first + count):
         image = np.full((180, 320, 3), 60 if cut_at is None or number < cut_at else 200, np.uint8)
         image[0, 0] = (number // 100, number % 100, 0)
-        yield NumberedFrame(number, image, number / 25, number == hole_at)
+        yield NumberedFrame(number, whole_picture(image), number / 25, number == hole_at)

@@ -4,6 +4,7 @@ import pytest
 
 from preprocessing.faces.miniatures import MiniatureMaker
 from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.picture import whole_picture
 
 
 def miniatures(frames):
@@ -14,7 +15,7 @@ def miniatures(frames):
 
 
 def grey(number, level, time_s, **options):
-    return NumberedFrame(number, np.full((90, 160, 3), level, np.uint8), time_s, **options)
+    return NumberedFrame(number, whole_picture(np.full((90, 160, 3), level, np.uint8)), time_s, **options)
 
 
 def test_each_is_the_mean_of_the_frames_of_a_fifth_of_a_second():
@@ -30,7 +31,7 @@ def test_each_is_the_mean_of_the_frames_of_a_fifth_of_a_second():
 )
 def test_the_longer_side_has_48_pixels(size, wanted):
     image = np.zeros((size[1], size[0], 3), np.uint8)
-    assert miniatures([NumberedFrame(0, image, 0.0)]).size == wanted
+    assert miniatures([NumberedFrame(0, whole_picture(image), 0.0)]).size == wanted
 
 
 def test_a_hole_or_a_clock_set_back_starts_a_new_one():
@@ -54,7 +55,7 @@ def test_a_video_has_nearly_the_same_ones_at_another_size_and_rate():
             left = round(100 + 100 * number / fps)
             view = wide[200:560, left : left + 640]
             small = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
-            yield NumberedFrame(number, small, number / fps)
+            yield NumberedFrame(number, whole_picture(small), number / fps)
 
     one, other = miniatures(play(25, 360, 640)), miniatures(play(24, 180, 320))
     difference = np.abs(one.luma.astype(float) - other.luma)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from preprocessing.faces.search import find_sightings
 from preprocessing.faces.tracks import Tracker
+from preprocessing.media.picture import whole_picture
 from preprocessing.media.video_reader import UnreadableVideoError
 from tests.preprocessing.faces.synthetic_video import Oracle, face_box, frames
 
@@ -18,7 +19,9 @@ def search(shards_settings):
 
     def search(place, count=101, recognizer=None, change=lambda image: image, **options):
         oracle = Oracle(place)
-        video = (frame._replace(image=change(frame.image)) for frame in frames(count, **options))
+        video = (
+            frame._replace(picture=whole_picture(change(frame.image))) for frame in frames(count, **options)
+        )
         return find_sightings(video, oracle, recognizer, settings, Tracker(0.3, 25, 0.6)), oracle
 
     return search

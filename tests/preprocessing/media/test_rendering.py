@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from preprocessing.media.picture import whole_picture
 from preprocessing.media.video_reader import decode, probe
 from tests.preprocessing.ffmpeg import EXACT, ffmpeg, filtered, make_hdr, make_pattern
 
@@ -118,3 +119,18 @@ def test_hdr_is_mapped_to_the_range_of_other_video(tmp_path, transfer):
     assert shown(path).mean() == pytest.approx(128, abs=8)
     assert shown(path).std(axis=3).max() <= 2
     assert filtered(path).mean() != pytest.approx(128, abs=8)
+
+
+@pytest.mark.parametrize("degrees", [0, 90])
+@pytest.mark.parametrize("aspect", ["1", "4/3"])
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m"])
+def test_the_small_view_is_the_picture_at_a_small_size(tmp_path, degrees, aspect, matrix):
+    plain = make_pattern(
+        tmp_path / "plain.mp4", "-vf", f"gblur=3,eq=saturation=0.4,setsar={aspect}", "-colorspace", matrix
+    )
+    path = tmp_path / "turned.mp4"
+    ffmpeg("-display_rotation", degrees, "-i", plain, "-c", "copy", path)
+    for frame in decode(path):
+        small, expected = frame.picture.small, whole_picture(frame.image).small
+        assert small.shape == expected.shape
+        assert np.abs(small.astype(int) - expected).mean() < LEVELS

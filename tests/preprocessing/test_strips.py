@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from preprocessing.media.strips import GAP_PX, LABEL_PX, evenly_spaced, grid, labelled_grid
+from preprocessing.strips import GAP_PX, LABEL_PX, evenly_spaced, grid, labelled_grid
 
 
 @pytest.mark.parametrize("num_items", range(1, 30))
