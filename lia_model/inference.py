@@ -18,7 +18,8 @@ from lia_model.data.pixels import to_byte_range
 from lia_model.networks.encoder import MotionHead
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import EqualizedLinear, fold_scales
-from lia_model.networks.synthesis import ModulatedProjection, SynthesisBlock
+from lia_model.networks.modulation import ModulatedProjection
+from lia_model.networks.synthesis import SynthesisBlock
 
 
 class InferenceModel(nn.Module):

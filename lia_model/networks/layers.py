@@ -44,7 +44,15 @@ def laid_out(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class ScaledLayer(nn.Module):
+class Foldable(nn.Module):
+    """A module that can compute once what is the same in every forward pass."""
+
+    def fold(self) -> None:
+        """Change the weights in place, so that what the module computes stays the same."""
+        raise NotImplementedError
+
+
+class ScaledLayer(Foldable):
     """A layer that multiplies its weights by `scale` when it uses them (equalised learning rate)."""
 
     weight: nn.Parameter
@@ -68,7 +76,7 @@ def fold_scales(network: nn.Module) -> None:
     What the network computes stays the same, up to rounding; its state dict is no longer a checkpoint's.
     """
     for layer in network.modules():
-        if isinstance(layer, ScaledLayer | ConvAct):
+        if isinstance(layer, Foldable):
             layer.fold()
 
 
@@ -113,7 +121,7 @@ class EqualizedLinear(ScaledLayer):
         return functional.linear(x, self.scaled_weight(), self.bias)
 
 
-class ConvAct(nn.Module):
+class ConvAct(Foldable):
     """Equalised convolution that keeps the size, bias and leaky ReLU."""
 
     def __init__(self, num_in: int, num_out: int, kernel_px: int) -> None:
@@ -123,10 +131,14 @@ class ConvAct(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_out))
         self.bias_scale = GAIN
 
+    def scaled_bias(self) -> Float[Tensor, " O"]:
+        """Return the bias as used."""
+        return self.bias if self.bias_scale == 1 else self.bias * self.bias_scale
+
     def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
         """Convolve and activate."""
-        bias = self.bias if self.bias_scale == 1 else self.bias * self.bias_scale
-        return conv_act(x, self.conv.scaled_weight(), bias, padding_px=self.conv.padding_px)
+        weight = self.conv.scaled_weight()
+        return conv_act(x, weight, self.scaled_bias(), padding_px=self.conv.padding_px)
 
     def fold(self) -> None:
         """Multiply the scale into the bias, once and for all; the convolution sees to its own."""

@@ -7,97 +7,23 @@ Axes: B batch, C channels, D latent width, R side of a feature map, S side of th
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lia_model.networks.layers import (
-    ConvAct,
-    EqualizedLinear,
-    ScaledLayer,
-    laid_out,
-    num_channels,
-    octaves,
+from lia_model.networks.layers import ConvAct, laid_out, num_channels, octaves
+from lia_model.networks.modulation import (
+    ModulatedProjection,
+    Modulation,
+    Modulations,
+    StyledConv,
+    StyledLayer,
 )
-from lia_model.ops.modulated_conv2d import energy, modulated_conv2d, modulated_projection
-from lia_model.ops.upfirdn2d import upsample
+from lia_model.ops.projection import color_projection
 from lia_model.ops.warp import flow_warp, identity_grid
 from lia_model.settings import NetworkSettings
-
-
-class ModulatedConv2d(ScaledLayer):
-    """Convolution whose style is a linear function of the latent code."""
-
-    energy: Tensor | None
-
-    def __init__(
-        self,
-        num_in: int,
-        num_out: int,
-        kernel_px: int,
-        latent_dim: int,
-        *,
-        upsample: bool = False,
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel_px, kernel_px))
-        self.style = EqualizedLinear(latent_dim, num_in, bias=1.0)
-        self.scale = 1 / math.sqrt(num_in * kernel_px**2)
-        self.upsample = upsample
-        self.register_buffer("energy", None, persistent=False)
-
-    def forward(
-        self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"], bias: Float[Tensor, " O"] | None = None
-    ) -> Float[Tensor, "B O R2 R2"]:
-        """Convolve under the style of `code`; with `bias`, add that and activate."""
-        return modulated_conv2d(
-            x,
-            self.scaled_weight(),
-            self.style(code),
-            bias,
-            demodulate=True if self.energy is None else self.energy,
-            upsample=self.upsample,
-        )
-
-    def fold(self) -> None:
-        """Also compute what demodulation needs of the weights, and lay them out as the convolution reads.
-
-        A transposed convolution copies weights of another layout every time.
-        """
-        super().fold()
-        self.energy = energy(self.weight)
-        if self.upsample:
-            swapped = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
-            self.weight.data = swapped.transpose(0, 1)
-
-
-class ModulatedProjection(ScaledLayer):
-    """Modulated 1×1 convolution without demodulation; its result is float32 at least."""
-
-    def __init__(self, num_in: int, num_out: int, latent_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_out, num_in, 1, 1))
-        self.style = EqualizedLinear(latent_dim, num_in, bias=1.0)
-        self.scale = 1 / math.sqrt(num_in)
-
-    def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R R"]:
-        """Project every pixel under the style of `code`."""
-        return modulated_projection(x, self.scaled_weight(), self.style(code))
-
-
-class StyledConv(nn.Module):
-    """Modulated 3×3 convolution, bias and leaky ReLU; the published noise input is never fed and left out."""
-
-    def __init__(self, num_in: int, num_out: int, latent_dim: int, *, upsample: bool = False) -> None:
-        super().__init__()
-        self.conv = ModulatedConv2d(num_in, num_out, 3, latent_dim, upsample=upsample)
-        self.bias = nn.Parameter(torch.zeros(num_out))
-
-    def forward(self, x: Float[Tensor, "B I R R"], code: Float[Tensor, "B D"]) -> Float[Tensor, "B O R2 R2"]:
-        """Convolve and activate."""
-        return self.conv(x, code, self.bias)
 
 
 class SynthesisBlock(nn.Module):
@@ -118,21 +44,18 @@ class SynthesisBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B I R R"],
-        code: Float[Tensor, "B D"],
+        modulations: Sequence[Modulation],
         feature: Float[Tensor, "B O 2*R 2*R"],
         flow: Float[Tensor, "B 3 R R"] | None,
         rgb: Float[Tensor, "B 3 R R"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, raw flow and RGB of the doubled side; `flow` and `rgb` are the octave below's."""
-        x = self.conv(self.up(x, code), code)
-        raw = self.to_flow(x, code) + self.flow_bias.view(1, 3, 1, 1)
-        if flow is not None:
-            raw = raw + upsample(flow)
+        of_up, of_conv, of_flow = modulations
+        x = self.conv(self.up(x, of_up), of_conv)
+        raw = self.to_flow(x, of_flow, self.flow_bias, flow)
         warped, x = flow_warp(raw, feature, x, self.grid)
-        color = self.to_rgb(warped) + self.rgb_bias.view(1, 3, 1, 1)
-        if rgb is not None:
-            color = color + upsample(rgb)
-        return x, raw, color
+        weight, bias = self.to_rgb.conv.scaled_weight(), self.to_rgb.scaled_bias()
+        return x, raw, color_projection(warped, weight, bias, self.rgb_bias, rgb)
 
 
 class Synthesis(nn.Module):
@@ -149,6 +72,11 @@ class Synthesis(nn.Module):
             SynthesisBlock(side, num_in, num_out, latent_dim)
             for side, num_in, num_out in zip(sides, channels[:-1], channels[1:], strict=True)
         )
+        layers: list[StyledLayer] = [self.conv.conv]
+        for block in self.blocks:
+            assert isinstance(block, SynthesisBlock)
+            layers += [block.up.conv, block.conv.conv, block.to_flow]
+        self.modulate = Modulations(layers)
 
     @torch.no_grad()
     def weaken_flow(self, scale: float, mask_bias: float) -> None:
@@ -165,9 +93,10 @@ class Synthesis(nn.Module):
 
     def forward(self, code: Float[Tensor, "B D"], features: list[Tensor]) -> Float[Tensor, "B 3 S S"]:
         """Return the image in [-1, 1], not clamped; `features` are the encoder's, sides 8, 16, … S."""
-        x = self.conv(laid_out(self.constant.expand(code.shape[0], -1, -1, -1)), code)
+        first, *others = self.modulate(code)
+        x = self.conv(laid_out(self.constant.expand(code.shape[0], -1, -1, -1)), first)
         flow = rgb = None
-        for block, feature in zip(self.blocks, features, strict=True):
-            x, flow, rgb = block(x, code, feature, flow, rgb)
+        for number, (block, feature) in enumerate(zip(self.blocks, features, strict=True)):
+            x, flow, rgb = block(x, others[3 * number : 3 * number + 3], feature, flow, rgb)
         assert rgb is not None
         return rgb

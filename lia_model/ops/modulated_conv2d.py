@@ -27,7 +27,7 @@ def modulated_conv2d(
     style: Float[Tensor, "B I"],
     bias: Float[Tensor, " O"] | None = None,
     *,
-    demodulate: bool | Float[Tensor, "O I"] = True,
+    demodulate: bool | Float[Tensor, "B O"] = True,
     upsample: bool = False,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B O H2 W2"]:
@@ -40,25 +40,33 @@ def modulated_conv2d(
         weight: with its equalised learning-rate scale already in it.
         style: factor on each input channel.
         bias: with it, `bias_act` follows; None leaves the convolution bare.
-        demodulate: give each output channel of each sample a weight of unit norm; `energy(weight)` says so
-            too, and saves computing it again.
+        demodulate: give each output channel of each sample a weight of unit norm; `demodulation` of a
+            `normalized` weight says so too, and neither is computed again.
         upsample: transposed convolution of stride 2, then the FIR filter.
         impl: see `dispatch`.
     """
-    exact = torch.promote_types(style.dtype, torch.float32)
-    style, scale = style.to(exact), None
-    if demodulate is not False:
-        scale = _demodulation(energy(weight) if demodulate is True else demodulate, style)
+    is_normalized = isinstance(demodulate, Tensor)
+    style = style.to(torch.promote_types(style.dtype, torch.float32))
+    scale = demodulate if isinstance(demodulate, Tensor) else None
+    if demodulate is True:
+        scale = demodulation(energy(weight), style)
     if _in_half(x):
-        weight, style, factor = _within_half(weight, style)
+        weight, style, factor = _within_half(weight, style, is_normalized)
         scale = factor if scale is None else scale * factor
     elif _has_fewer_weights(x, weight) and not takes_fused("bias_act", x, impl):
         return _convolve_one(x, weight, style, bias, scale, upsample)
-    y = x * style.to(x.dtype)[:, :, None, None]
+    y = _modulated(x, style[:, :, None, None], impl)
     y = _convolve(y, weight.to(x.dtype), upsample, impl)
     if bias is not None:
         return bias_act(y, bias, scale, overwrite=True, impl=impl)
     return y if scale is None else y * scale.to(y.dtype)[:, :, None, None]
+
+
+def _modulated(x: Tensor, style: Float[Tensor, "B I 1 1"], impl: Impl) -> Tensor:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or not takes_fused("bias_act", x, impl):
+        return x * style.to(x.dtype)
+    # In one launch, whatever the two types are; gradients need the other way.
+    return torch.mul(x, style, out=torch.empty_like(x))
 
 
 def _convolve(y: Tensor, weight: Tensor, upsample: bool, impl: Impl) -> Tensor:
@@ -91,31 +99,31 @@ def _convolve_one(
     return bias_act(y, bias, gain=1.0, overwrite=True, impl="reference")
 
 
-def modulated_projection(
-    x: Float[Tensor, "B I H W"], weight: Float[Tensor, "O I 1 1"], style: Float[Tensor, "B I"]
-) -> Float[Tensor, "B O H W"]:
-    """Return the modulated 1×1 convolution without demodulation, in float32 at least, channels_last.
-
-    Its few weights are scaled by the style, rather than `x`, which is large. Where `x` is float16, whose
-    range is small, it computes in float32.
-    """
-    exact = torch.promote_types(style.dtype, torch.float32)
-    each = weight.flatten(1).to(exact) * style.to(exact)[:, None]
-    rows = x.flatten(2).transpose(1, 2).to(exact if _in_half(x) else x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        rows = rows @ each.to(rows.dtype).transpose(1, 2)
-    return rows.to(exact).transpose(1, 2).unflatten(2, x.shape[2:])
-
-
 def energy(weight: Float[Tensor, "O I k k"]) -> Float[Tensor, "O I"]:
     """Return the sum of squares of each kernel, in float32 at least."""
     return weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum(dim=(2, 3))
 
 
-def _demodulation(energies: Float[Tensor, "O I"], style: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
-    """Return 1 / norm of weight·style."""
+def demodulation(
+    energies: Float[Tensor, "O I"],
+    style: Float[Tensor, "B I"],
+    epsilon: float | Float[Tensor, " O"] = EPSILON,
+) -> Float[Tensor, "B O"]:
+    """Return 1 / norm of weight·style; `epsilon` is added to the square of each norm."""
     with torch.autocast(style.device.type, enabled=False):
-        return (style.square() @ energies.to(style.dtype).T + EPSILON).rsqrt()
+        return (style.square() @ energies.to(style.dtype).T + epsilon).rsqrt()
+
+
+def normalized(
+    weight: Float[Tensor, "O I k k"],
+) -> tuple[Float[Tensor, "O I k k"], Float[Tensor, " O"]]:
+    """Return each output channel divided by a power of 2, and those powers; demodulation takes them back.
+
+    Its weights are then at most 1/√(fan-in), so that no sum overflows in float16.
+    """
+    largest = weight.abs().amax(dim=(1, 2, 3)).clamp(min=EPSILON) * math.sqrt(weight[0].numel())
+    powers = largest.log2().ceil().exp2()
+    return weight / powers[:, None, None, None], powers
 
 
 def _in_half(x: Tensor) -> bool:
@@ -127,15 +135,16 @@ def _in_half(x: Tensor) -> bool:
 
 
 def _within_half(
-    weight: Float[Tensor, "O I k k"], style: Float[Tensor, "B I"]
-) -> tuple[Float[Tensor, "O I k k"], Float[Tensor, "B I"], Float[Tensor, "B O"]]:
+    weight: Float[Tensor, "O I k k"], style: Float[Tensor, "B I"], is_normalized: bool
+) -> tuple[Float[Tensor, "O I k k"], Float[Tensor, "B I"], Tensor]:
     """Divide weight and style by their largest entries, so that neither the input nor a sum overflows.
 
     Returns:
-        The weight, each output channel at most 1/√(fan-in); the style, each sample at most 1; and the factor
-        on the output that takes both back.
+        The weight as `normalized`; the style, each sample at most 1; and the factor on the output that takes
+        both back.
     """
-    weight = weight.to(style.dtype)
-    largest = weight.abs().amax(dim=(1, 2, 3)).clamp(min=EPSILON) * math.sqrt(weight[0].numel())
-    loudest = style.abs().amax(dim=1).clamp(min=EPSILON)
-    return weight / largest[:, None, None, None], style / loudest[:, None], loudest[:, None] * largest
+    loudest = style.abs().amax(dim=1, keepdim=True).clamp(min=EPSILON)
+    if is_normalized:
+        return weight, style / loudest, loudest
+    weight, powers = normalized(weight.to(style.dtype))
+    return weight, style / loudest, loudest * powers

@@ -20,7 +20,8 @@ from torch.nn import functional
 from lia_model.networks.discriminator import Discriminator, minibatch_deviation
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import ConvAct, EqualizedLinear, ResidualBlock
-from lia_model.networks.synthesis import ModulatedConv2d, ModulatedProjection, StyledConv, SynthesisBlock
+from lia_model.networks.modulation import ModulatedConv2d, ModulatedProjection, StyledConv
+from lia_model.networks.synthesis import SynthesisBlock
 from lia_model.ops.upfirdn2d import fir_kernel
 
 SLOPE = 0.2

@@ -19,6 +19,7 @@ from triton.runtime import JITFunction
 
 from lia_model.ops import dispatch, kernels
 from lia_model.ops.bias_act import bias_act
+from lia_model.ops.projection import color_projection, modulated_projection
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
 
@@ -72,10 +73,14 @@ def main():
             warped, blended = flow_warp(flow, x, x, identity_grid(16))
             for outputs in (warped.sum(), (y + blended.sum() + warped.sum())):
                 outputs.backward(retain_graph=True)
+            three, below = torch.randn(3), torch.randn(2, 3, 8, 8)
+            modulated_projection(x, torch.randn(3, 48, 1, 1), scale, three, below).sum().backward()
+            with torch.no_grad():
+                color_projection(x, torch.randn(3, 48, 1, 1).to(dtype), three.to(dtype), three)
             torch.use_deterministic_algorithms(True)
             warped.sum().backward()
             torch.use_deterministic_algorithms(False)
-    assert len(compiled) == 28, compiled
+    assert len(compiled) == 34, compiled
     sys.stdout.write(json.dumps(instructions))
 
 

@@ -170,7 +170,7 @@ def launches():
 
 def test_every_kernel_is_launched_on_the_gpu_of_its_tensors():
     found = dict(launches())
-    assert len(found) == 5
+    assert len(found) == 6
     assert all(any(context.startswith("on_device(") for context in around) for around in found.values())
 
 

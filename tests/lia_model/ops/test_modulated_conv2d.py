@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lia_model.ops.modulated_conv2d import energy, modulated_conv2d, modulated_projection
+from lia_model.ops.modulated_conv2d import EPSILON, demodulation, energy, modulated_conv2d, normalized
 from lia_model.ops.upfirdn2d import fir_kernel
 
 
@@ -49,26 +49,28 @@ def test_a_single_image_without_gradient_gives_what_it_gives_in_a_batch(upsample
     torch.testing.assert_close(one, both[:1])
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_projection_is_the_modulated_convolution_of_one_pixel(memory_format):
-    x = torch.randn(2, 6, 5, 7, dtype=torch.float64).contiguous(memory_format=memory_format)
-    weight, style = torch.randn(3, 6, 1, 1, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
-    got = modulated_projection(x, weight, style)
-    torch.testing.assert_close(got, published(x, weight, style, demodulate=False, upsample=False))
+def known(weight, style):
+    """A normalised weight and its demodulation."""
+    weight, powers = normalized(weight)
+    return weight, demodulation(energy(weight), style, EPSILON / powers.square())
 
 
-def test_a_projection_of_loud_half_precision_is_finite_and_float32():
-    x, weight, style = torch.randn(2, 6, 5, 5), torch.randn(3, 6, 1, 1), torch.randn(2, 6) * 1e5
-    got = modulated_projection(x.half(), weight, style)
-    assert got.dtype == torch.float32
-    wanted = modulated_projection(x, weight, style)
-    torch.testing.assert_close(got, wanted, atol=5e-3 * wanted.abs().max().item(), rtol=0)
+@pytest.mark.parametrize("loudness", [1e-3, 1.0, 1e3])
+def test_normalised_weights_and_their_demodulation_change_nothing(loudness):
+    x, weight, style = torch.randn(2, 5, 6, 6), torch.randn(4, 5, 3, 3) * loudness, torch.randn(2, 5)
+    small, factor = known(weight, style)
+    assert small.abs().max() <= 1 / 45**0.5
+    got = modulated_conv2d(x, small, style, demodulate=factor)
+    torch.testing.assert_close(got, modulated_conv2d(x, weight, style))
 
 
-def test_a_known_energy_saves_its_computation_and_changes_nothing():
-    x, weight, style = torch.randn(2, 5, 6, 6), torch.randn(4, 5, 3, 3), torch.randn(2, 5)
-    got = modulated_conv2d(x, weight, style, demodulate=energy(weight))
-    assert torch.equal(got, modulated_conv2d(x, weight, style))
+def test_normalised_weights_are_not_normalised_again_in_half_precision(monkeypatch):
+    x, weight, style = torch.randn(2, 64, 6, 6) * 30, torch.randn(4, 64, 3, 3) * 200, torch.randn(2, 64)
+    wanted = modulated_conv2d(x, weight, style)
+    small, factor = known(weight, style)
+    monkeypatch.setattr("lia_model.ops.modulated_conv2d.normalized", None)
+    got = modulated_conv2d(x.half(), small.half(), style, demodulate=factor)
+    torch.testing.assert_close(got.float(), wanted, atol=5e-3 * wanted.abs().max().item(), rtol=0)
 
 
 @pytest.mark.parametrize("loud", ["style", "weight"])

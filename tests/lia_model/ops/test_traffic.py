@@ -1,11 +1,15 @@
-"""Backward passes move hardly more bytes than their gradients need."""
+"""Backward passes move hardly more bytes than their gradients need, and a frame takes few launches."""
 
 import pytest
 import torch
 
+from lia_model.inference import InferenceModel
+from lia_model.networks.build import build_generator
 from lia_model.ops.bias_act import bias_act
+from lia_model.ops.projection import modulated_projection
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
+from lia_model.settings import NetworkSettings
 from tests.lia_model.ops.traffic import counted, size_bytes
 
 SIDE = 32
@@ -73,3 +77,24 @@ def test_the_counted_bytes_include_the_copies_of_a_gradient_in_another_layout(mo
     with counted(monkeypatch) as other:
         torch.autograd.grad(y, [x, bias], torch.empty(y.shape, dtype=y.dtype))
     assert other.num_bytes - alike.num_bytes >= 2 * size_bytes(y)
+
+
+def test_the_gradients_of_a_projection_read_and_write_its_input_once(monkeypatch):
+    x = drawn(4, 64, SIDE, SIDE)
+    few = [drawn(*shape, dtype=torch.float32) for shape in ((3, 64, 1, 1), (4, 64), (3,))]
+    moved, given = backward_bytes(monkeypatch, modulated_projection, [x, *few])
+    # The gradient of three channels is read as often as it is used, and in the type of x.
+    assert moved <= 1.3 * (2 * size_bytes(x) + 3 * given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_frame_takes_few_launches(monkeypatch, dtype):
+    settings = NetworkSettings(size_px=256, width=0.02, latent_dim=16, num_directions=4)
+    model = InferenceModel(build_generator(settings), dtype)
+    image = torch.zeros(1, 3, 256, 256)
+    with torch.no_grad():
+        code, features = model.encode(image)
+        with counted(monkeypatch) as traffic:
+            model.paint_bytes(model.weigh_images(image), code, *features)
+    assert len(traffic.launches) <= 160
+    assert traffic.launches.count("aten::convolution") == 33

@@ -13,16 +13,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lia_model.ops import dispatch, kernels
-from lia_model.ops.kernels import bias_act, upfirdn2d, warp
+from lia_model.ops.kernels import bias_act, projection, upfirdn2d, warp
 
 OPERATORS = {
     f"lia::{name}": getattr(module, name)._init_fn
-    for module in (bias_act, upfirdn2d, warp)
+    for module in (bias_act, projection, upfirdn2d, warp)
     for name in vars(module)
     if hasattr(getattr(module, name), "_init_fn")
 }
 KERNELS = {type(module_kernel) for module_kernel in (bias_act._forward_kernel, warp._forward_kernel)}
-FREE = ("alias", "as_strided", "detach", "device", "empty", "lift_fresh", "new_empty", "slice", "split")
+FREE = (
+    "_unsafe_view",
+    "alias",
+    "as_strided",
+    "detach",
+    "device",
+    "empty",
+    "lift_fresh",
+    "new_empty",
+    "promote_types",
+    "slice",
+    "split",
+)
 FILLS = ("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like")
 
 

@@ -1,0 +1,155 @@
+"""Convolutions under a style, and the styles of all of them from one latent code.
+
+Karras et al. 2020, StyleGAN2, section 2.2. Axes: B batch, I O channels, D latent width, R side in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lia_model.networks.layers import EqualizedLinear, Foldable, ScaledLayer
+from lia_model.ops.modulated_conv2d import EPSILON, energy, modulated_conv2d, normalized
+from lia_model.ops.projection import modulated_projection
+
+
+class Modulation(NamedTuple):
+    """What a latent code does to one layer."""
+
+    style: Float[Tensor, "B I"]
+    demodulate: bool | Float[Tensor, "B O"]
+    """The demodulation, where it is known; see `modulated_conv2d`."""
+
+
+class StyledLayer(ScaledLayer):
+    """Weights of a convolution whose style is a linear function of the latent code."""
+
+    def __init__(self, num_in: int, num_out: int, kernel_px: int, latent_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_out, num_in, kernel_px, kernel_px))
+        self.style = EqualizedLinear(latent_dim, num_in, bias=1.0)
+        self.scale = 1 / math.sqrt(num_in * kernel_px**2)
+
+
+class ModulatedConv2d(StyledLayer):
+    """Modulated convolution with demodulation."""
+
+    energy: Tensor | None
+    epsilon: Tensor | None
+
+    def __init__(
+        self, num_in: int, num_out: int, kernel_px: int, latent_dim: int, *, upsample: bool = False
+    ) -> None:
+        super().__init__(num_in, num_out, kernel_px, latent_dim)
+        self.upsample = upsample
+        self.register_buffer("energy", None, persistent=False)
+        self.register_buffer("epsilon", None, persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "B I R R"], modulation: Modulation, bias: Float[Tensor, " O"] | None = None
+    ) -> Float[Tensor, "B O R2 R2"]:
+        """Convolve under `modulation`; with `bias`, add that and activate."""
+        return modulated_conv2d(
+            x,
+            self.scaled_weight(),
+            modulation.style,
+            bias,
+            demodulate=modulation.demodulate,
+            upsample=self.upsample,
+        )
+
+    def square_norm(self, squares: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
+        """Return the squares of what demodulation divides by, from those of the style; needs `fold`."""
+        assert self.energy is not None
+        assert self.epsilon is not None
+        return torch.addmm(self.epsilon, squares, self.energy.T)
+
+    def fold(self) -> None:
+        """Also normalise the weights, compute what demodulation needs of them, and lay them out.
+
+        A transposed convolution copies weights of another layout than it reads every time.
+        """
+        super().fold()
+        before = torch.full_like(self.weight[:, 0, 0, 0], EPSILON) if self.epsilon is None else self.epsilon
+        weight, powers = normalized(self.weight.data)
+        self.energy, self.epsilon = energy(weight), before / powers.square()
+        if self.upsample:
+            weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
+        self.weight.data = weight
+
+
+class ModulatedProjection(StyledLayer):
+    """Modulated 1×1 convolution without demodulation; its result is float32 at least."""
+
+    def __init__(self, num_in: int, num_out: int, latent_dim: int) -> None:
+        super().__init__(num_in, num_out, 1, latent_dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B I R R"],
+        modulation: Modulation,
+        bias: Float[Tensor, " O"],
+        below: Float[Tensor, "B O R//2 R//2"] | None,
+    ) -> Float[Tensor, "B O R R"]:
+        """Project every pixel under `modulation`, and add `bias` and `below` doubled."""
+        return modulated_projection(x, self.scaled_weight(), modulation.style, bias, below)
+
+
+class StyledConv(nn.Module):
+    """Modulated 3×3 convolution, bias and leaky ReLU; the published noise input is never fed and left out."""
+
+    def __init__(self, num_in: int, num_out: int, latent_dim: int, *, upsample: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(num_in, num_out, 3, latent_dim, upsample=upsample)
+        self.bias = nn.Parameter(torch.zeros(num_out))
+
+    def forward(self, x: Float[Tensor, "B I R R"], modulation: Modulation) -> Float[Tensor, "B O R2 R2"]:
+        """Convolve and activate."""
+        return self.conv(x, modulation, self.bias)
+
+
+class Modulations(Foldable):
+    """The modulations of several layers by one latent code; folded, it computes their styles as one product.
+
+    Args:
+        layers: belong to other modules, whose parameters they stay.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, layers: Sequence[StyledLayer]) -> None:
+        super().__init__()
+        # In a tuple, where torch does not find them: they must not be twice in the state dict.
+        self._layers = tuple(layers)
+        self.register_buffer("weight", None, persistent=False)
+        self.register_buffer("bias", None, persistent=False)
+
+    def forward(self, code: Float[Tensor, "B D"]) -> list[Modulation]:
+        """Return a modulation for each layer."""
+        if self.weight is None:
+            return [Modulation(layer.style(code), True) for layer in self._layers]
+        styles = functional.linear(code, self.weight, self.bias)
+        squares = styles.square()
+        sizes = [layer.weight.shape[1] for layer in self._layers]
+        norms = [
+            layer.square_norm(square)
+            for layer, square in zip(self._layers, squares.split(sizes, dim=1), strict=True)
+            if isinstance(layer, ModulatedConv2d)
+        ]
+        demodulations = iter(torch.cat(norms, dim=1).rsqrt().split([x.shape[1] for x in norms], dim=1))
+        return [
+            Modulation(style, next(demodulations) if isinstance(layer, ModulatedConv2d) else False)
+            for layer, style in zip(self._layers, styles.split(sizes, dim=1), strict=True)
+        ]
+
+    def fold(self) -> None:
+        """Put the linear layers of all styles into one."""
+        self.weight = torch.cat([layer.style.scaled_weight() for layer in self._layers]).detach()
+        self.bias = torch.cat([layer.style.bias for layer in self._layers]).detach()
