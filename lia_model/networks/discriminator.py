@@ -11,7 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lia_model.networks.layers import ConvAct, EqualizedLinear, ResidualBlock, num_channels, octaves
+from lia_model.networks.layers import (
+    ConvAct,
+    EqualizedLinear,
+    ResidualBlock,
+    in_device_layout,
+    num_channels,
+    octaves,
+)
 from lia_model.settings import NetworkSettings
 
 MAX_GROUP = 4
@@ -25,7 +32,7 @@ def minibatch_deviation(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]
     """
     batch, channels, height, width = x.shape
     group = next(size for size in range(min(batch, MAX_GROUP), 0, -1) if batch % size == 0)
-    grouped = x.view(group, batch // group, channels, height, width)
+    grouped = x.reshape(group, batch // group, channels, height, width)
     deviation = (grouped.var(dim=0, unbiased=False) + EPSILON).sqrt().mean(dim=(1, 2, 3))
     return deviation.repeat(group).view(batch, 1, 1, 1).expand(batch, 1, height, width)
 
@@ -55,7 +62,7 @@ class Discriminator(nn.Module):
             minibatch
                 deviation never mixes them, so one call equals that many separate ones.
         """
-        x = self.blocks(self.from_rgb(image))
+        x = self.blocks(self.from_rgb(in_device_layout(image)))
         deviation = torch.cat([minibatch_deviation(batch) for batch in x.chunk(num_batches)])
-        x = self.conv(torch.cat((x, deviation), dim=1))
+        x = self.conv(in_device_layout(torch.cat((x, deviation), dim=1)))
         return self.to_logit(self.hidden(x.flatten(1)))

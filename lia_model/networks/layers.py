@@ -28,15 +28,24 @@ def octaves(size_px: int) -> list[int]:
     return [2**power for power in range(3, size_px.bit_length())]
 
 
-def laid_out(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """Return `x` in the layout in which sums round least where no gradient is recorded.
+def in_device_layout(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Return `x` in channels_last on a GPU, whose convolutions transpose whatever comes in another layout."""
+    return x.contiguous(memory_format=torch.channels_last) if _on_gpu(x) else x
 
-    That is channels_last, but not on a CPU with AVX512, where it makes a latent code's error six times as
-    large: a pixel of the published values was 2.1e-2 off with it and 0.8e-2 without. `InferenceModel`, which
-    is to be fast, takes channels_last everywhere.
+
+def _on_gpu(x: Tensor) -> bool:
+    return x.is_cuda
+
+
+def laid_out(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Return `x` in the layout of the device, or on a CPU, without gradients, that in which sums round least.
+
+    The latter is channels_last, but not on a CPU with AVX512, where it makes a latent code's error six times
+    as large: a pixel of the published values was 2.1e-2 off with it and 0.8e-2 without. `InferenceModel`,
+    which is to be fast, takes channels_last everywhere.
     """
-    if torch.is_grad_enabled():
-        return x
+    if torch.is_grad_enabled() or _on_gpu(x):
+        return in_device_layout(x)
     # The compiler cannot ask for the processor; what it makes rounds in its own way.
     on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_cpu and torch.backends.cpu.get_cpu_capability() == "AVX512":
@@ -63,10 +72,23 @@ class ScaledLayer(Foldable):
         return self.weight if self.scale == 1 else self.weight * self.scale
 
     def fold(self) -> None:
-        """Multiply the scale into the weights, once and for all; lay convolutions out channels_last."""
-        layout = torch.channels_last if self.weight.ndim == 4 else torch.contiguous_format
-        self.weight.data = (self.weight.data * self.scale).contiguous(memory_format=layout)
+        """Multiply the scale into the weights, once and for all, and lay them out."""
+        self.weight.data = self.weight.data * self.scale
         self.scale = 1.0
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Lay the weights of a convolution out as it reads them beside channels_last images."""
+        layout = torch.channels_last if self.weight.ndim == 4 else torch.contiguous_format
+        self.weight.data = self.weight.data.contiguous(memory_format=layout)
+
+
+@torch.no_grad()
+def lay_out_weights(network: nn.Module) -> None:
+    """Lay out weights, in place, as convolutions read them beside channels_last images."""
+    for layer in network.modules():
+        if isinstance(layer, ScaledLayer):
+            layer.lay_out()
 
 
 @torch.no_grad()

@@ -71,17 +71,21 @@ class ModulatedConv2d(StyledLayer):
         return torch.addmm(self.epsilon, squares, self.energy.T)
 
     def fold(self) -> None:
-        """Also normalise the weights, compute what demodulation needs of them, and lay them out.
-
-        A transposed convolution copies weights of another layout than it reads every time.
-        """
+        """Also normalise the weights, and compute what demodulation needs of them."""
         super().fold()
         before = torch.full_like(self.weight[:, 0, 0, 0], EPSILON) if self.epsilon is None else self.epsilon
         weight, powers = normalized(self.weight.data)
         self.energy, self.epsilon = energy(weight), before / powers.square()
-        if self.upsample:
-            weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
         self.weight.data = weight
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """A transposed convolution reads the weights transposed, and copies those of another layout."""
+        if self.upsample:
+            swapped = self.weight.data.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            self.weight.data = swapped.transpose(0, 1)
+        else:
+            super().lay_out()
 
 
 class ModulatedProjection(StyledLayer):

@@ -7,7 +7,7 @@ Axes: N frames of one pair, S side of the image in pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,13 @@ def apply_change(images: Float[Tensor, "N 3 S S"], change: Change) -> Float[Tens
 
 
 def _luma(colors: Tensor) -> Float[Tensor, "N 1 S S"]:
-    return (colors * colors.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+    return _mixed(colors, (LUMA,))
+
+
+def _mixed(colors: Tensor, rows: Sequence[Sequence[float]]) -> Tensor:
+    """Return linear combinations of the channels, by numbers: a matrix on a GPU would wait for its copy."""
+    red, green, blue = colors.split(1, dim=1)
+    return torch.cat([a * red + b * green + c * blue for a, b, c in rows], dim=1)
 
 
 def _away_from(centre: Tensor, colors: Tensor, factor: float) -> Tensor:
@@ -83,6 +89,6 @@ def _away_from(centre: Tensor, colors: Tensor, factor: float) -> Tensor:
 
 def _rotate_hue(colors: Tensor, turn: float) -> Tensor:
     cos, sin = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
-    to_yiq = colors.new_tensor((LUMA, *CHROMA))
-    rotation = colors.new_tensor(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))
-    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_yiq) @ rotation @ to_yiq, colors)
+    to_yiq = np.array((LUMA, *CHROMA))
+    rotation = np.array(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))
+    return _mixed(colors, (np.linalg.inv(to_yiq) @ rotation @ to_yiq).tolist())

@@ -18,5 +18,7 @@ def update_average(average: nn.Module, current: nn.Module, decay: float, step: i
             initial weights have little influence early on.
     """
     effective = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    for kept, new in zip(average.parameters(), current.parameters(), strict=True):
-        kept.lerp_(new, 1 - effective)
+    # All weights in a few launches, where a loop launches once for each.
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        list(average.parameters()), list(current.parameters()), 1 - effective
+    )

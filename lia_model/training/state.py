@@ -26,6 +26,7 @@ from lia_model.checkpoints.directory import (
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
+from lia_model.networks.layers import lay_out_weights
 from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 from preprocessing.storage.files import write_folder_atomically
 
@@ -66,6 +67,9 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
     if settings.init_from is not None:
         _start_from(Path(settings.init_from), generator, discriminator, shape)
     generator, discriminator = generator.to(device), discriminator.to(device)
+    if device.type == "cuda":
+        for network in (generator, discriminator):
+            lay_out_weights(network)
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     return TrainingState(
         generator,
@@ -93,9 +97,15 @@ def _start_from(
 def build_optimizers(
     generator: nn.Module, discriminator: nn.Module, settings: OptimizerSettings
 ) -> tuple[Adam, Adam]:
-    """Return Adam for each network, with the published factors on rates and decays."""
+    """Return Adam for each network, with the published factors on rates and decays, fused on a GPU."""
     return tuple(
-        Adam(module.parameters(), lr=rate * factor, betas=(0.0, 0.99**factor), eps=1e-8)
+        Adam(
+            module.parameters(),
+            lr=rate * factor,
+            betas=(0.0, 0.99**factor),
+            eps=1e-8,
+            fused=next(module.parameters()).is_cuda,
+        )
         for module, rate, factor in (
             (generator, settings.generator_lr, GENERATOR_FACTOR),
             (discriminator, settings.discriminator_lr, DISCRIMINATOR_FACTOR),
@@ -155,7 +165,10 @@ def _load_optimizer(module: nn.Module, optimizer: Optimizer, tensors: dict[str, 
     for name, parameter in module.named_parameters():
         kept = _under(f"{name}/", tensors)
         if kept:
-            # Adam keeps its step count on the CPU and its moments on the parameter's device.
+            # Adam keeps its moments in the layout of the parameter, and its step count there if it is fused,
+            # on the CPU if it is not.
+            home = parameter.device if optimizer.defaults["fused"] else "cpu"
             optimizer.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(parameter) for key, value in kept.items()
+                key: value.to(home, copy=True) if key == "step" else torch.empty_like(parameter).copy_(value)
+                for key, value in kept.items()
             }

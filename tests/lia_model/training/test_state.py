@@ -3,6 +3,7 @@ import torch
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
+from lia_model.networks.layers import lay_out_weights
 from lia_model.training.state import load_state, new_state, save_state
 
 CPU = torch.device("cpu")
@@ -23,8 +24,16 @@ def test_a_training_checkpoint_holds_no_pickle(train_settings, tmp_path):
     assert {file.suffix for file in (tmp_path / "c").iterdir()} == {".json", ".safetensors"}
 
 
-def test_everything_comes_back(train_settings, tmp_path):
+def fuse(state, fused):
+    """Make the optimizers fused ones, as they are on a GPU."""
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        optimizer.defaults["fused"] = optimizer.param_groups[0]["fused"] = fused
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_everything_comes_back(train_settings, tmp_path, fused):
     state = new_state(train_settings, 32, CPU)
+    fuse(state, fused)
     for module, optimizer in (
         (state.generator, state.generator_optimizer),
         (state.discriminator, state.discriminator_optimizer),
@@ -35,6 +44,7 @@ def test_everything_comes_back(train_settings, tmp_path):
     state.step = 17
     save_state(state, tmp_path / "c", {})
     loaded = new_state(train_settings.model_copy(update={"seed": 5}), 32, CPU)
+    fuse(loaded, fused)
     load_state(loaded, tmp_path / "c")
     assert loaded.step == 17
     for ours, theirs in (
@@ -65,3 +75,19 @@ def test_a_start_of_another_shape_is_refused(train_settings, tmp_path):
         ValueError, match=r"train\.init_from = .* make train\.network and shards\.crop\.size_px equal"
     ):
         new_state(train_settings.model_copy(update={"init_from": str(tmp_path / "start")}), 32, CPU)
+
+
+def test_moments_come_back_in_the_layout_of_their_weights(train_settings, tmp_path):
+    state, loaded = new_state(train_settings, 32, CPU), new_state(train_settings, 32, CPU)
+    for each in (state, loaded):
+        lay_out_weights(each.generator)
+    for parameter in state.generator.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    state.generator_optimizer.step()
+    save_state(state, tmp_path / "c", {})
+    load_state(loaded, tmp_path / "c")
+    for ours, theirs in zip(state.generator.parameters(), loaded.generator.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        moments = loaded.generator_optimizer.state[theirs]
+        assert torch.equal(moments["exp_avg_sq"], state.generator_optimizer.state[ours]["exp_avg_sq"])
+        assert moments["exp_avg_sq"].stride() == theirs.stride() == ours.stride()
