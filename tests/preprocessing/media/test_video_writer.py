@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -59,3 +60,50 @@ def test_image_of_another_size_is_refused(tmp_path):
         VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 48)) as writer,
     ):
         writer.write(np.zeros((48, 32, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x" * 251 + b".mp4",
+        b"12:30.mp4",
+        b"file:x.mp4",
+        b"pipe:1.mp4",
+        b"%05d.mp4",
+        b"-i.mp4",
+        b"a?b#c d'e\".mp4",
+        "ü漢.mp4".encode(),
+        b"\xff\xfe.mp4",
+        b"UPPER.MP4",
+    ],
+)
+def test_any_name_that_the_file_system_takes_works(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    with VideoWriter(path, Fraction(25), (64, 48)) as writer:
+        for level in LEVELS:
+            writer.write(np.full((48, 64, 3), level, np.uint8))
+    assert [os.fsencode(found.name) for found in tmp_path.iterdir()] == [name]
+    assert probe(path).num_frames == len(list(decode(path))) == len(LEVELS)
+
+
+FILL = """
+import sys, numpy as np
+from fractions import Fraction
+from pathlib import Path
+from preprocessing.media.video_writer import VideoWriter
+from preprocessing.storage.files import is_disk_error
+folder = Path(sys.argv[1])
+try:
+    with VideoWriter(folder / "o.mp4", Fraction(25), (256, 256)) as writer:
+        for seed in range(50):
+            writer.write(np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8))
+except OSError as error:
+    print(is_disk_error(error), len(str(error).splitlines()), error)
+print(sorted(path.name for path in folder.iterdir()))
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, run_on_small_disk):
+    told, left = run_on_small_disk(FILL, tmp_path / "small", "100k", tmp_path / "small")
+    assert told.startswith("True 1 ")
+    assert left == "[]"
