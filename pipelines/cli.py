@@ -6,6 +6,7 @@ exception classes carry a message for the operator and are printed as one line; 
 and keeps its traceback.
 """
 
+import errno
 import logging
 import sqlite3
 import sys
@@ -20,8 +21,10 @@ from pipelines.command_line import (
     machine_commands,
     stage_commands,
 )
+from preprocessing.storage.files import DISK_ERRORS
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FILE_ERRORS = (*DISK_ERRORS, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR)
 _OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
 
 
@@ -80,18 +83,23 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not with_traceback and is_database_busy(error):
-            typer.echo(
-                "lia: another process writes to a SQLite file of this project; try again",
-                err=True,
-            )
-            sys.exit(1)
-        is_operator_error = isinstance(error, ValueError)
-        is_ours = type(error).__module__.split(".")[0] in _OUR_PACKAGES
-        if with_traceback or not (is_operator_error or is_ours):
+        message = None if with_traceback else explain(error)
+        if message is None:
             raise
-        typer.echo(f"lia: {' '.join(str(error).split())}", err=True)
-        sys.exit(2 if is_operator_error else 1)
+        typer.echo(f"lia: {message}", err=True)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the one line that a user needs for an error; None if only its traceback explains it."""
+    if is_database_busy(error):
+        return "another process writes to a SQLite file of this project; try again"
+    if isinstance(error, OSError) and error.errno in _FILE_ERRORS:
+        place = "" if error.filename is None else f": {error.filename}"
+        return f"{error.strerror}{place}; free space there, or choose a file that can be written"
+    if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in _OUR_PACKAGES:
+        return " ".join(str(error).split())
+    return None
 
 
 def is_database_busy(error: BaseException | None) -> bool:

@@ -133,6 +133,29 @@ def s3() -> Iterator[dict[str, str]]:
         yield variables
 
 
+@pytest.fixture
+def run_on_small_disk(tmp_path: Path) -> Callable[..., list[str]]:
+    """Function that runs a program with a real file system of some kB at a folder, and returns its lines.
+
+    The file system is mounted in a namespace of its own, which some machines refuse to their users.
+    """
+
+    def run(program: str, folder: Path, size: str, *arguments: Path) -> list[str]:
+        folder.mkdir()
+        mount = f"mount -t tmpfs -o size={size} none {folder}"
+        if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
+            pytest.skip("this machine lets nobody mount a small file system")
+        command = f'{mount} && exec {sys.executable} -c "$@"'
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", command, "sh", program, *map(str, arguments)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
 def _fetched(folder: str, proof: str) -> Path:
     path = CHECKOUT / folder
     if not (path / proof).is_file():

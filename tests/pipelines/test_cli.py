@@ -1,3 +1,4 @@
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from pipelines import presets
-from pipelines.cli import app, is_database_busy
+from pipelines.cli import app, explain, is_database_busy
 
 LIA = str(Path(sys.executable).parent / "lia")
 
@@ -123,3 +124,43 @@ def test_a_busy_database_is_told_apart_however_it_is_wrapped(tmp_path: Path) -> 
         database.execute("SELECT nothing")
     assert not is_database_busy(wrong.value)
     assert not is_database_busy(ValueError())
+
+
+FILL = """
+import os, sys
+from pathlib import Path
+os.chdir(sys.argv[1])
+Path("params.yaml").write_text("before")
+Path("filler").write_bytes(bytes(28_000))
+os.dup2(1, 2)
+sys.argv = ["lia", "preset", "demo", "--yes"]
+from pipelines.cli import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, sorted(os.listdir()), Path("params.yaml").read_text())
+"""
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, run_on_small_disk) -> None:
+    small = tmp_path / "small"
+    told, left = run_on_small_disk(FILL, small, "32k", small)
+    assert told == "lia: No space left on device; free space there, or choose a file that can be written"
+    assert left == "1 ['filler', 'params.yaml'] before"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied", "/a/b"),
+        OSError(errno.ENAMETOOLONG, "File name too long", "/a/b"),
+        IsADirectoryError(errno.EISDIR, "Is a directory", "/a/b"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_one_line(error: OSError) -> None:
+    assert explain(error) == f"{error.strerror}: /a/b; free space there, or choose a file that can be written"
+
+
+def test_an_error_of_a_library_keeps_its_traceback() -> None:
+    assert explain(RuntimeError("?")) is None
+    assert explain(OSError(errno.EIO, "Input/output error", "/a/b")) is None

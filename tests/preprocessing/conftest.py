@@ -1,7 +1,5 @@
 """Settings as shipped, and small videos made on the spot."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -76,29 +74,6 @@ def make_sound() -> Callable[[Path], Path]:
         return path
 
     return make
-
-
-@pytest.fixture
-def run_on_small_disk(tmp_path: Path) -> Callable[..., list[str]]:
-    """Function that runs a program with a real file system of some kB at a folder, and returns its lines.
-
-    The file system is mounted in a namespace of its own, which some machines refuse to their users.
-    """
-
-    def run(program: str, folder: Path, size: str, *arguments: Path) -> list[str]:
-        folder.mkdir()
-        mount = f"mount -t tmpfs -o size={size} none {folder}"
-        if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
-            pytest.skip("this machine lets nobody mount a small file system")
-        command = f'{mount} && exec {sys.executable} -c "$@"'
-        done = subprocess.run(
-            ["unshare", "-rm", "sh", "-c", command, "sh", program, *map(str, arguments)],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    return run
 
 
 @pytest.fixture(scope="session")
