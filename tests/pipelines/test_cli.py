@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, run_on_small_disk) -> None:
     small = tmp_path / "small"
     told, left = run_on_small_disk(FILL, small, "32k", small)
     assert told == "lia: No space left on device; free space there, or choose a file that can be written"
-    assert left == "1 ['filler', 'params.yaml'] before"
+    assert left == "1 ['filler', 'params.yaml', 'runs'] before"
 
 
 @pytest.mark.parametrize(
