@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lia_model.registry.locations import adopt_artifacts
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
+from preprocessing.download.credentials import mask_credentials
 
 if TYPE_CHECKING:
     from preprocessing.storage.object_store import Store
@@ -29,6 +30,12 @@ _PREFIX = "LIA_"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DATABASE_TIMEOUT_S = 30
 """How long MLflow waits for a process that writes to its file."""
+
+
+def _without_password(url: str) -> str:
+    if mask_credentials(url) != url:
+        raise ValueError("it holds credentials, which go into AWS_* or fsspec's own configuration")
+    return url
 
 
 class Environment(BaseSettings):
@@ -62,9 +69,10 @@ class Environment(BaseSettings):
     """LIA_MLFLOW_TRACKING_URI, or the project's sqlite file."""
     ray_address: str | None = None
     """LIA_RAY_ADDRESS, or our own head's while it runs; None starts a private one for each run."""
-    store_url: str | None = None
+    store_url: Annotated[str, AfterValidator(_without_password)] | None = None
     """LIA_STORE_URL, such as s3://bucket/folder: where raw videos, clips and shards are kept too, so that
-    another machine goes on from there; None keeps them here alone."""
+    another machine goes on from there; None keeps them here alone. Without credentials, since it reaches logs
+    and Prefect: these go into AWS_* or fsspec's own configuration."""
     ray_auth_mode: str = "disabled"
     """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication; our head is on loopback."""
 
@@ -178,9 +186,8 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
     except ValidationError as error:
         first = error.errors()[0]
         name = variable_name(str(first["loc"][0]))
-        raise ValueError(
-            f"{name} is {first['input']!r}: {first['msg']}; set another value or unset it"
-        ) from None
+        value = mask_credentials(str(first["input"]))
+        raise ValueError(f"{name} is {value!r}: {first['msg']}; set another value or unset it") from None
 
 
 def sqlite_uri(path: Path) -> str:

@@ -54,6 +54,15 @@ def test_a_misspelt_variable_is_said(root: Path, caplog: pytest.LogCaptureFixtur
     assert "did you mean LIA_SAMPLES_PORT?" in caplog.text
 
 
+@pytest.mark.parametrize("url", ["sftp://ann:s3cret@host/folder", "https://host/x?token=s3cret"])
+def test_a_store_with_credentials_in_its_address_is_refused_without_showing_them(
+    root: Path, url: str
+) -> None:
+    with pytest.raises(ValueError, match=r"LIA_STORE_URL is .* it holds credentials") as refused:
+        read_environment(root, {"LIA_STORE_URL": url})
+    assert "s3cret" not in str(refused.value)
+
+
 def test_the_token_is_not_shown(root: Path) -> None:
     assert "secret" not in repr(read_environment(root, {"LIA_API_TOKEN": "secret"}))
 
