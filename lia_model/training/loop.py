@@ -93,7 +93,8 @@ def run(
         wrap: makes a network data-parallel; the default leaves it bare.
 
     Raises:
-        FloatingPointError: a logged loss is not finite; no checkpoint is written after it.
+        NonFiniteError: a loss or a gradient was not finite. It has changed no weight, and no hook is called
+            after it.
     """
     device = next(state.generator.parameters()).device
     networks = Networks(
@@ -134,6 +135,9 @@ def run(
             if settings.ema_decay:
                 update_average(state.average, state.generator, settings.ema_decay, state.step)
             means.add(values)
+            networks.gate.record(state.step, {f"loss/{name}": value for name, value in values.items()})
+            if _is_any_hook_due(state.step, settings):
+                networks.gate.check()
             means = _call_hooks(state, settings, hooks, means, (source, driving))
 
 
@@ -155,6 +159,11 @@ def loss_provenance(settings: TrainSettings, size_px: int) -> dict[str, Any]:
     return {"perceptual": describe_perceptual(settings.losses.perceptual, size_px)}
 
 
+def _is_any_hook_due(step: int, settings: TrainSettings) -> bool:
+    intervals = (settings.log_every_steps, settings.strip_every_steps, settings.checkpoint_every_steps)
+    return step == settings.num_steps or any(step % interval == 0 for interval in intervals)
+
+
 def _call_hooks(
     state: TrainingState,
     settings: TrainSettings,
@@ -164,13 +173,7 @@ def _call_hooks(
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
-        values = means.read(settings.batch_size_per_worker)
-        wrong = [name for name, value in values.items() if not np.isfinite(value)]
-        if wrong:
-            raise FloatingPointError(
-                f"{wrong[0]} is {values[wrong[0]]} at step {state.step}: lower the learning rates"
-            )
-        hooks.on_metrics(state.step, values)
+        hooks.on_metrics(state.step, means.read(settings.batch_size_per_worker))
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))

@@ -114,11 +114,17 @@ def build_optimizers(
 
 
 def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]) -> None:
-    """Write a training checkpoint from which `load_state` resumes bit for bit."""
+    """Write a training checkpoint from which `load_state` resumes bit for bit.
+
+    Raises:
+        FloatingPointError: a value is not finite; nothing is written.
+    """
     tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
     for prefix, module, optimizer in _optimizers(state):
         tensors |= _optimizer_tensors(prefix, module, optimizer)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    for values in (tensors, state.generator.state_dict(), state.discriminator.state_dict()):
+        _require_finite(values)
     with write_folder_atomically(directory) as folder:
         write_config(folder, state.generator.settings, provenance)
         save_weights(state.generator, folder / GENERATOR)
@@ -140,6 +146,15 @@ def load_state(state: TrainingState, directory: Path) -> None:
     for prefix, module, optimizer in _optimizers(state):
         _load_optimizer(module, optimizer, _under(prefix, tensors))
     state.step = json.loads((directory / TRAINING_JSON).read_text())["step"]
+
+
+def _require_finite(tensors: dict[str, Tensor]) -> None:
+    wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if wrong:
+        raise FloatingPointError(
+            f"{wrong[0]} is not finite at a checkpoint; no update writes such a value, so memory or a device "
+            "is faulty: run again on another machine, from the checkpoint before"
+        )
 
 
 def _optimizers(state: TrainingState) -> list[tuple[str, nn.Module, Optimizer]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
 from lia_model.settings import OptimizerSettings
+from lia_model.training.finite_gate import FiniteGate
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Networks:
     discriminator_optimizer: Optimizer
     max_gradient_norm: float | None = None
     """Gradients of a network are clipped to this length; None leaves them."""
+    gate: FiniteGate = field(default_factory=FiniteGate)
+    """Keeps values that are not finite out of the weights."""
 
 
 def training_step(
@@ -45,7 +48,7 @@ def training_step(
     """Update the generator, then the discriminator on the same fake images.
 
     Args:
-        networks: updated in place.
+        networks: updated in place, unless a loss or a gradient was not finite: then they stay.
         source: images in [-1, 1].
         driving: another frame of the same clip; with absolute motion it is also the target.
         step: updates made before this one; lazy terms take part at their intervals.
@@ -60,7 +63,7 @@ def training_step(
     fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
     outputs = GeneratorOutputs(source, driving, fake, unwrapped(networks.discriminator), autocast)
     loss, values = weighted_sum(objective.generator, outputs, step)
-    _update(networks.generator_optimizer, loss, networks.max_gradient_norm)
+    networks.gate.update("generator", networks.generator_optimizer, loss, networks.max_gradient_norm)
     due = [term for term in objective.discriminator if term.is_due(step)]
     if due:
         is_exact = any(term.needs_image_gradient for term in due)
@@ -68,7 +71,9 @@ def training_step(
         with float32_products("fp32") if is_exact else nullcontext():
             judged = _judge(networks.discriminator, driving, fake.detach(), due, autocast)
             loss, discriminator_values = weighted_sum(due, judged, step)
-            _update(networks.discriminator_optimizer, loss, networks.max_gradient_norm)
+            networks.gate.update(
+                "discriminator", networks.discriminator_optimizer, loss, networks.max_gradient_norm
+            )
         values |= discriminator_values
     return {name: value.detach() for name, value in values.items()}
 
@@ -114,15 +119,6 @@ def _judge(
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the network inside a data-parallel wrapper, or `module` itself."""
     return module.module if isinstance(module, DistributedDataParallel) else module
-
-
-def _update(optimizer: Optimizer, loss: Tensor, max_gradient_norm: float | None) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if max_gradient_norm is not None:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
-    optimizer.step()
 
 
 def learning_rate_factor(step: int, num_steps: int, settings: OptimizerSettings) -> float:

@@ -31,6 +31,7 @@ from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
 from lia_model.training.run_logger import RunLogger
 from lia_model.training.state import TrainingState, load_state, new_state, save_state
+from lia_model.training.stop import TrainingStopped
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def fit(work: Fit) -> Path:
     """Train to the last step and return the folder of its checkpoint, which includes `released/`.
 
     Raises:
+        TrainingStopped: the run cannot go on; the workers are not started again.
         ray.train.TrainingFailedError: workers failed more often than they are replaced.
     """
     settings = work.settings
@@ -82,6 +84,8 @@ def fit(work: Fit) -> Path:
         ),
     )
     result = trainer.fit()
+    if result.return_value is not None:
+        raise TrainingStopped(result.return_value)
     if result.checkpoint is None:
         raise RuntimeError(
             f"training {work.name} ended without a checkpoint in {work.storage}: see the logs of its workers"
@@ -89,7 +93,8 @@ def fit(work: Fit) -> Path:
     return Path(result.checkpoint.path)
 
 
-def _train_worker(config: dict[str, Any]) -> None:
+def _train_worker(config: dict[str, Any]) -> str | None:
+    """Train, and return why the run cannot go on, or None; an exception would start the workers again."""
     work: Fit = config["work"]
     settings = work.settings
     keep_freed_memory()
@@ -105,7 +110,11 @@ def _train_worker(config: dict[str, Any]) -> None:
     rank = context.get_world_rank()
     loader = build_loader(clips, settings, rank, context.get_world_size())
     run_logger = RunLogger(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
-    run(state, loader, settings, _hooks(work, run_logger, clips.size_px), wrap=data_parallel)
+    try:
+        run(state, loader, settings, _hooks(work, run_logger, clips.size_px), wrap=data_parallel)
+    except TrainingStopped as reason:
+        return str(reason)
+    return None
 
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:

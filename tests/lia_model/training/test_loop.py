@@ -8,8 +8,11 @@ import torch
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.data.sharded_clips import ShardedClips
+from lia_model.training import loop
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
+from lia_model.training.step import training_step
+from lia_model.training.stop import NonFiniteError
 from preprocessing.shards.manifest import CropFacts, read_manifest, write_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -83,12 +86,33 @@ def test_training_lowers_the_loss(tmp_path, train_settings):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(shards, train_settings):
+def test_a_loss_that_is_not_a_number_ends_the_run_with_its_name_and_step(shards, train_settings):
     state = new_state(train_settings, 32, CPU)
     with torch.no_grad():
         state.generator.synthesis.constant.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="is nan at step 2"):
+    with pytest.raises(NonFiniteError, match="loss/l1 was nan at step 1;"):
         train(state, shards, train_settings)
+
+
+def test_a_checkpoint_that_falls_due_after_a_bad_step_is_not_written(shards, train_settings, monkeypatch):
+    settings = train_settings.model_copy(update={"log_every_steps": 100, "strip_every_steps": 100})
+    good = new_state(settings, 32, CPU)
+    train(good, shards, settings.model_copy(update={"num_steps": 4}))
+    spoilt = new_state(settings, 32, CPU)
+    take_step = training_step
+
+    def spoil(networks, source, driving, *, step, **others):
+        source = source * float("inf") if step == 4 else source
+        return take_step(networks, source, driving, step=step, **others)
+
+    saved = []
+    monkeypatch.setattr(loop, "training_step", spoil)
+    with pytest.raises(NonFiniteError, match="was nan at step 5;"):
+        train(spoilt, shards, settings, Hooks(on_checkpoint=lambda state: saved.append(state.step)))
+    assert saved == [3]
+    for module in ("generator", "discriminator"):
+        ours, theirs = (getattr(state, module).parameters() for state in (spoilt, good))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, caplog):

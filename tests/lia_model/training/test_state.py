@@ -91,3 +91,11 @@ def test_moments_come_back_in_the_layout_of_their_weights(train_settings, tmp_pa
         moments = loaded.generator_optimizer.state[theirs]
         assert torch.equal(moments["exp_avg_sq"], state.generator_optimizer.state[ours]["exp_avg_sq"])
         assert moments["exp_avg_sq"].stride() == theirs.stride() == ours.stride()
+
+
+def test_a_state_that_is_not_finite_is_not_written(train_settings, tmp_path):
+    state = new_state(train_settings, 32, CPU)
+    next(state.discriminator.parameters()).data.view(-1)[0] = float("inf")
+    with pytest.raises(FloatingPointError, match="is not finite at a checkpoint"):
+        save_state(state, tmp_path / "c", {})
+    assert list(tmp_path.iterdir()) == []

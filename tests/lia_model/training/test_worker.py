@@ -11,6 +11,7 @@ from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import runs
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
+from lia_model.training.stop import TrainingStopped
 from lia_model.training.worker import RELEASED, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -75,3 +76,26 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     history = runs.Run(opened.run_id, uri).metric_history("loss/l1")
     assert [step for step, _ in history] == [2, 3, 4, 6]
     assert any((tmp_path / "artifacts").rglob("strip*.png"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
+def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, train_settings, tmp_path):
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(tmp_path / "shards", {"train": clips}, 32)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    opened = runs.open_run("fit", tmp_path / "artifacts", {}, {})
+    # The first update gives weights of 1e30, with which the second step overflows.
+    optimizer = train_settings.optimizer.model_copy(update={"generator_lr": 1e30})
+    settings = train_settings.model_copy(
+        update={"num_workers": 2, "optimizer": optimizer, "checkpoint_every_steps": 1}
+    )
+    work = Fit(settings, tmp_path / "shards", "fit", tmp_path / "storage", {}, opened.run_id, uri)
+    # Workers that are started again, and fail again, end in Ray's TrainingFailedError.
+    with pytest.raises(TrainingStopped, match=r"was nan at step 2; .* the checkpoint before it stands"):
+        fit(work)
+    (kept,) = (path for path in (tmp_path / "storage/fit").glob("checkpoint_*") if path.is_dir())
+    resumed = new_state(settings, 32, CPU)
+    load_state(resumed, kept)
+    assert resumed.step == 1

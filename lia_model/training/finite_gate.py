@@ -1,0 +1,103 @@
+"""Stops all updates from the first loss or gradient on that is infinite or not a number.
+
+The check stays on the device, like that of a gradient scaler: the host learns of it at the next report, and
+until then no update changes a weight, a moment or a step count.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lia_model.training.stop import NonFiniteError
+
+Finding = tuple[int, int, str, float]
+"""Step, place within the step, name and value of something that is not finite; the smallest came first."""
+
+
+class FiniteGate:
+    """Lets updates pass until a loss or a gradient is not finite; then it stays closed."""
+
+    def __init__(self) -> None:
+        self._closed: Float[Tensor, ""] | None = None
+        self._norms: dict[str, Float[Tensor, ""]] = {}
+        self._history: list[tuple[int, dict[str, Float[Tensor, ""]]]] = []
+
+    def update(
+        self, name: str, optimizer: Optimizer, loss: Float[Tensor, ""], max_norm: float | None
+    ) -> None:
+        """Backpropagate `loss` and update the weights of `optimizer`, unless the gate is closed.
+
+        Args:
+            name: of the network, for the report.
+            optimizer: its gradients are replaced.
+            loss: sum of the terms; one that is not finite closes the gate of every rank, since its gradients
+                are averaged over the ranks.
+            max_norm: gradients are clipped to this length; None leaves them.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        # 1 for a finite loss, NaN for any other: some losses are infinite and have finite gradients.
+        loss.backward(loss.detach() * 0 + 1)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._norms[f"gradient norm of the {name}"] = norm
+        if max_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        self._step(optimizer, norm)
+
+    def _step(self, optimizer: Optimizer, norm: Float[Tensor, ""]) -> None:
+        # 0 times infinity is NaN; `isfinite` takes four launches.
+        is_bad = (norm * 0 != 0).float()
+        self._closed = is_bad if self._closed is None else torch.maximum(self._closed, is_bad)
+        if optimizer.param_groups[0]["fused"]:
+            optimizer.found_inf = self._closed  # pyright: ignore[reportAttributeAccessIssue]
+            optimizer.step()
+        elif not self._closed.item():
+            optimizer.step()
+
+    def record(self, step: int, losses: dict[str, Float[Tensor, ""]]) -> None:
+        """Keep the losses and gradient norms of update `step` until the next `check`."""
+        self._history.append((step, losses | self._norms))
+        self._norms = {}
+
+    def check(self) -> None:
+        """Wait for the device and forget what was recorded; every rank calls it at the same steps.
+
+        Raises:
+            NonFiniteError: the gate is closed.
+        """
+        history, self._history = self._history, []
+        if self._closed is None or not self._closed.item():
+            return
+        step, _, name, value = min(_of_all_ranks(_find(history)))
+        raise NonFiniteError(
+            f"{name} was {value} at step {step}; it has to be finite, so no weight has changed since then "
+            "and the checkpoint before it stands: lower train.optimizer's learning rates, or set "
+            "train.optimizer.max_gradient_norm"
+        )
+
+
+def _find(history: list[tuple[int, dict[str, Tensor]]]) -> list[Finding]:
+    """Return what is not finite in the first step that has such a value."""
+    for step, values in history:
+        found = [
+            (step, place, name, value)
+            for place, (name, value) in enumerate((name, value.item()) for name, value in values.items())
+            if not math.isfinite(value)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _of_all_ranks(findings: list[Finding]) -> list[Finding]:
+    """Join the findings of all ranks, since a loss may be finite on one and infinite on another."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return findings
+    gathered: list[list[Finding]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(gathered, findings)
+    return [finding for of_rank in gathered for finding in of_rank]
