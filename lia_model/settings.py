@@ -271,6 +271,21 @@ class ReleaseSettings(Settings):
     """Accept held-out clips that are split by time and so not identity-disjoint; for the demo only."""
 
 
+class MediaLimits(Settings):
+    """What the animation service reads of a file that somebody sent; a larger one is refused."""
+
+    max_pixels: Annotated[int, Field(gt=0)]
+    """Most pixels of a picture or a frame; JPEG pictures may have more, since they are read reduced."""
+    max_num_frames: Annotated[int, Field(ge=1)]
+    """Most frames of a video or an animated picture."""
+    max_duration_s: Annotated[float, Field(gt=0)]
+    """Longest video or animated picture."""
+    check_timeout_s: Annotated[float, Field(gt=0)]
+    """Longest time that the process which checks a file may take, its start included."""
+    check_memory_bytes: Annotated[int, Field(gt=0)]
+    """Most memory of that process."""
+
+
 class ServeSettings(Settings):
     """The animation service."""
 
@@ -282,6 +297,8 @@ class ServeSettings(Settings):
     """Largest request body; a larger one gets status 413."""
     max_num_queued: Annotated[int, Field(ge=1)]
     """Most queued jobs; a further submission gets status 429."""
+    media: MediaLimits
+    """Limits of uploaded files and of those that a batch names."""
     detector: Path
     """Directory with the face detector's ONNX file."""
     compilation: Compilation

@@ -27,14 +27,14 @@ from lia_model.serving.messages import (
     ModelVersion,
     project_mark,
 )
-from lia_model.serving.uploads import require_known_fields, require_multipart
+from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
 from lia_model.serving.video_answer import VideoAnswer
 
 
-def build_api(jobs: JobStore, model: ModelVersion, limits: ApiLimits) -> FastAPI:
-    """Build the application over a job store; a job runner elsewhere animates."""
+def build_api(jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck) -> FastAPI:
+    """Build the application over a job store; a job runner elsewhere animates, `check` looks at uploads."""
     api = FastAPI(title="Open LIA animations", version="1", docs_url=None, redoc_url=None)
-    requests = JobRequests(jobs, model, limits)
+    requests = JobRequests(jobs, model, limits, check)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))
     api.include_router(_about(jobs, model, project_mark(limits.root)))

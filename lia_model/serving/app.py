@@ -14,6 +14,7 @@ from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.animation.framing import make_cropper
+from lia_model.animation.media_check import MediaChecker
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.api import build_api
@@ -21,7 +22,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings import Compilation, VideoDecoder, VideoEncoder
+from lia_model.settings import Compilation, MediaLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
 
@@ -49,6 +50,8 @@ class ServingConfig(BaseModel):
     """Largest request body."""
     max_num_queued: int
     """Maximum number of queued jobs."""
+    media: MediaLimits
+    """Limits of the files that are animated."""
     batch_size: int
     """Driving frames per forward pass."""
     num_threads: int
@@ -95,7 +98,14 @@ class AnimationReplica:
             lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
             config.every_num_frames,
         )
-        self._runner = JobRunner(open_jobs(config), animator, cropper, config.batch_size, *hardware)
+        self._runner = JobRunner(
+            open_jobs(config),
+            animator,
+            cropper,
+            config.batch_size,
+            *hardware,
+            MediaChecker(config.media).check,
+        )
         self._runner.start()
 
     def check_health(self) -> None:
@@ -131,7 +141,7 @@ class AnimationApi:
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,
         )
-        return build_api(open_jobs(config), config.model, limits)
+        return build_api(open_jobs(config), config.model, limits, MediaChecker(config.media).check)
 
 
 def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:

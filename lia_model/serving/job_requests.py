@@ -36,7 +36,7 @@ from lia_model.serving.messages import (
     JobStatus,
     ModelVersion,
 )
-from lia_model.serving.uploads import store_upload
+from lia_model.serving.uploads import MediaCheck, store_upload
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""
@@ -65,12 +65,14 @@ class JobRequests:
         jobs: the job store.
         model: the model that animates.
         limits: allowed folders and numbers.
+        check: looks at the content of uploads.
     """
 
-    def __init__(self, jobs: JobStore, model: ModelVersion, limits: ApiLimits) -> None:
+    def __init__(self, jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck) -> None:
         self.jobs = jobs
         self.model = model
         self.limits = limits
+        self._check = check
 
     def accept(self, source: UploadFile, driving: UploadFile, options: AnimationOptions) -> AnimationAccepted:
         """Store the uploads and queue their animation; both are on the disk when this returns.
@@ -84,7 +86,7 @@ class JobRequests:
         try:
             paths = {"source": folder / "source", "driving": folder / "driving"}
             for (name, path), upload in zip(paths.items(), (source, driving), strict=True):
-                store_upload(upload, name, path)
+                store_upload(upload, name, path, self._check)
             make_durable(folder)
             make_durable(folder.parent)
             order = Order(paths["source"], paths["driving"], folder / "video.mp4", options, self.model)

@@ -7,12 +7,14 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import Decoding, UnreadableMediaError
 from lia_model.animation.framing import FaceCropper, NoFaceError, NoSuchFaceError
+from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.animator import Animator
@@ -30,9 +32,10 @@ CODES: dict[type[Exception], str] = {
     NoFaceError: "no_face",
     NoSuchFaceError: "no_such_face",
     OptionsConflictError: "bad_options",
+    MediaTooLargeError: "too_large",
     UnreadableMediaError: "unreadable_media",
 }
-"""Error codes of jobs that another attempt cannot mend."""
+"""Error codes of jobs that another attempt cannot mend; a special kind comes before its general one."""
 
 
 class JobRunner:
@@ -46,8 +49,10 @@ class JobRunner:
         batch_size: int,
         hardware_decoding: bool = False,
         hardware_encoding: bool = False,
+        check: Callable[[Path], object] | None = None,
     ) -> None:
-        """Keep the parts; `start` starts the thread."""
+        """Keep the parts; `start` starts the thread. `check` looks at the files of batches."""
+        self._check = check
         self._jobs = jobs
         self._animator = animator
         self._cropper = cropper
@@ -111,6 +116,7 @@ class JobRunner:
                 noted_s = time.monotonic()
 
         with self._lease(job) as lost:
+            self._check_files(job)
             run = AnimationRun(
                 self._animator,
                 self._cropper,
@@ -122,6 +128,12 @@ class JobRunner:
             )
             result = animate_file(run, request)
         self._jobs.finish(job, produced, result.num_frames, result.warnings)
+
+    def _check_files(self, job: Job) -> None:
+        """Check the files of a batch; uploads were checked when they arrived."""
+        if self._check is not None and job.batch is not None:
+            for path in (job.order.source, job.order.driving):
+                self._check(path)
 
     @contextmanager
     def _lease(self, job: Job) -> Iterator[threading.Event]:

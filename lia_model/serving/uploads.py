@@ -2,17 +2,22 @@
 
 import mimetypes
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from lia_model.animation.footage import MIN_SIDE_PX, UnreadableMediaError, media_kind, require_media
+from lia_model.animation.footage import MIN_SIDE_PX, MediaKind, UnreadableMediaError
+from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.jobs import make_durable
 
 _COPY_BYTES = 1 << 20
+
+MediaCheck = Callable[[Path], MediaKind | None]
+"""Returns the kind of a file by its content, or raises; see `MediaChecker.check`."""
 
 
 def require_multipart(request: Request) -> None:
@@ -39,7 +44,7 @@ async def require_known_fields(request: Request) -> None:
             raise bad_field(name, f"there is no such field; allowed are {', '.join(sorted(known))}")
 
 
-def store_upload(upload: UploadFile, field: str, path: Path) -> None:
+def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) -> None:
     """Copy an upload to `path` if both its declared type and its content are an image or a video.
 
     If the client declares no type, the suffix of the file name stands for it; without either, only the
@@ -49,9 +54,11 @@ def store_upload(upload: UploadFile, field: str, path: Path) -> None:
         upload: the file as sent.
         field: name of its form field, for the error message.
         path: where it is stored; its folder exists.
+        check: looks at the content; this process decodes nothing.
 
     Raises:
-        RefusalError: it is neither an image nor a video, or its first picture cannot be read.
+        RefusalError: it is neither an image nor a video, exceeds a limit, or its first picture cannot be
+            read.
     """
     declared = upload.content_type
     if declared in (None, "", "application/octet-stream"):
@@ -66,15 +73,18 @@ def store_upload(upload: UploadFile, field: str, path: Path) -> None:
         raise wrong_type
     with path.open("wb") as file:
         shutil.copyfileobj(upload.file, file, _COPY_BYTES)
-    if media_kind(path) is None and not is_media:
-        raise wrong_type
+    unreadable = RefusalError(
+        400,
+        "unreadable_media",
+        f"{field}: no picture with sides of at least {MIN_SIDE_PX} px can be read from the file; send "
+        "another one",
+    )
     try:
-        require_media(path)
+        kind = check(path)
+    except MediaTooLargeError as error:
+        raise RefusalError(413, "too_large", f"{field}: {error}") from None
     except UnreadableMediaError:
-        raise RefusalError(
-            400,
-            "unreadable_media",
-            f"{field}: no picture with sides of at least {MIN_SIDE_PX} px can be read from the file; send "
-            "another one",
-        ) from None
+        raise unreadable from None
+    if kind is None:
+        raise unreadable if is_media else wrong_type
     make_durable(path)

@@ -82,6 +82,20 @@ def is_heic(path: Path) -> bool:
         return _brand(file.read(12)) in _HEIC_BRANDS
 
 
+def picture_header(path: Path) -> tuple[str, int, int]:
+    """Return format, such as JPEG, width and height in pixels, as the header says; no pixel is decoded.
+
+    Raises:
+        ValueError: the file is no image.
+    """
+    PillowImage.MAX_IMAGE_PIXELS = None
+    try:
+        with PillowImage.open(path) as image:
+            return str(image.format), *image.size
+    except (OSError, SyntaxError) as error:
+        raise _not_readable(path) from error
+
+
 def _brand(head: bytes) -> bytes:
     return head[8:12] if head[4:8] == b"ftyp" else b""
 
@@ -112,9 +126,11 @@ def read_image(path: Path, convert: bool = True) -> Image:
             return plain_rgb(image)
     # Pillow raises SyntaxError for a broken PNG chunk.
     except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"got {path}, which is not a readable image; give a JPEG, PNG or WebP file"
-        ) from error
+        raise _not_readable(path) from error
+
+
+def _not_readable(path: Path) -> ValueError:
+    return ValueError(f"got {path}, which is not a readable image; give a JPEG, PNG or WebP file")
 
 
 def oddities(image: PillowImage.Image, path: Path) -> list[str]:

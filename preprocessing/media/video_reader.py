@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
 from preprocessing.media.completeness import Completeness
-from preprocessing.media.images import Image
+from preprocessing.media.images import MAX_PIXELS, Image
 from preprocessing.media.picture import Picture, whole_picture
 from preprocessing.media.rendering import FrameRenderer, deinterlace
 from preprocessing.media.streams import heard_stream, watched_stream
@@ -282,6 +282,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = watched_stream(container)
     if stream is not None:
         stream.thread_type = "AUTO"
+        # Frames may grow in the middle of a file, whatever its header says.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
     if container.streams.audio:
         raise unreadable(path, "it has sound and no video track")
@@ -334,12 +336,22 @@ def _time(one: Packet | VideoFrame) -> Fraction | None:
     return None if one.pts is None or one.time_base is None else one.pts * one.time_base
 
 
-def _sample_times(path: Path) -> list[Fraction | None]:
-    """Return the presentation times of the first packets."""
+def read_packets(path: Path) -> Iterator[Packet]:
+    """Yield the packets of the video, up to the first unreadable one; nothing is decoded.
+
+    Raises:
+        UnreadableVideoError: it does not exist or is no video.
+    """
     with open_input(path) as container:
         stream = _video_stream(container, path)
-        packets = _packets(container, stream, Completeness(container, stream))
-        return in_order_of_display((_time(one), one.dts) for one in islice(packets, _NUM_SAMPLED_PACKETS))
+        yield from _packets(container, stream, Completeness(container, stream))
+
+
+def _sample_times(path: Path) -> list[Fraction | None]:
+    """Return the presentation times of the first packets."""
+    return in_order_of_display(
+        (_time(one), one.dts) for one in islice(read_packets(path), _NUM_SAMPLED_PACKETS)
+    )
 
 
 def _usual_fps(stream: VideoStream, times: Sequence[Fraction | None]) -> Fraction:

@@ -2,15 +2,22 @@
 
 import asyncio
 import io
+from functools import partial
 
 import httpx
 import numpy as np
 from PIL import Image
 
+from lia_model.animation.media_check import check_media
 from lia_model.serving.api import build_api
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
+from lia_model.settings import MediaLimits
+
+MEDIA = MediaLimits(
+    max_pixels=2_000_000, max_num_frames=100, max_duration_s=10, check_timeout_s=60, check_memory_bytes=10**9
+)
 
 
 def png():
@@ -22,12 +29,13 @@ def png():
 class Service:
     """The API in a folder of its own."""
 
-    def __init__(self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3):
+    def __init__(self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3, check=None):
         self.jobs = JobStore(folder / "serving" / "jobs.sqlite")
         self.media = folder / "serving" / "media"
         self.root = folder
         limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued)
-        self.api = build_api(self.jobs, ModelVersion(name="lia", version="3"), limits)
+        check = check or partial(check_media, limits=MEDIA)
+        self.api = build_api(self.jobs, ModelVersion(name="lia", version="3"), limits, check)
 
     def ask(self, method, path, **request):
         async def send():

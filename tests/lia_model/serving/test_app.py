@@ -18,6 +18,7 @@ from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.service import MEDIA
 from tests.ports import free_port
 
 NTSC = Fraction(30000, 1001)
@@ -50,6 +51,7 @@ def config(tmp_path, models):
         token=None,
         max_upload_bytes=100_000,
         max_num_queued=8,
+        media=MEDIA,
         batch_size=4,
         num_threads=1,
         detector=models / "scrfd",

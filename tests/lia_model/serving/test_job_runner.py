@@ -2,12 +2,14 @@ import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
+from lia_model.animation.media_check import check_media
 from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animation.options import AnimationOptions
 from lia_model.animator import Animator
@@ -19,6 +21,7 @@ from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.service import MEDIA
 
 NUM_FRAMES = 40
 
@@ -104,6 +107,21 @@ def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, r
     assert "driving is damaged or incomplete" in whole_or_not.warnings[0]
     assert 0 < whole_or_not.frames_done < NUM_FRAMES
     assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "unreadable_media")
+
+
+def test_files_of_a_batch_are_checked_against_the_limits(store, animator, cropper, tmp_path):
+    check = partial(check_media, limits=MEDIA.model_copy(update={"max_num_frames": NUM_FRAMES - 1}))
+    runner = JobRunner(store, animator, cropper, batch_size=2, check=check)
+    ids = [
+        queue(store, fill(order(tmp_path / "a")), batch="batch"),
+        queue(store, fill(order(tmp_path / "b"))),
+    ]
+    for _ in ids:
+        runner.perform(store.claim())
+    refused, upload = map(store.get, ids)
+    assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "too_large")
+    assert f"more than {NUM_FRAMES - 1} frames" in refused.order.error.message
+    assert upload.status == JobStatus.SUCCEEDED
 
 
 def test_a_batchs_files_are_left_alone(store, runner, tmp_path):

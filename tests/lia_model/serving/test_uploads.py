@@ -1,6 +1,7 @@
 import asyncio
 import io
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ from PIL import Image
 from starlette.datastructures import Headers, UploadFile
 from starlette.requests import Request
 
+from lia_model.animation.media_check import check_media
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError
 from lia_model.serving.uploads import require_known_fields, require_multipart, store_upload
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import assert_refused, png
+from tests.lia_model.serving.service import MEDIA, assert_refused, png
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,12 @@ def noise(side_px):
 
 def store(path, content, name="upload", kind=None):
     headers = Headers({} if kind is None else {"content-type": kind})
-    store_upload(UploadFile(io.BytesIO(content), filename=name, headers=headers), "source", path)
+    store_upload(
+        UploadFile(io.BytesIO(content), filename=name, headers=headers),
+        "source",
+        path,
+        partial(check_media, limits=MEDIA),
+    )
 
 
 @pytest.mark.parametrize("side_px", [32, 400, 1000])

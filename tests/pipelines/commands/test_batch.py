@@ -2,6 +2,7 @@ import csv
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import uvicorn
 from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
+from lia_model.animation.media_check import check_media
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import build_api
@@ -24,6 +26,7 @@ from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.service import MEDIA
 from tests.ports import free_port
 
 NUM_FRAMES = 3
@@ -45,7 +48,7 @@ def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(root / "serving" / "jobs.sqlite")
     limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2)
-    api = build_api(jobs, ModelVersion(name="lia", version="1"), limits)
+    api = build_api(jobs, ModelVersion(name="lia", version="1"), limits, partial(check_media, limits=MEDIA))
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)

@@ -1,6 +1,10 @@
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
 from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from preprocessing.media.video_writer import VideoWriter
 from tests.preprocessing.ffmpeg import make_pattern
 
 LEVELS = list(range(20, 220, 10))
@@ -102,3 +106,15 @@ def test_a_missing_file_is_named(tmp_path):
 def test_sound_alone_is_no_video(tmp_path, make_sound):
     with pytest.raises(UnreadableVideoError, match="sound and no video track"):
         probe(make_sound(tmp_path / "sound.mp4"))
+
+
+def test_frames_of_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    with VideoWriter(tmp_path / "clip.mp4", Fraction(25), (64, 64)) as writer:
+        writer.write(np.zeros((64, 64, 3), dtype=np.uint8))
+    for most, is_read in ((4096, True), (4095, False)):
+        monkeypatch.setattr("preprocessing.media.video_reader.MAX_PIXELS", most)
+        if is_read:
+            assert len(list(decode(tmp_path / "clip.mp4"))) == 1
+        else:
+            with pytest.raises(UnreadableVideoError):
+                list(decode(tmp_path / "clip.mp4"))
