@@ -299,6 +299,8 @@ class ServeSettings(Settings):
     """Most queued jobs; a further submission gets status 429."""
     media: MediaLimits
     """Limits of uploaded files and of those that a batch names."""
+    keep_hours: Annotated[float, Field(gt=0)]
+    """How long the service keeps ended jobs and the results of uploads; batch results are never deleted."""
     detector: Path
     """Directory with the face detector's ONNX file."""
     compilation: Compilation

@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
 
+from lia_model.animation.footage import Decoding
 from lia_model.animation.framing import make_cropper
 from lia_model.animation.media_check import MediaChecker
+from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.api import build_api
+from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
@@ -52,6 +55,8 @@ class ServingConfig(BaseModel):
     """Maximum number of queued jobs."""
     media: MediaLimits
     """Limits of the files that are animated."""
+    keep_s: float
+    """How long ended jobs and the results of uploads are kept."""
     batch_size: int
     """Driving frames per forward pass."""
     num_threads: int
@@ -76,6 +81,11 @@ class ServingConfig(BaseModel):
         """The job store's file."""
         return self.home / "jobs.sqlite"
 
+    @property
+    def media_folder(self) -> Path:
+        """Folder of the uploads and their results."""
+        return self.home / "media"
+
 
 def open_jobs(config: ServingConfig) -> JobStore:
     """Open the store that both replicas share."""
@@ -89,7 +99,6 @@ class AnimationReplica:
         """Load model and detector, and start the job runner."""
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
-        hardware = (config.video_decoder == "gpu", takes_gpu_encoder(config.video_encoder))
         animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
         if config.compilation != "none":
             animator.warm_up(config.batch_size)
@@ -98,14 +107,17 @@ class AnimationReplica:
             lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
             config.every_num_frames,
         )
-        self._runner = JobRunner(
-            open_jobs(config),
+        run = AnimationRun(
             animator,
             cropper,
             config.batch_size,
-            *hardware,
-            MediaChecker(config.media).check,
+            Decoding(hardware=config.video_decoder == "gpu"),
+            takes_gpu_encoder(config.video_encoder),
         )
+        jobs = open_jobs(config)
+        self._cleanup = Cleanup(jobs, config.media_folder, config.keep_s)
+        self._cleanup.start()
+        self._runner = JobRunner(jobs, run, config.model, MediaChecker(config.media).check)
         self._runner.start()
 
     def check_health(self) -> None:
@@ -121,6 +133,7 @@ class AnimationReplica:
         """Queue the current job again."""
         if hasattr(self, "_runner"):
             self._runner.stop()
+            self._cleanup.stop()
 
 
 class AnimationApi:
@@ -136,7 +149,7 @@ class AnimationApi:
         config = self._config
         limits = ApiLimits(
             root=config.root,
-            media=config.home / "media",
+            media=config.media_folder,
             token=config.token,
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,

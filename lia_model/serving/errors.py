@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from lia_model.serving.jobs import JobStoreBusyError
+from lia_model.serving.jobs import JobStoreBusyError, JobStoreError
 from lia_model.serving.messages import Error, ErrorAnswer
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def add_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_bad_field)
     api.add_exception_handler(JobStoreBusyError, _on_busy_store)
+    api.add_exception_handler(JobStoreError, _on_broken_store)
     api.add_exception_handler(Exception, _on_unexpected_error)
 
 
@@ -70,6 +71,11 @@ async def _on_refusal(_: Request, error: Exception) -> Response:
 async def _on_busy_store(_: Request, error: Exception) -> Response:
     logger.error("%s", error)
     return error_answer(503, "busy", "the job store is busy; try again")
+
+
+async def _on_broken_store(_: Request, error: Exception) -> Response:
+    logger.error("%s", error)
+    return error_answer(503, "unavailable", "the job store cannot be used; try again later")
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

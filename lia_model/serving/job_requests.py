@@ -12,16 +12,8 @@ from starlette.datastructures import UploadFile
 
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
-from lia_model.serving.jobs import (
-    Job,
-    JobStore,
-    Order,
-    QueueFullError,
-    count,
-    make_durable,
-    new_id,
-    summarize,
-)
+from lia_model.serving.job import Job, Order, count, new_id, summarize
+from lia_model.serving.jobs import JobStore, QueueFullError, make_durable
 from lia_model.serving.messages import (
     AnimationAccepted,
     AnimationLinks,

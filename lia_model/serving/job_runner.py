@@ -1,6 +1,7 @@
 """Runs queued jobs one after another in a thread: claim, animate, report.
 
 A second thread renews the lease, since decoding, detection and inference may each take longer than it lasts.
+Both threads outlive errors of the job store: they log them and try again.
 """
 
 import logging
@@ -9,22 +10,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lia_model.animation.file import AnimationRequest, animate_file
-from lia_model.animation.footage import Decoding, UnreadableMediaError
-from lia_model.animation.framing import FaceCropper, NoFaceError, NoSuchFaceError
+from lia_model.animation.footage import UnreadableMediaError
+from lia_model.animation.framing import NoFaceError, NoSuchFaceError
 from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
-from lia_model.animator import Animator
-from lia_model.serving.jobs import Job, JobStore
-from lia_model.serving.messages import Error
+from lia_model.serving.cleanup import drop_uploads
+from lia_model.serving.job import Job
+from lia_model.serving.jobs import JobStore, JobStoreError
+from lia_model.serving.messages import Error, ModelVersion
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 """Polling interval of an empty queue."""
+STORE_PAUSE_S = 1.0
+"""Pause after an error of the job store."""
 REPORT_S = 0.5
 """Least time between two stored progress updates."""
 RENEWALS_A_LEASE = 4
@@ -39,28 +44,28 @@ CODES: dict[type[Exception], str] = {
 
 
 class JobRunner:
-    """Animates the jobs of one store with one model, in its own thread."""
+    """Animates the jobs of one store with one model, in its own thread.
+
+    Args:
+        jobs: the store.
+        run: the model and how it is run; its progress and stop are the runner's own.
+        model: name and version of the model of `run`.
+        check: looks at the files of batches; None accepts them all.
+    """
 
     def __init__(
         self,
         jobs: JobStore,
-        animator: Animator,
-        cropper: FaceCropper | None,
-        batch_size: int,
-        hardware_decoding: bool = False,
-        hardware_encoding: bool = False,
+        run: AnimationRun,
+        model: ModelVersion,
         check: Callable[[Path], object] | None = None,
     ) -> None:
-        """Keep the parts; `start` starts the thread. `check` looks at the files of batches."""
         self._check = check
         self._jobs = jobs
-        self._animator = animator
-        self._cropper = cropper
-        self._batch_size = batch_size
-        self._decoding = Decoding(hardware=hardware_decoding)
-        self._hardware_encoding = hardware_encoding
+        self._run = run
+        self._model = model
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="animations", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="animations", daemon=True)
 
     @property
     def is_alive(self) -> bool:
@@ -76,30 +81,49 @@ class JobRunner:
         self._stopping.set()
         self._thread.join()
 
+    def perform_next(self) -> bool:
+        """Claim and perform the oldest job; False if none is queued.
+
+        Raises:
+            JobStoreError: the store cannot be read or written.
+        """
+        job = self._jobs.claim(self._model)
+        if job is None:
+            return False
+        self.perform(job)
+        return True
+
     def perform(self, job: Job) -> None:
-        """Finish or fail one claimed job, or queue it again after an unexpected failure."""
+        """Finish or fail one claimed job, or queue it again after an unexpected failure.
+
+        Raises:
+            JobStoreError: the store cannot be read or written; the job runs again once its lease expires.
+        """
         try:
             self._animate(job)
         except tuple(CODES) as error:
             code = next(code for kind, code in CODES.items() if isinstance(error, kind))
             self._jobs.fail(job, Error(code=code, message=str(error)))
         except StoppedError:
-            self._jobs.give_back(job, "the server was stopped")
+            self._jobs.release(job)
+        except JobStoreError:
+            raise
         except Exception as error:
             # One failing job must not end the thread.
             logger.exception("job %s failed unexpectedly", job.id)
             self._jobs.give_back(job, f"{type(error).__name__}: {error}")
         finally:
             shutil.rmtree(job.folder, ignore_errors=True)
-            self._drop_uploads(job)
+        self._drop_uploads(job)
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         while not self._stopping.is_set():
-            job = self._jobs.claim()
-            if job is None:
-                self._stopping.wait(POLL_S)
-            else:
-                self.perform(job)
+            try:
+                if not self.perform_next():
+                    self._stopping.wait(POLL_S)
+            except JobStoreError as error:
+                logger.error("%s", error)
+                self._stopping.wait(STORE_PAUSE_S)
 
     def _animate(self, job: Job) -> None:
         # Files of an attempt that was killed.
@@ -112,22 +136,32 @@ class JobRunner:
         def progress(done: int, total: int) -> None:
             nonlocal noted_s
             if time.monotonic() - noted_s >= REPORT_S:
-                self._jobs.advance(job, done, total)
+                self._report(job, done, total)
                 noted_s = time.monotonic()
 
         with self._lease(job) as lost:
             self._check_files(job)
-            run = AnimationRun(
-                self._animator,
-                self._cropper,
-                self._batch_size,
-                self._decoding,
-                self._hardware_encoding,
-                progress,
-                should_stop=lambda: lost.is_set() or self._stopping.is_set(),
-            )
-            result = animate_file(run, request)
-        self._jobs.finish(job, produced, result.num_frames, result.warnings)
+
+            def should_stop() -> bool:
+                return lost.is_set() or self._stopping.is_set()
+
+            result = animate_file(replace(self._run, progress=progress, should_stop=should_stop), request)
+            while True:
+                try:
+                    self._jobs.finish(job, produced, result.num_frames, result.warnings)
+                    return
+                except JobStoreError as error:
+                    logger.error("%s", error)
+                    if should_stop():
+                        raise
+                    self._stopping.wait(STORE_PAUSE_S)
+
+    def _report(self, job: Job, done: int, total: int) -> None:
+        """Store the progress; without it the job goes on all the same."""
+        try:
+            self._jobs.advance(job, done, total)
+        except JobStoreError as error:
+            logger.warning("the progress of job %s is not stored: %s", job.id, error)
 
     def _check_files(self, job: Job) -> None:
         """Check the files of a batch; uploads were checked when they arrived."""
@@ -141,8 +175,14 @@ class JobRunner:
         lost, ended = threading.Event(), threading.Event()
 
         def renew() -> None:
-            while not ended.wait(self._jobs.lease_s / RENEWALS_A_LEASE):
-                if not self._jobs.renew(job):
+            while not ended.wait(self._jobs.rules.lease_s / RENEWALS_A_LEASE):
+                try:
+                    is_held = self._jobs.renew(job)
+                except JobStoreError as error:
+                    # The job may still be ours: only the store tells.
+                    logger.warning("the lease of job %s is not renewed: %s", job.id, error)
+                    continue
+                if not is_held:
                     lost.set()
                     return
 
@@ -157,6 +197,5 @@ class JobRunner:
     def _drop_uploads(self, job: Job) -> None:
         """Delete the uploads of a job that has ended; files of a batch belong to its owner."""
         now = self._jobs.get(job.id)
-        if job.batch is None and (now is None or now.status.is_final):
-            job.order.source.unlink(missing_ok=True)
-            job.order.driving.unlink(missing_ok=True)
+        if now is None or now.status.is_final:
+            drop_uploads(job)

@@ -1,7 +1,7 @@
 """The job store: every submitted animation, in one SQLite file.
 
 A runner holds a job by a lease: a random token that expires unless it is renewed. If a runner dies, its lease
-expires and another runner claims the job, at most `max_attempts` times. Every update carries the token, so a
+expires and another runner claims the job; `RetryRules` limits how often. Every update carries the token, so a
 runner that has lost its lease can change nothing. The result appears by one rename, inside the transaction
 that marks the job as done: a job may run twice but has one visible result.
 
@@ -16,176 +16,138 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from lia_model.animation.options import AnimationOptions
+from lia_model.serving.job import Job, Order
+from lia_model.serving.job_table import FINAL, INSERT, job_of, prepare, row_of
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
-
-LEASE_S = 30.0
-"""How long a runner keeps a job without renewing its lease."""
-MAX_ATTEMPTS = 3
-"""How often a job is started before it fails."""
+from lia_model.serving.retry_rules import RetryRules
 
 BUSY_TIMEOUT_S = 30.0
 """How long a call waits for another process that writes."""
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    batch TEXT,
-    source TEXT NOT NULL,
-    driving TEXT NOT NULL,
-    output TEXT NOT NULL,
-    options TEXT NOT NULL,
-    model_name TEXT NOT NULL,
-    model_version TEXT NOT NULL,
-    status TEXT NOT NULL,
-    frames_done INTEGER NOT NULL DEFAULT 0,
-    frames_total INTEGER NOT NULL DEFAULT 0,
-    error_code TEXT,
-    error_message TEXT,
-    warnings TEXT NOT NULL DEFAULT '[]',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    lease TEXT,
-    lease_until_s REAL
-);
-CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
-CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, number);
-"""
 
 
 class QueueFullError(Exception):
     """The queue would exceed its limit."""
 
 
-class JobStoreBusyError(Exception):
-    """Another process has held the job store for too long; a later call may succeed."""
+class KeyReusedError(Exception):
+    """An idempotency key came before, with another animation.
+
+    Args:
+        key: the key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to animate; `error` marks an order that failed before it started, kept for the record."""
-
-    source: Path
-    driving: Path
-    output: Path
-    options: AnimationOptions
-    model: ModelVersion
-    error: Error | None = None
+class JobStoreError(Exception):
+    """SQLite cannot read or write the job store; a later call may succeed."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One row of the store, as it was when read."""
-
-    id: str
-    batch: str | None
-    order: Order
-    status: JobStatus
-    frames_done: int
-    frames_total: int
-    attempts: int
-    lease: str | None
-    warnings: tuple[str, ...] = ()
-    """What was wrong with the files of a job that succeeded all the same."""
-
-    @property
-    def folder(self) -> Path:
-        """Return where the runner writes: beside the result, so that a rename publishes it."""
-        return self.order.output.parent / f".{self.id}"
+class JobStoreBusyError(JobStoreError):
+    """Another process has held the job store for too long."""
 
 
 class JobStore:
-    """The jobs in the SQLite file at `path`, created if missing."""
+    """The jobs in the SQLite file at `path`, created if missing.
+
+    Args:
+        path: the file.
+        rules: how long a lease lasts, and how jobs are tried again.
+        clock: time in seconds since the epoch.
+        busy_timeout_s: how long a call waits for another process that writes.
+        root: paths below it are stored relative to it, so that a store copied with its project names the
+            copies of the files; None stores them as they are.
+
+    Raises:
+        JobStoreError: the file cannot be read or written, or is held by another process for
+            `busy_timeout_s`; so may every method.
+    """
 
     def __init__(
         self,
         path: Path,
-        lease_s: float = LEASE_S,
-        max_attempts: int = MAX_ATTEMPTS,
+        rules: RetryRules | None = None,
         clock: Callable[[], float] = time.time,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         root: Path | None = None,
     ) -> None:
-        """Open the store; leases last `lease_s` seconds of `clock`.
-
-        Paths below `root` are stored relative to it, so that a store copied with its project names the copies
-        of the files.
-
-        Raises:
-            JobStoreBusyError: another process holds the file for `busy_timeout_s`; so may every method.
-        """
-        self._busy_timeout_s = busy_timeout_s
         self.path = path
-        self.lease_s = lease_s
-        self.max_attempts = max_attempts
+        self.rules = rules or RetryRules()
         self._clock = clock
+        self._busy_timeout_s = busy_timeout_s
         self._root = Path() if root is None else root
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as db:
             db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
         with self._transaction() as db:
-            _migrate(db)
+            prepare(db, clock())
 
     def submit(self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None) -> None:
         """Queue `orders`, given by job id, all or none; they are on the disk when this returns.
 
+        An order whose idempotency key came before is not queued again: its batch gets the earlier job, unless
+        that failed, was cancelled or has lost its result.
+
         Raises:
             QueueFullError: more than `max_num_queued` jobs would wait.
+            KeyReusedError: a key came before with another animation.
         """
         with self._transaction() as db:
-            num_new = sum(order.error is None for order in orders.values())
+            jobs = {job_id: self._earlier(db, order) or job_id for job_id, order in orders.items()}
+            new = {job_id: order for job_id, order in orders.items() if jobs[job_id] == job_id}
+            num_new = sum(order.error is None for order in new.values())
             if num_new and _num_queued(db) + num_new > max_num_queued:
                 raise QueueFullError
-            db.executemany(
-                "INSERT INTO jobs (id, batch, source, driving, output, options, model_name, model_version,"
-                " status, error_code, error_message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_row_of(job_id, batch, order, self._root) for job_id, order in orders.items()],
-            )
+            now = self._clock()
+            for job_id, order in new.items():
+                db.execute(INSERT, row_of(job_id, batch, order, self._root, now))
+            if batch is not None:
+                items = [(batch, position, job_id) for position, job_id in enumerate(jobs.values())]
+                db.executemany("INSERT INTO batch_items VALUES (?, ?, ?)", items)
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none of that id."""
-        with self._connection() as db:
-            row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return None if row is None else _job_of(row, self._root)
+        found = self._select("WHERE id = ?", (job_id,))
+        return found[0] if found else None
 
     def get_batch(self, batch: str) -> list[Job]:
         """Return the batch's jobs in the order of submission; empty if there is no such batch."""
-        with self._connection() as db:
-            rows = db.execute("SELECT * FROM jobs WHERE batch = ? ORDER BY number", (batch,)).fetchall()
-        return [_job_of(row, self._root) for row in rows]
+        items = "JOIN batch_items ON batch_items.job = jobs.id WHERE batch_items.batch = ? ORDER BY position"
+        return self._select(items, (batch,))
 
     def num_queued(self) -> int:
         """Return the number of queued jobs."""
         with self._connection() as db:
             return _num_queued(db)
 
-    def claim(self) -> Job | None:
-        """Claim the oldest queued job, with a new lease; None if the queue is empty.
+    def claim(self, model: ModelVersion) -> Job | None:
+        """Claim the oldest queued job that may start, with a new lease, for a runner that has `model`.
 
-        Jobs whose lease ran out are put back first; those that were begun `max_attempts` times fail.
+        Returns None if there is no such job. Jobs whose lease ran out are put back first; those that have
+        lost too many runners fail.
         """
         with self._transaction() as db:
             now = self._clock()
-            lapsed = "status = 'running' AND lease_until_s < ?"
-            self._end_spent(
-                db, lapsed, (now,), Error(code="worker_lost", message=self._given_up("its runner died"))
-            )
-            db.execute(f"UPDATE jobs SET status = 'queued', lease = NULL WHERE {lapsed}", (now,))
+            lapsed = "SELECT * FROM jobs WHERE status = 'running' AND lease_until_s < ?"
+            for row in db.execute(lapsed, (now,)).fetchall():
+                # The lease has already kept the job from starting for a while.
+                self._put_back(db, row, "losses", self.rules.pause_s(row["losses"]), "its runner died")
             row = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, frames_done = 0, lease = ?,"
-                " lease_until_s = ?"
-                " WHERE number = (SELECT min(number) FROM jobs WHERE status = 'queued') RETURNING *",
-                (secrets.token_hex(8), now + self.lease_s),
+                " lease_until_s = ?, model_name = ?, model_version = ? WHERE number ="
+                " (SELECT min(number) FROM jobs WHERE status = 'queued' AND not_before_s <= ?) RETURNING *",
+                (secrets.token_hex(8), now + self.rules.lease_s, model.name, model.version, now),
             ).fetchone()
-        return None if row is None else _job_of(row, self._root)
+        return None if row is None else job_of(row, self._root)
 
     def renew(self, job: Job) -> bool:
         """Renew the lease; False if it is lost: the job was cancelled or claimed by another runner."""
-        return self._report(job, "lease_until_s = ?", (self._clock() + self.lease_s,))
+        return self._report(job, "lease_until_s = ?", (self._clock() + self.rules.lease_s,))
 
     def advance(self, job: Job, frames_done: int, frames_total: int) -> bool:
         """Store the progress; False if the lease is lost."""
@@ -195,8 +157,9 @@ class JobStore:
         """Move `produced` to the job's output as its result; False, nothing moved, if the lease is lost."""
         make_durable(produced)
         with self._transaction() as db:
-            change = "status = 'succeeded', frames_done = ?, frames_total = ?, warnings = ?"
-            done = _update_held(db, job, change, (num_frames, num_frames, json.dumps(warnings)))
+            change = "status = 'succeeded', frames_done = ?, frames_total = ?, warnings = ?, ended_s = ?"
+            values = (num_frames, num_frames, json.dumps(warnings), self._clock())
+            done = _update_held(db, job, change, values)
             if done:
                 produced.replace(job.order.output)
                 make_durable(job.order.output.parent)
@@ -204,39 +167,97 @@ class JobStore:
 
     def fail(self, job: Job, error: Error) -> bool:
         """Fail the job with `error`; False if the lease is lost."""
-        change = "status = 'failed', error_code = ?, error_message = ?"
-        return self._report(job, change, (error.code, error.message))
+        change = "status = 'failed', error_code = ?, error_message = ?, ended_s = ?"
+        return self._report(job, change, (error.code, error.message, self._clock()))
+
+    def release(self, job: Job) -> bool:
+        """Queue the job again at once, since its runner stops; False if the lease is lost."""
+        return self._report(job, "status = 'queued', lease = NULL", ())
 
     def give_back(self, job: Job, reason: str) -> None:
-        """Queue the job again after an unexpected failure, or fail it if no attempts are left."""
-        spent = Error(code="internal", message=self._given_up(reason))
+        """Queue the job again after an unexpected failure, with a pause, or fail it after too many."""
         with self._transaction() as db:
-            self._end_spent(db, "status = 'running' AND id = ? AND lease = ?", (job.id, job.lease), spent)
-            _update_held(db, job, "status = 'queued', lease = NULL", ())
+            held = "SELECT * FROM jobs WHERE id = ? AND lease = ? AND status = 'running'"
+            for row in db.execute(held, (job.id, job.lease)).fetchall():
+                pause_s = self.rules.pause_s(row["failures"] + 1)
+                self._put_back(db, row, "failures", pause_s, reason)
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a queued or running job; False if it has ended or is unknown.
 
         A running job stops when its runner next renews the lease.
         """
+        change = "UPDATE jobs SET status = 'cancelled', ended_s = ? WHERE id = ?"
         with self._transaction() as db:
-            change = "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')"
-            return db.execute(change, (job_id,)).rowcount == 1
+            active = f"{change} AND status NOT IN {FINAL}"
+            return db.execute(active, (self._clock(), job_id)).rowcount == 1
 
     def remove(self, job_id: str) -> None:
         """Remove the job; the caller deletes its files."""
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            db.execute("DELETE FROM batch_items WHERE job = ?", (job_id,))
 
-    def _given_up(self, reason: str) -> str:
-        return f"given up after {self.max_attempts} attempts: {reason}"
+    def uncleared(self) -> list[Job]:
+        """Return the ended jobs whose working files may still be there.
 
-    def _end_spent(self, db: sqlite3.Connection, which: str, values: Sequence[object], error: Error) -> None:
-        db.execute(
-            "UPDATE jobs SET status = 'failed', error_code = ?, error_message = ?"
-            f" WHERE {which} AND attempts >= ?",
-            (error.code, error.message, *values, self.max_attempts),
+        A job ended for less than a lease is left out, since its runner may not have noticed.
+        """
+        ended = f"WHERE is_cleared = 0 AND status IN {FINAL} AND ended_s < ?"
+        return self._select(ended, (self._clock() - self.rules.lease_s,))
+
+    def set_cleared(self, job_id: str) -> None:
+        """Note that the working files of an ended job are gone."""
+        with self._transaction() as db:
+            db.execute("UPDATE jobs SET is_cleared = 1 WHERE id = ?", (job_id,))
+
+    def expired(self, keep_s: float) -> list[Job]:
+        """Return the jobs that ended more than `keep_s` seconds ago, as did all of their batches' jobs."""
+        since = self._clock() - keep_s
+        fresh = (
+            "SELECT 1 FROM batch_items AS own JOIN batch_items AS other ON other.batch = own.batch"
+            " JOIN jobs AS beside ON beside.id = other.job"
+            " WHERE own.job = jobs.id AND (beside.ended_s IS NULL OR beside.ended_s >= ?)"
         )
+        return self._select(f"WHERE ended_s < ? AND NOT EXISTS ({fresh})", (since, since))
+
+    def _earlier(self, db: sqlite3.Connection, order: Order) -> str | None:
+        """Return the id of the job that stands for a repeated order; a job that does not loses its key."""
+        if order.idempotency_key is None:
+            return None
+        row = db.execute("SELECT * FROM jobs WHERE idempotency_key = ?", (order.idempotency_key,)).fetchone()
+        if row is None:
+            return None
+        job = job_of(row, self._root)
+        if not job.order.asks_for_the_same_as(order):
+            raise KeyReusedError(order.idempotency_key)
+        if not job.status.is_final or (job.status is JobStatus.SUCCEEDED and job.order.output.is_file()):
+            return job.id
+        db.execute("UPDATE jobs SET idempotency_key = NULL WHERE id = ?", (job.id,))
+        return None
+
+    def _put_back(
+        self, db: sqlite3.Connection, row: sqlite3.Row, counter: str, pause_s: float, reason: str
+    ) -> None:
+        """Queue a running job again after `pause_s`, or fail it if `counter` reaches its limit."""
+        limits = {
+            "failures": (self.rules.max_failures, "internal"),
+            "losses": (self.rules.max_losses, "worker_lost"),
+        }
+        limit, code = limits[counter]
+        now = self._clock()
+        if row[counter] + 1 < limit:
+            change = f"status = 'queued', lease = NULL, {counter} = {counter} + 1, not_before_s = ?"
+            values: tuple[object, ...] = (now + pause_s,)
+        else:
+            change = "status = 'failed', error_code = ?, error_message = ?, ended_s = ?"
+            values = (code, f"given up after {limit} attempts: {reason}", now)
+        db.execute(f"UPDATE jobs SET {change} WHERE number = ?", (*values, row["number"]))
+
+    def _select(self, which: str, values: Sequence[object]) -> list[Job]:
+        with self._connection() as db:
+            rows = db.execute(f"SELECT jobs.* FROM jobs {which}", values).fetchall()
+        return [job_of(row, self._root) for row in rows]
 
     def _report(self, job: Job, change: str, values: Sequence[object]) -> bool:
         with self._transaction() as db:
@@ -244,23 +265,33 @@ class JobStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        # One connection a call is safe for threads and processes, and opening one takes microseconds.
-        db = sqlite3.connect(self.path, isolation_level=None)
         try:
-            db.row_factory = sqlite3.Row
-            db.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
-            db.execute("PRAGMA synchronous = FULL")
-            yield db
-        except sqlite3.OperationalError as error:
-            # The lowest byte is the primary code; the others say which variety it is.
-            if error.sqlite_errorcode & 0xFF not in _BUSY:
-                raise
-            raise JobStoreBusyError(
+            # One connection a call is safe for threads and processes, and opening one takes microseconds.
+            db = sqlite3.connect(self.path, isolation_level=None)
+            try:
+                db.row_factory = sqlite3.Row
+                db.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
+                db.execute("PRAGMA synchronous = FULL")
+                yield db
+            finally:
+                db.close()
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            # Our own mistakes, which trying again does not mend.
+            raise
+        except sqlite3.Error as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: sqlite3.Error) -> JobStoreError:
+        # The lowest byte is the primary code; the others say which variety it is.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+            return JobStoreBusyError(
                 f"got no access to {self.path} within {self._busy_timeout_s:g} s, since another process "
                 "writes to it; find it with `fuser` and stop it, or try again"
-            ) from None
-        finally:
-            db.close()
+            )
+        return JobStoreError(
+            f"got `{error}` from SQLite for {self.path}, which must be a readable and writable job "
+            "store with space on its disk; mend the disk or restore the file"
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -269,15 +300,12 @@ class JobStore:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
+                db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                # SQLite has rolled back by itself after some errors.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
-            db.execute("COMMIT")
-
-
-def new_id() -> str:
-    """Return a new id for a job or a batch that cannot be guessed."""
-    return secrets.token_hex(16)
 
 
 def make_durable(path: Path) -> None:
@@ -289,36 +317,6 @@ def make_durable(path: Path) -> None:
         os.close(handle)
 
 
-def count(statuses: Sequence[JobStatus]) -> dict[JobStatus, int]:
-    """Return the number of jobs by status; every status is a key."""
-    return {status: statuses.count(status) for status in JobStatus}
-
-
-def summarize(counts: Mapping[JobStatus, int]) -> JobStatus:
-    """Return the status of a batch; see `messages.BatchStatus`."""
-    num_items = sum(counts.values())
-    if counts[JobStatus.QUEUED] == num_items:
-        return JobStatus.QUEUED
-    if counts[JobStatus.QUEUED] or counts[JobStatus.RUNNING]:
-        return JobStatus.RUNNING
-    worst_first = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.SUCCEEDED)
-    return next(status for status in worst_first if counts[status])
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Bring a table of an older version, without warnings or with a column for each option, up to date."""
-    columns = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
-    if "warnings" not in columns:
-        db.execute("ALTER TABLE jobs ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'")
-    if "options" in columns:
-        return
-    db.execute("ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}'")
-    crop = "json(CASE crop WHEN 0 THEN 'false' ELSE 'true' END)"
-    db.execute(f"UPDATE jobs SET options = json_object('mode', mode, 'crop', {crop})")
-    for column in ("mode", "crop"):
-        db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
-
-
 def _num_queued(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()[0])
 
@@ -326,41 +324,3 @@ def _num_queued(db: sqlite3.Connection) -> int:
 def _update_held(db: sqlite3.Connection, job: Job, change: str, values: Sequence[object]) -> bool:
     held = "id = ? AND lease = ? AND status = 'running'"
     return db.execute(f"UPDATE jobs SET {change} WHERE {held}", (*values, job.id, job.lease)).rowcount == 1
-
-
-def _row_of(job_id: str, batch: str | None, order: Order, root: Path) -> tuple[object, ...]:
-    paths = (order.source, order.driving, order.output)
-    return (
-        job_id,
-        batch,
-        *(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths),
-        order.options.model_dump_json(),
-        order.model.name,
-        order.model.version,
-        JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
-        None if order.error is None else order.error.code,
-        None if order.error is None else order.error.message,
-    )
-
-
-def _job_of(row: sqlite3.Row, root: Path) -> Job:
-    failed = row["error_code"] is not None
-    order = Order(
-        source=root / row["source"],
-        driving=root / row["driving"],
-        output=root / row["output"],
-        options=AnimationOptions.model_validate_json(row["options"]),
-        model=ModelVersion(name=row["model_name"], version=row["model_version"]),
-        error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
-    )
-    return Job(
-        id=row["id"],
-        batch=row["batch"],
-        order=order,
-        status=JobStatus(row["status"]),
-        frames_done=row["frames_done"],
-        frames_total=row["frames_total"],
-        attempts=row["attempts"],
-        lease=row["lease"],
-        warnings=tuple(json.loads(row["warnings"])),
-    )

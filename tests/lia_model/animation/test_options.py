@@ -1,7 +1,6 @@
 """One option, added to the model, arrives through every door: command line, HTTP form, JSON and job row."""
 
 import asyncio
-import sqlite3
 from typing import Annotated
 
 import httpx
@@ -13,7 +12,8 @@ from typer.testing import CliRunner
 
 from lia_model.animation.options import AnimationOptions, read_options
 from lia_model.serving.form import form_fields
-from lia_model.serving.jobs import JobStore, Order
+from lia_model.serving.job import Order
+from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import BatchItem, ModelVersion
 from pipelines.command_line.option_parameters import takes_animation_options
 
@@ -113,21 +113,3 @@ def test_a_new_option_is_one_field():
 def test_a_wrong_value_is_named_with_what_is_allowed(values, message):
     with pytest.raises(ValueError, match=message):
         read_options(values)
-
-
-def test_jobs_of_a_store_with_a_column_for_each_option_are_kept(tmp_path):
-    path = tmp_path / "jobs.sqlite"
-    JobStore(path)
-    with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE jobs DROP COLUMN warnings")
-        db.execute("ALTER TABLE jobs DROP COLUMN options")
-        db.execute("ALTER TABLE jobs ADD COLUMN mode TEXT NOT NULL DEFAULT ''")
-        db.execute("ALTER TABLE jobs ADD COLUMN crop INTEGER NOT NULL DEFAULT 1")
-        db.execute(
-            "INSERT INTO jobs (id, source, driving, output, mode, crop, model_name, model_version, status) "
-            "VALUES ('old', 'a', 'b', 'c', 'absolute', 0, 'lia', '1', 'queued')"
-        )
-    db.close()
-    job = JobStore(path).claim()
-    assert job is not None
-    assert (job.id, job.order.options) == ("old", AnimationOptions(mode="absolute", crop=False))

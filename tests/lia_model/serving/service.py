@@ -13,11 +13,13 @@ from lia_model.serving.api import build_api
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import MediaLimits
 
 MEDIA = MediaLimits(
     max_pixels=2_000_000, max_num_frames=100, max_duration_s=10, check_timeout_s=60, check_memory_bytes=10**9
 )
+MODEL = ModelVersion(name="lia", version="3")
 
 
 def png():
@@ -30,12 +32,12 @@ class Service:
     """The API in a folder of its own."""
 
     def __init__(self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3, check=None):
-        self.jobs = JobStore(folder / "serving" / "jobs.sqlite")
+        self.jobs = JobStore(folder / "serving" / "jobs.sqlite", RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
         self.root = folder
         limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued)
         check = check or partial(check_media, limits=MEDIA)
-        self.api = build_api(self.jobs, ModelVersion(name="lia", version="3"), limits, check)
+        self.api = build_api(self.jobs, MODEL, limits, check)
 
     def ask(self, method, path, **request):
         async def send():
@@ -49,9 +51,13 @@ class Service:
         files = {"source": source or ("a.png", png()), "driving": driving or ("b.png", png())}
         return self.ask("POST", "/v1/animations", files=files, data=fields)
 
+    def claim(self):
+        """Claim the oldest queued job as a job runner would."""
+        return self.jobs.claim(MODEL)
+
     def finish(self, content=b"0123456789", warnings=()):
         """Finish the oldest queued job as a job runner would."""
-        job = self.jobs.claim()
+        job = self.claim()
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
         produced.write_bytes(content)

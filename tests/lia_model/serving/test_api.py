@@ -25,7 +25,7 @@ def test_a_new_animation_is_queued_with_its_uploads_on_the_disk(service, mp4):
     itself = f"/v1/animations/{body['id']}"
     assert body["status"] == "queued"
     assert body["links"] == {"self": itself, "video": f"{itself}/video"}
-    job = service.jobs.claim()
+    job = service.claim()
     assert (job.id, job.order.options) == (body["id"], AnimationOptions(mode="absolute", crop=False))
     assert job.order.source.read_bytes() == png()
     assert job.order.driving.read_bytes() == mp4
@@ -37,7 +37,7 @@ def test_the_status_follows_the_job_from_queue_to_video(service):
     assert (waiting["status"], waiting["progress"], waiting["error"]) == ("queued", 0, None)
     assert waiting["model"] == {"name": "lia", "version": "3"}
     assert_refused(service.ask("GET", links["video"]), 409, "not_ready", "queued")
-    job = service.jobs.claim()
+    job = service.claim()
     service.jobs.advance(job, 1, 4)
     running = service.ask("GET", links["self"]).json()
     assert (running["status"], running["progress"]) == ("running", 0.25)

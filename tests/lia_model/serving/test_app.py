@@ -13,7 +13,8 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
-from lia_model.serving.jobs import JobStore, Order
+from lia_model.serving.job import Order
+from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
@@ -52,6 +53,7 @@ def config(tmp_path, models):
         max_upload_bytes=100_000,
         max_num_queued=8,
         media=MEDIA,
+        keep_s=3600,
         batch_size=4,
         num_threads=1,
         detector=models / "scrfd",

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.form import form_fields
+from tests.lia_model.serving.live import live
+from tests.lia_model.serving.service import png
 
 
 class MoreOptions(AnimationOptions):
@@ -79,6 +81,22 @@ def test_the_schema_shows_each_option_with_its_own_type_default_and_help(options
 
 def test_a_job_without_any_field_has_the_defaults_of_the_schema(service):
     service.post()
-    job = service.jobs.claim()
+    job = service.claim()
     shown = shown_fields(AnimationOptions)["properties"]
     assert job.order.options.model_dump() == {name: field["default"] for name, field in shown.items()}
+
+
+def test_over_http_a_form_with_the_files_alone_has_the_defaults_of_the_schema(tmp_path):
+    with live(tmp_path) as service:
+        files = {"source": ("a.png", png()), "driving": ("b.png", png())}
+        link = service.client.post("/v1/animations", files=files).json()["links"]["self"]
+        (shape,) = (
+            shape
+            for name, shape in service.client.get("/openapi.json").json()["components"]["schemas"].items()
+            if name.startswith("Body_")
+        )
+        defaults = {
+            name: field["default"] for name, field in shape["properties"].items() if "default" in field
+        }
+        options = service.jobs.get(link.rpartition("/")[2]).order.options
+        assert options.model_dump().items() <= defaults.items()

@@ -1,6 +1,6 @@
 import pytest
 
-from lia_model.serving.jobs import count
+from lia_model.serving.job import count
 from lia_model.serving.messages import Error, JobStatus
 from tests.lia_model.serving.service import Service, assert_refused, png
 
@@ -18,9 +18,9 @@ def bring_to(service, status):
     """Submit an upload and bring its job to this status; return its links."""
     links = service.post().json()["links"]
     if status == "running":
-        service.jobs.claim()
+        service.claim()
     elif status == "failed":
-        service.jobs.fail(service.jobs.claim(), Error(code="no_face", message="there is none"))
+        service.jobs.fail(service.claim(), Error(code="no_face", message="there is none"))
     elif status == "cancelled":
         service.jobs.cancel(links["self"].rpartition("/")[2])
     elif status == "succeeded":
@@ -58,7 +58,7 @@ def test_a_job_has_a_video_exactly_if_it_has_succeeded(service, status):
 def test_progress_is_the_share_of_the_frames_and_never_more_than_all(service, done, total):
     """A header may promise fewer frames than the clip has."""
     itself = service.post().json()["links"]["self"]
-    service.jobs.advance(service.jobs.claim(), done, total)
+    service.jobs.advance(service.claim(), done, total)
     shown = service.ask("GET", itself).json()
     assert (shown["frames_done"], shown["frames_total"]) == (done, total)
     assert shown["progress"] == (min(done / total, 1) if total else 0)
@@ -87,7 +87,7 @@ def test_a_full_queue_refuses_an_upload_until_a_job_is_claimed(service):
     assert_refused(answer, 429, "queue_full")
     assert int(answer.headers["Retry-After"]) > 0
     assert len(list(service.media.iterdir())) == 3
-    service.jobs.claim()
+    service.claim()
     assert service.post().status_code == 202
 
 
@@ -204,7 +204,7 @@ def test_an_item_of_a_batch_has_a_status_and_can_be_cancelled_but_its_files_are_
 
 def test_the_counts_of_a_batch_are_those_of_its_items(service):
     itself = batch(service, item(service), item(service), item(service)).json()["links"]["self"]
-    for advance in (service.jobs.claim, service.finish, service.finish):
+    for advance in (service.claim, service.finish, service.finish):
         shown = service.ask("GET", itself).json()
         assert shown["counts"] == count([JobStatus(one["status"]) for one in shown["items"]])
         assert [one["index"] for one in shown["items"]] == [0, 1, 2]

@@ -1,5 +1,9 @@
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -12,18 +16,23 @@ from lia_model.animation.framing import FaceCropper
 from lia_model.animation.media_check import check_media
 from lia_model.animation.motion_file import Motion, write_motion
 from lia_model.animation.options import AnimationOptions
+from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
+from lia_model.serving.job import Order, new_id
 from lia_model.serving.job_runner import JobRunner
-from lia_model.serving.jobs import JobStore, Order, new_id
+from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import JobStatus, ModelVersion
+from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA
+from tests.lia_model.serving.live import live, write_clip
+from tests.lia_model.serving.service import MEDIA, assert_refused
 
 NUM_FRAMES = 40
+MODEL = ModelVersion(name="lia", version="1")
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +48,19 @@ def cropper(models):
 
 @pytest.fixture
 def store(tmp_path):
-    return JobStore(tmp_path / "jobs.sqlite", lease_s=2)
+    return JobStore(tmp_path / "jobs.sqlite", RetryRules(lease_s=2, back_off_s=0))
 
 
 @pytest.fixture
 def runner(store, animator, cropper):
-    return JobRunner(store, animator, cropper, batch_size=2)
+    return JobRunner(store, AnimationRun(animator, cropper, 2), MODEL)
 
 
 def order(folder, crop=False):
     """Ask for an animation of files that need not exist."""
     folder.mkdir()
-    model = ModelVersion(name="lia", version="1")
     return Order(
-        folder / "source", folder / "driving", folder / "video.mp4", AnimationOptions(crop=crop), model
+        folder / "source", folder / "driving", folder / "video.mp4", AnimationOptions(crop=crop), MODEL
     )
 
 
@@ -101,7 +109,7 @@ def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, r
         content = wanted.driving.read_bytes()
         wanted.driving.write_bytes(content[: len(content) * 3 // 4])
         ids.append(queue(store, replace(wanted, options=AnimationOptions(crop=False, strict=strict))))
-        runner.perform(store.claim())
+        runner.perform(store.claim(MODEL))
     whole_or_not, refused = map(store.get, ids)
     assert whole_or_not.status == JobStatus.SUCCEEDED
     assert "driving is damaged or incomplete" in whole_or_not.warnings[0]
@@ -111,13 +119,13 @@ def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, r
 
 def test_files_of_a_batch_are_checked_against_the_limits(store, animator, cropper, tmp_path):
     check = partial(check_media, limits=MEDIA.model_copy(update={"max_num_frames": NUM_FRAMES - 1}))
-    runner = JobRunner(store, animator, cropper, batch_size=2, check=check)
+    runner = JobRunner(store, AnimationRun(animator, cropper, 2), MODEL, check)
     ids = [
         queue(store, fill(order(tmp_path / "a")), batch="batch"),
         queue(store, fill(order(tmp_path / "b"))),
     ]
     for _ in ids:
-        runner.perform(store.claim())
+        runner.perform(store.claim(MODEL))
     refused, upload = map(store.get, ids)
     assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "too_large")
     assert f"more than {NUM_FRAMES - 1} frames" in refused.order.error.message
@@ -126,7 +134,7 @@ def test_files_of_a_batch_are_checked_against_the_limits(store, animator, croppe
 
 def test_a_batchs_files_are_left_alone(store, runner, tmp_path):
     queue(store, fill(order(tmp_path / "a")), batch="batch")
-    runner.perform(store.claim())
+    runner.perform(store.claim(MODEL))
     assert names(tmp_path / "a") == {"source", "driving", "video.mp4"}
 
 
@@ -136,7 +144,7 @@ def test_a_batchs_files_are_left_alone(store, runner, tmp_path):
 def test_what_is_wrong_with_the_files_fails_the_job_at_once(store, runner, tmp_path, crop, has_files, code):
     wanted = order(tmp_path / "a", crop=crop)
     job_id = queue(store, fill(wanted) if has_files else wanted)
-    runner.perform(store.claim())
+    runner.perform(store.claim(MODEL))
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
     assert names(tmp_path / "a") == set()
@@ -152,7 +160,7 @@ def test_a_face_that_is_not_in_the_picture_fails_the_job_at_once(store, runner, 
     wanted = replace(wanted, options=AnimationOptions(face=3))
     show_two_faces(wanted, next(decode(samples / "WolfgangLanger_Pexels.mp4")).image)
     job_id = queue(store, wanted)
-    runner.perform(store.claim())
+    runner.perform(store.claim(MODEL))
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, "no_such_face")
     assert "got face 3, but the source shows 2" in job.order.error.message
@@ -170,7 +178,7 @@ def test_a_motion_file_that_cannot_drive_fails_the_job_at_once(store, runner, tm
     wanted = replace(wanted, options=AnimationOptions(crop=False, **options))
     write_motion(wanted.driving, Motion(np.zeros((2, 4), np.float32), Fraction(25), False, "another", None))
     job_id = queue(store, wanted)
-    runner.perform(store.claim())
+    runner.perform(store.claim(MODEL))
     job = store.get(job_id)
     assert (job.status, job.order.error.code) == (JobStatus.FAILED, code)
     assert words in job.order.error.message
@@ -180,12 +188,12 @@ def test_an_unexpected_error_is_retried_with_the_uploads_still_there(store, runn
     wanted = fill(order(tmp_path / "a"))
     job_id = queue(store, wanted)
     # A file where the runner's folder should be: an unexpected error.
-    job = store.claim()
+    job = store.claim(MODEL)
     job.folder.write_text("in the way")
     runner.perform(job)
     assert store.get(job_id).status == JobStatus.QUEUED
     job.folder.unlink()
-    runner.perform(store.claim())
+    runner.perform(store.claim(MODEL))
     assert store.get(job_id).status == JobStatus.SUCCEEDED
 
 
@@ -202,7 +210,7 @@ def test_a_stopped_runner_gives_its_job_back(store, runner, tmp_path):
 def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
     wanted = fill(order(tmp_path / "a"))
     job_id = queue(store, wanted)
-    job = store.claim()
+    job = store.claim(MODEL)
     store.cancel(job_id)
     runner.perform(job)
     assert store.get(job_id).status == JobStatus.CANCELLED
@@ -210,7 +218,7 @@ def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
 
 
 def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cropper):
-    store = JobStore(tmp_path / "jobs.sqlite", lease_s=1)
+    store = JobStore(tmp_path / "jobs.sqlite", RetryRules(lease_s=1))
     job_id = queue(store, fill(order(tmp_path / "a")))
     started = threading.Event()
 
@@ -220,12 +228,123 @@ def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cr
             time.sleep(1.8)
             yield from super().synthesize(*args, **more)
 
-    runner = JobRunner(store, SlowAnimator(animator.generator, "cpu", "fp32"), cropper, batch_size=8)
+    run = AnimationRun(SlowAnimator(animator.generator, "cpu", "fp32"), cropper, 8)
+    runner = JobRunner(store, run, MODEL)
     runner.start()
     assert started.wait(20)
     while store.get(job_id).status == JobStatus.RUNNING:
-        assert store.claim() is None
+        assert store.claim(MODEL) is None
         time.sleep(0.05)
     runner.stop()
     assert store.get(job_id).status == JobStatus.SUCCEEDED
     assert store.get(job_id).attempts == 1
+
+
+class SlowAnimator(Animator):
+    """Waits before the first frame until the test lets it go."""
+
+    def __init__(self, animator):
+        super().__init__(animator.generator, "cpu", "fp32")
+        self.started, self.may_go_on = threading.Event(), threading.Event()
+
+    def synthesize(self, *args, **more):
+        self.started.set()
+        assert self.may_go_on.wait(30)
+        yield from super().synthesize(*args, **more)
+
+
+def test_a_job_names_the_version_that_really_animated_it(tmp_path):
+    with live(tmp_path, version="1") as service:
+        link = service.submit()
+        assert service.status(link)["model"] == {"name": "lia", "version": "1"}
+        with service.running(version="2"):
+            done = service.ended(link)
+        assert (done["status"], done["model"]) == ("succeeded", {"name": "lia", "version": "2"})
+
+
+def test_any_number_of_graceful_restarts_finish_a_job_in_the_end(tmp_path, animator):
+    with live(tmp_path) as service:
+        # Long enough not to be decoded whole before the stop.
+        clip = write_clip(tmp_path / "long.mp4", 100).read_bytes()
+        link = service.submit(driving=("b.mp4", clip))
+        for _ in range(4):
+            slow = SlowAnimator(animator)
+            with service.running(animator=slow) as runner:
+                assert slow.started.wait(20)
+                threading.Timer(0.2, slow.may_go_on.set).start()
+                runner.stop()
+            assert service.status(link)["status"] == "queued"
+        with service.running():
+            assert service.ended(link)["status"] == "succeeded"
+
+
+def test_the_lease_outlives_a_store_that_cannot_be_used_for_longer_than_it_lasts(tmp_path, animator, caplog):
+    with live(tmp_path, rules=RetryRules(lease_s=1), busy_timeout_s=0.1) as service:
+        link = service.submit()
+        slow = SlowAnimator(animator)
+        with service.running(animator=slow) as runner:
+            assert slow.started.wait(20)
+            with closing(sqlite3.connect(service.jobs.path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                wait(lambda: caplog.text.count("is not renewed") >= 2)
+                slow.may_go_on.set()
+                time.sleep(0.5)
+                other.execute("ROLLBACK")
+            assert service.ended(link)["status"] == "succeeded"
+            assert service.jobs.get(link.rpartition("/")[2]).attempts == 1
+            assert runner.is_alive
+
+
+def test_the_lease_is_still_renewed_after_the_store_was_gone_for_a_while(tmp_path, animator, caplog):
+    with live(tmp_path, rules=RetryRules(lease_s=1)) as service:
+        link = service.submit()
+        slow = SlowAnimator(animator)
+        with service.running(animator=slow):
+            assert slow.started.wait(20)
+            away = service.jobs.path.rename(tmp_path / "away")
+            service.jobs.path.mkdir()
+            wait(lambda: "is not renewed: got `unable to open database file`" in caplog.text)
+            assert_refused(service.client.get(link), 503, "unavailable")
+            service.jobs.path.rmdir()
+            away.rename(service.jobs.path)
+            time.sleep(1.5)
+            assert service.jobs.claim(MODEL) is None
+            slow.may_go_on.set()
+            assert service.ended(link)["status"] == "succeeded"
+
+
+def test_a_runner_goes_on_after_an_error_of_the_store(tmp_path, caplog):
+    with live(tmp_path) as service, service.running() as runner:
+        away = service.jobs.path.rename(tmp_path / "away")
+        service.jobs.path.mkdir()
+        wait(lambda: "unable to open database file" in caplog.text)
+        assert runner.is_alive
+        service.jobs.path.rmdir()
+        away.rename(service.jobs.path)
+        assert service.ended(service.submit())["status"] == "succeeded"
+
+
+CLAIM_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.messages import ModelVersion
+from lia_model.serving.retry_rules import RetryRules
+job = JobStore(Path(sys.argv[1]), RetryRules(lease_s=0.1)).claim(ModelVersion(name="lia", version="1"))
+job.folder.mkdir()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_job_given_up_after_lost_workers_leaves_no_uploads(tmp_path):
+    with live(tmp_path, rules=RetryRules(lease_s=0.1, max_losses=1)) as service:
+        link = service.submit()
+        folder = service.media / link.rpartition("/")[2]
+        subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(service.jobs.path)], check=False)
+        assert len(names(folder)) == 3
+        with service.running():
+            done = service.ended(link)
+        assert (done["status"], done["error"]["code"]) == ("failed", "worker_lost")
+        time.sleep(0.2)
+        service.cleanup.run_once()
+        assert names(folder) == set()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
 from lia_model.animation.media_check import check_media
+from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import build_api
@@ -48,11 +49,12 @@ def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(root / "serving" / "jobs.sqlite")
     limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2)
-    api = build_api(jobs, ModelVersion(name="lia", version="1"), limits, partial(check_media, limits=MEDIA))
+    model = ModelVersion(name="lia", version="1")
+    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA))
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
-    runner = JobRunner(jobs, animator, cropper, batch_size=4)
+    runner = JobRunner(jobs, AnimationRun(animator, cropper, 4), model)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
     thread = threading.Thread(target=server.run)

@@ -64,6 +64,7 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     save_generator(environment.paths.root / "mine", build_generator(settings, seed=0))
     config = make_config(params, environment.paths, None, str(environment.paths.root / "mine"))
+    assert config.keep_s == 3600 * params.serve.keep_hours
     assert (config.model.name, config.model.version) == ("mine", "local")
     assert all(path.is_absolute() for path in (config.checkpoint, config.home, config.root, config.detector))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))

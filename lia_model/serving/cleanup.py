@@ -1,0 +1,99 @@
+"""Deletes what jobs leave behind: working files at once, results and rows when they expire.
+
+A runner tidies up after its own jobs. What is left is of runners that died, of requests that were cut off,
+and of clients that never fetched or deleted their results.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from lia_model.serving.job import Job
+from lia_model.serving.jobs import JobStore, JobStoreError
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 30.0
+"""Pause between two runs."""
+ORPHAN_S = 3600.0
+"""Age of a folder of uploads without a job, before which its request may still be running."""
+
+
+def drop_uploads(job: Job) -> None:
+    """Delete the uploads of a job; files of a batch belong to its owner."""
+    if job.batch is None:
+        job.order.source.unlink(missing_ok=True)
+        job.order.driving.unlink(missing_ok=True)
+
+
+class Cleanup:
+    """Cleans up after the jobs of one store, in its own thread.
+
+    Args:
+        jobs: the store.
+        media: folder with one folder of uploads and result per job; nothing else may be in it.
+        keep_s: how long the rows of ended jobs and the results of uploads are kept. Results of a batch are
+            never deleted, since its output folder is the user's own.
+    """
+
+    def __init__(self, jobs: JobStore, media: Path, keep_s: float) -> None:
+        self._jobs = jobs
+        self._media = media
+        self._keep_s = keep_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="cleanup", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the current run."""
+        self._stopping.set()
+        self._thread.join()
+
+    def run_once(self) -> None:
+        """Delete all that is left behind or expired by now.
+
+        Raises:
+            JobStoreError: the store cannot be read or written.
+            OSError: a file cannot be deleted.
+        """
+        for job in self._jobs.uncleared():
+            _delete_folder(job.folder)
+            drop_uploads(job)
+            self._jobs.set_cleared(job.id)
+        for job in self._jobs.expired(self._keep_s):
+            # The files first: a row without files is found again, files without a row only as orphans.
+            if job.batch is None:
+                _delete_folder(self._media / job.id)
+            self._jobs.remove(job.id)
+        self._delete_orphans()
+
+    def _delete_orphans(self) -> None:
+        if not self._media.is_dir():
+            return
+        for folder in self._media.iterdir():
+            is_old = time.time() - folder.stat().st_mtime > ORPHAN_S
+            if is_old and self._jobs.get(folder.name) is None:
+                logger.info("folder %s belongs to no job and is deleted", folder)
+                _delete_folder(folder)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self.run_once()
+            except (JobStoreError, OSError) as error:
+                logger.error("the clean-up failed and is tried again in %g s: %s", INTERVAL_S, error)
+            if self._stopping.wait(INTERVAL_S):
+                return
+
+
+def _delete_folder(folder: Path) -> None:
+    """Delete a folder that may be gone already, or be deleted by a request meanwhile."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,120 @@
+"""The service over real HTTP on loopback: the API behind a web server, with a job runner and a clean-up."""
+
+import threading
+import time
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+
+import httpx
+import numpy as np
+import uvicorn
+
+from lia_model.animation.media_check import check_media
+from lia_model.animation.run import AnimationRun
+from lia_model.animator import Animator
+from lia_model.networks.build import build_generator
+from lia_model.serving.api import build_api
+from lia_model.serving.cleanup import Cleanup
+from lia_model.serving.job_requests import ApiLimits
+from lia_model.serving.job_runner import JobRunner
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.messages import ModelVersion
+from lia_model.serving.retry_rules import RetryRules
+from lia_model.settings import NetworkSettings
+from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.service import MEDIA, png
+from tests.ports import free_port
+
+NUM_FRAMES = 6
+
+
+def write_clip(path, num_frames=NUM_FRAMES):
+    with VideoWriter(path, Fraction(25), (32, 32)) as writer:
+        for index in range(num_frames):
+            writer.write(np.full((32, 32, 3), 5 * index % 256, dtype=np.uint8))
+    return path
+
+
+def tiny_animator():
+    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+    return Animator(build_generator(settings, seed=0), "cpu", "fp32")
+
+
+def runner_of(jobs, version="1", animator=None):
+    run = AnimationRun(animator or tiny_animator(), None, 4)
+    return JobRunner(jobs, run, ModelVersion(name="lia", version=version))
+
+
+class LiveService:
+    """A server at `url` over the folder; runners are started by the tests."""
+
+    def __init__(self, folder, rules=None, busy_timeout_s=30.0, version="1", max_num_queued=8):
+        self.root = folder
+        self.media = folder / "serving" / "media"
+        self.jobs = JobStore(
+            folder / "serving" / "jobs.sqlite",
+            rules or RetryRules(lease_s=1, back_off_s=0),
+            busy_timeout_s=busy_timeout_s,
+        )
+        self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
+        self.url = f"http://127.0.0.1:{free_port()}"
+        limits = ApiLimits(folder, self.media, None, 1_000_000, max_num_queued)
+        api = build_api(
+            self.jobs, ModelVersion(name="lia", version=version), limits, partial(check_media, limits=MEDIA)
+        )
+        config = uvicorn.Config(api, port=int(self.url.rpartition(":")[2]), log_config=None)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run)
+
+    @contextmanager
+    def serving(self):
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        try:
+            with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as client:
+                self.client = client
+                yield self
+        finally:
+            self._server.should_exit = True
+            self._thread.join()
+
+    @contextmanager
+    def running(self, version="1", animator=None):
+        runner = runner_of(self.jobs, version, animator)
+        runner.start()
+        try:
+            yield runner
+        finally:
+            runner.stop()
+
+    def clip(self):
+        path = self.root / "clip.mp4"
+        return (path if path.exists() else write_clip(path)).read_bytes()
+
+    def post(self, source=None, driving=None, **fields):
+        files = {"source": source or ("a.png", png()), "driving": driving or ("b.mp4", self.clip())}
+        return self.client.post("/v1/animations", files=files, data={"crop": "false"} | fields)
+
+    def submit(self, **fields):
+        answer = self.post(**fields)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["links"]["self"]
+
+    def status(self, link):
+        return self.client.get(link).json()
+
+    def ended(self, link):
+        deadline = time.monotonic() + 30
+        while (status := self.status(link))["status"] in ("queued", "running"):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.05)
+        return status
+
+
+@contextmanager
+def live(folder, **more):
+    """Serve a new service in `folder`."""
+    with LiveService(folder, **more).serving() as service:
+        yield service
