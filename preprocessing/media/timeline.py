@@ -8,10 +8,17 @@ the hole. After a jump backwards, the clock goes on from where it was.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
+from statistics import median_low
 from typing import Generic, NamedTuple, TypeVar
 
 MAX_GAP_S = Fraction(1, 2)
 """Longest time between the starts of two pictures of one segment, unless pictures usually last longer."""
+_USUAL_FPS = Fraction(25)
+NUM_SAMPLED = 120
+"""Pictures from whose times the usual rate is taken."""
+_SIMILAR = Fraction(1, 10)
+"""How far a header's rate may be off the usual one, as a share, to be taken."""
 
 Picture = TypeVar("Picture")
 
@@ -151,3 +158,19 @@ def is_regular(shown: Sequence[Shown[Picture]], segments: Sequence[Segment], fps
         if abs((one.start - segments[current].start) * fps - number) > Fraction(1, 2):
             return False
     return True
+
+
+def usual_fps(claimed: Fraction | None, times: Sequence[Fraction | None]) -> Fraction:
+    """Return the rate that a header claims, or where pictures come at another one, theirs.
+
+    Args:
+        claimed: pictures a second; None is 25.
+        times: presentation times in order of display, in seconds; the first `NUM_SAMPLED` count.
+    """
+    known = [time for time in times[:NUM_SAMPLED] if time is not None]
+    steps = [after - before for before, after in pairwise(known) if after > before]
+    claimed = claimed or _USUAL_FPS
+    if not steps:
+        return claimed
+    usual = median_low(steps)
+    return claimed if abs(claimed * usual - 1) <= _SIMILAR else 1 / usual

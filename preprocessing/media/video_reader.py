@@ -9,10 +9,10 @@ Completeness: pictures are counted (`completeness`). A file that lacks some, or 
 decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from preprocessing.media.rendering import FrameRenderer, deinterlace
 from preprocessing.media.streams import heard_stream, watched_stream
 from preprocessing.media.timeline import (
     MAX_GAP_S,
+    NUM_SAMPLED,
     Segment,
     Shown,
     find_segments,
@@ -39,15 +40,9 @@ from preprocessing.media.timeline import (
     is_regular,
     place_pictures,
     thin_out,
+    usual_fps,
 )
 from preprocessing.media.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
-
-_USUAL_FPS = Fraction(25)
-"""Taken where neither header nor stream gives a rate."""
-_NUM_SAMPLED_PACKETS = 120
-"""Packets from whose times the usual duration of a picture is taken."""
-_SIMILAR = Fraction(1, 10)
-"""How far the header's rate may be off the usual one, as a share, to be taken."""
 
 
 class UnreadableVideoError(ValueError):
@@ -107,7 +102,7 @@ def probe(path: Path) -> VideoInfo:
         packets = (one for one in _packets(container, None, completeness) if one.stream.index == stream.index)
         pictures = (one for one in packets if one.size and not one.is_discard)
         times = in_order_of_display((_time(one), one.dts) for one in pictures)
-        fps = _usual_fps(stream, times)
+        fps = usual_fps(stream.average_rate or stream.guessed_rate, times)
         shown = list(place_pictures(((None, time) for time in times), 1 / fps))
         sound = heard_stream(container)
         height, width = next(decode(path, problems=[])).image.shape[:2]
@@ -181,7 +176,7 @@ def decode(
         first = next(pictures, None)
         if first is None:
             raise unreadable(path, "no frame of it can be decoded")
-        usual = 1 / _usual_fps(stream, _sample_times(path))
+        usual = 1 / usual_fps(stream.average_rate or stream.guessed_rate, _sample_times(path))
         frames = deinterlace(chain([first], pictures))
         shown = place_pictures(((frame, _time(frame)) for frame in frames), usual, max_gap_s)
         for one in shown if fps is None else thin_out(shown, Fraction(fps)):
@@ -349,17 +344,4 @@ def read_packets(path: Path) -> Iterator[Packet]:
 
 def _sample_times(path: Path) -> list[Fraction | None]:
     """Return the presentation times of the first packets."""
-    return in_order_of_display(
-        (_time(one), one.dts) for one in islice(read_packets(path), _NUM_SAMPLED_PACKETS)
-    )
-
-
-def _usual_fps(stream: VideoStream, times: Sequence[Fraction | None]) -> Fraction:
-    """Return the header's rate, or that of the first `times` where they differ."""
-    claimed = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_FPS)
-    known = [time for time in times[:_NUM_SAMPLED_PACKETS] if time is not None]
-    steps = [after - before for before, after in pairwise(known) if after > before]
-    if not steps:
-        return claimed
-    usual = median_low(steps)
-    return claimed if abs(claimed * usual - 1) <= _SIMILAR else 1 / usual
+    return in_order_of_display((_time(one), one.dts) for one in islice(read_packets(path), NUM_SAMPLED))

@@ -3,7 +3,14 @@ from itertools import pairwise
 
 import pytest
 
-from preprocessing.media.timeline import Segment, find_segments, place_pictures, thin_out, time_without_holes
+from preprocessing.media.timeline import (
+    Segment,
+    find_segments,
+    place_pictures,
+    thin_out,
+    time_without_holes,
+    usual_fps,
+)
 
 USUAL = Fraction(1, 25)
 
@@ -93,3 +100,22 @@ def test_the_pictures_of_a_video_without_its_holes_follow_each_other():
     shown = place(0, 0.04, 5, 5.04, 9)
     placed = [time_without_holes(one.start, find_segments(shown)) for one in shown]
     assert placed == [number * USUAL for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "step", "usual"),
+    [
+        (30, Fraction(1, 30), 30),
+        (30, Fraction(1, 31), 30),
+        (90_000, Fraction(1, 25), 25),
+        (None, Fraction(1, 10), 10),
+    ],
+)
+def test_a_claimed_rate_counts_unless_pictures_come_at_another(claimed, step, usual):
+    times = [number * step for number in range(20)]
+    assert usual_fps(claimed and Fraction(claimed), times) == usual
+
+
+def test_without_times_the_claim_counts_or_25():
+    assert usual_fps(Fraction(24), [None, Fraction(0)]) == 24
+    assert usual_fps(None, []) == 25

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.media_check import MediaChecker
-from lia_model.serving.http_server import HttpServer
+from tests.lia_model.serving.http_server import HttpServer
 from tests.lia_model.serving.service import MEDIA, Service, assert_refused, png
 from tests.peak_memory import forget_peak, peak_bytes
 from tests.ports import free_port
