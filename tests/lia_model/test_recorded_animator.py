@@ -1,7 +1,7 @@
 """The animator with compilation `cuda-graphs`: on a CPU with graphs that compute again, and on a GPU."""
 
 import copy
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 
 import numpy as np
@@ -104,18 +104,12 @@ def test_warming_up_records_all_that_is_used_later(recorded, graphs, frames):
 
 def in_threads(animator, wanted, frames, num_threads):
     """Animate in threads of their own, at the same time; return how far the frames are off at most."""
-    worst = []
 
     def work(use):
-        worst.append(apart(use(animator, frames, "relative"), wanted[use]))
+        return apart(use(animator, frames, "relative"), wanted[use])
 
-    threads = [threading.Thread(target=work, args=(use,)) for use in USES[:num_threads]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(worst) == num_threads
-    return max(worst)
+    with ThreadPoolExecutor(num_threads) as pool:
+        return max(pool.map(work, USES[:num_threads]))
 
 
 def test_it_is_first_used_in_threads(recorded, plain, frames):

@@ -46,8 +46,25 @@ def runner_of(jobs, version="1", animator=None):
     return JobRunner(jobs, run, ModelVersion(name="lia", version=version))
 
 
+@contextmanager
+def served(api):
+    """Serve an ASGI application on a port of its own, in a thread; yields a client of it."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while thread.is_alive() and not server.started:
+        time.sleep(0.01)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 class LiveService:
-    """A server at `url` over the folder; runners are started by the tests."""
+    """A service over the folder, with a client; runners are started by the tests."""
 
     def __init__(self, folder, rules=None, busy_timeout_s=30.0, version="1", max_num_queued=8):
         self.root = folder
@@ -58,27 +75,15 @@ class LiveService:
             busy_timeout_s=busy_timeout_s,
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
-        self.url = f"http://127.0.0.1:{free_port()}"
         limits = ApiLimits(folder, self.media, None, 1_000_000, max_num_queued)
-        api = build_api(
+        self._api = build_api(
             self.jobs, ModelVersion(name="lia", version=version), limits, partial(check_media, limits=MEDIA)
         )
-        config = uvicorn.Config(api, port=int(self.url.rpartition(":")[2]), log_config=None)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run)
 
     @contextmanager
     def serving(self):
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        try:
-            with httpx.Client(base_url=self.url, timeout=30, trust_env=False) as client:
-                self.client = client
-                yield self
-        finally:
-            self._server.should_exit = True
-            self._thread.join()
+        with served(self._api) as self.client:
+            yield self
 
     @contextmanager
     def running(self, version="1", animator=None):

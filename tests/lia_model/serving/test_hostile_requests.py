@@ -1,38 +1,28 @@
 """What an attacker may try against a server that listens on a real port."""
 
 import io
+from contextlib import ExitStack
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from lia_model.animation.media_check import MediaChecker
-from tests.lia_model.serving.http_server import HttpServer
+from tests.lia_model.serving.live import served
 from tests.lia_model.serving.service import MEDIA, Service, assert_refused, png
 from tests.peak_memory import forget_peak, peak_bytes
-from tests.ports import free_port
 
 
 @pytest.fixture
 def start(tmp_path):
     """A function that starts a service on a port of its own and returns a client of it."""
-    started = []
+    with ExitStack() as servers:
 
-    def start(**settings):
-        service = Service(tmp_path, **settings)
-        port = free_port()
-        server = HttpServer(service.api, "127.0.0.1", port)
-        server.start()
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
-        started.append((server, client))
-        return service, client
+        def start(**settings):
+            service = Service(tmp_path, **settings)
+            return service, servers.enter_context(served(service.api))
 
-    yield start
-    for server, client in started:
-        client.close()
-        server.stop()
-        assert not server.is_alive
+        yield start
 
 
 @pytest.fixture

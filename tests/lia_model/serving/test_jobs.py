@@ -4,8 +4,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -97,15 +97,12 @@ def test_a_job_is_claimed_once_however_many_runners_ask(tmp_path):
     ids = submit(store, tmp_path, 12)
     claimed: list[str] = []
 
-    def work():
+    def work(_):
         while (job := store.claim(MODEL)) is not None:
             claimed.append(job.id)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert sorted(claimed) == sorted(ids)
 
 

@@ -29,14 +29,20 @@ def cluster(monkeypatch):
         ray.shutdown()
 
 
+def open_training(folder):
+    """Write shards of noise and open a run in a store of its own; return the store's URI and the run."""
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(folder / "shards", {"train": clips}, 32)
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    opened = runs.open_run("fit", folder / "artifacts", {}, {})
+    return uri, opened
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
 def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settings, tmp_path):
-    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
-    write_shards(tmp_path / "shards", {"train": clips}, 32)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    opened = runs.open_run("fit", tmp_path / "artifacts", {}, {})
+    uri, opened = open_training(tmp_path)
     settings = train_settings.model_copy(
         update={"num_workers": 2, "batch_size_per_worker": 4, "num_steps": 3}
     )
@@ -81,11 +87,7 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
 def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, train_settings, tmp_path):
-    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
-    write_shards(tmp_path / "shards", {"train": clips}, 32)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    opened = runs.open_run("fit", tmp_path / "artifacts", {}, {})
+    uri, opened = open_training(tmp_path)
     # The first update gives weights of 1e30, with which the second step overflows.
     optimizer = train_settings.optimizer.model_copy(update={"generator_lr": 1e30})
     settings = train_settings.model_copy(

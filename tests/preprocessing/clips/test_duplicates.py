@@ -1,8 +1,6 @@
 import hashlib
-from fractions import Fraction
 from itertools import islice
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from preprocessing.clips.signature import Signature
 from preprocessing.clips.source_run import SourceTask, process_source
 from preprocessing.media.video_reader import decode
 from tests.preprocessing.clips.made_up_clip import make_signature
+from tests.preprocessing.clips.written_video import write_video
 
 LEAST = 0.6
 
@@ -105,18 +104,7 @@ def copies(samples, tmp_path_factory):
     chosen = [frames[round(25 * (0.37 + number / 24))] for number in range(100)]
     small = [cv2.resize(image, (428, 240), interpolation=cv2.INTER_AREA) for image in chosen]
     graded = [np.clip(curve[image] + np.array([9, 0, -9]), 0, 255).astype(np.uint8) for image in small]
-    return write(folder / "one.mp4", frames, 25, 20), write(folder / "other.mp4", graded, 24, 33)
-
-
-def write(path, images, fps, crf):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": str(crf)})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+    return write_video(folder / "one.mp4", frames, 25, 20), write_video(folder / "other.mp4", graded, 24, 33)
 
 
 def test_a_copy_is_found_in_real_video_and_another_part_of_it_is_not(

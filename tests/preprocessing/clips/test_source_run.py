@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from itertools import islice
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.media.video_reader import decode
 from preprocessing.sources.former_keys import rename_stored
+from tests.preprocessing.clips.written_video import write_video
 from tests.preprocessing.ffmpeg import make_hdr
 
 
@@ -275,17 +275,6 @@ def test_other_video_is_cut_where_hdr_is_refused(make_task, samples, refusing):
     result = process_source(task)
     assert [row.label for row in result.rows] == ["kept"]
     assert process_stored(task) == result
-
-
-def write_video(path, images):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "18"})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture(scope="module")
