@@ -1,5 +1,6 @@
 """`lia sources import`: converts a published list of sources to ours and reports what was wrong with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -8,6 +9,9 @@ from preprocessing.sources.cleaning import clean_rows, write_rows
 from preprocessing.sources.importers import load_importer
 from preprocessing.sources.source_list import read_sources
 from preprocessing.storage.files import write_atomically
+
+NUM_SHOWN = 20
+"""Rows or files of one kind that the report for a terminal names."""
 
 
 class SourcesReport(BaseModel):
@@ -71,22 +75,32 @@ def import_list(
 
 
 def report_lines(report: SourcesReport) -> str:
-    """Format the report for a terminal."""
+    """Format the report for a terminal; of long lists it shows the first ones."""
     counts = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     lines = [
         f"{report.output}: {report.num_rows} rows, {counts}",
         f"duplicates dropped: {_places(report.duplicates)}",
         f"boxes clipped to the frame: {_places(report.clamped)}",
-        f"in both splits, moved to test: {', '.join(report.fixed_leaks) or 'none'}",
+        f"in both splits, moved to test: {', '.join(_first(report.fixed_leaks)) or 'none'}",
         f"bad rows left out: {len(report.bad_rows) or 'none'}",
-        *(f"  {problem}" for problem in report.bad_rows),
+        *(f"  {problem}" for problem in _first(report.bad_rows)),
     ]
     if report.skipped:
-        lines += [f"files skipped: {len(report.skipped)}", *(f"  {remark}" for remark in report.skipped)]
+        lines += [
+            f"files skipped: {len(report.skipped)}",
+            *(f"  {remark}" for remark in _first(report.skipped)),
+        ]
     return "\n".join(lines)
 
 
 def _places(places: list[int | str]) -> str:
     if not places:
         return "none"
-    return f"{len(places)} (rows {', '.join(str(place) for place in places)})"
+    return f"{len(places)} (rows {', '.join(_first(places))})"
+
+
+def _first(items: Sequence[object]) -> list[str]:
+    """Return the first items, and how many follow them."""
+    shown = [str(item) for item in items[:NUM_SHOWN]]
+    more = len(items) - NUM_SHOWN
+    return [*shown, f"and {more} more (--json lists all)"] if more > 0 else shown

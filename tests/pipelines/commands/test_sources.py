@@ -91,6 +91,17 @@ def test_bad_rows_are_left_out_and_named_unless_strict(tmp_path):
     assert not output.exists()
 
 
+def test_a_long_report_is_cut_short_and_the_json_document_is_not(tmp_path):
+    bad = [f"v{number},9,9,1-2-3-4,25,640,360,train,z" for number in range(50)]
+    done, _ = run(tmp_path, [*CLEAN, *[CLEAN[0]] * 30, *bad])
+    assert "duplicates dropped: 30 (rows 4, 5, " in done.output
+    assert "23, and 10 more (--json lists all))" in done.output
+    assert done.output.count(": got start 9 and end 9") == 20
+    assert done.output.endswith("\n  and 30 more (--json lists all)\n")
+    whole, _ = run(tmp_path, [*CLEAN, *bad], "--json")
+    assert len(json.loads(whole.stdout)["bad_rows"]) == 50
+
+
 def test_a_list_whose_rows_are_all_bad_is_refused(tmp_path):
     refused, output = run(tmp_path, ["c,0,100,700-20-800-140,25,640,360,train,z"])
     assert "got 1 bad rows in" in str(refused.exception)
