@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.job import Job, Order, count, new_id, summarize
-from lia_model.serving.jobs import JobStore, QueueFullError, make_durable
+from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError, make_durable
 from lia_model.serving.messages import (
     AnimationAccepted,
     AnimationLinks,
@@ -92,8 +92,8 @@ class JobRequests:
         """Queue the items of a batch; an item whose files are missing fails at once, the others are queued.
 
         Raises:
-            RefusalError: a path is not allowed, two items have the same name, the batch is too large or the
-                queue is full; no item is queued.
+            RefusalError: a path is not allowed, two items have the same name or key, a key came before with
+                another animation, the batch is too large or the queue is full; no item is queued.
         """
         if len(request.items) > self.limits.max_num_queued:
             raise bad_field("items", f"got {len(request.items)}; send at most {self.limits.max_num_queued}")
@@ -104,6 +104,9 @@ class JobRequests:
         ((name, num_uses),) = Counter(names).most_common(1)
         if num_uses > 1:
             raise bad_field("items", f"{num_uses} items have the name {name}; give each item its own")
+        keys = [item.idempotency_key for item in request.items if item.idempotency_key is not None]
+        if len(set(keys)) < len(keys):
+            raise bad_field("items", "two items have the same idempotency_key; give each its own")
         orders = {
             new_id(): self._order(f"items.{index}", item, output / f"{name}.mp4")
             for index, (item, name) in enumerate(zip(request.items, names, strict=True))
@@ -189,6 +192,10 @@ class JobRequests:
     def _submit(self, orders: Mapping[str, Order], batch: str | None) -> None:
         try:
             self.jobs.submit(orders, self.limits.max_num_queued, batch)
+        except KeyReusedError as error:
+            raise bad_field(
+                "items", f"the idempotency_key {error.key} came before with another animation; give a new one"
+            ) from None
         except QueueFullError:
             raise RefusalError(
                 429,
@@ -203,7 +210,7 @@ class JobRequests:
         # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
         missing = next((path for path in (source, driving) if not os.path.isfile(path)), None)  # noqa: PTH113
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
-        return Order(source, driving, output, item.options, self.model, error)
+        return Order(source, driving, output, item.options, self.model, error, item.idempotency_key)
 
     def _allowed(self, field: str, text: str) -> Path:
         """Return the path with links resolved.

@@ -140,6 +140,9 @@ class BatchItem(AnimationOptions):
     """Video or image whose motion it takes."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")] | None = None
     """File name of the result without `.mp4`; None is the item's place in the batch, from 00000."""
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Recognises a repeated item, which is not animated again unless it failed, was cancelled or has lost its
+    file; None always animates."""
 
     @property
     def options(self) -> AnimationOptions:

@@ -1,9 +1,11 @@
 """`lia batch`: animates the rows of a CSV file on a running service and writes their status to results.csv.
 
 Rows are sent as paths, so the service must share the file system, and in portions that fit its queue. A
-rejected portion is bisected until the rejected row is found. A rerun skips rows that succeeded.
+rejected portion is bisected until the rejected row is found. A rerun skips rows that succeeded. If the
+earlier run was interrupted, the service recognises the rows that it already has by their idempotency keys.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +40,7 @@ def run_batch(
         0 if every row has its video, else 1.
 
     Raises:
-        ValueError: the manifest is missing or invalid; the message names every bad line.
+        ValueError: the manifest is missing or invalid; a bad line only fails its own row.
         NoServiceError: no service answers at the endpoint, it is another project's, or it refuses the token.
     """
     rows = read_batch(manifest)
@@ -52,7 +54,7 @@ def run_batch(
     results = output / "results.csv"
     state = {row.key: row for row in rows}
     state |= {row.key: row for row in read_results(results) if row.key in state and row.is_done}
-    missing = [row for row in state.values() if not row.is_done]
+    missing = [row for row in state.values() if not row.is_done and row.rejected is None]
     logger.info("%d rows, %d to animate", len(rows), len(missing))
     num_ended = 0
     with progress("animating") as show:
@@ -112,8 +114,15 @@ def _animate(
 
 def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> str:
     """Submit the rows, retrying while the queue is full, and return the URL path of the batch's status."""
+    models = client.request("GET", "/v1/models")["models"]
     items = [
-        {"source": row.source, "driving": row.driving, "name": output_name(row), **row.options.model_dump()}
+        {
+            "source": row.source,
+            "driving": row.driving,
+            "name": output_name(row),
+            "idempotency_key": _idempotency_key(row, output, models),
+            **row.options.model_dump(),
+        }
         for row in rows
     ]
     while True:
@@ -124,6 +133,21 @@ def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> st
             if error.retry_after_s is None:
                 raise
             time.sleep(error.retry_after_s)
+
+
+def _idempotency_key(row: BatchRow, output: Path, models: object) -> str:
+    """Return what is the same only for the same animation of the same files by the same model."""
+    versions = [_file_version(Path(path)) for path in (row.source, row.driving)]
+    return hashlib.sha256(repr((row.key, str(output), versions, models)).encode()).hexdigest()
+
+
+def _file_version(path: Path) -> tuple[int, int] | None:
+    """Return the size and the time of change of a file; None if there is none that we may see."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _result(row: BatchRow, item: dict[str, Any]) -> BatchRow:

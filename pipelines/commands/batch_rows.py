@@ -8,8 +8,8 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,14 @@ class BatchRow:
     """Frames of the video."""
     error: str = ""
     """Code and message; empty without an error."""
+    rejected: tuple[tuple[str, str], ...] | None = None
+    """Names and cells of the options of a line that cannot be animated, for the reason in `error`."""
 
     @property
     def key(self) -> tuple[str, ...]:
         """Return the requested animation; rows with equal keys share one result."""
+        if self.rejected is not None:
+            return self.source, self.driving, "rejected", *(f"{name}={cell}" for name, cell in self.rejected)
         set_here = self.options.model_dump(exclude_defaults=True, exclude={"mode"})
         others = (f"{name}={value}" for name, value in set_here.items())
         return self.source, self.driving, self.options.mode, *others
@@ -63,10 +67,10 @@ def output_name(row: BatchRow) -> str:
 
 
 def read_batch(path: Path) -> list[BatchRow]:
-    """Read the CSV file and make its paths absolute.
+    """Read the CSV file and make its paths absolute; a bad line becomes a row that has failed.
 
     Raises:
-        ValueError: the file or a column is missing, or lines are bad; all are listed by number.
+        ValueError: the file or a column is missing, or there are no rows.
     """
     if not path.is_file():
         raise ValueError(
@@ -80,15 +84,7 @@ def read_batch(path: Path) -> list[BatchRow]:
             f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
         )
     reader.fieldnames = columns
-    lines = [(reader.line_num, line) for line in reader]
-    rows, bad = [], []
-    for number, line in lines:
-        try:
-            rows.append(_row(_stripped(line), path.resolve().parent))
-        except ValueError as error:
-            bad.append(f"line {number}: {error}")
-    if bad:
-        raise ValueError(f"got {path} with {len(bad)} bad lines: {'; '.join(bad)}")
+    rows = [_row(_stripped(line), path.resolve().parent, reader.line_num) for line in reader]
     if not rows:
         raise ValueError(f"got {path} with no rows below the header: add one per animation")
     return rows
@@ -109,10 +105,8 @@ def read_results(path: Path) -> list[BatchRow]:
                 f"got {path}, which was not written by lia batch: remove it, or give another output folder"
             )
         return [
-            BatchRow(
-                line["source"],
-                line["driving"],
-                _options(line),
+            replace(
+                _read_options_of(line["source"], line["driving"], line),
                 status=line["status"],
                 output=line["output"],
                 frames=int(line["frames"]),
@@ -125,12 +119,14 @@ def read_results(path: Path) -> list[BatchRow]:
 def write_results(path: Path, rows: Sequence[BatchRow]) -> None:
     """Write the rows with their results; options that every row leaves at its default have no column."""
     changed = {name for row in rows for name in row.options.model_dump(exclude_defaults=True)}
+    changed |= {name for row in rows for name, _ in row.rejected or ()}
     options = [name for name in OPTIONS if name in changed or name == ALWAYS_WRITTEN]
     with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*FILES, *options, *RESULTS])
         for row in rows:
-            chosen = [_as_text(getattr(row.options, name)) for name in options]
+            values = row.options.model_dump() if row.rejected is None else dict(row.rejected)
+            chosen = [_as_text(values.get(name, "")) for name in options]
             writer.writerow([row.source, row.driving, *chosen, *(getattr(row, name) for name in RESULTS)])
 
 
@@ -149,17 +145,30 @@ def _stripped(line: dict[str, Any]) -> dict[str, Any]:
     return {name: text.strip() if isinstance(text, str) else text for name, text in line.items()}
 
 
-def _row(line: dict[str, Any], folder: Path) -> BatchRow:
+def _row(line: dict[str, Any], folder: Path, number: int) -> BatchRow:
+    source, driving = (str(folder / line[name]) if line[name] else "" for name in FILES)
+    row = _read_options_of(source, driving, line)
+    error = row.error
     if None in line:
-        raise ValueError("more fields than the header")
+        error = "more fields than the header: quote fields with commas"
     for name in FILES:
         if not line[name]:
-            raise ValueError(f"{name} is empty: give a path")
-    return BatchRow(str(folder / line["source"]), str(folder / line["driving"]), _options(line))
+            error = f"{name} is empty: give a path"
+    if not error:
+        return row
+    return replace(row, status="failed", error=f"line {number}: {error}", rejected=_cells(line))
 
 
-def _options(line: dict[str, Any]) -> AnimationOptions:
-    return read_options({name: line[name] for name in OPTIONS if line.get(name)})
+def _read_options_of(source: str, driving: str, line: Mapping[str, Any]) -> BatchRow:
+    """Return the row of a line; one with a bad option is rejected, with the reason as its error."""
+    try:
+        return BatchRow(source, driving, read_options(dict(_cells(line))))
+    except ValueError as error:
+        return BatchRow(source, driving, status="failed", error=str(error), rejected=_cells(line))
+
+
+def _cells(line: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, line[name]) for name in OPTIONS if line.get(name))
 
 
 def _is_ours(columns: Iterable[str]) -> bool:

@@ -210,3 +210,47 @@ def test_the_counts_of_a_batch_are_those_of_its_items(service):
         assert [one["index"] for one in shown["items"]] == [0, 1, 2]
         advance()
     assert service.ask("GET", itself).json()["status"] == "running"
+
+
+def ids(answer):
+    assert answer.status_code == 202, answer.text
+    return answer.json()["links"]["self"]
+
+
+def test_an_item_with_a_key_that_came_before_joins_the_batch_with_its_earlier_job(service):
+    keyed = item(service, name="a.png") | {"name": "mine", "idempotency_key": "k"}
+    first = ids(batch(service, keyed))
+    second = ids(batch(service, item(service), keyed))
+    (before,) = service.ask("GET", first).json()["items"]
+    other, again = service.ask("GET", second).json()["items"]
+    assert again["id"] == before["id"] != other["id"]
+    assert [again["index"], service.jobs.num_queued()] == [1, 2]
+    service.finish()
+    for link in (first, second):
+        assert service.ask("GET", link).json()["items"][-1]["status"] == "succeeded"
+    assert service.ask("GET", ids(batch(service, keyed))).json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("loss", ["failed", "cancelled", "file"])
+def test_a_repeated_item_without_a_result_is_animated_again(service, loss):
+    keyed = item(service) | {"idempotency_key": "k"}
+    (before,) = service.ask("GET", ids(batch(service, keyed))).json()["items"]
+    if loss == "failed":
+        service.jobs.fail(service.claim(), Error(code="no_face", message="there is none"))
+    elif loss == "cancelled":
+        service.jobs.cancel(before["id"])
+    else:
+        service.finish().order.output.unlink()
+    for _ in range(2):
+        (again,) = service.ask("GET", ids(batch(service, keyed))).json()["items"]
+        assert (again["status"], again["id"] != before["id"]) == ("queued", True)
+    assert service.jobs.num_queued() == 1
+
+
+def test_a_key_stands_for_one_animation(service):
+    keyed = item(service) | {"idempotency_key": "k"}
+    assert_refused(batch(service, keyed, keyed), 422, "bad_field", "same idempotency_key")
+    assert batch(service, keyed).status_code == 202
+    assert_refused(
+        batch(service, keyed | {"mode": "absolute"}), 422, "bad_field", "k came before with another"
+    )

@@ -158,3 +158,46 @@ def test_a_foreign_results_file_is_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match="not written by lia batch"):
         run_batch(manifest, tmp_path, "http://127.0.0.1:1")
     assert mine.read_text() == "my,own,table\n"
+
+
+def test_one_bad_mode_fails_its_own_row_alone(root, endpoint):
+    manifest = write(
+        root / "modes.csv",
+        "source,driving,mode",
+        "face.mp4,face.mp4,sideways",
+        "face.mp4,face.mp4,absolute",
+        "face.mp4,,",
+    )
+    output = root / "modes"
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 1
+    bad, good, empty = results(output)
+    assert (bad["status"], bad["mode"], good["status"]) == ("failed", "sideways", "succeeded")
+    assert "mode is 'sideways'; it is relative or absolute" in bad["error"]
+    assert "driving is empty" in empty["error"]
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 1
+    assert [row["status"] for row in results(output)] == ["failed", "succeeded", "failed"]
+
+
+def test_a_run_after_an_interrupted_one_animates_nothing_twice(root, endpoint):
+    manifest = write(
+        root / "twice.csv", "source,driving,mode", "face.mp4,face.mp4,", "face.mp4,face.mp4,absolute"
+    )
+    output = root / "twice"
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 0
+    first = results(output)
+    written = [Path(row["output"]).stat().st_mtime_ns for row in first]
+    # As a killed run leaves it: the service has the rows, results.csv does not know.
+    (output / "results.csv").unlink()
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 0
+    assert results(output) == first
+    assert [Path(row["output"]).stat().st_mtime_ns for row in first] == written
+    # A changed source, or a deleted result, is animated.
+    (output / "results.csv").unlink()
+    Path(first[0]["output"]).unlink()
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 0
+    assert Path(first[1]["output"]).stat().st_mtime_ns == written[1]
+    assert Path(first[0]["output"]).stat().st_mtime_ns > written[0]
+    (output / "results.csv").unlink()
+    (root / "face.mp4").touch()
+    assert run_batch(manifest, output, endpoint, token="s3cret") == 0
+    assert Path(first[1]["output"]).stat().st_mtime_ns > written[1]

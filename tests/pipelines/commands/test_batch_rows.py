@@ -23,7 +23,7 @@ def write(path, *lines):
     return path
 
 
-def test_one_error_lists_all_bad_lines(tmp_path):
+def test_a_bad_line_fails_its_own_row_with_the_reason(tmp_path):
     manifest = write(
         tmp_path / "bad.csv",
         "source,driving,mode",
@@ -33,9 +33,16 @@ def test_one_error_lists_all_bad_lines(tmp_path):
         "a.png,,",
         "a.png,b.mp4,relative,more",
     )
-    with pytest.raises(ValueError, match="4 bad lines") as error:
-        read_batch(manifest)
-    assert [f"line {number}:" in str(error.value) for number in range(1, 7)] == [False, False, *[True] * 4]
+    good, *bad = read_batch(manifest)
+    assert (good.status, good.rejected) == ("missing", None)
+    assert {row.status for row in bad} == {"failed"}
+    assert [row.error for row in bad] == [
+        "line 3: source is empty: give a path",
+        "line 4: mode is 'sideways'; it is relative or absolute",
+        "line 5: driving is empty: give a path",
+        "line 6: more fields than the header: quote fields with commas",
+    ]
+    assert len({row.key for row in (good, *bad)}) == 5
 
 
 @pytest.mark.parametrize(
@@ -90,8 +97,8 @@ def test_every_option_is_a_column(tmp_path):
 
 def test_options_that_contradict_each_other_are_a_bad_line(tmp_path):
     manifest = write(tmp_path / "batch.csv", "source,driving,face", "a.png,b.mp4,all")
-    with pytest.raises(ValueError, match="line 2: face is all without paste_back"):
-        read_batch(manifest)
+    (row,) = read_batch(manifest)
+    assert row.error.startswith("line 2: face is all without paste_back")
 
 
 def test_output_names_differ_where_any_option_differs():
@@ -113,6 +120,7 @@ def test_results_read_back_as_they_were_written(tmp_path):
         BatchRow("/a.png", "/b.mp4", AnimationOptions(face=2), "succeeded", "/o.mp4", 7),
         BatchRow("/a.png", "/b.mp4", AnimationOptions(crop=False), "failed", error="no_face: none, sorry"),
         BatchRow("/c.png", "/b.mp4"),
+        BatchRow("/c.png", "/b.mp4", status="failed", error="line 5: bad", rejected=(("mode", "sideways"),)),
     ]
     write_results(tmp_path / "results.csv", rows)
     assert read_results(tmp_path / "results.csv") == rows
