@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model.evaluation import metrics
+from lia_model.evaluation import face_distances
 from lia_model.settings import FaceMetricSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader, FaceReading
@@ -73,9 +73,9 @@ class FaceMeter:
         """
         pairs = self._read_pairs(results, truths)
         return {
-            "akd": _mean(pairs, lambda a, b: metrics.landmark_distance(a.landmarks, b.landmarks)),
+            "akd": _mean(pairs, lambda a, b: face_distances.landmark_distance(a.landmarks, b.landmarks)),
             "mkr": missed_rate(pairs),
-            "aed": _mean(pairs, lambda a, b: metrics.identity_distance(a.embedding, b.embedding)),
+            "aed": _mean(pairs, lambda a, b: face_distances.identity_distance(a.embedding, b.embedding)),
         }
 
     def compare_with_source(
@@ -93,12 +93,12 @@ class FaceMeter:
             first = first_result.landmarks, first_driving.landmarks
             motion = _mean(
                 pairs,
-                lambda a, b: metrics.motion_distance((first[0], a.landmarks), (first[1], b.landmarks)),
+                lambda a, b: face_distances.motion_distance((first[0], a.landmarks), (first[1], b.landmarks)),
             )
         return {
             "csim": _mean(
                 [(result, portrait) for result, _ in pairs],
-                lambda a, b: metrics.identity_similarity(a.embedding, b.embedding),
+                lambda a, b: face_distances.identity_similarity(a.embedding, b.embedding),
             ),
             "motion": motion,
             "mkr": missed_rate(pairs),

@@ -1,17 +1,13 @@
 """The metrics of an evaluation: name, unit, direction, meaning, and which protocol uses which.
 
 Scores, summaries, pages and the release gate all read these facts here. How a metric is computed is in
-`metrics` and `faces`, FID and FVD in `set_distances`.
+`losses.image_distances` and `faces`, FID and FVD in `set_distances`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-Protocol = Literal["reconstruction", "cross_identity"]
-"""Same identity, compared with the true frames; or another person's motion, without a true result."""
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+from typing import Literal
 
 MISSING = "—"
 """Shown where a metric has no value."""

@@ -21,17 +21,17 @@ from torch import Tensor
 
 from lia_model.animator import Animator, resolve_device
 from lia_model.checkpoints.directory import GENERATOR
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_list import Pair, PairList, Skipped
+from lia_model.data.pair_reader import PairFrames, PairReader
 from lia_model.data.pixels import to_float
 from lia_model.data.sharded_clips import ShardedClip
 from lia_model.device.precision import float32_products
-from lia_model.evaluation import metrics
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
-from lia_model.evaluation.metrics import Lpips
-from lia_model.evaluation.pair_choice import choose_pairs
-from lia_model.evaluation.pair_list import Pair, PairList, Skipped
-from lia_model.evaluation.pair_reader import PairFrames, PairReader
 from lia_model.evaluation.set_distances import TRUTH, FeatureNetwork, SetDistance, SetMetric
+from lia_model.losses import image_distances
+from lia_model.losses.image_distances import Lpips
 from lia_model.registry import models
 from lia_model.settings import EvaluateSettings
 from preprocessing.clips.crop import shows_faces
@@ -168,7 +168,7 @@ class Instruments:
             values["lpips"].append(self.lpips(a, b))
             a, b = (a + 1) / 2, (b + 1) / 2
             for name in ("l1", "psnr", "ssim"):
-                values[name].append(getattr(metrics, name)(a, b))
+                values[name].append(getattr(image_distances, name)(a, b))
         return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
 
     def add_to_sets(self, item: PairFrames, results: Mapping[str, Frames]) -> None:

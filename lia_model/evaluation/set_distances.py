@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from lia_model.data.pair_list import Skipped
 from lia_model.device.precision import float32_products
-from lia_model.evaluation.pair_list import Skipped
 
 NUM_VIDEO_FRAMES = 16
 # Arguments of the published files beside the images; each is passed if the file has it.

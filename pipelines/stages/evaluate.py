@@ -18,13 +18,13 @@ import numpy as np
 from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.directory import read_config
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_list import read_pair_list, write_pair_list
+from lia_model.data.pair_reader import PairFrames, PairReader
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page import evaluation_page, left_out
 from lia_model.evaluation.page_pictures import picture_name
-from lia_model.evaluation.pair_choice import choose_pairs
-from lia_model.evaluation.pair_list import read_pair_list, write_pair_list
-from lia_model.evaluation.pair_reader import PairFrames, PairReader
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score, evaluate
 from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from lia_model.data.pixels import to_float
-from lia_model.evaluation.metrics import psnr
 from lia_model.inference import InferenceModel
+from lia_model.losses.image_distances import psnr
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
 from lia_model.settings import NetworkSettings

@@ -5,8 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lia_model.evaluation.metrics import psnr
 from lia_model.inference import InferenceModel, fold_head
+from lia_model.losses.image_distances import psnr
 from lia_model.networks.build import build_generator
 from lia_model.ops import dispatch
 from lia_model.settings import NetworkSettings

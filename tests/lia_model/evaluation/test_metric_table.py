@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from lia_model.evaluation import metrics
+from lia_model.data.pair_list import PROTOCOLS
+from lia_model.evaluation import face_distances
 from lia_model.evaluation.metric_table import (
     FACE_METRICS,
     METRICS,
     PIXEL_METRICS,
     PROTOCOL_METRICS,
-    PROTOCOLS,
 )
-from lia_model.evaluation.metrics import Lpips
+from lia_model.losses import image_distances
+from lia_model.losses.image_distances import Lpips
 
 FACE = np.random.default_rng(0).uniform(0, 64, (68, 2))
 MOVED = FACE + np.random.default_rng(1).normal(0, 3, (68, 2))
@@ -19,7 +20,7 @@ PERSON, OTHER = np.eye(2, 128)
 
 @pytest.mark.parametrize("name", PIXEL_METRICS)
 def test_an_equal_image_is_better_than_a_changed_one(name, models):
-    measure = Lpips(models / "lpips_alex.safetensors") if name == "lpips" else getattr(metrics, name)
+    measure = Lpips(models / "lpips_alex.safetensors") if name == "lpips" else getattr(image_distances, name)
     image = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         equal, changed = (float(measure(other, image)) for other in (image, image.flip(-1)))
@@ -31,13 +32,21 @@ def test_an_equal_image_is_better_than_a_changed_one(name, models):
 @pytest.mark.parametrize(
     ("name", "equal", "changed"),
     [
-        ("akd", metrics.landmark_distance(FACE, FACE), metrics.landmark_distance(FACE, MOVED)),
-        ("aed", metrics.identity_distance(PERSON, PERSON), metrics.identity_distance(PERSON, OTHER)),
-        ("csim", metrics.identity_similarity(PERSON, PERSON), metrics.identity_similarity(PERSON, OTHER)),
+        ("akd", face_distances.landmark_distance(FACE, FACE), face_distances.landmark_distance(FACE, MOVED)),
+        (
+            "aed",
+            face_distances.identity_distance(PERSON, PERSON),
+            face_distances.identity_distance(PERSON, OTHER),
+        ),
+        (
+            "csim",
+            face_distances.identity_similarity(PERSON, PERSON),
+            face_distances.identity_similarity(PERSON, OTHER),
+        ),
         (
             "motion",
-            metrics.motion_distance((FACE, MOVED), (FACE, MOVED)),
-            metrics.motion_distance((FACE, FACE), (FACE, MOVED)),
+            face_distances.motion_distance((FACE, MOVED), (FACE, MOVED)),
+            face_distances.motion_distance((FACE, FACE), (FACE, MOVED)),
         ),
     ],
 )

@@ -3,8 +3,8 @@ import pytest
 
 from lia_model.animator import Animator
 from lia_model.checkpoints.directory import save_generator
-from lia_model.evaluation.pair_choice import choose_pairs
-from lia_model.evaluation.pair_reader import PairReader
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation.scores import (
     COPY_SOURCE,
     MODEL,

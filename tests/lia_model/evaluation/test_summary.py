@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lia_model.data.pair_list import Pair, SourceFrame
 from lia_model.data.sharded_clips import ShardedClip
-from lia_model.evaluation.pair_list import Pair, SourceFrame
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, Score
 from lia_model.evaluation.summary import bootstrap_interval, clip_means, improvements, summarise
 

@@ -9,7 +9,7 @@ from pyarrow import parquet
 from torch import nn
 
 from lia_model.checkpoints.directory import save_generator
-from lia_model.evaluation.pair_list import read_pair_list
+from lia_model.data.pair_list import read_pair_list
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from pipelines.params import read_params

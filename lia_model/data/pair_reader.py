@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from lia_model.data.pair_list import Pair, PairList, SourceFrame
 from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import ShardedClip, ShardedClips
-from lia_model.evaluation.pair_list import Pair, PairList, SourceFrame
 from preprocessing.shards.manifest import Split
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from lia_model.evaluation.pair_choice import choose_pairs, identity_of, other_identities, sample_evenly
-from lia_model.evaluation.pair_reader import PairReader
+from lia_model.data.pair_choice import choose_pairs, identity_of, other_identities, sample_evenly
+from lia_model.data.pair_reader import PairReader
 from tests.lia_model.evaluation_settings import evaluation_settings
 
 

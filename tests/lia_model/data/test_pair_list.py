@@ -1,8 +1,8 @@
 import pytest
 
-from lia_model.evaluation.pair_choice import choose_pairs
-from lia_model.evaluation.pair_list import read_pair_list, write_pair_list
-from lia_model.evaluation.pair_reader import PairReader
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_list import read_pair_list, write_pair_list
+from lia_model.data.pair_reader import PairReader
 
 
 def test_a_written_list_is_read_back_and_held_by_its_shards(shards, settings, tmp_path):

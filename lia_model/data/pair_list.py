@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
-from lia_model.animator import Mode
-from lia_model.evaluation.metric_table import Protocol
-from lia_model.settings import Settings
+from lia_model.settings import Mode, Settings
 from preprocessing.shards.manifest import Split
 
 FORMAT_VERSION = 1
+Protocol = Literal["reconstruction", "cross_identity"]
+"""Same identity, compared with the true frames; or another person's motion, without a true result."""
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
 class SourceFrame(Settings):

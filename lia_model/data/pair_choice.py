@@ -5,10 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from lia_model.data.pair_list import (
+    FORMAT_VERSION,
+    PROTOCOLS,
+    Pair,
+    PairList,
+    Protocol,
+    Skipped,
+    SourceFrame,
+)
+from lia_model.data.pair_reader import PairReader
 from lia_model.data.sharded_clips import ShardedClip
-from lia_model.evaluation.metric_table import PROTOCOLS, Protocol
-from lia_model.evaluation.pair_list import FORMAT_VERSION, Pair, PairList, Skipped, SourceFrame
-from lia_model.evaluation.pair_reader import PairReader
 from lia_model.settings import EvaluateSettings
 from preprocessing.strips import evenly_spaced
 

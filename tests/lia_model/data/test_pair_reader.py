@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lia_model.evaluation.pair_choice import choose_pairs
-from lia_model.evaluation.pair_reader import PairReader
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_reader import PairReader
 from tests.lia_model.shards_on_disk import write_shards
 
 
