@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from lia_model.checkpoints.directory import save_generator
+from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
@@ -32,7 +33,7 @@ from lia_model.settings import TrainSettings
 from lia_model.training.ema import update_average
 from lia_model.training.pair_loader import PairLoader
 from lia_model.training.pair_sampler import PairSampler
-from lia_model.training.state import TrainingState, load_state, new_state, save_state
+from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.step import Networks, learning_rate_factor, training_step
 from preprocessing.strips import grid
 
@@ -215,20 +216,28 @@ def train_directory(directory: Path) -> Path:
     torch.set_num_threads(settings.num_threads)
     clips = ShardedClips(directory / "shards", "train")
     state = new_state(settings, clips.size_px, device)
-    latest = directory / "checkpoints" / "latest"
-    if latest.is_dir():
+    versions = CheckpointVersions(directory / "checkpoints" / "steps", settings.num_kept_checkpoints)
+    # Earlier versions of this program kept one checkpoint, under this name.
+    single = directory / "checkpoints" / "latest"
+    latest = versions.latest() or (single if single.is_dir() else None)
+    if latest is not None:
         load_state(state, latest)
     provenance = {
         "crop": clips.crop.model_dump(),
         "train": settings.model_dump(mode="json"),
     } | loss_provenance(settings, clips.size_px)
+
+    def save(state: TrainingState) -> None:
+        with versions.write(state.step) as folder:
+            write_state(state, folder, provenance)
+
     run(
         state,
         build_loader(clips, settings, rank=0, num_ranks=1),
         settings,
         Hooks(
             on_metrics=lambda step, values: log.info("step %d %s", step, values),
-            on_checkpoint=lambda state: save_state(state, latest, provenance),
+            on_checkpoint=save,
         ),
     )
     final = directory / "checkpoints" / "final"

@@ -23,6 +23,8 @@ from lia_model.checkpoints.directory import (
     save_weights,
     write_config,
 )
+from lia_model.checkpoints.file_hashes import verify_hashes, write_hashes
+from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
@@ -31,7 +33,6 @@ from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 from preprocessing.storage.files import write_folder_atomically
 
 TRAINING = "training.safetensors"
-TRAINING_JSON = "training.json"
 # StyleGAN2 corrects Adam for its lazy regularisers, every 4 and every 16 steps; LIA has no such regularisers
 # but keeps the factors.
 GENERATOR_FACTOR = 4 / 5
@@ -114,7 +115,18 @@ def build_optimizers(
 
 
 def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]) -> None:
-    """Write a training checkpoint from which `load_state` resumes bit for bit.
+    """Write a training checkpoint with its hashes, from which `load_state` resumes bit for bit.
+
+    Raises:
+        FloatingPointError: a value is not finite; nothing is written.
+    """
+    with write_folder_atomically(directory) as folder:
+        write_state(state, folder, provenance)
+        write_hashes(folder)
+
+
+def write_state(state: TrainingState, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write the files of a training checkpoint, without their hashes, into a folder that exists.
 
     Raises:
         FloatingPointError: a value is not finite; nothing is written.
@@ -125,20 +137,21 @@ def save_state(state: TrainingState, directory: Path, provenance: dict[str, Any]
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     for values in (tensors, state.generator.state_dict(), state.discriminator.state_dict()):
         _require_finite(values)
-    with write_folder_atomically(directory) as folder:
-        write_config(folder, state.generator.settings, provenance)
-        save_weights(state.generator, folder / GENERATOR)
-        save_weights(state.discriminator, folder / DISCRIMINATOR)
-        save_file(tensors, folder / TRAINING)
-        (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
+    write_config(folder, state.generator.settings, provenance)
+    save_weights(state.generator, folder / GENERATOR)
+    save_weights(state.discriminator, folder / DISCRIMINATOR)
+    save_file(tensors, folder / TRAINING)
+    (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
 
 
 def load_state(state: TrainingState, directory: Path) -> None:
     """Load a checkpoint into `state`, which was built with the same settings.
 
     Raises:
-        ValueError: the directory is not a training checkpoint of these settings.
+        ValueError: the directory is not a training checkpoint of these settings, or a file has changed since
+            it was written.
     """
+    verify_hashes(directory)
     load_weights(state.generator, directory / GENERATOR)
     load_weights(state.discriminator, directory / DISCRIMINATOR)
     tensors = read_tensors(directory / TRAINING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -24,13 +25,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.checkpoints.directory import save_generator
+from lia_model.checkpoints.file_hashes import write_hashes
+from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.runs import Run
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
 from lia_model.training.run_logger import RunLogger
-from lia_model.training.state import TrainingState, load_state, new_state, save_state
+from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.stop import TrainingStopped
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ log = logging.getLogger(__name__)
 MAX_FAILURES = 2
 MAX_CONTROLLER_FAILURES = 3
 RELEASED = "released"
+# Ray writes it in place, so a kill can cut it short.
+RAY_LIST = "checkpoint_manager_snapshot.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def fit(work: Fit) -> Path:
         ray.train.TrainingFailedError: workers failed more often than they are replaced.
     """
     settings = work.settings
+    discard_damaged_list(work.storage / work.name)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"work": work},
@@ -102,11 +108,7 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     context = ray.train.get_context()
     clips = ShardedClips(work.shards, "train")
     state = new_state(settings, clips.size_px, get_device())
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            load_state(state, Path(folder))
-        log.info("resuming at step %d", state.step)
+    _resume(state, work)
     rank = context.get_world_rank()
     loader = build_loader(clips, settings, rank, context.get_world_size())
     run_logger = RunLogger(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
@@ -115,6 +117,32 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     except TrainingStopped as reason:
         return str(reason)
     return None
+
+
+def _resume(state: TrainingState, work: Fit) -> None:
+    """Load Ray's latest checkpoint; if it or Ray's list is damaged, the newest whole one of the run."""
+    directory = work.storage / work.name
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            load_state(state, whole_or_earlier(Path(folder), directory))
+    elif (earlier := newest_whole(directory)) is not None:
+        load_state(state, earlier)
+    else:
+        return
+    log.info("resuming at step %d", state.step)
+
+
+def discard_damaged_list(directory: Path) -> None:
+    """Remove Ray's list of a run's checkpoints if a killed process left half of it, which Ray refuses."""
+    path = directory / RAY_LIST
+    if not path.is_file():
+        return
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        log.warning("%s is damaged and was removed; training goes on from the newest whole checkpoint", path)
+        path.unlink()
 
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
@@ -127,10 +155,11 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
             ray.train.report({"step": state.step})
         else:
             with tempfile.TemporaryDirectory() as folder:
-                directory = Path(folder) / "checkpoint"
-                save_state(state, directory, provenance)
+                directory = Path(folder)
+                write_state(state, directory, provenance)
                 released = state.released_generator(work.settings.ema_decay)
                 save_generator(directory / RELEASED, released, provenance)
+                write_hashes(directory)
                 ray.train.report({"step": state.step, **latest}, Checkpoint.from_directory(directory))
         if is_last:
             # A checkpoint is kept only once the controller has committed it, which the last one waits for.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.directory import read_config
+from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import models, runs
 from lia_model.settings import TrainSettings
@@ -228,6 +229,7 @@ def publish(checkpoint: Path, run: runs.Run, places: Sequence[Path], metrics: Pa
     """Copy the released generator to each of `places`, and the run's curves to `metrics`."""
     from lia_model.training.worker import RELEASED
 
+    verify_hashes(checkpoint)
     for place in places:
         with write_folder_atomically(place) as folder:
             shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """Atomic, durable writes of files and folders, and hashes of files."""
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -12,7 +13,11 @@ from pathlib import Path
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Errors of a disk that is full, over quota, read-only or closed to us: the next write would fail too."""
+_PREVIOUS = ".previous"
 _MAX_STEM_BYTES = 80
+# Of Linux's renameat2, which Python does not wrap.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _MAX_SUFFIX_CHARS = 16
 
 
@@ -43,22 +48,59 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def write_folder_atomically(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces `folder` when the block ends without an error.
 
-    Temporary folders of killed processes are removed first. A process killed while it replaces the old folder
-    may leave neither; callers that cannot recreate the content should write to a new name each time.
+    Whenever a process is killed, `folder` is the old one or the new one. Temporary folders of killed
+    processes are removed first. Where the file system cannot exchange two folders (outside Linux, some
+    network file systems), a process killed between two renames leaves the old folder under a hidden name
+    beside `folder`, from which the next writer restores it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _restore(folder)
     _remove_abandoned(folder)
     temporary = _temporary(folder)
     temporary.mkdir()
     try:
         yield temporary
-        for path in sorted(temporary.rglob("*")):
+        for path in (*sorted(temporary.rglob("*")), temporary):
             _sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
+        _replace_folder(temporary, folder)
         _sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Give `new` the name `folder`; the old folder, if there was one, is then `new` or is removed."""
+    if not folder.exists():
+        new.replace(folder)
+    elif not _exchange(new, folder):
+        previous = folder.with_name(f".{folder.name}{_PREVIOUS}")
+        folder.replace(previous)
+        new.replace(folder)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders at once; return whether the system can."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _restore(folder: Path) -> None:
+    """Bring back the old folder of a process killed between the two renames of `_replace_folder`."""
+    previous = folder.with_name(f".{folder.name}{_PREVIOUS}")
+    if not previous.is_dir():
+        return
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+    else:
+        previous.replace(folder)
 
 
 def move_durably(path: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.checkpoints.directory import load_generator, read_config
+from lia_model.checkpoints.file_hashes import HASHES
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training import loop
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
@@ -134,6 +135,23 @@ def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, cap
     assert read_crop(final) == read_manifest(shards).crop
     resumed, steps = train_folder(shards.parent, 8)
     assert steps == [7, 8]
+    assert {path.name for path in (shards.parent / "checkpoints/steps").glob("step-*")} == {
+        "step-00000006",
+        "step-00000008",
+    }
     shutil.copytree(shards, tmp_path / "undisturbed/shards")
     undisturbed, _ = train_folder(tmp_path / "undisturbed", 8)
     assert torch.equal(load_generator(resumed).motion.free, load_generator(undisturbed).motion.free)
+
+
+def test_a_checkpoint_of_an_earlier_version_without_hashes_is_still_read(shards, train_settings):
+    state = new_state(train_settings, 32, CPU)
+    train(state, shards, train_settings)
+    old = shards.parent / "checkpoints/latest"
+    save_state(state, old, {})
+    (old / HASHES).unlink()
+    settings = train_settings.model_copy(update={"num_steps": 6})
+    (shards.parent / "train.json").write_text(settings.model_dump_json())
+    # Nothing is left to do, so the result is what was read.
+    final = load_generator(train_directory(shards.parent))
+    assert torch.equal(final.motion.free, state.average.motion.free)

@@ -12,7 +12,7 @@ from lia_model.registry import runs
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.stop import TrainingStopped
-from lia_model.training.worker import RELEASED, Fit, fit
+from lia_model.training.worker import RAY_LIST, RELEASED, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
@@ -79,8 +79,13 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     later = fit_for(6)
     load_state(resumed, later)
     assert resumed.step == 6
+
+    # A driver that was killed while Ray wrote its list of checkpoints.
+    (tmp_path / "storage/fit" / RAY_LIST).write_text("{")
+    load_state(resumed, fit_for(8))
+    assert resumed.step == 8
     history = runs.Run(opened.run_id, uri).metric_history("loss/l1")
-    assert [step for step, _ in history] == [2, 3, 4, 6]
+    assert [step for step, _ in history] == [2, 3, 4, 6, 8]
     assert any((tmp_path / "artifacts").rglob("strip*.png"))
 
 

@@ -1,9 +1,11 @@
 import errno
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from preprocessing.storage import files
 from preprocessing.storage.files import file_sha256, is_disk_error, write_atomically, write_folder_atomically
 
 
@@ -73,6 +75,48 @@ def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path):
     with write_folder_atomically(tmp_path / "out"):
         pass
     assert names(tmp_path) == ["out"]
+
+
+def test_without_an_exchange_of_folders_the_old_one_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    folder = tmp_path / "out"
+    for content in ("old", "new"):
+        with write_folder_atomically(folder) as temporary:
+            (temporary / "file").write_text(content)
+    assert (folder / "file").read_text() == "new"
+    # What a process leaves that is killed between the two renames.
+    folder.rename(tmp_path / ".out.previous")
+
+    def fail():
+        with write_folder_atomically(folder):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (folder / "file").read_text() == "new"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_reader_finds_the_old_or_the_new_folder_at_any_time(tmp_path):
+    """In between it is never missing: the names are exchanged in one call."""
+    folder = tmp_path / "out"
+    with write_folder_atomically(folder) as temporary:
+        (temporary / "file").write_text("0")
+    is_done, missing = threading.Event(), []
+
+    def watch():
+        while not is_done.is_set():
+            if not (folder / "file").exists():
+                missing.append(True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(300):
+        with write_folder_atomically(folder) as temporary:
+            (temporary / "file").write_text(str(number))
+    is_done.set()
+    watcher.join()
+    assert missing == []
 
 
 def test_a_folder_that_could_not_be_written_keeps_its_content(tmp_path):
