@@ -6,11 +6,16 @@ Axes: B batch, T frames, H W pixels.
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+
+class UndecodableImageError(ValueError):
+    """An image file is damaged, or its picture is not of the size that it has to have."""
 
 
 def to_float(images: UInt8[np.ndarray, "T H W 3"] | UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
@@ -41,3 +46,34 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
 
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def decode_jpeg_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]:
+    """Decode a JPEG file of a square picture as `decode_jpeg` does.
+
+    Raises:
+        UndecodableImageError: it does not decode, or to another size; the message is one line.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.size != (size_px, size_px):
+                raise UndecodableImageError(f"{image.width}x{image.height} instead of {size_px}x{size_px}")
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except UndecodableImageError:
+        raise
+    except UnidentifiedImageError:
+        # Pillow's own text names an address in memory.
+        raise UndecodableImageError("not an image") from None
+    # What Pillow lets through of damaged headers.
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        LookupError,
+        TypeError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise UndecodableImageError(" ".join(str(error).split())) from None

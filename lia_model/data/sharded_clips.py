@@ -75,6 +75,10 @@ class ShardedClips:
         """Return the stored JPEG file of one frame."""
         return self.files(clip, [frame])[frame]
 
+    def shard(self, clip: int) -> str:
+        """Return the name of the tar that holds a clip, such as `train/00000.tar`."""
+        return f"{self.directory.name}/{self._index.tars[self._index.clip_tar[clip]]}"
+
     def files(self, clip: int, frames: Collection[int]) -> dict[int, bytes]:
         """Return the JPEG files of some frames of one clip, read in the order in which they lie on disk."""
         index = self._index

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SOURCE_KEYS = "data/source_keys.txt"
+DAMAGED_FRAMES = "data/damaged_frames.json"
 STRIPS = "images"
 """Folder of a run in which MLflow keeps what `Run.log_image` logs."""
 EVALUATION = "evaluate"
@@ -78,6 +79,10 @@ class Run:
     def log_source_keys(self, keys: Collection[str]) -> None:
         """Log which videos the model was trained on, by their source keys."""
         self._client.log_text(self.run_id, "".join(f"{key}\n" for key in sorted(keys)), SOURCE_KEYS)
+
+    def log_damaged_frames(self, frames: Sequence[Mapping[str, Any]]) -> None:
+        """Log which frames did not decode in training, replacing an earlier list."""
+        self._client.log_text(self.run_id, json.dumps(list(frames), indent=1) + "\n", DAMAGED_FRAMES)
 
     def source_keys(self) -> set[str]:
         """Return the keys of the videos the model was trained on; empty if none were logged."""

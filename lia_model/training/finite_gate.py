@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lia_model.training.ranks import of_all_ranks
 from lia_model.training.stop import NonFiniteError
 
 Finding = tuple[int, int, str, float]
@@ -73,7 +74,8 @@ class FiniteGate:
         history, self._history = self._history, []
         if self._closed is None or not self._closed.item():
             return
-        step, _, name, value = min(_of_all_ranks(_find(history)))
+        # A loss may be finite on one rank and infinite on another.
+        step, _, name, value = min(finding for of_rank in of_all_ranks(_find(history)) for finding in of_rank)
         raise NonFiniteError(
             f"{name} was {value} at step {step}; it has to be finite, so no weight has changed since then "
             "and the checkpoint before it stands: lower train.optimizer's learning rates, or set "
@@ -92,12 +94,3 @@ def _find(history: list[tuple[int, dict[str, Tensor]]]) -> list[Finding]:
         if found:
             return found
     return []
-
-
-def _of_all_ranks(findings: list[Finding]) -> list[Finding]:
-    """Join the findings of all ranks, since a loss may be finite on one and infinite on another."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return findings
-    gathered: list[list[Finding]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, findings)
-    return [finding for of_rank in gathered for finding in of_rank]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lia_model.checkpoints.directory import save_generator
 from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.pixels import to_bytes
+from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.pinned_ring import copies_to
@@ -30,9 +31,11 @@ from lia_model.device.precision import float32_products
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
+from lia_model.training.damage import Damage
 from lia_model.training.ema import update_average
 from lia_model.training.pair_loader import PairLoader
 from lia_model.training.pair_sampler import PairSampler
+from lia_model.training.ranks import of_all_ranks
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.step import Networks, learning_rate_factor, training_step
 from preprocessing.strips import grid
@@ -52,6 +55,8 @@ class Hooks:
     """Step, and mean losses since the last call with this rank's pairs per second."""
     on_strip: Callable[[int, UInt8[np.ndarray, "H W 3"]], None] = _nothing
     """Step, and a picture with rows of source, driving and result."""
+    on_damage: Callable[[Damage], None] = _nothing
+    """What does not decode, whenever more frames were found damaged."""
     on_checkpoint: Callable[[TrainingState], None] = _nothing
     """Called when a checkpoint is due, and after the last step."""
 
@@ -96,6 +101,7 @@ def run(
     Raises:
         NonFiniteError: a loss or a gradient was not finite. It has changed no weight, and no hook is called
             after it.
+        DamagedDataError: more pairs hold frames that do not decode than may.
     """
     device = next(state.generator.parameters()).device
     networks = Networks(
@@ -139,6 +145,7 @@ def run(
             networks.gate.record(state.step, {f"loss/{name}": value for name, value in values.items()})
             if _is_any_hook_due(state.step, settings):
                 networks.gate.check()
+                _count_damage(state, loader, hooks)
             means = _call_hooks(state, settings, hooks, means, (source, driving))
 
 
@@ -165,6 +172,17 @@ def _is_any_hook_due(step: int, settings: TrainSettings) -> bool:
     return step == settings.num_steps or any(step % interval == 0 for interval in intervals)
 
 
+def _count_damage(state: TrainingState, loader: PairLoader, hooks: Hooks) -> None:
+    damage = state.damage
+    num_known = len(damage.frames)
+    num_pairs, replaced = loader.take_replaced(state.step)
+    for of_rank in of_all_ranks(replaced):
+        damage.add(of_rank)
+    if len(damage.frames) > num_known:
+        hooks.on_damage(damage)
+    damage.require_little(num_pairs)
+
+
 def _call_hooks(
     state: TrainingState,
     settings: TrainSettings,
@@ -174,7 +192,7 @@ def _call_hooks(
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
-        hooks.on_metrics(state.step, means.read(settings.batch_size_per_worker))
+        hooks.on_metrics(state.step, means.read(settings.batch_size_per_worker) | state.damage.metrics())
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))
@@ -214,6 +232,7 @@ def train_directory(directory: Path) -> Path:
     device = torch.device("cuda" if settings.use_gpu else "cpu")
     keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
+    verify_shards(directory / "shards", "train")
     clips = ShardedClips(directory / "shards", "train")
     state = new_state(settings, clips.size_px, device)
     versions = CheckpointVersions(directory / "checkpoints" / "steps", settings.num_kept_checkpoints)

@@ -5,20 +5,21 @@ Axes: B batch, S side of the image in pixels.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lia_model.data.pixels import decode_jpeg, to_range
+from lia_model.data.pixels import to_range
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.settings import AugmentationSettings
 from lia_model.training.augmentation import apply_change, draw_change
+from lia_model.training.damage import ReplacedPair
+from lia_model.training.pair_decoder import PairDecoder
 from lia_model.training.pair_sampler import PairSampler
 
 
 class PairLoader:
-    """Loads one rank's pairs by step.
+    """Loads one rank's pairs by step; a pair with a frame that does not decode is replaced.
 
     Frames are decoded to bytes on the CPU and converted to floats on the training device, since bytes are a
     quarter of the size to copy.
@@ -32,24 +33,21 @@ class PairLoader:
     def __init__(
         self, clips: ShardedClips, sampler: PairSampler, augmentation: AugmentationSettings | None = None
     ) -> None:
-        self._clips = clips
+        self._decoder = PairDecoder(clips, sampler)
         self._sampler = sampler
         self._augmentation = augmentation if augmentation and augmentation.changes_anything else None
 
     def frames(self, step: int) -> UInt8[Tensor, "B 2 S S 3"]:
         """Decode the source and driving frame of every pair of the batch at `step`."""
-        pairs = self._sampler.pairs(step)
-        size_px = self._clips.size_px
-        frames = np.empty((len(pairs), 2, size_px, size_px, 3), np.uint8)
-        places: dict[int, list[int]] = {}
-        for place, (clip, *_) in enumerate(pairs):
-            places.setdefault(clip, []).append(place)
-        for clip, visited in places.items():
-            files = self._clips.files(clip, {frame for place in visited for frame in pairs[place][1:]})
-            for place in visited:
-                for side, frame in enumerate(pairs[place][1:]):
-                    frames[place, side] = decode_jpeg(files[frame])
-        return torch.from_numpy(frames)
+        return torch.from_numpy(self._decoder.decode(self._sampler.numbers(step)))
+
+    def take_replaced(self, step: int) -> tuple[int, list[ReplacedPair]]:
+        """Return how many pairs all ranks consumed before `step`, and those that this rank replaced.
+
+        Each replaced pair is returned once.
+        """
+        num_pairs = self._sampler.num_pairs_before(step)
+        return num_pairs, self._decoder.take_replaced(num_pairs)
 
     def images(
         self, frames: UInt8[Tensor, "B 2 S S 3"], step: int

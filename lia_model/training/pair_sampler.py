@@ -32,17 +32,34 @@ class PairSampler:
 
     def pairs(self, step: int) -> list[tuple[int, int, int]]:
         """Return (clip, source frame, driving frame) of each pair of this rank's batch at `step`."""
-        return [self._pair(number) for number in self.numbers(step)]
+        return [self.pair(number) for number in self.numbers(step)]
 
     def numbers(self, step: int) -> range:
         """Return the numbers of the pairs of this rank's batch at `step`."""
         first = (step * self.num_ranks + self.rank) * self.batch_size
         return range(first, first + self.batch_size)
 
-    def _pair(self, number: int) -> tuple[int, int, int]:
+    def num_pairs_before(self, step: int) -> int:
+        """Return how many pairs all ranks have consumed before `step`; their numbers are those below it."""
+        return step * self.num_ranks * self.batch_size
+
+    def pair(self, number: int) -> tuple[int, int, int]:
+        """Return (clip, source frame, driving frame) of a pair."""
         epoch, position = divmod(number // self.pairs_per_visit, len(self.num_frames))
         clip = int(visiting_order(self.seed, epoch, len(self.num_frames))[position])
         draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[1, 0, 0, 0]))
+        source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)
+        return clip, int(source), int(driving)
+
+    def replacement(self, number: int, attempt: int) -> tuple[int, int, int]:
+        """Return another pair for `number`, of any clip, where the one before does not decode.
+
+        Args:
+            number: of the pair.
+            attempt: 1 for the first replacement, 2 for the replacement of that one.
+        """
+        draw = np.random.Generator(np.random.Philox(key=[self.seed, number], counter=[3, 0, 0, attempt]))
+        clip = int(draw.integers(len(self.num_frames)))
         source, driving = draw.choice(self.num_frames[clip], size=2, replace=False)
         return clip, int(source), int(driving)
 

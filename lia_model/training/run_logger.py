@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.registry.runs import Run
+from lia_model.training.damage import Damage
 
 
 class RunLogger:
@@ -27,6 +28,10 @@ class RunLogger:
     def add_strip(self, step: int, strip: UInt8[np.ndarray, "H W 3"]) -> None:
         """Buffer a sample picture."""
         self._strips.append((step, strip))
+
+    def log_damage(self, damage: Damage) -> None:
+        """Log at once which frames do not decode: the run may end because of them."""
+        self._run.log_damaged_frames(damage.counters()["damaged_frames"])
 
     def commit(self) -> None:
         """Log everything buffered."""

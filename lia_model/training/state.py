@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import lay_out_weights
 from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
+from lia_model.training.damage import Damage
 from preprocessing.storage.files import write_folder_atomically
 
 TRAINING = "training.safetensors"
@@ -49,6 +50,8 @@ class TrainingState:
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     step: int
+    damage: Damage = field(default_factory=Damage)
+    """Frames that did not decode."""
 
     def released_generator(self, ema_decay: float) -> Generator:
         """Return the generator to evaluate and release: the average, or at decay 0 the last weights."""
@@ -141,7 +144,8 @@ def write_state(state: TrainingState, folder: Path, provenance: dict[str, Any]) 
     save_weights(state.generator, folder / GENERATOR)
     save_weights(state.discriminator, folder / DISCRIMINATOR)
     save_file(tensors, folder / TRAINING)
-    (folder / TRAINING_JSON).write_text(json.dumps({"step": state.step}) + "\n")
+    counters = {"step": state.step, **state.damage.counters()}
+    (folder / TRAINING_JSON).write_text(json.dumps(counters) + "\n")
 
 
 def load_state(state: TrainingState, directory: Path) -> None:
@@ -158,7 +162,9 @@ def load_state(state: TrainingState, directory: Path) -> None:
     state.average.load_state_dict(_under("average.", tensors))
     for prefix, module, optimizer in _optimizers(state):
         _load_optimizer(module, optimizer, _under(prefix, tensors))
-    state.step = json.loads((directory / TRAINING_JSON).read_text())["step"]
+    counters = json.loads((directory / TRAINING_JSON).read_text())
+    state.step = counters["step"]
+    state.damage = Damage.from_counters(counters)
 
 
 def _require_finite(tensors: dict[str, Tensor]) -> None:

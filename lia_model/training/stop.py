@@ -12,3 +12,7 @@ class TrainingStopped(Exception):
 
 class NonFiniteError(TrainingStopped, FloatingPointError):
     """A loss or a gradient was infinite or not a number."""
+
+
+class DamagedDataError(TrainingStopped):
+    """Too many frames do not decode."""

@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lia_model.checkpoints.directory import save_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
+from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.runs import Run
@@ -106,6 +107,7 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
     context = ray.train.get_context()
+    verify_shards(work.shards, "train")
     clips = ShardedClips(work.shards, "train")
     state = new_state(settings, clips.size_px, get_device())
     _resume(state, work)
@@ -174,7 +176,7 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
 
     if run_logger is None:
         return Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint)
-    return Hooks(on_metrics=on_metrics, on_strip=run_logger.add_strip, on_checkpoint=on_checkpoint)
+    return Hooks(on_metrics, run_logger.add_strip, run_logger.log_damage, on_checkpoint)
 
 
 def data_parallel(module: nn.Module) -> nn.Module:

@@ -19,9 +19,12 @@ from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.directory import read_config
 from lia_model.checkpoints.file_hashes import verify_hashes
+from lia_model.checkpoints.versions import TRAINING_JSON
+from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import models, runs
 from lia_model.settings import TrainSettings
+from lia_model.training.damage import Damage
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
 # Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
-TRAINING_METRICS = ("loss/", "speed/")
+TRAINING_METRICS = ("loss/", "speed/", "data/")
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ def run_train(params: Params, environment: Environment) -> int:
     if store is not None and not paths.shards.exists():
         store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)
     manifest = read_manifest(paths.shards)
+    verify_shards(paths.shards, "train")
     ShardedClips(paths.shards, "train")
     train_flow(
         run_name(params.train, manifest),
@@ -233,7 +237,8 @@ def publish(checkpoint: Path, run: runs.Run, places: Sequence[Path], metrics: Pa
     for place in places:
         with write_folder_atomically(place) as folder:
             shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
-    write_curves(run, metrics)
+    counters = json.loads((checkpoint / TRAINING_JSON).read_text())
+    write_curves(run, metrics, Damage.from_counters(counters))
 
 
 def released_directory(runs: Path, run_id: str) -> Path:
@@ -241,14 +246,21 @@ def released_directory(runs: Path, run_id: str) -> Path:
     return runs / "released" / run_id
 
 
-def write_curves(run: runs.Run, metrics: Path) -> None:
-    """Write the training metrics: the last values to train.json, all steps to train.csv."""
+def write_curves(run: runs.Run, metrics: Path, damage: Damage) -> None:
+    """Write the training metrics: the last values to train.json, all steps to train.csv.
+
+    Args:
+        run: whose metrics.
+        metrics: folder to write to.
+        damage: frames that did not decode, which train.json lists if there are any.
+    """
     names = [name for name in run.metric_names() if name.startswith(TRAINING_METRICS)]
     histories = {name: dict(run.metric_history(name)) for name in names}
     steps = sorted({step for history in histories.values() for step in history})
     metrics.mkdir(parents=True, exist_ok=True)
     last = {name: history[max(history)] for name, history in histories.items()}
-    (metrics / "train.json").write_text(json.dumps({"step": max(steps), **last}, indent=1) + "\n")
+    report = {"step": max(steps), **last, **damage.counters()}
+    (metrics / "train.json").write_text(json.dumps(report, indent=1) + "\n")
     with (metrics / "train.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *histories])

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from preprocessing.clips.sample import ClipEntry
-from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, write_index
+from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, read_index, write_index
 from preprocessing.shards.manifest import (
     FORMAT_VERSION,
     SPLITS,
@@ -18,8 +18,11 @@ from preprocessing.shards.manifest import (
     Manifest,
     SplitListing,
     Splits,
+    TarEntry,
+    read_manifest,
     write_manifest,
 )
+from preprocessing.storage.files import file_sha256
 
 
 def make_manifest(size_px: int, splits: Splits | None = None) -> Manifest:
@@ -81,4 +84,27 @@ def _write_split(folder: Path, split: str, clips: list[np.ndarray]) -> SplitList
         frame_size=np.array(sizes, np.int32),
     )
     write_index(folder / INDEX_NAME, index)
-    return SplitListing(clips=entries, tars=[])
+    tars = [
+        TarEntry(name=name, bytes=(folder / name).stat().st_size, sha256=file_sha256(folder / name))
+        for name in index.tars
+    ]
+    return SplitListing(clips=entries, tars=tars)
+
+
+def damage_frame(directory: Path, clip: int, frame: int, *, is_listed: bool = True) -> None:
+    """Overwrite a training frame with zeros, and list the hash of its tar as that of the shards if set."""
+    folder = directory / "train"
+    index = read_index(folder / INDEX_NAME)
+    place, number = folder / index.tars[index.clip_tar[clip]], int(index.clip_first[clip]) + frame
+    with place.open("r+b") as tar:
+        tar.seek(int(index.frame_offset[number]))
+        tar.write(bytes(int(index.frame_size[number])))
+    if is_listed:
+        manifest = read_manifest(directory)
+        tars = [
+            entry.model_copy(update={"sha256": file_sha256(folder / entry.name)})
+            for entry in manifest.splits.train.tars
+        ]
+        train = manifest.splits.train.model_copy(update={"tars": tars})
+        splits = manifest.splits.model_copy(update={"train": train})
+        write_manifest(directory, manifest.model_copy(update={"splits": splits}))

@@ -5,7 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lia_model.data.pixels import decode_jpeg, to_bytes, to_float, to_range
+from lia_model.data.pixels import (
+    UndecodableImageError,
+    decode_jpeg,
+    decode_jpeg_of_size,
+    to_bytes,
+    to_float,
+    to_range,
+)
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
 
@@ -79,3 +86,34 @@ def test_a_grey_jpeg_has_three_equal_channels():
     assert decoded.shape == (16, 16, 3)
     assert (decoded == decoded[..., :1]).all()
     assert decoded.min() < decoded.max()
+
+
+def test_a_picture_of_its_size_is_decoded_and_any_other_is_refused():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    np.testing.assert_array_equal(decode_jpeg_of_size(jpeg(image), 32), decode_jpeg(jpeg(image)))
+    with pytest.raises(UndecodableImageError, match=r"^32x32 instead of 64x64$"):
+        decode_jpeg_of_size(jpeg(image), 64)
+
+
+def test_any_damage_is_one_error_of_one_line_or_a_picture():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    whole, draw = jpeg(image), np.random.default_rng(1)
+    reasons = set()
+    for _ in range(2000):
+        data = bytearray(whole)
+        kind = draw.integers(3)
+        first, second = (int(place) for place in np.sort(draw.integers(0, len(data), 2)))
+        if kind == 0:
+            data = data[:first]
+        elif kind == 1:
+            data[first:second] = bytes(second - first)
+        else:
+            # Headers are the first 600 bytes.
+            for place in draw.integers(0, 600, 8):
+                data[place] = draw.integers(256)
+        try:
+            assert decode_jpeg_of_size(bytes(data), 32).shape == (32, 32, 3)
+        except UndecodableImageError as error:
+            reasons.add(str(error))
+    assert any("truncated" in reason for reason in reasons)
+    assert not any("\n" in reason or " at 0x" in reason for reason in reasons)

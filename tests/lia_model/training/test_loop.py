@@ -13,9 +13,9 @@ from lia_model.training import loop
 from lia_model.training.loop import Hooks, build_loader, run, train_directory
 from lia_model.training.state import load_state, new_state, save_state
 from lia_model.training.step import training_step
-from lia_model.training.stop import NonFiniteError
+from lia_model.training.stop import DamagedDataError, NonFiniteError
 from preprocessing.shards.manifest import CropFacts, read_manifest, write_manifest
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import damage_frame, write_shards
 
 CPU = torch.device("cpu")
 
@@ -155,3 +155,45 @@ def test_a_checkpoint_of_an_earlier_version_without_hashes_is_still_read(shards,
     # Nothing is left to do, so the result is what was read.
     final = load_generator(train_directory(shards.parent))
     assert torch.equal(final.motion.free, state.average.motion.free)
+
+
+def test_a_damaged_frame_is_counted_and_many_of_its_pairs_end_the_run(shards, train_settings, tmp_path):
+    damage_frame(shards, 1, 2)
+    metrics, told, kept = [], [], []
+    hooks = Hooks(
+        on_metrics=lambda step, values: metrics.append(values),
+        on_damage=lambda damage: told.append(damage.names()),
+        on_checkpoint=lambda state: kept.append(state.step),
+    )
+    state = new_state(train_settings, 32, CPU)
+    train(state, shards, train_settings, hooks)
+    assert told == [["frame 2 of train-1 in train/00000.tar (not an image)"]]
+    assert metrics[-1]["data/damaged_frames"] == 1
+    assert metrics[-1]["data/replaced_pairs"] == state.damage.num_replaced_pairs > 1
+
+    long = train_settings.model_copy(update={"num_steps": 60})
+    with pytest.raises(DamagedDataError, match=r"pairs hold .* damaged are frame 2 of train-1 in"):
+        train(state, shards, long, hooks)
+    # No checkpoint is written once the limit is passed.
+    assert state.step - kept[-1] <= train_settings.checkpoint_every_steps
+    assert state.step not in kept
+
+
+def test_a_resumed_run_counts_damage_as_an_undisturbed_one_does(shards, train_settings, tmp_path):
+    damage_frame(shards, 1, 2)
+    whole = new_state(train_settings, 32, CPU)
+    train(whole, shards, train_settings)
+    half, resumed = (new_state(train_settings, 32, CPU) for _ in range(2))
+    train(half, shards, train_settings.model_copy(update={"num_steps": 3}))
+    save_state(half, tmp_path / "c", {})
+    load_state(resumed, tmp_path / "c")
+    assert resumed.damage == half.damage
+    train(resumed, shards, train_settings)
+    assert resumed.damage == whole.damage
+
+
+def test_shards_that_are_not_those_of_the_manifest_are_refused(shards, train_settings):
+    damage_frame(shards, 1, 2, is_listed=False)
+    (shards.parent / "train.json").write_text(train_settings.model_dump_json())
+    with pytest.raises(ValueError, match=r"00000\.tar has the sha256"):
+        train_directory(shards.parent)

@@ -10,6 +10,7 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import runs
 from lia_model.settings import NetworkSettings, TrainSettings
+from lia_model.training.damage import Damage, DamagedFrame
 from pipelines import presets
 from pipelines.stages.train import (
     data_digest,
@@ -65,7 +66,8 @@ def test_curves_hold_the_training_metrics_by_step_and_nothing_else(tmp_path):
     run.log_metrics(1, {"loss/l1": 0.5, "loss/r1": 2.0})
     run.log_metrics(2, {"loss/l1": 0.25})
     run.log_metrics(0, {"evaluate/l1": 9.0})
-    write_curves(run, tmp_path / "metrics")
+    damage = Damage({DamagedFrame("a-clip", 3, "train/00000.tar", "not an image")}, 2)
+    write_curves(run, tmp_path / "metrics", damage)
     mlflow.set_tracking_uri(before)
     with (tmp_path / "metrics/train.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
@@ -73,7 +75,15 @@ def test_curves_hold_the_training_metrics_by_step_and_nothing_else(tmp_path):
             {"step": "2", "loss/l1": "0.25", "loss/r1": ""},
         ]
     last = json.loads((tmp_path / "metrics/train.json").read_text())
-    assert last == {"step": 2, "loss/l1": 0.25, "loss/r1": 2.0}
+    assert last == {
+        "step": 2,
+        "loss/l1": 0.25,
+        "loss/r1": 2.0,
+        "damaged_frames": [
+            {"clip": "a-clip", "frame": 3, "shard": "train/00000.tar", "reason": "not an image"}
+        ],
+        "num_replaced_pairs": 2,
+    }
 
 
 def test_the_commit_is_marked_when_tracked_files_are_changed(tmp_path):
