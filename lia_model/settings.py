@@ -286,6 +286,20 @@ class MediaLimits(Settings):
     """Most memory of that process."""
 
 
+class RequestLimits(Settings):
+    """How many requests the animation service answers, and how slowly they may come."""
+
+    max_num_uploads: Annotated[int, Field(ge=1, le=32)]
+    """Requests with a body that are received at a time; a further one gets status 429. Each may take one
+    of the server's 40 threads."""
+    max_pause_s: Annotated[float, Field(gt=0)]
+    """Longest time without a byte of a body, which then gets status 408."""
+    min_bytes_per_s: Annotated[int, Field(ge=1)]
+    """Slowest body, from `max_pause_s` on."""
+    max_requests_per_s: Annotated[float, Field(gt=0)]
+    """Requests of one client address; more get status 429."""
+
+
 class ServeSettings(Settings):
     """The animation service."""
 
@@ -301,6 +315,8 @@ class ServeSettings(Settings):
     """Limits of uploaded files and of those that a batch names."""
     keep_hours: Annotated[float, Field(gt=0)]
     """How long the service keeps ended jobs and the results of uploads; batch results are never deleted."""
+    requests: RequestLimits
+    """Limits of requests."""
     detector: Path
     """Directory with the face detector's ONNX file."""
     compilation: Compilation

@@ -10,9 +10,15 @@ from fastapi import APIRouter, Depends, FastAPI, Form, UploadFile
 from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
-from lia_model.serving.access import AccessMiddleware
-from lia_model.serving.errors import add_error_handlers, bad_field, refusals
+from lia_model.serving.errors import RefusalError, add_error_handlers, bad_field, refusals
 from lia_model.serving.form import form_fields
+from lia_model.serving.heartbeat import Heartbeat
+from lia_model.serving.http.access import AccessMiddleware
+from lia_model.serving.http.body_limits import BodyMiddleware
+from lia_model.serving.http.request_rates import RateMiddleware
+from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
+from lia_model.serving.http.unread_bodies import UnreadBodyMiddleware
+from lia_model.serving.http.video_answer import VideoAnswer
 from lia_model.serving.job_requests import ApiLimits, JobRequests
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import (
@@ -28,17 +34,23 @@ from lia_model.serving.messages import (
     project_mark,
 )
 from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
-from lia_model.serving.video_answer import VideoAnswer
 
 
-def build_api(jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck) -> FastAPI:
-    """Build the application over a job store; a job runner elsewhere animates, `check` looks at uploads."""
+def build_api(
+    jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck, workers: Heartbeat
+) -> FastAPI:
+    """Build the application over a job store; `workers` elsewhere animate, and `check` looks at uploads."""
     api = FastAPI(title="Open LIA animations", version="1", docs_url=None, redoc_url=None)
     requests = JobRequests(jobs, model, limits, check)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))
-    api.include_router(_about(jobs, model, project_mark(limits.root)))
-    api.add_middleware(AccessMiddleware, token=limits.token, max_body_bytes=limits.max_upload_bytes)
+    api.include_router(_about(jobs, model, project_mark(limits.root), workers))
+    # The last one added sees a request first.
+    api.add_middleware(BodyMiddleware, max_body_bytes=limits.max_upload_bytes, limits=limits.requests)
+    api.add_middleware(AccessMiddleware, token=limits.token)
+    api.add_middleware(RateMiddleware, max_per_s=limits.requests.max_requests_per_s)
+    api.add_middleware(SecurityHeadersMiddleware)
+    api.add_middleware(UnreadBodyMiddleware)
     add_error_handlers(api)
     return api
 
@@ -104,13 +116,20 @@ def _batches(requests: JobRequests) -> APIRouter:
     return router
 
 
-def _about(jobs: JobStore, model: ModelVersion, project: str) -> APIRouter:
+def _about(jobs: JobStore, model: ModelVersion, project: str, workers: Heartbeat) -> APIRouter:
     router = APIRouter(tags=["about"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", responses=refusals(503))
     def health(answer: Response) -> Health:
-        """Answer while the service accepts jobs."""
+        """Answer while the service accepts jobs and a worker animates them."""
         jobs.num_queued()
+        if not workers.is_heard():
+            raise RefusalError(
+                503,
+                "no_worker",
+                "no worker lives; jobs are accepted and wait until one is back",
+                {PROJECT_HEADER: project},
+            )
         answer.headers[PROJECT_HEADER] = project
         return Health(status="ok")
 

@@ -1,14 +1,15 @@
 """The Ray Serve application, the only file here that imports Ray: one replica answers HTTP, one animates.
 
-They share only the job store and the media folder, so either can crash and restart without affecting the
-other. An application on a running cluster keeps running when the process that deployed it ends.
+The first listens itself: Ray's proxy would answer `/-/routes` to anybody, keep its address after the
+application has ended, and hold in memory whatever a client sends, refused or not. The replicas share only the
+job store, the media folder and a heartbeat, so either can crash and restart without affecting the other. An
+application on a running cluster keeps running when the process that deployed it ends.
 """
 
 import logging
 from pathlib import Path
 
 import torch
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
 from ray.serve.handle import DeploymentHandle
@@ -21,11 +22,13 @@ from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.api import build_api
 from lia_model.serving.cleanup import Cleanup
+from lia_model.serving.heartbeat import Heartbeat
+from lia_model.serving.http.server import HttpServer
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings import Compilation, MediaLimits, VideoDecoder, VideoEncoder
+from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
 
@@ -57,6 +60,8 @@ class ServingConfig(BaseModel):
     """Limits of the files that are animated."""
     keep_s: float
     """How long ended jobs and the results of uploads are kept."""
+    requests: RequestLimits
+    """Limits of requests."""
     batch_size: int
     """Driving frames per forward pass."""
     num_threads: int
@@ -92,6 +97,11 @@ def open_jobs(config: ServingConfig) -> JobStore:
     return JobStore(config.jobs, root=config.root)
 
 
+def heartbeat(config: ServingConfig) -> Heartbeat:
+    """Return the heartbeat that both replicas share."""
+    return Heartbeat(config.home / "worker")
+
+
 class AnimationReplica:
     """Runs jobs from the store in a thread of its own; Ray calls nothing but its health check."""
 
@@ -119,6 +129,7 @@ class AnimationReplica:
         self._cleanup.start()
         self._runner = JobRunner(jobs, run, config.model, MediaChecker(config.media).check)
         self._runner.start()
+        heartbeat(config).keep_beating(lambda: self._runner.is_alive)
 
     def check_health(self) -> None:
         """Raise if the thread has died, which makes Ray start another replica.
@@ -139,26 +150,43 @@ class AnimationReplica:
 class AnimationApi:
     """Answers HTTP; it takes the other replica's handle only so that both form one application."""
 
-    def __init__(self, config: ServingConfig, animation: DeploymentHandle) -> None:
-        """Keep the configuration."""
-        self._config = config
-        self._animation = animation
+    def __init__(self, config: ServingConfig, animation: DeploymentHandle, host: str, port: int) -> None:
+        """Start the server.
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Return the application, once per replica."""
-        config = self._config
+        Raises:
+            OSError: another program listens at `host`:`port`.
+        """
+        self._animation = animation
         limits = ApiLimits(
             root=config.root,
             media=config.media_folder,
             token=config.token,
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,
+            requests=config.requests,
         )
-        return build_api(open_jobs(config), config.model, limits, MediaChecker(config.media).check)
+        check = MediaChecker(config.media).check
+        api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config))
+        self._server = HttpServer(api, host, port)
+        self._server.start()
+
+    def check_health(self) -> None:
+        """Raise if the server has ended, which makes Ray start another replica.
+
+        Raises:
+            RuntimeError: the server has ended.
+        """
+        if not self._server.is_alive:
+            raise RuntimeError("the HTTP server has ended")
+
+    def __del__(self) -> None:
+        """Free the port."""
+        if hasattr(self, "_server"):
+            self._server.stop()
 
 
-def build_application(config: ServingConfig, num_gpus: float) -> serve.Application:
-    """Return the application, whose animating replica reserves `num_gpus` GPUs of the cluster."""
+def build_application(config: ServingConfig, num_gpus: float, host: str, port: int) -> serve.Application:
+    """Return the application, which listens at `host`:`port` and animates with `num_gpus` GPUs."""
     # Not as decorators: they replace the class, and Ray would then pickle its code instead of its name.
     animation = serve.deployment(
         num_replicas=1,
@@ -167,10 +195,10 @@ def build_application(config: ServingConfig, num_gpus: float) -> serve.Applicati
     )(AnimationReplica)
     api = serve.deployment(
         num_replicas=1,
-        max_ongoing_requests=64,
-        ray_actor_options={"num_cpus": 0.1},
-    )(serve.ingress()(AnimationApi))
-    return api.bind(config, animation.bind(config))
+        # The address is one of the head's; only there exists this resource.
+        ray_actor_options={"num_cpus": 0.1, "resources": {"node:__internal_head__": 0.001}},
+    )(AnimationApi)
+    return api.bind(config, animation.bind(config), host, port)
 
 
 def deploy(config: ServingConfig, host: str, port: int) -> None:
@@ -179,8 +207,8 @@ def deploy(config: ServingConfig, host: str, port: int) -> None:
     An application that already runs is replaced; its jobs are resumed.
     """
     num_gpus = min(1.0, cluster_resources().get("GPU", 0.0))
-    serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-    serve.run(build_application(config, num_gpus), name=APPLICATION, route_prefix="/")
+    serve.start(proxy_location="Disabled")
+    serve.run(build_application(config, num_gpus, host, port), name=APPLICATION, route_prefix=None)
 
 
 def withdraw() -> None:

@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 CODES = {
     400: "bad_request",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "too_slow",
     413: "too_large",
     416: "bad_range",
 }

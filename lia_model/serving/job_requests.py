@@ -29,6 +29,7 @@ from lia_model.serving.messages import (
     ModelVersion,
 )
 from lia_model.serving.uploads import MediaCheck, store_upload
+from lia_model.settings import RequestLimits
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""
@@ -48,6 +49,8 @@ class ApiLimits:
     """Largest request body."""
     max_num_queued: int
     """Maximum number of queued jobs."""
+    requests: RequestLimits
+    """Number and speed of requests."""
 
 
 class JobRequests:

@@ -212,4 +212,4 @@ class Health(Message):
     """Answer of the health check."""
 
     status: Literal["ok"]
-    """The service accepts jobs."""
+    """The service accepts jobs, and a worker animates them."""

@@ -100,6 +100,7 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
         max_num_queued=params.serve.max_num_queued,
         media=params.serve.media,
         keep_s=3600 * params.serve.keep_hours,
+        requests=params.serve.requests,
         batch_size=params.serve.batch_size,
         num_threads=params.serve.num_threads,
         compilation=params.serve.compilation,

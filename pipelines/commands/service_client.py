@@ -72,6 +72,9 @@ class ServiceClient:
         try:
             with self._opener.open(f"{self._endpoint}/healthz", timeout=TIMEOUT_S) as answer:
                 mark = answer.headers.get(PROJECT_HEADER)
+        except urllib.error.HTTPError as error:
+            with error:
+                mark = error.headers.get(PROJECT_HEADER)
         except OSError as error:
             raise self._silence(error) from None
         return mark in (None, project_mark(root))

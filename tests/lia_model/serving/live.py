@@ -1,6 +1,5 @@
 """The service over real HTTP on loopback: the API behind a web server, with a job runner and a clean-up."""
 
-import threading
 import time
 from contextlib import contextmanager
 from fractions import Fraction
@@ -8,7 +7,6 @@ from functools import partial
 
 import httpx
 import numpy as np
-import uvicorn
 
 from lia_model.animation.media_check import check_media
 from lia_model.animation.run import AnimationRun
@@ -16,6 +14,8 @@ from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import build_api
 from lia_model.serving.cleanup import Cleanup
+from lia_model.serving.heartbeat import Heartbeat
+from lia_model.serving.http.server import HttpServer
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
@@ -23,7 +23,7 @@ from lia_model.serving.messages import ModelVersion
 from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA, png
+from tests.lia_model.serving.service import MEDIA, REQUESTS, png
 from tests.ports import free_port
 
 NUM_FRAMES = 6
@@ -50,17 +50,14 @@ def runner_of(jobs, version="1", animator=None):
 def served(api):
     """Serve an ASGI application on a port of its own, in a thread; yields a client of it."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while thread.is_alive() and not server.started:
-        time.sleep(0.01)
+    server = HttpServer(api, "127.0.0.1", port)
+    server.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
             yield client
     finally:
-        server.should_exit = True
-        thread.join()
+        server.stop()
+        assert not server.is_alive
 
 
 class LiveService:
@@ -75,9 +72,15 @@ class LiveService:
             busy_timeout_s=busy_timeout_s,
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
-        limits = ApiLimits(folder, self.media, None, 1_000_000, max_num_queued)
+        limits = ApiLimits(folder, self.media, None, 1_000_000, max_num_queued, REQUESTS)
+        workers = Heartbeat(folder / "serving" / "worker")
+        workers.beat()
         self._api = build_api(
-            self.jobs, ModelVersion(name="lia", version=version), limits, partial(check_media, limits=MEDIA)
+            self.jobs,
+            ModelVersion(name="lia", version=version),
+            limits,
+            partial(check_media, limits=MEDIA),
+            workers,
         )
 
     @contextmanager

@@ -10,15 +10,17 @@ from PIL import Image
 
 from lia_model.animation.media_check import check_media
 from lia_model.serving.api import build_api
+from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.retry_rules import RetryRules
-from lia_model.settings import MediaLimits
+from lia_model.settings import MediaLimits, RequestLimits
 
 MEDIA = MediaLimits(
     max_pixels=2_000_000, max_num_frames=100, max_duration_s=10, check_timeout_s=60, check_memory_bytes=10**9
 )
+REQUESTS = RequestLimits(max_num_uploads=4, max_pause_s=20, min_bytes_per_s=1000, max_requests_per_s=1000)
 MODEL = ModelVersion(name="lia", version="3")
 
 
@@ -31,18 +33,22 @@ def png():
 class Service:
     """The API in a folder of its own."""
 
-    def __init__(self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3, check=None):
+    def __init__(
+        self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3, check=None, requests=REQUESTS
+    ):
         self.jobs = JobStore(folder / "serving" / "jobs.sqlite", RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
         self.root = folder
-        limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued)
+        limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued, requests)
+        self.workers = Heartbeat(folder / "serving" / "worker")
+        self.workers.beat()
         check = check or partial(check_media, limits=MEDIA)
-        self.api = build_api(self.jobs, MODEL, limits, check)
+        self.api = build_api(self.jobs, MODEL, limits, check, self.workers)
 
     def ask(self, method, path, **request):
         async def send():
             transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **request)
 
         return asyncio.run(send())

@@ -19,7 +19,7 @@ from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA
+from tests.lia_model.serving.service import MEDIA, REQUESTS
 from tests.ports import free_port
 
 NTSC = Fraction(30000, 1001)
@@ -54,6 +54,7 @@ def config(tmp_path, models):
         max_num_queued=8,
         media=MEDIA,
         keep_s=3600,
+        requests=REQUESTS,
         batch_size=4,
         num_threads=1,
         detector=models / "scrfd",
@@ -110,7 +111,28 @@ def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
         large = {"source": ("a.png", b"x" * 200_000), "driving": ("b.png", b"x")}
         refused = client.post("/v1/animations", files=large)
         assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+        assert client.get("/-/routes").status_code == 404
     withdraw()
+
+
+@pytest.mark.slow
+def test_a_service_answers_at_its_own_address_alone_and_not_once_it_is_withdrawn(cluster, config):
+    protected, open_to_all = f"http://127.0.0.2:{free_port()}", f"http://127.0.0.1:{free_port()}"
+
+    def deploy_at(url, token):
+        host, port = url.removeprefix("http://").split(":")
+        deploy(config.model_copy(update={"token": token}), host, int(port))
+
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        deploy_at(protected, "s3cret")
+        assert client.get(f"{protected}/v1/models").status_code == 401
+        deploy_at(open_to_all, None)
+        assert client.get(f"{open_to_all}/v1/models").status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            client.get(f"{protected}/healthz")
+        withdraw()
+        with pytest.raises(httpx.ConnectError):
+            client.get(f"{open_to_all}/healthz")
 
 
 @pytest.mark.parametrize("rule", ["body", "none"])

@@ -1,6 +1,9 @@
 """What an attacker may try against a server that listens on a real port."""
 
 import io
+import os
+import socket
+import time
 from contextlib import ExitStack
 
 import numpy as np
@@ -9,7 +12,7 @@ from PIL import Image
 
 from lia_model.animation.media_check import MediaChecker
 from tests.lia_model.serving.live import served
-from tests.lia_model.serving.service import MEDIA, Service, assert_refused, png
+from tests.lia_model.serving.service import MEDIA, REQUESTS, Service, assert_refused, png
 from tests.peak_memory import forget_peak, peak_bytes
 
 
@@ -49,3 +52,82 @@ def test_pictures_are_never_decoded_in_the_process_that_answers(start, checker):
     answer = client.post("/v1/animations", files={"source": png(), "driving": too_large})
     assert_refused(answer, 413, "too_large", "driving: got pictures of 7100x7100 px", "at most 50000000")
     assert peak_bytes() - before < 60_000_000
+
+
+BEGIN = (
+    b"POST /v1/animations HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def connect(client):
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=30)
+
+
+def test_hanging_uploads_neither_block_others_nor_last(start):
+    limits = REQUESTS.model_copy(update={"max_num_uploads": 4, "max_pause_s": 2})
+    _, client = start(requests=limits)
+    with ExitStack() as stack:
+        hanging = [stack.enter_context(connect(client)) for _ in range(70)]
+        for one in hanging:
+            one.sendall(BEGIN)
+        time.sleep(0.5)
+        for path in ("/healthz", "/v1/models"):
+            assert client.get(path, timeout=1).status_code == 200
+        refused = client.post("/v1/animations", files={"source": png(), "driving": png()}, timeout=1)
+        assert_refused(refused, 429, "too_many_uploads", "at most 4")
+        assert int(refused.headers["Retry-After"]) > 0
+        first_lines = [one.makefile("rb").readline() for one in hanging]
+    statuses = [line.split()[1] for line in first_lines]
+    assert statuses.count(b"429") == 66
+    assert statuses.count(b"408") == 4
+    answer = client.post("/v1/animations", files={"source": png(), "driving": png()})
+    assert answer.status_code == 202, answer.text
+
+
+def test_a_chunked_body_is_refused_at_the_limit_and_never_held(start):
+    _, client = start(max_upload_bytes=1_000_000)
+    piece = b"%x\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n"
+    forget_peak()
+    before = peak_bytes()
+    num_sent = 0
+    head = b'--x\r\nContent-Disposition: form-data; name="source"; filename="a.png"\r\n\r\n'
+    with connect(client) as sender:
+        sender.sendall(BEGIN + b"%x\r\n" % len(head) + head + b"\r\n")
+        try:
+            for _ in range(300):
+                sender.sendall(piece)
+                num_sent += len(piece)
+        except OSError:
+            pass
+    assert num_sent < 30_000_000
+    assert peak_bytes() - before < 60_000_000
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_health_check_fails_while_no_worker_lives(start):
+    service, client = start()
+    assert client.get("/healthz").status_code == 200
+    worker = service.root / "serving" / "worker"
+    os.utime(worker, (0, 0))
+    assert_refused(client.get("/healthz"), 503, "no_worker")
+    service.workers.beat()
+    assert client.get("/healthz").status_code == 200
+
+
+def test_forged_hosts_and_origins_are_refused(start):
+    service, client = start()
+    upload = {"source": png(), "driving": png()}
+    for forged in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+        answer = client.post("/v1/animations", files=upload, headers=forged)
+        assert_refused(answer, 403, "foreign_origin")
+    assert service.jobs.num_queued() == 0
+    own = {"Origin": f"http://{client.base_url.host}:{client.base_url.port}"}
+    assert client.post("/v1/animations", files=upload, headers=own).status_code == 202
+
+
+def test_only_the_application_answers(start):
+    _, client = start(token="s3cret")
+    for path in ("/-/routes", "/-/healthz", "/openapi.json", "/docs"):
+        assert_refused(client.get(path), 401, "unauthorized")
+    assert "server" not in client.get("/healthz").headers

@@ -17,6 +17,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import build_api
+from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
@@ -27,7 +28,7 @@ from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA
+from tests.lia_model.serving.service import MEDIA, REQUESTS
 from tests.ports import free_port
 
 NUM_FRAMES = 3
@@ -48,9 +49,10 @@ def root(tmp_path_factory, samples):
 def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(root / "serving" / "jobs.sqlite")
-    limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2)
+    limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2, REQUESTS)
+    workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
-    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA))
+    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)

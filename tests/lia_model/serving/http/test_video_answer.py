@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
-from lia_model.serving.video_answer import VideoAnswer
+from lia_model.serving.http.video_answer import VideoAnswer
 from tests.lia_model.serving.service import assert_refused
 
 CONTENT = b"0123456789"

@@ -4,9 +4,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from lia_model.serving.access import OPEN_PATHS, AccessMiddleware
 from lia_model.serving.errors import add_error_handlers
-from tests.lia_model.serving.service import Service, assert_refused
+from lia_model.serving.http.body_limits import BodyMiddleware, time_left_s
+from tests.lia_model.serving.service import REQUESTS, Service, assert_refused
 
 MAX_BODY_BYTES = 10
 
@@ -40,7 +40,7 @@ def measured():
         return read[-1]
 
     add_error_handlers(api)
-    api.add_middleware(AccessMiddleware, token=None, max_body_bytes=MAX_BODY_BYTES)
+    api.add_middleware(BodyMiddleware, max_body_bytes=MAX_BODY_BYTES, limits=REQUESTS)
     return api, read
 
 
@@ -94,67 +94,16 @@ def test_every_upload_path_has_the_limit(tmp_path):
     assert service.jobs.num_queued() == 0
 
 
-PATHS = ("/v1/models", "/openapi.json", "/v1/animations/a", "/nowhere", "/healthz/")
+def test_a_pause_is_as_long_as_allowed_however_fast_the_body_came():
+    limits = REQUESTS.model_copy(update={"max_pause_s": 20, "min_bytes_per_s": 1000})
+    assert time_left_s(0, 0, limits) == 20
+    assert time_left_s(1, 10**9, limits) == 20
+    assert time_left_s(19, 0, limits) == 1
+    assert time_left_s(25, 0, limits) == 0
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        None,
-        b"",
-        b"s3cret",
-        b"Bearer",
-        b"Bearer other",
-        b"Bearer s3cre",
-        b"Bearer s3cret2",
-        b"Bearer S3CRET",
-        b"Basic s3cret",
-        "Bearer é".encode(),
-    ],
-)
-def test_without_the_token_only_the_open_paths_answer(tmp_path, authorization):
-    service = Service(tmp_path, token="s3cret")
-    headers = {} if authorization is None else {"Authorization": authorization}
-    for path in PATHS:
-        answer = service.ask("GET", path, headers=headers)
-        assert_refused(answer, 401, "unauthorized", "Authorization: Bearer TOKEN")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-    for path in OPEN_PATHS:
-        assert service.ask("GET", path, headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize("authorization", ["Bearer s3cret", "bearer s3cret", "BEARER  s3cret "])
-def test_the_token_opens_every_path(tmp_path, authorization):
-    service = Service(tmp_path, token="s3cret")
-    headers = {"Authorization": authorization}
-    assert service.ask("GET", "/v1/models", headers=headers).status_code == 200
-    assert_refused(service.ask("GET", "/v1/animations/a", headers=headers), 404, "not_found")
-
-
-def test_a_token_of_other_letters_than_ascii_is_compared_too(tmp_path):
-    service = Service(tmp_path, token="clé à")
-    right, wrong = ({"Authorization": f"Bearer {token}".encode()} for token in ("clé à", "cle a"))
-    assert_refused(service.ask("GET", "/v1/models", headers=wrong), 401, "unauthorized")
-    assert service.ask("GET", "/v1/models", headers=right).status_code == 200
-
-
-def test_a_forged_host_header_opens_no_path(tmp_path):
-    service = Service(tmp_path, token="s3cret")
-    forged = {"Host": "service/healthz?"}
-    assert_refused(service.ask("GET", "/v1/models", headers=forged), 401, "unauthorized")
-
-
-def test_without_a_configured_token_every_path_is_open(service):
-    assert service.ask("GET", "/v1/models", headers={"Authorization": "Bearer any"}).status_code == 200
-
-
-def test_what_is_no_http_request_needs_no_token():
-    """A server starts and stops the application by messages of the type lifespan."""
-    passed = []
-
-    async def application(scope, receive, send):
-        passed.append((scope, receive, send))
-
-    parts = ({"type": "lifespan"}, object(), object())
-    asyncio.run(AccessMiddleware(application, token="s3cret", max_body_bytes=1)(*parts))
-    assert passed == [parts]
+def test_a_steady_body_is_received_to_its_end_and_a_slower_one_is_not():
+    limits = REQUESTS.model_copy(update={"max_pause_s": 20, "min_bytes_per_s": 1000})
+    for bytes_per_s, is_received in ((1000, True), (900, False)):
+        left = [time_left_s(elapsed_s, elapsed_s * bytes_per_s, limits) for elapsed_s in range(1000)]
+        assert (min(left) >= 1) == is_received

@@ -1,0 +1,108 @@
+"""Limits how large request bodies are, how slowly they may arrive, and how many are received at a time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lia_model.serving.errors import error_answer
+from lia_model.settings import RequestLimits
+
+RETRY_AFTER_S = 2
+"""Pause that a client is asked to make when too many bodies are received."""
+_METHODS_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
+
+
+class BodyMiddleware:
+    """Refuses bodies that are too large or too slow, and requests with a body beyond a number at a time.
+
+    A request counts until it is answered, so that requests which wait for a thread are limited too.
+
+    Args:
+        app: the application that gets the other requests.
+        max_body_bytes: largest body; the declared length is checked first, then the bytes that arrive.
+        limits: number and speed.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        limits: RequestLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._limits = limits
+        self._clock = clock
+        self._num_received = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif self._is_too_large(Headers(scope=scope).get("content-length", "")):
+            await error_answer(413, "too_large", self._too_large())(scope, receive, send)
+        elif scope["method"] in _METHODS_WITHOUT_BODY:
+            await self._app(scope, self._limited(receive), send)
+        elif self._num_received >= self._limits.max_num_uploads:
+            answer = error_answer(
+                429,
+                "too_many_uploads",
+                f"at most {self._limits.max_num_uploads} uploads are received at a time; try again later",
+            )
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+            await answer(scope, receive, send)
+        else:
+            self._num_received += 1
+            try:
+                await self._app(scope, self._limited(receive), send)
+            finally:
+                self._num_received -= 1
+
+    def _is_too_large(self, content_length: str) -> bool:
+        return content_length.isdecimal() and int(content_length) > self._max_body_bytes
+
+    def _limited(self, receive: Receive) -> Receive:
+        begin_s, num_bytes, is_complete = self._clock(), 0, False
+
+        async def limited() -> Message:
+            nonlocal num_bytes, is_complete
+            if is_complete:
+                # What comes now is the end of the connection, which may take as long as the answer.
+                return await receive()
+            left_s = time_left_s(self._clock() - begin_s, num_bytes, self._limits)
+            try:
+                message = await asyncio.wait_for(receive(), left_s)
+            except TimeoutError:
+                raise HTTPException(408, self._too_slow()) from None
+            num_bytes += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            if num_bytes > self._max_body_bytes:
+                raise HTTPException(413, self._too_large())
+            return message
+
+        return limited
+
+    def _too_large(self) -> str:
+        return f"the body has more than {self._max_body_bytes} bytes; send smaller files"
+
+    def _too_slow(self) -> str:
+        return (
+            f"the body paused for {self._limits.max_pause_s:g} s or came with fewer than "
+            f"{self._limits.min_bytes_per_s} bytes a second; send it again over a faster connection"
+        )
+
+
+def time_left_s(elapsed_s: float, num_bytes: int, limits: RequestLimits) -> float:
+    """Return how long the next bytes of a body may take.
+
+    A pause is limited, and so is the whole time, by the bytes that have arrived: else a byte now and then
+    would hold an upload for ever.
+    """
+    due_s = limits.max_pause_s + num_bytes / limits.min_bytes_per_s
+    return max(0.0, min(limits.max_pause_s, due_s - elapsed_s))
