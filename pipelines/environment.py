@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from lia_model.registry.locations import adopt_artifacts
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
+from pipelines.ray_token import ensure_ray_token
 from preprocessing.download.credentials import mask_credentials
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ class Environment(BaseSettings):
     """LIA_STORE_URL, such as s3://bucket/folder: where raw videos, clips and shards are kept too, so that
     another machine goes on from there; None keeps them here alone. Without credentials, since it reaches logs
     and Prefect: these go into AWS_* or fsspec's own configuration."""
-    ray_auth_mode: str = "disabled"
-    """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication; our head is on loopback."""
+    ray_auth_mode: Literal["disabled", "token"] | None = None
+    """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication. None: the project's token for our
+    own head and private clusters; for the cluster of LIA_RAY_ADDRESS, RAY_AUTH_* as the user set them."""
 
     @classmethod
     def settings_customise_sources(
@@ -112,6 +114,25 @@ class Environment(BaseSettings):
         if store is not None:
             store.check()
 
+    @property
+    def uses_own_ray(self) -> bool:
+        """Whether Ray is a private cluster or this project's own head, not one of LIA_RAY_ADDRESS."""
+        record = live_record(record_path(self.paths.services, "ray"))
+        return self.ray_address is None or (record is not None and record.address == self.ray_address)
+
+    def _ray_variables(self) -> dict[str, str]:
+        if self.uses_own_ray:
+            return self._own_ray_variables()
+        return {} if self.ray_auth_mode is None else {"RAY_AUTH_MODE": self.ray_auth_mode}
+
+    def _own_ray_variables(self) -> dict[str, str]:
+        return {
+            "RAY_AUTH_MODE": self.ray_auth_mode or "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.paths.ray_token),
+            # Without it Ray replaces 127.0.0.1 by the machine's public address, and its ports listen on all.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+
     def tool_variables(self) -> dict[str, str]:
         """Return the variables that the tools underneath read: homes, addresses, and no telemetry."""
         variables = {
@@ -122,7 +143,6 @@ class Environment(BaseSettings):
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "RAY_AUTH_MODE": self.ray_auth_mode,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_TMPDIR": str(self.paths.ray_home.parent),
             "DVC_NO_ANALYTICS": "1",
@@ -130,6 +150,7 @@ class Environment(BaseSettings):
             "MPLCONFIGDIR": str(self.paths.runs / "matplotlib"),
             "OMP_WAIT_POLICY": "passive",
             "DO_NOT_TRACK": "1",
+            **self._ray_variables(),
             **_loopback_exemption(os.environ),
         }
         if self.prefect_api_url is not None:
@@ -145,13 +166,21 @@ class Environment(BaseSettings):
         moved or copied project MLflow's store is pointed at the files beside it.
 
         Raises:
-            ValueError: the store cannot be changed.
+            ValueError: the store cannot be changed, or the file of Ray's token is empty.
         """
         is_own = self.mlflow_tracking_uri == sqlite_uri(self.paths.mlflow_store)
         if is_own and (former := adopt_artifacts(self.paths.mlflow_store, self.paths.artifacts)):
             logger.info("MLflow's files are read from %s, no longer from %s", self.paths.root, former[0])
         for name in ("PREFECT_API_URL", "RAY_ADDRESS"):
             os.environ.pop(name, None)
+        if self.uses_own_ray:
+            ensure_ray_token(self.paths.ray_token)
+            # Ray would prefer it to the file.
+            os.environ.pop("RAY_AUTH_TOKEN", None)
+        elif os.environ.get("RAY_AUTH_TOKEN_PATH") == str(self.paths.ray_token):
+            # Left by `lia env`: another cluster neither gets our token nor is on our loopback.
+            for name in self._own_ray_variables():
+                os.environ.pop(name, None)
         os.environ.update(self.tool_variables())
         # Prefect's private server opens its database there without making the folder.
         (self.paths.runs / "prefect").mkdir(parents=True, exist_ok=True)

@@ -107,6 +107,11 @@ class ProjectPaths:
         mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
 
+    @property
+    def ray_token(self) -> Path:
+        """Token of this project's Ray clusters; inside the project even where Ray's home is not."""
+        return self.runs / "ray" / "auth_token"
+
 
 def find_root(cwd: Path) -> Path:
     """Return the nearest folder from `cwd` upwards that holds params.yaml.

@@ -25,6 +25,8 @@ import pytest
 import yaml
 from jaxtyping import install_import_hook
 
+from pipelines.ray_token import ensure_ray_token
+
 # Before torch is imported: two spinning OpenMP pools starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,6 +35,12 @@ HOMES = Path(__file__).parents[1] / "runs" / "tests" / os.environ.get("PYTEST_XD
 for variable in ("PREFECT_HOME", "MPLCONFIGDIR"):
     os.environ[variable] = str(HOMES / variable.lower())
     (HOMES / variable.lower()).mkdir(parents=True, exist_ok=True)
+# As in a project: Ray reads these when it is imported.
+ensure_ray_token(HOMES / "ray" / "auth_token")
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN_PATH"] = str(HOMES / "ray" / "auth_token")
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ.pop("RAY_AUTH_TOKEN", None)
 install_import_hook(
     ["lia_model", "preprocessing"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pipelines.environment import Environment, variable_name
 from pipelines.local import fetch
+from pipelines.local.listeners import Listener, service_listeners
 from pipelines.local.ports import is_port_taken
 from pipelines.local.reports import Row
 from pipelines.process import live_record, record_path
@@ -64,6 +65,7 @@ def examine(environment: Environment) -> list[Finding]:
         *_files("models", fetch.MODELS, paths.models),
         *_files("samples", fetch.SAMPLES, paths.samples),
         *_ports(environment.ports(), paths.services),
+        *_listening(paths.services),
         _disk(paths.root),
         _store(environment.store_url),
         Finding("project", "ok", str(paths.root)),
@@ -170,6 +172,26 @@ def _ports(ports: Mapping[str, int], services: Path) -> list[Finding]:
         else:
             findings.append(Finding(f"port {port}", "absent", "taken by another program", f"set {variable}"))
     return findings
+
+
+def _listening(services: Path) -> list[Finding]:
+    """Say for each service that runs, with what is deployed on it, where it listens."""
+    records = {path.stem: live_record(path) for path in sorted(services.glob("*.json"))}
+    return [
+        _where_it_listens(name, service_listeners(record))
+        for name, record in records.items()
+        if record is not None
+    ]
+
+
+def _where_it_listens(name: str, listeners: list[Listener]) -> Finding:
+    public = [one for one in listeners if not one.is_loopback]
+    what = f"{name} listens"
+    if public:
+        detail = "reachable from other machines: " + ", ".join(f"{one} ({one.program})" for one in public)
+        return Finding(what, "absent", detail, "`lia stop` unless `lia serve --host` asked for it")
+    ports = ", ".join(str(port) for port in sorted({one.port for one in listeners}))
+    return Finding(what, "ok", f"on loopback alone: {ports or 'no port yet'}")
 
 
 def _disk(root: Path) -> Finding:

@@ -95,7 +95,8 @@ def _ray(host: str, port: int, dashboard_port: int, client_port: int, home: Path
         chosen_ports=(client_port,),
         address=f"{host}:{port}",
         url=url,
-        health=f"{url}/api/version",
+        # One of the few paths that need no token.
+        health=f"{url}/api/gcs_healthz",
         command=(
             *_script("ray"), "start", "--head", "--block", "--disable-usage-stats",
             "--node-ip-address", host, "--port", str(port),

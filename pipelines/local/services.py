@@ -17,11 +17,13 @@ from pathlib import Path
 import psutil
 
 from pipelines.environment import Environment, variable_name
+from pipelines.local.listeners import service_listeners
 from pipelines.local.ports import check_ports_free, is_port_taken
 from pipelines.local.reports import Row
 from pipelines.local.service_definitions import Service, ServiceName, define_services
 from pipelines.process import ProcessRecord, live_process, live_record, read_record, record_of, record_path
 from pipelines.project_paths import ProjectPaths
+from pipelines.ray_token import ensure_ray_token
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +118,9 @@ def _log_path(folder: Path, name: str) -> Path:
 
 
 def _service_variables(environment: Environment) -> dict[str, str]:
-    """Return the variables of a service: this process's, without the addresses that only clients need."""
-    variables = {
-        name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "RAY_ADDRESS")
-    }
+    """Return the variables of a service: this process's, without those that only clients need."""
+    client_only = ("PREFECT_API_URL", "RAY_ADDRESS", "RAY_AUTH_TOKEN")
+    variables = {name: value for name, value in os.environ.items() if name not in client_only}
     own = environment.model_copy(update={"prefect_api_url": None, "ray_address": None})
     return variables | own.tool_variables()
 
@@ -128,6 +129,7 @@ def _start(service: Service, paths: ProjectPaths, variables: Mapping[str, str]) 
     folder = paths.services
     folder.mkdir(parents=True, exist_ok=True)
     paths.ray_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ensure_ray_token(paths.ray_token)
     with _log_path(folder, service.name).open("wb") as log:
         process = subprocess.Popen(
             service.command,
@@ -184,15 +186,8 @@ def _wait_until_healthy(service: Service, folder: Path) -> None:
 
 def _holds_ports(record: ProcessRecord, ports: Iterable[int]) -> bool:
     """Return whether the recorded process and its children listen on all of `ports`."""
-    missing = set(ports)
-    process = live_process(record)
-    family = [] if process is None or not missing else [process, *process.children(recursive=True)]
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            missing -= {
-                one.laddr.port for one in member.net_connections("tcp") if one.status == psutil.CONN_LISTEN
-            }
-    return not missing
+    wanted = set(ports)
+    return not wanted or wanted <= {one.port for one in service_listeners(record)}
 
 
 def _is_answering(url: str) -> bool:

@@ -222,3 +222,53 @@ def test_a_copied_project_does_not_use_the_services_of_the_original(root: Path, 
     shutil.copytree(folder, copy / "runs" / "services")
     (copy / "params.yaml").touch()
     assert read_environment(copy, {}).prefect_api_url is None
+
+
+def ray_variables(environment) -> dict[str, str]:
+    return {
+        name: value for name, value in environment.tool_variables().items() if name.startswith("RAY_AUTH")
+    }
+
+
+def test_our_own_ray_wants_a_token_unless_a_variable_says_otherwise(root: Path) -> None:
+    token = str(root / "runs/ray/auth_token")
+    assert ray_variables(read_environment(root, {})) == {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": token,
+    }
+    assert (
+        ray_variables(read_environment(root, {"LIA_RAY_AUTH_MODE": "disabled"}))["RAY_AUTH_MODE"]
+        == "disabled"
+    )
+    with pytest.raises(ValueError, match="LIA_RAY_AUTH_MODE is 'off'"):
+        read_environment(root, {"LIA_RAY_AUTH_MODE": "off"})
+
+
+def test_our_running_head_keeps_the_projects_token(root: Path) -> None:
+    folder = root / "runs" / "services"
+    folder.mkdir(parents=True)
+    (folder / "ray.json").write_text(record_of(os.getpid(), "127.0.0.1:6379").model_dump_json())
+    own = read_environment(root, {})
+    assert own.ray_address == "127.0.0.1:6379"
+    assert ray_variables(own)["RAY_AUTH_MODE"] == "token"
+    assert ray_variables(read_environment(root, {"LIA_RAY_ADDRESS": "10.0.0.1:6379"})) == {}
+
+
+def test_another_clusters_token_is_the_users(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "s3cret", "RAY_AUTH_TOKEN_PATH": "/etc/ray"}
+    monkeypatch.setattr(os, "environ", dict(theirs))
+    read_environment(root, {"LIA_RAY_ADDRESS": "10.0.0.1:6379"}).activate()
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")} == theirs
+    assert not (root / "runs/ray/auth_token").exists()
+    # Ray would take it before the file.
+    read_environment(root, {}).activate()
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_another_cluster_does_not_get_the_projects_token(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    read_environment(root, {}).activate()
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(root / "runs/ray/auth_token")
+    read_environment(root, {"LIA_RAY_ADDRESS": "10.0.0.1:6379"}).activate()
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    assert not set(names) & set(os.environ)

@@ -21,7 +21,6 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def cluster(monkeypatch):
     """A private Ray, in a folder short enough for its sockets."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         ray.init(num_cpus=4, _temp_dir=folder, _node_ip_address="127.0.0.1", log_to_driver=False)

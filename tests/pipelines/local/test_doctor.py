@@ -1,7 +1,12 @@
+import os
+import socket
 from pathlib import Path
+
+import pytest
 
 from pipelines.environment import read_environment
 from pipelines.local import doctor, fetch
+from pipelines.process import record_of
 
 
 def test_a_missing_model_is_told_with_the_command_that_brings_it(tmp_path: Path) -> None:
@@ -37,3 +42,14 @@ def test_a_store_is_tried(tmp_path: Path) -> None:
     assert doctor._store("nowhere://a").state == "missing"
     assert "LIA_STORE_URL nowhere://a" in doctor._store("nowhere://a").detail
     assert doctor._store(None).state == "absent"
+
+
+@pytest.mark.parametrize(("address", "state"), [("127.0.0.1", "ok"), ("0.0.0.0", "absent")])
+def test_a_running_service_is_listed_with_where_it_listens(tmp_path: Path, address: str, state: str) -> None:
+    (tmp_path / "ray.json").write_text(record_of(os.getpid(), "here").model_dump_json())
+    with socket.create_server((address, 0)) as server:
+        port = server.getsockname()[1]
+        (finding,) = doctor._listening(tmp_path)
+    assert (finding.what, finding.state) == ("ray listens", state)
+    assert str(port) in finding.detail
+    assert ("reachable from other machines" in finding.detail) == (state == "absent")

@@ -2,15 +2,21 @@ import contextlib
 import dataclasses
 import shutil
 import socket
+import stat
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from pipelines.environment import Environment, read_environment
 from pipelines.local import service_definitions, services
+from pipelines.local.listeners import service_listeners
 from pipelines.process import read_record
 from tests.ports import free_port, free_ports
 
@@ -166,3 +172,61 @@ def test_a_ray_head_starts_beside_programs_that_hold_its_default_ports(new_proje
                 stack.enter_context(socket.create_server(("", port)))
         project.run("lia", "up", "ray", timeout_s=240)
         project.run("lia", "stop")
+
+
+# Each prints whether the head let it in.
+GCS_CLIENT = """
+import sys
+from ray._raylet import GcsClient
+print(len(GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None)) > 0)
+"""
+RAY_CLIENT = """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False)
+print(ray.cluster_resources()["CPU"] > 0)
+"""
+
+
+def is_let_in(code: str, address: str, variables: dict[str, str]) -> bool:
+    command = [sys.executable, "-c", code, address]
+    done = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=150, cwd="/")
+    assert done.returncode != 0 or "True" in done.stdout, done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_ray_head_lets_in_who_has_the_token_and_listens_on_loopback_alone(new_project) -> None:
+    project = new_project("token")
+    project.run("lia", "up", "ray", timeout_s=240)
+    environment = read_environment(project.root, project.variables)
+    token = environment.paths.ray_token
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+    record = read_record(environment.paths.services / "ray.json")
+    assert record is not None
+    listeners = service_listeners(record)
+    assert {environment.ray_port, environment.ray_dashboard_port} <= {one.port for one in listeners}
+    assert [str(one) for one in listeners if not one.is_loopback] == []
+
+    ours = project.variables | environment.tool_variables()
+    theirs = ours | {"RAY_AUTH_MODE": "disabled"}
+    wrong = ours | {"RAY_AUTH_TOKEN": "0" * 64}
+    jobs = f"http://127.0.0.1:{environment.ray_dashboard_port}/api/jobs/"
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(jobs).status_code == 401
+        assert client.post(jobs, json={"entrypoint": "true"}).status_code == 401
+        assert client.get(jobs, headers={"Authorization": "Bearer 0"}).status_code == 403
+        bearer = {"Authorization": f"Bearer {token.read_text()}"}
+        assert client.get(jobs, headers=bearer).status_code == 200
+    ray_client = f"ray://127.0.0.1:{ray_client_port(record.pid)}"
+    tries = list(product([(GCS_CLIENT, record.address), (RAY_CLIENT, ray_client)], [ours, theirs, wrong]))
+    # At the same time, since those who are refused try for half a minute.
+    with ThreadPoolExecutor() as pool:
+        let_in = list(pool.map(lambda one: is_let_in(*one[0], one[1]), tries))
+    assert let_in == [True, False, False] * 2
+    project.run("lia", "stop")
+
+
+def ray_client_port(pid: int) -> int:
+    command = psutil.Process(pid).cmdline()
+    return int(command[command.index("--ray-client-server-port") + 1])
