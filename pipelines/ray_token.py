@@ -39,6 +39,13 @@ def _create(path: Path) -> None:
     own.touch(_OWNER_ONLY, exist_ok=False)
     try:
         own.write_text(secrets.token_hex(_NUM_BYTES))
+        _publish(own, path)
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _publish(own: Path, path: Path) -> None:
+    try:
         # A link, unlike a rename, does not replace the token that another process wrote in the meantime.
         path.hardlink_to(own)
     except FileExistsError:
@@ -46,5 +53,3 @@ def _create(path: Path) -> None:
     except OSError:
         # Some file systems have no links.
         own.replace(path)
-    finally:
-        own.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipelines.ray_token import ensure_ray_token
+from tests.conftest import CHECKOUT
 
 
 def test_the_token_is_long_and_its_owners_alone(tmp_path):
@@ -44,3 +45,26 @@ def test_an_empty_file_is_no_token(tmp_path):
     (tmp_path / "auth_token").touch(0o600)
     with pytest.raises(ValueError, match="is empty, but must hold Ray's token: delete it"):
         ensure_ray_token(tmp_path / "auth_token")
+
+
+def test_a_full_disk_leaves_no_file(tmp_path, run_on_small_disk):
+    program = f"""
+import sys
+sys.path.insert(0, {str(CHECKOUT)!r})
+from pathlib import Path
+from pipelines.ray_token import ensure_ray_token
+disk = Path(sys.argv[1])
+try:
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+except OSError:
+    pass
+try:
+    ensure_ray_token(disk / "auth_token")
+except OSError as error:
+    print(error.strerror, [path.name for path in disk.iterdir()])
+"""
+    disk = tmp_path / "small"
+    (said,) = run_on_small_disk(program, disk, "64k", disk)
+    assert said == "No space left on device ['filler']"
