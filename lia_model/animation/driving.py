@@ -156,7 +156,7 @@ def extract_motion(run: AnimationRun, path: Path, convert: bool = True) -> Motio
     Args:
         run: the model and how it is run.
         path: a video or an image; a motion file is returned unchanged.
-        convert: convert an image that is not upright 8-bit RGB; False refuses it.
+        convert: convert an image that is not 8-bit RGB; False refuses it.
 
     Raises:
         NoFaceError: the whole clip shows no face.

@@ -57,7 +57,7 @@ class AnimationRequest:
     """The mp4 to write; an existing file is replaced when the new one is complete."""
     options: AnimationOptions = field(default_factory=AnimationOptions)
     convert: bool = True
-    """Convert images that are not upright 8-bit RGB; False refuses them."""
+    """Convert images that are not 8-bit RGB; False refuses them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class AnimationResult:
     fps: Fraction
     """Constant or usual rate."""
     warnings: tuple[str, ...] = ()
-    """What is wrong with the files: parts that are missing or damaged, and holes that were left out."""
+    """What is wrong with the files: parts that are missing or damaged, holes that were left out, and what
+    pictures lose by being converted."""
 
 
 def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResult:
@@ -202,7 +203,9 @@ def _problems(source: Footage, driving: Driving) -> Iterator[str]:
     for footage in (source, driving.footage):
         if footage is None:
             continue
-        if footage.problems:
+        if footage.is_still and footage.problems:
+            yield f"{footage.path.name} has {' and '.join(footage.problems)}, lost in 8-bit RGB"
+        elif footage.problems:
             yield f"{footage.path.name} is damaged or incomplete: {', '.join(footage.problems)}"
         if (num_holes := len(footage.segments) - 1) > 0:
             holes = "1 hole" if num_holes == 1 else f"{num_holes} holes"

@@ -102,7 +102,7 @@ class Footage:
     num_frames: int
     """An estimate until the video is decoded: part of it may be damaged."""
     convert: bool
-    """Whether to convert an image that is not upright 8-bit RGB; False refuses it."""
+    """Whether to convert an image that is not 8-bit RGB; False refuses it."""
     decoding: Decoding = field(default_factory=Decoding)
     has_constant_rate: bool = True
     """Whether the frames come at `fps`, without holes."""
@@ -111,7 +111,8 @@ class Footage:
     segments: tuple[Segment, ...] = ()
     """Stretches of a video without a hole; its sound has the holes cut out."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong with the file, in words; complete once it was decoded to its end."""
+    """What is wrong with the file, in words; complete once it was decoded to its end. Of an image, what it
+    loses by being converted."""
 
     @property
     def sound(self) -> Path | None:
@@ -154,7 +155,7 @@ def open_footage(path: Path, convert: bool = True, decoding: Decoding | None = N
 
     Args:
         path: an image or a video; its suffix does not matter.
-        convert: convert an image that is not upright 8-bit RGB; False refuses it.
+        convert: convert an image that is not 8-bit RGB; False refuses it.
         decoding: how a video is decoded; None decodes all that is there, on the CPU.
 
     Raises:
@@ -164,8 +165,9 @@ def open_footage(path: Path, convert: bool = True, decoding: Decoding | None = N
     decoding = decoding or Decoding()
     kind = media_kind(path)
     if kind == "image":
-        height, width = _read_image(path, convert).shape[:2]
-        footage = Footage(path, True, STILL_FPS, 1, convert)
+        losses: list[str] = []
+        height, width = _read_image(path, convert, losses).shape[:2]
+        footage = Footage(path, True, STILL_FPS, 1, convert, problems=losses)
     elif kind == "video":
         try:
             info = probe(path)
@@ -237,8 +239,8 @@ def first_picture(path: Path, convert: bool = True) -> UInt8[np.ndarray, "H W 3"
     return open_footage(path, convert).first_frame()
 
 
-def _read_image(path: Path, convert: bool) -> UInt8[np.ndarray, "H W 3"]:
+def _read_image(path: Path, convert: bool, losses: list[str] | None = None) -> UInt8[np.ndarray, "H W 3"]:
     try:
-        return read_image(path, convert)
+        return read_image(path, convert, losses)
     except ValueError as error:
         raise UnreadableMediaError(str(error)) from error

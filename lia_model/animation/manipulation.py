@@ -45,7 +45,7 @@ class ManipulationRequest:
     batch_size: int = 16
     """Frames per forward pass."""
     convert: bool = True
-    """Whether to convert an image that is not upright 8-bit RGB; False refuses it."""
+    """Whether to convert an image that is not 8-bit RGB; False refuses it."""
 
 
 def manipulate_file(

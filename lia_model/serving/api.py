@@ -6,7 +6,7 @@ event loop. Nothing is computed here.
 
 from typing import Annotated, Any, no_type_check
 
-from fastapi import APIRouter, Depends, FastAPI, Form, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
@@ -15,6 +15,7 @@ from lia_model.serving.form import form_fields
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import AccessMiddleware
 from lia_model.serving.http.body_limits import BodyMiddleware
+from lia_model.serving.http.head_requests import HeadMiddleware
 from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
 from lia_model.serving.http.unread_bodies import UnreadBodyMiddleware
@@ -24,16 +25,21 @@ from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import (
     PROJECT_HEADER,
     AnimationAccepted,
+    AnimationList,
     AnimationStatus,
     BatchAccepted,
     BatchRequest,
     BatchStatus,
     Health,
+    JobStatus,
     ModelList,
     ModelVersion,
     project_mark,
 )
 from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
+
+MAX_PAGE = 200
+"""Most animations of one page."""
 
 
 def build_api(
@@ -46,6 +52,7 @@ def build_api(
     api.include_router(_batches(requests))
     api.include_router(_about(jobs, model, project_mark(limits.root), workers))
     # The last one added sees a request first.
+    api.add_middleware(HeadMiddleware)
     api.add_middleware(BodyMiddleware, max_body_bytes=limits.max_upload_bytes, limits=limits.requests)
     api.add_middleware(AccessMiddleware, token=limits.token)
     api.add_middleware(RateMiddleware, max_per_s=limits.requests.max_requests_per_s)
@@ -81,6 +88,15 @@ def _animations(requests: JobRequests) -> APIRouter:
         if model is not None and model not in (served, requests.model.name):
             raise bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
         return requests.accept(source, driving, options)
+
+    @router.get("", responses=refusals(422))
+    def list_newest(
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+        status: JobStatus | None = None,
+        before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+    ) -> AnimationList:
+        """List animations, the newest first; `next` of the answer is the URL of the next page."""
+        return requests.list_newest(limit, status, before)
 
     @router.get("/{job_id}")
     def read(job_id: str) -> AnimationStatus:

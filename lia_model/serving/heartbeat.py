@@ -18,12 +18,12 @@ class Heartbeat:
     """The heartbeat of the workers that share the file at `path`, created by the first beat."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def beat(self) -> None:
         """Note that a worker lives."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
 
     def keep_beating(self, is_alive: Callable[[], bool]) -> None:
         """Beat in a thread of its own until `is_alive` is False."""
@@ -34,7 +34,7 @@ class Heartbeat:
                 try:
                     self.beat()
                 except OSError as error:
-                    logger.warning("the heartbeat %s cannot be written: %s", self._path, error)
+                    logger.warning("the heartbeat %s cannot be written: %s", self.path, error)
                 time.sleep(BEAT_S)
 
         threading.Thread(target=run, name="heartbeat", daemon=True).start()
@@ -42,6 +42,6 @@ class Heartbeat:
     def is_heard(self) -> bool:
         """Return whether a worker has lived within the last `MAX_SILENCE_S`."""
         try:
-            return time.time() - self._path.stat().st_mtime < MAX_SILENCE_S
+            return time.time() - self.path.stat().st_mtime < MAX_SILENCE_S
         except FileNotFoundError:
             return False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.datastructures import UploadFile
 
@@ -17,6 +18,7 @@ from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError, mak
 from lia_model.serving.messages import (
     AnimationAccepted,
     AnimationLinks,
+    AnimationList,
     AnimationStatus,
     BatchAccepted,
     BatchItem,
@@ -130,7 +132,18 @@ class JobRequests:
         Raises:
             RefusalError: there is no such job.
         """
-        return AnimationStatus(**_progress(self.get(job_id)), links=_links(job_id))
+        return _status(self.get(job_id))
+
+    def list_newest(self, limit: int, status: JobStatus | None, before: int | None) -> AnimationList:
+        """Return one page of animations, the newest first; see `JobStore.newest`."""
+        # One more tells whether there is a next page.
+        found = self.jobs.newest(limit + 1, status, before)
+        page = found[:limit]
+        query: dict[str, object] = {"limit": limit, "before": page[-1].number if page else 0}
+        if status is not None:
+            query["status"] = status
+        following = f"/v1/animations?{urlencode(query)}" if len(found) > limit else None
+        return AnimationList(animations=[_status(job) for job in page], next=following)
 
     def get(self, job_id: str) -> Job:
         """Return the job.
@@ -211,7 +224,8 @@ class JobRequests:
         source = self._allowed(f"{field}.source", item.source)
         driving = self._allowed(f"{field}.driving", item.driving)
         # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
-        missing = next((path for path in (source, driving) if not os.path.isfile(path)), None)  # noqa: PTH113
+        files = ((source, item.source), (driving, item.driving))
+        missing = next((given for path, given in files if not os.path.isfile(path)), None)  # noqa: PTH113
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
         return Order(source, driving, output, item.options, self.model, error, item.idempotency_key)
 
@@ -253,7 +267,13 @@ def _progress(job: Job) -> dict[str, Any]:
         "error": job.order.error,
         "warnings": list(job.warnings),
         "model": job.order.model,
+        "submitted_s": job.submitted_s,
+        "ended_s": job.ended_s,
     }
+
+
+def _status(job: Job) -> AnimationStatus:
+    return AnimationStatus(**_progress(job), batch=job.batch, links=_links(job.id))
 
 
 def _item_status(index: int, job: Job) -> BatchItemStatus:

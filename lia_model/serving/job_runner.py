@@ -103,7 +103,7 @@ class JobRunner:
             self._animate(job)
         except tuple(CODES) as error:
             code = next(code for kind, code in CODES.items() if isinstance(error, kind))
-            self._jobs.fail(job, Error(code=code, message=str(error)))
+            self._jobs.fail(job, Error(code=code, message=_without_folders(str(error), job)))
         except StoppedError:
             self._jobs.release(job)
         except JobStoreError:
@@ -111,7 +111,7 @@ class JobRunner:
         except Exception as error:
             # One failing job must not end the thread.
             logger.exception("job %s failed unexpectedly", job.id)
-            self._jobs.give_back(job, f"{type(error).__name__}: {error}")
+            self._jobs.give_back(job, f"{type(error).__name__}; the server's log has the details")
         finally:
             shutil.rmtree(job.folder, ignore_errors=True)
         self._drop_uploads(job)
@@ -199,3 +199,10 @@ class JobRunner:
         now = self._jobs.get(job.id)
         if now is None or now.status.is_final:
             drop_uploads(job)
+
+
+def _without_folders(message: str, job: Job) -> str:
+    """Return the message with the files of the job named without their folders, which clients do not see."""
+    for path in (job.order.source, job.order.driving, job.order.output, job.folder):
+        message = message.replace(str(path), path.name)
+    return message

@@ -120,6 +120,17 @@ class JobStore:
         items = "JOIN batch_items ON batch_items.job = jobs.id WHERE batch_items.batch = ? ORDER BY position"
         return self._select(items, (batch,))
 
+    def newest(self, limit: int, status: JobStatus | None = None, before: int | None = None) -> list[Job]:
+        """Return up to `limit` jobs, the newest first: of one status, and submitted before the job `before`.
+
+        Args:
+            limit: number of jobs.
+            status: of all of them; None is any.
+            before: `Job.number` of the last job of the page before; None starts with the newest.
+        """
+        which = "WHERE ifnull(status = ?, 1) AND ifnull(number < ?, 1) ORDER BY number DESC LIMIT ?"
+        return self._select(which, (status, before, limit))
+
     def num_queued(self) -> int:
         """Return the number of queued jobs."""
         with self._connection() as db:

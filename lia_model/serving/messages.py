@@ -122,13 +122,28 @@ class Progress(Message):
     """What was wrong with its files, if it succeeded all the same: missing or damaged parts, holes."""
     model: ModelVersion
     """Model that animates it."""
+    submitted_s: float
+    """When it was submitted, in seconds since 1970 (UTC)."""
+    ended_s: float | None
+    """When it ended; None before."""
 
 
 class AnimationStatus(Progress):
     """Status of one animation."""
 
+    batch: str | None
+    """Batch that it was submitted by; None for an upload."""
     links: AnimationLinks
     """URLs of the status and of the video."""
+
+
+class AnimationList(Message):
+    """One page of animations, the newest first."""
+
+    animations: list[AnimationStatus]
+    """Uploads and items of batches."""
+    next: str | None
+    """URL of the next page; None on the last one."""
 
 
 class BatchItem(AnimationOptions):

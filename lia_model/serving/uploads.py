@@ -8,13 +8,16 @@ from pathlib import Path
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from lia_model.animation.footage import MIN_SIDE_PX, MediaKind, UnreadableMediaError
+from lia_model.animation.footage import MediaKind, UnreadableMediaError
 from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.jobs import make_durable
 
 _COPY_BYTES = 1 << 20
+
+OTHER_VIDEO_TYPES = ("application/mp4", "application/ogg")
+"""Declared types of videos beside video/*."""
 
 MediaCheck = Callable[[Path], MediaKind | None]
 """Returns the kind of a file by its content, or raises; see `MediaChecker.check`."""
@@ -63,7 +66,7 @@ def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) 
     declared = upload.content_type
     if declared in (None, "", "application/octet-stream"):
         declared = mimetypes.guess_type(upload.filename or "")[0]
-    is_media = declared is not None and declared.lower().startswith(("image/", "video/"))
+    is_media = declared is not None and _is_media_type(declared)
     wrong_type = RefusalError(
         415,
         "wrong_type",
@@ -73,18 +76,26 @@ def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) 
         raise wrong_type
     with path.open("wb") as file:
         shutil.copyfileobj(upload.file, file, _COPY_BYTES)
-    unreadable = RefusalError(
-        400,
-        "unreadable_media",
-        f"{field}: no picture with sides of at least {MIN_SIDE_PX} px can be read from the file; send "
-        "another one",
-    )
+    name = upload.filename or "the file"
     try:
         kind = check(path)
     except MediaTooLargeError as error:
         raise RefusalError(413, "too_large", f"{field}: {error}") from None
-    except UnreadableMediaError:
-        raise unreadable from None
+    except UnreadableMediaError as error:
+        raise _unreadable(field, str(error).replace(str(path), name)) from None
+    if kind is None and not is_media:
+        raise wrong_type
     if kind is None:
-        raise unreadable if is_media else wrong_type
+        what = "is empty (0 bytes)" if path.stat().st_size == 0 else "holds neither an image nor a video"
+        raise _unreadable(field, f"got {name}, which {what}: send a JPEG, PNG or mp4")
     make_durable(path)
+
+
+def _is_media_type(declared: str) -> bool:
+    """Return whether a declared type may stand for an image or a video; parameters do not matter."""
+    kind = declared.partition(";")[0].strip().lower()
+    return kind.startswith(("image/", "video/")) or kind in OTHER_VIDEO_TYPES
+
+
+def _unreadable(field: str, reason: str) -> RefusalError:
+    return RefusalError(400, "unreadable_media", f"{field}: {reason}")

@@ -17,7 +17,7 @@ Model = Annotated[
 ReleaseName = Annotated[str | None, typer.Option("--name", help="Registered name; default: release.name.")]
 Crop = Annotated[bool, typer.Option(help="Crop as in training: to the face or to the middle.")]
 Convert = Annotated[
-    bool, typer.Option("--convert", help="Convert images with alpha, 16 bits, CMYK or EXIF rotation.")
+    bool, typer.Option("--convert", help="Convert images with alpha, 16 bits or CMYK colours.")
 ]
 Arithmetic = Annotated[
     Precision,

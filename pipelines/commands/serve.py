@@ -1,19 +1,17 @@
 """`lia serve`: deploys the animation service on Ray, in the foreground or detached."""
 
-import ipaddress
 import logging
 import signal
 import time
 import urllib.error
-import urllib.request
 
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.messages import ModelVersion
+from pipelines.commands.service_address import is_loopback, require_address, url_of, without_proxy
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
-from pipelines.local.ports import is_port_taken
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips.crop import shows_faces
@@ -51,14 +49,11 @@ def run_serve(
     require_token_beyond_loopback(host, environment.api_token)
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
-    if environment.ray_address is None and is_port_taken(port):
-        raise ValueError(
-            f"port {port} is taken by another program: stop it, or choose a free one with --port"
-        )
+    require_address(environment, host, port)
     config = make_config(params, environment.paths, environment.api_token, model)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = url_of(host, port)
         _wait_until_healthy(url)
         logger.info("serving %s version %s at %s", config.model.name, config.model.version, url)
         if block:
@@ -72,7 +67,7 @@ def require_token_beyond_loopback(host: str, token: str | None) -> None:
     Raises:
         ValueError: `host` is not a loopback address and `token` is None.
     """
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(host):
         raise ValueError(
             f"got host {host} without a token; only loopback (127.0.0.1) is allowed without one: "
             "set LIA_API_TOKEN or omit --host"
@@ -113,17 +108,8 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
     )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _wait_until_healthy(url: str) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = without_proxy()
     deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
     while True:
         try:
@@ -132,8 +118,8 @@ def _wait_until_healthy(url: str) -> None:
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() > deadline_s:
                 raise ServiceSilentError(
-                    f"the service is deployed but does not answer at {url} ({error}): if Ray Serve already "
-                    "ran at another address, stop it with `lia stop` and start again"
+                    f"the service is deployed but does not answer at {url} ({error}): see its log in Ray's "
+                    "dashboard"
                 ) from None
             time.sleep(0.2)
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from pipelines.child_programs import run_on_terminal
+from pipelines.commands.service_address import require_address
 from pipelines.demo.report import evaluation_table, write_demo_report
 from pipelines.demo.samples import serve_folder
 from pipelines.environment import Environment, read_environment, variable_name
@@ -54,6 +55,7 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
     started_s = time.monotonic()
     paths, host = environment.paths, environment.host
     check_samples_port(paths.root, params.download.sources, environment.samples_port)
+    require_address(environment, host, environment.serve_port)
     with _step("fetch", say):
         fetch.fetch_samples(paths.samples)
         fetch.fetch_models(paths.models)

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 OPAQUE = 255
-_EXIF_ORIENTATION = 0x0112
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
 """Offset of the depth in the header, behind width and height of four bytes each."""
@@ -100,14 +99,15 @@ def _brand(head: bytes) -> bytes:
     return head[8:12] if head[4:8] == b"ftyp" else b""
 
 
-def read_image(path: Path, convert: bool = True) -> Image:
-    """Return a still image as uint8 RGB [H, W, 3]; of an animated one, the first picture.
+def read_image(path: Path, convert: bool = True, losses: list[str] | None = None) -> Image:
+    """Return a still image as upright uint8 RGB [H, W, 3]; of an animated one, the first picture.
 
     Args:
-        path: any file that Pillow reads.
-        convert: convert it to upright 8-bit RGB if needed: transparency on white, the upper 8 of 16 bits,
-            CMYK without a colour profile, EXIF rotation applied. False refuses such an image. Grey and
-            palette images are always accepted, and an alpha channel that is opaque everywhere.
+        path: any file that Pillow reads. One that its EXIF data turns is turned; grey and palette images are
+            accepted, and an alpha channel that is opaque everywhere.
+        convert: convert it to 8-bit RGB even if that loses something: transparency on white, the upper 8 of
+            16 bits, CMYK without a colour profile. False refuses such an image.
+        losses: gets, in words, what such a conversion has lost.
 
     Raises:
         ValueError: the file is no image, is too large, or needs a conversion that `convert` forbids.
@@ -120,9 +120,11 @@ def read_image(path: Path, convert: bool = True) -> Image:
             odd = oddities(image, path)
             if odd and not convert:
                 raise ValueError(
-                    f"got {path} with {' and '.join(odd)}; an upright picture in 8-bit RGB or grey is "
-                    "needed; convert it, or ask for conversion (--convert)"
+                    f"got {path} with {' and '.join(odd)}; a picture in 8-bit RGB or grey is needed; convert "
+                    "it, or ask for conversion (--convert)"
                 )
+            if losses is not None:
+                losses.extend(odd)
             return plain_rgb(image)
     # Pillow raises SyntaxError for a broken PNG chunk.
     except (OSError, SyntaxError) as error:
@@ -134,13 +136,11 @@ def _not_readable(path: Path) -> ValueError:
 
 
 def oddities(image: PillowImage.Image, path: Path) -> list[str]:
-    """Return, in words, every reason why an opened image is not upright 8-bit RGB."""
-    turned = image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
+    """Return, in words, all that an opened image loses as 8-bit RGB."""
     found = {
         "an alpha channel": _is_transparent(image),
         "16 bits a channel": image.mode.startswith(_DEEP_MODES) or _is_deep_png(path),
         "CMYK colours": image.mode == "CMYK",
-        "an EXIF rotation": turned,
     }
     return [words for words, is_so in found.items() if is_so]
 

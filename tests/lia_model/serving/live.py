@@ -63,7 +63,15 @@ def served(api):
 class LiveService:
     """A service over the folder, with a client; runners are started by the tests."""
 
-    def __init__(self, folder, rules=None, busy_timeout_s=30.0, version="1", max_num_queued=8):
+    def __init__(
+        self,
+        folder,
+        rules=None,
+        busy_timeout_s=30.0,
+        version="1",
+        max_num_queued=8,
+        max_upload_bytes=1_000_000,
+    ):
         self.root = folder
         self.media = folder / "serving" / "media"
         self.jobs = JobStore(
@@ -72,15 +80,15 @@ class LiveService:
             busy_timeout_s=busy_timeout_s,
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
-        limits = ApiLimits(folder, self.media, None, 1_000_000, max_num_queued, REQUESTS)
-        workers = Heartbeat(folder / "serving" / "worker")
-        workers.beat()
+        limits = ApiLimits(folder, self.media, None, max_upload_bytes, max_num_queued, REQUESTS)
+        self.workers = Heartbeat(folder / "serving" / "worker")
+        self.workers.beat()
         self._api = build_api(
             self.jobs,
             ModelVersion(name="lia", version=version),
             limits,
             partial(check_media, limits=MEDIA),
-            workers,
+            self.workers,
         )
 
     @contextmanager

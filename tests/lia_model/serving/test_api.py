@@ -6,6 +6,7 @@ import pytest
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.messages import PROJECT_HEADER, project_mark
 from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import assert_refused, png
 
 
@@ -84,3 +85,16 @@ def test_the_health_check_marks_the_project_without_naming_its_folder(service):
     answer = service.ask("GET", "/healthz")
     assert answer.headers[PROJECT_HEADER] == project_mark(service.root) != project_mark(service.root / "copy")
     assert not any(service.root.name in value for value in answer.headers.values())
+
+
+def test_head_is_answered_as_get_without_the_body(tmp_path):
+    with live(tmp_path) as service, service.running():
+        link = service.submit()
+        service.ended(link)
+        for path in ("/healthz", "/v1/models", "/openapi.json", link, f"{link}/video", "/nowhere"):
+            got, head = service.client.get(path), service.client.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b"")
+            assert head.headers["content-length"] == got.headers["content-length"] != "0"
+            assert head.headers["content-type"] == got.headers["content-type"]
+        head = service.client.head(f"{link}/video", headers={"Range": "bytes=0-9"})
+        assert (head.status_code, head.headers["content-length"]) == (206, "10")

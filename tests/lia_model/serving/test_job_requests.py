@@ -107,7 +107,7 @@ def test_a_batch_fails_only_where_a_file_is_missing(service):
     assert [one["mode"] for one in done["items"]] == ["relative", "relative", "absolute"]
     assert done["items"][1]["error"] == {
         "code": "not_found",
-        "message": f"there is no file {service.root.resolve() / 'gone.png'}",
+        "message": "there is no file gone.png",
     }
     assert [one["output"] for one in done["items"]] == [
         str(service.root.resolve() / "out" / f"{index:05d}.mp4") for index in range(3)
@@ -254,3 +254,61 @@ def test_a_key_stands_for_one_animation(service):
     assert_refused(
         batch(service, keyed | {"mode": "absolute"}), 422, "bad_field", "k came before with another"
     )
+
+
+def pages(service, query):
+    """Return the ids of the animations of every page."""
+    link, found = f"/v1/animations?{query}", []
+    while link is not None:
+        answer = service.ask("GET", link)
+        assert answer.status_code == 200, answer.text
+        found.append([one["id"] for one in answer.json()["animations"]])
+        link = answer.json()["next"]
+    return found
+
+
+def test_animations_are_listed_page_by_page_with_the_newest_first(tmp_path):
+    service = Service(tmp_path, max_num_queued=10)
+    assert pages(service, "limit=2") == [[]]
+    of_batch = ids(batch(service, item(service), item(service)))
+    items = [one["id"] for one in service.ask("GET", of_batch).json()["items"]]
+    uploads = [service.post().json()["id"] for _ in range(3)]
+    newest_first = [*reversed(uploads), *reversed(items)]
+    for limit in (1, 2, 3, 5, 7):
+        found = pages(service, f"limit={limit}")
+        assert [one for page in found for one in page] == newest_first
+        assert max(map(len, found)) <= limit
+        assert [] not in found
+    shown = service.ask("GET", "/v1/animations").json()["animations"]
+    assert shown[0] == service.ask("GET", f"/v1/animations/{uploads[-1]}").json()
+    assert [one["batch"] for one in shown[2:4]] == [None, of_batch.rpartition("/")[2]]
+    assert shown[0]["submitted_s"] >= shown[-1]["submitted_s"]
+    assert {one["ended_s"] for one in shown} == {None}
+
+
+def test_a_new_animation_shifts_no_page_that_is_being_read(service):
+    old = [service.post().json()["id"] for _ in range(2)]
+    first = service.ask("GET", "/v1/animations?limit=1").json()
+    service.post()
+    second = service.ask("GET", first["next"]).json()
+    assert [one["id"] for one in (*first["animations"], *second["animations"])] == old[::-1]
+
+
+def test_animations_are_listed_by_status(tmp_path):
+    service = Service(tmp_path, max_num_queued=10)
+    wanted = {
+        status: bring_to(service, status)["self"].rpartition("/")[2]
+        for status in ("failed", "succeeded", "running", "cancelled", "queued")
+    }
+    for status, job_id in wanted.items():
+        assert pages(service, f"status={status}") == [[job_id]]
+    assert sum(map(len, pages(service, "limit=2"))) == len(wanted)
+    (ended,) = service.ask("GET", "/v1/animations?status=failed").json()["animations"]
+    assert ended["ended_s"] >= ended["submitted_s"]
+
+
+@pytest.mark.parametrize(
+    "query", ["status=done", "limit=0", "limit=201", "before=x", "before=99999999999999999999"]
+)
+def test_a_list_that_does_not_exist_is_refused(service, query):
+    assert_refused(service.ask("GET", f"/v1/animations?{query}"), 422, "bad_field", query.partition("=")[0])

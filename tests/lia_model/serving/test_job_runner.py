@@ -348,3 +348,38 @@ def test_a_job_given_up_after_lost_workers_leaves_no_uploads(tmp_path):
         time.sleep(0.2)
         service.cleanup.run_once()
         assert names(folder) == set()
+
+
+def test_the_error_of_a_job_names_its_files_without_their_folders(tmp_path):
+    Image.fromarray(np.zeros((20, 20, 3), dtype=np.uint8)).save(tmp_path / "small.png")
+    items = [{"source": "small.png", "driving": "small.png"}]
+    with live(tmp_path) as service, service.running():
+        batch = service.client.post("/v1/batches", json={"items": items, "output": "out"}).json()
+        error = service.ended(batch["links"]["self"])["items"][0]["error"]
+    assert error["code"] == "unreadable_media"
+    assert error["message"].startswith("got small.png of 20x20 px; both sides must be at least 32 px")
+
+
+def test_an_unexpected_failure_is_told_without_its_details(tmp_path, animator, caplog):
+    class BrokenAnimator(Animator):
+        def synthesize(self, *args, **more):
+            raise RuntimeError(f"{tmp_path}/secret")
+
+    with live(tmp_path) as service:
+        link = service.submit()
+        with service.running(animator=BrokenAnimator(animator.generator, "cpu", "fp32")):
+            error = service.ended(link)["error"]
+    assert error["message"] == "given up after 3 attempts: RuntimeError; the server's log has the details"
+    assert f"{tmp_path}/secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "warnings"), [("RGB", []), ("RGBA", ["source has an alpha channel, lost in 8-bit RGB"])]
+)
+def test_a_conversion_warns_of_what_it_loses_and_a_rotation_of_nothing(tmp_path, mode, warnings):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new(mode, (50, 40)).save(tmp_path / "photo.png", exif=exif)
+    with live(tmp_path) as service, service.running():
+        done = service.ended(service.submit(source=("a.png", (tmp_path / "photo.png").read_bytes())))
+    assert (done["status"], done["warnings"]) == ("succeeded", warnings)

@@ -14,6 +14,7 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError
 from lia_model.serving.uploads import require_known_fields, require_multipart, store_upload
 from preprocessing.media.video_writer import VideoWriter
+from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import MEDIA, assert_refused, png
 
 
@@ -50,9 +51,16 @@ def test_the_stored_file_has_exactly_the_bytes_that_were_sent(tmp_path, side_px)
     assert (tmp_path / "source").read_bytes() == content
 
 
-MEDIA_KINDS = ["image/png", "video/mp4", "IMAGE/PNG", "image/whatever"]
+MEDIA_KINDS = [
+    "image/png",
+    "video/mp4",
+    "IMAGE/PNG",
+    "image/whatever",
+    "application/mp4",
+    "Video/MP4; codecs=avc1",
+]
 UNDECLARED_KINDS = [None, "", "application/octet-stream"]
-OTHER_KINDS = ["text/plain", "audio/mpeg", "application/json", "imagepng"]
+OTHER_KINDS = ["text/plain", "audio/mpeg", "application/json", "imagepng", "application/mp4x"]
 
 
 @pytest.mark.parametrize("medium", ["png", "mp4"])
@@ -84,7 +92,8 @@ def test_other_content_is_refused_as_unreadable_or_as_the_wrong_type(tmp_path, c
     with pytest.raises(RefusalError, match="source: the file is neither an image nor a video") as caught:
         store(tmp_path / "source", content)
     assert (caught.value.status, caught.value.code) == (415, "wrong_type")
-    with pytest.raises(RefusalError, match="source: no picture with sides of at least 32 px") as caught:
+    reason = "is empty" if content == b"" else "holds neither an image nor a video"
+    with pytest.raises(RefusalError, match=f"source: got upload, which {reason}") as caught:
         store(tmp_path / "source", content, kind="video/mp4")
     assert (caught.value.status, caught.value.code) == (400, "unreadable_media")
 
@@ -95,6 +104,28 @@ def test_a_damaged_or_tiny_picture_is_refused_without_a_path_of_the_server(tmp_p
             store(tmp_path / "source", content)
         assert (caught.value.status, caught.value.code) == (400, "unreadable_media")
         assert str(tmp_path) not in caught.value.message
+
+
+HEIC = b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(200)
+BAD_FILES = {
+    "empty.png": (b"", "got empty.png, which is empty (0 bytes): send"),
+    "small.png": (noise(31), "got small.png of 31x31 px; both sides must be at least 32 px"),
+    "phone.heic": (HEIC, "got phone.heic, a HEIC picture, which is not supported: convert it to JPEG or PNG"),
+    "notes.png": (b"hello", "got notes.png, which holds neither an image nor a video"),
+    "half.png": (png()[:40], "got half.png, which is not a readable image"),
+    "header.mp4": (b"\0\0\0\x18ftypisom" + bytes(20), "got header.mp4, but "),
+    "wide.png": (noise(1500), "got pictures of 1500x1500 px; at most 2000000 pixels are allowed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_client_is_told_what_is_wrong_with_its_file_and_nothing_of_the_servers_folders(tmp_path, name):
+    content, reason = BAD_FILES[name]
+    with live(tmp_path, max_upload_bytes=10_000_000) as service:
+        answer = service.post(driving=(name, content))
+    assert_refused(answer, 413 if "pictures" in reason else 400, answer.json()["error"]["code"], reason)
+    assert answer.json()["error"]["message"].startswith("driving: got ")
+    assert tmp_path.name not in answer.text
 
 
 @pytest.mark.parametrize("field", ["source", "driving"])

@@ -65,7 +65,6 @@ ODD_IMAGES = {
     "deep.png": (lambda path: cv2.imwrite(str(path), np.zeros((40, 40, 3), np.uint16)), "16 bits a channel"),
     "grey16.png": (lambda path: cv2.imwrite(str(path), np.ones((40, 40), np.uint16)), "16 bits a channel"),
     "cmyk.jpg": (lambda path: Image.new("CMYK", (40, 40)).save(path), "with CMYK colours"),
-    "turned.jpg": (write_turned, "with an EXIF rotation"),
 }
 BAD_FILES = ODD_IMAGES | {
     "small.png": (
@@ -150,6 +149,13 @@ def test_images_that_are_not_plain_are_converted_on_request(lia, tmp_path, name)
     ):
         require_refusal(lia(*arguments, "--model", "model", "--no-crop"), name, ODD_IMAGES[name][1])
         assert lia(*arguments, "--model", "model", "--no-crop", "--convert")[0] == 0
+
+
+def test_a_turned_photo_is_animated_without_a_word(lia, tmp_path, caplog):
+    write_turned(tmp_path / "turned.jpg")
+    arguments = ("animate", tmp_path / "turned.jpg", "clip.mp4", "-o", tmp_path / "out.mp4")
+    assert lia(*arguments, "--model", "model", "--no-crop")[0] == 0
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("role", ["source", "driving"])
@@ -312,6 +318,6 @@ def test_the_installed_command_does_so_too(project, tmp_path):
     done = subprocess.run([*command, *options], cwd=project, text=True, capture_output=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr == (
-        f"lia: got {tmp_path}/alpha.png with an alpha channel; an upright picture in 8-bit RGB or grey is "
+        f"lia: got {tmp_path}/alpha.png with an alpha channel; a picture in 8-bit RGB or grey is "
         "needed; convert it, or ask for conversion (--convert)\n"
     )

@@ -1,4 +1,3 @@
-import socket
 from pathlib import Path
 
 import pytest
@@ -68,12 +67,3 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     assert (config.model.name, config.model.version) == ("mine", "local")
     assert all(path.is_absolute() for path in (config.checkpoint, config.home, config.root, config.detector))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))
-
-
-def test_a_taken_port_is_refused_before_anything_starts(params, environment):
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        port = holder.getsockname()[1]
-        with pytest.raises(ValueError, match=f"port {port} is taken by another program"):
-            run_serve(params, environment, "127.0.0.1", port, "models:/lia@champion")
