@@ -88,6 +88,14 @@ class ProjectPaths:
         """Homes of the tools, logs, and Ray's storage."""
         return self.root / "runs"
 
+    def journal(self, run_name: str) -> Path:
+        """Return the folder of a training run's journal, which is sent to MLflow."""
+        return self.runs / "train" / run_name / "mlflow"
+
+    def journals(self) -> list[Path]:
+        """Return the folders of the journals of all training runs."""
+        return sorted(self.runs.glob("train/*/mlflow"))
+
     @property
     def demo(self) -> Path:
         """What `lia demo` writes."""

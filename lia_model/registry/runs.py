@@ -7,8 +7,11 @@ is the one that MLFLOW_TRACKING_URI names, or the one handed in.
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,10 @@ EVALUATION = "evaluate"
 """Folder of a run with its evaluation's page and pictures; a picture's name holds the keys of its clips."""
 EVALUATION_PICTURES = f"{EVALUATION}/pictures"
 MAX_PARAM_CHARS = 6000
+MAX_BATCH = 1000
+"""Most metrics of one request."""
+MAX_PARAMS = 100
+"""Most params of one request."""
 
 
 def mlflow_client(tracking_uri: str | None = None) -> MlflowClient:
@@ -35,6 +42,14 @@ def mlflow_client(tracking_uri: str | None = None) -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run holds: names with steps."""
+
+    metrics: Collection[tuple[str, int]] = ()
+    pictures: Collection[tuple[str, int]] = ()
 
 
 class Run:
@@ -53,11 +68,20 @@ class Run:
         self._client.log_batch(self.run_id, metrics=metrics)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Log settings under dotted names; MLflow rejects a change of a param that is already logged."""
+        """Log settings under dotted names.
+
+        MLflow rejects a change of a param that is already logged: the new value becomes a tag.
+        """
         from mlflow.entities import Param
 
-        params = [Param(name, str(value)[:MAX_PARAM_CHARS]) for name, value in flatten(values).items()]
-        self._client.log_batch(self.run_id, params=params)
+        logged = self._client.get_run(self.run_id).data.params
+        given = {name: str(value)[:MAX_PARAM_CHARS] for name, value in flatten(values).items()}
+        new = [Param(name, value) for name, value in given.items() if name not in logged]
+        for group in (new[at : at + MAX_PARAMS] for at in range(0, len(new), MAX_PARAMS)):
+            self._client.log_batch(self.run_id, params=group)
+        self.set_tags(
+            {f"lia.now.{name}": value for name, value in given.items() if logged.get(name, value) != value}
+        )
 
     def log_image(self, name: str, step: int, image: UInt8[np.ndarray, "H W 3"]) -> None:
         """Log an RGB picture, which MLflow shows on its step slider."""
@@ -66,6 +90,55 @@ class Run:
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file into a folder of the run's artifacts; None is their root."""
         self._client.log_artifact(self.run_id, str(path), folder)
+
+    def log_entries(self, entries: Sequence[Mapping[str, Any]], folder: Path, logged: Logged) -> None:
+        """Log lines of a run's journal, except those `logged`; see `lia_model.registry.run_journal`.
+
+        Args:
+            entries: lines with metrics, a picture or a text.
+            folder: of the journal, which its pictures are relative to.
+            logged: what the run had before.
+        """
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, value, entry["time_ms"], entry["step"])
+            for entry in entries
+            for name, value in entry.get("metrics", {}).items()
+            if (name, entry["step"]) not in logged.metrics
+        ]
+        for group in (metrics[at : at + MAX_BATCH] for at in range(0, len(metrics), MAX_BATCH)):
+            self._client.log_batch(self.run_id, metrics=group)
+        for entry in entries:
+            if "picture" in entry:
+                path = folder / entry["file"]
+                if path.is_file() and (entry["picture"], entry["step"]) not in logged.pictures:
+                    self._log_picture(entry, path)
+                # MLflow has it; `lia forget` need not look for a second copy.
+                path.unlink(missing_ok=True)
+            if "text" in entry:
+                self._client.log_text(self.run_id, entry["content"], entry["text"])
+
+    def _log_picture(self, entry: Mapping[str, Any], path: Path) -> None:
+        """Log a picture as MLflow's `log_image` does, but under a name that a repetition has too."""
+        from mlflow.tracking.multimedia import compress_image_size
+        from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
+        from PIL import Image
+
+        step, time_ms = entry["step"], entry["time_ms"]
+        mark = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {entry['picture']} {step}")
+        name = f"{entry['picture']}+step+{step}+timestamp+{time_ms}+{mark}"
+        with tempfile.TemporaryDirectory() as temporary, Image.open(path) as picture:
+            picture.save(Path(temporary) / f"{name}.png")
+            compress_image_size(picture).save(Path(temporary) / f"{name}+compressed.webp")
+            self._client.log_artifacts(self.run_id, temporary, STRIPS)
+        self._client.set_tag(self.run_id, MLFLOW_LOGGED_IMAGES, True)
+
+    def logged(self) -> Logged:
+        """Return which metrics and pictures of which steps the run has."""
+        metrics = {(name, step) for name in self.metric_names() for step, _ in self.metric_history(name)}
+        names = (Path(path).name.split("+") for path in self.file_names(STRIPS))
+        return Logged(metrics, {(name[0], int(name[2])) for name in names if name[1:2] == ["step"]})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, replacing older values."""
@@ -76,13 +149,16 @@ class Run:
         """Close the run as FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
 
+    def set_status(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED, or open it again as RUNNING."""
+        if status == "RUNNING":
+            self._client.update_run(self.run_id, status=status)
+        else:
+            self.finish(status)
+
     def log_source_keys(self, keys: Collection[str]) -> None:
         """Log which videos the model was trained on, by their source keys."""
         self._client.log_text(self.run_id, "".join(f"{key}\n" for key in sorted(keys)), SOURCE_KEYS)
-
-    def log_damaged_frames(self, frames: Sequence[Mapping[str, Any]]) -> None:
-        """Log which frames did not decode in training, replacing an earlier list."""
-        self._client.log_text(self.run_id, json.dumps(list(frames), indent=1) + "\n", DAMAGED_FRAMES)
 
     def source_keys(self) -> set[str]:
         """Return the keys of the videos the model was trained on; empty if none were logged."""
@@ -140,16 +216,44 @@ def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mappin
     """
     client = mlflow_client()
     experiment_id = _experiment_id(client, artifacts)
-    found = client.search_runs(
-        [experiment_id], filter_string=f"attributes.run_name = '{name}'", max_results=1
-    )
-    run_id = found[0].info.run_id if found else client.create_run(experiment_id, run_name=name).info.run_id
-    run = Run(run_id)
+    found = find_run(name)
+    run = Run(found or client.create_run(experiment_id, run_name=name).info.run_id)
     if found:
-        client.update_run(run_id, status="RUNNING")
+        run.set_status("RUNNING")
     run.log_params(params)
     run.set_tags(tags)
     return run
+
+
+def find_run(name: str) -> str | None:
+    """Return the id of the run called `name`, or None."""
+    client = mlflow_client()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return None
+    found = client.search_runs(
+        [experiment.experiment_id], filter_string=f"attributes.run_name = '{name}'", max_results=1
+    )
+    return found[0].info.run_id if found else None
+
+
+def run_id_of(provenance: Mapping[str, Any]) -> str:
+    """Return the id of the run that trained a checkpoint.
+
+    Args:
+        provenance: of the checkpoint; its `run_id` is None if MLflow could not be reached while it trained.
+
+    Raises:
+        ValueError: the checkpoint names no run, or one that MLflow does not have.
+    """
+    name = provenance.get("run_name")
+    run_id = provenance.get("run_id") or (find_run(name) if name else None)
+    if run_id is None:
+        raise ValueError(
+            f"the checkpoint's run is {name or 'not recorded'}; it has to be one that MLflow knows: run "
+            "`lia train` again, which sends what MLflow has missed"
+        )
+    return run_id
 
 
 def _experiment_id(client: MlflowClient, artifacts: Path) -> str:

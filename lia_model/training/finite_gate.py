@@ -45,7 +45,7 @@ class FiniteGate:
         loss.backward(loss.detach() * 0 + 1)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self._norms[f"gradient norm of the {name}"] = norm
+        self._norms[name] = norm
         if max_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
         self._step(optimizer, norm)
@@ -60,9 +60,14 @@ class FiniteGate:
         elif not self._closed.item():
             optimizer.step()
 
+    def norms(self) -> dict[str, Float[Tensor, ""]]:
+        """Return the gradient norms of the updates since the last `record`, before they were clipped."""
+        return {f"gradient_norm/{name}": norm for name, norm in self._norms.items()}
+
     def record(self, step: int, losses: dict[str, Float[Tensor, ""]]) -> None:
         """Keep the losses and gradient norms of update `step` until the next `check`."""
-        self._history.append((step, losses | self._norms))
+        norms = {f"gradient norm of the {name}": norm for name, norm in self._norms.items()}
+        self._history.append((step, losses | norms))
         self._norms = {}
 
     def check(self) -> None:

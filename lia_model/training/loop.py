@@ -52,7 +52,8 @@ class Hooks:
     """Callbacks of the loop; every rank calls them at the same steps."""
 
     on_metrics: Callable[[int, dict[str, float]], None] = _nothing
-    """Step, and mean losses since the last call with this rank's pairs per second."""
+    """Step, and since the last call: means of losses and gradient norms, this rank's pairs per second and the
+    share of time that it waited for them; and the present learning rates."""
     on_strip: Callable[[int, UInt8[np.ndarray, "H W 3"]], None] = _nothing
     """Step, and a picture with rows of source, driving and result."""
     on_damage: Callable[[Damage], None] = _nothing
@@ -68,6 +69,7 @@ class _RunningMeans:
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     num_steps: int = 0
+    waited_s: float = 0.0
     started_s: float = field(default_factory=time.perf_counter)
 
     def add(self, values: dict[str, Tensor]) -> None:
@@ -77,8 +79,10 @@ class _RunningMeans:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def read(self, batch_size: int) -> dict[str, float]:
-        means = {f"loss/{name}": float(total) / self.counts[name] for name, total in self.sums.items()}
-        means["speed/pairs_per_s"] = self.num_steps * batch_size / (time.perf_counter() - self.started_s)
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        elapsed_s = time.perf_counter() - self.started_s
+        means["speed/pairs_per_s"] = self.num_steps * batch_size / elapsed_s
+        means["speed/data_wait_share"] = self.waited_s / elapsed_s
         return means
 
 
@@ -124,7 +128,9 @@ def run(
     with float32_products(settings.precision), ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(load, state.step)
         while state.step < settings.num_steps:
+            asked_s = time.perf_counter()
             frames = upcoming.result()
+            means.waited_s += time.perf_counter() - asked_s
             upcoming = pool.submit(load, state.step + 1)
             source, driving = loader.images(frames, state.step)
             _set_rates(
@@ -141,8 +147,9 @@ def run(
             state.step += 1
             if settings.ema_decay:
                 update_average(state.average, state.generator, settings.ema_decay, state.step)
-            means.add(values)
-            networks.gate.record(state.step, {f"loss/{name}": value for name, value in values.items()})
+            losses = {f"loss/{name}": value for name, value in values.items()}
+            means.add(losses | networks.gate.norms())
+            networks.gate.record(state.step, losses)
             if _is_any_hook_due(state.step, settings):
                 networks.gate.check()
                 _count_damage(state, loader, hooks)
@@ -192,7 +199,8 @@ def _call_hooks(
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
-        hooks.on_metrics(state.step, means.read(settings.batch_size_per_worker) | state.damage.metrics())
+        values = means.read(settings.batch_size_per_worker) | _learning_rates(state) | state.damage.metrics()
+        hooks.on_metrics(state.step, values)
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))
@@ -209,6 +217,11 @@ def sample_strip(
     source, driving = source[:num_columns], driving[:num_columns]
     result = state.released_generator(settings.ema_decay)(source, driving)
     return grid(map(to_bytes, (source, driving, result)))
+
+
+def _learning_rates(state: TrainingState) -> dict[str, float]:
+    optimizers = {"generator": state.generator_optimizer, "discriminator": state.discriminator_optimizer}
+    return {f"learning_rate/{name}": each.param_groups[0]["lr"] for name, each in optimizers.items()}
 
 
 def _rates(state: TrainingState) -> list[float]:

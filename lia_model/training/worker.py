@@ -30,9 +30,10 @@ from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.registry.runs import Run
 from lia_model.settings import TrainSettings
+from lia_model.training.journal_actor import RemoteJournal, open_journal
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
+from lia_model.training.rank_metrics import Machine, joined
 from lia_model.training.run_logger import RunLogger
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.stop import TrainingStopped
@@ -61,10 +62,8 @@ class Fit:
     """Folder of Ray Train's checkpoints."""
     provenance: dict[str, Any]
     """Stored in every checkpoint."""
-    run_id: str
-    """MLflow run that rank 0 logs to."""
-    tracking_uri: str
-    """MLflow store of that run."""
+    journal: Path
+    """Folder, on the machine that calls `fit`, of the run's journal."""
 
 
 def fit(work: Fit) -> Path:
@@ -76,9 +75,10 @@ def fit(work: Fit) -> Path:
     """
     settings = work.settings
     discard_damaged_list(work.storage / work.name)
+    journal = open_journal(work.journal)
     trainer = TorchTrainer(
         _train_worker,
-        train_loop_config={"work": work},
+        train_loop_config={"work": work, "journal": journal},
         scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
@@ -90,7 +90,10 @@ def fit(work: Fit) -> Path:
             ),
         ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    finally:
+        journal.close()
     if result.return_value is not None:
         raise TrainingStopped(result.return_value)
     if result.checkpoint is None:
@@ -113,7 +116,8 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     _resume(state, work)
     rank = context.get_world_rank()
     loader = build_loader(clips, settings, rank, context.get_world_size())
-    run_logger = RunLogger(Run(work.run_id, work.tracking_uri)) if rank == 0 else None
+    journal: RemoteJournal = config["journal"]
+    run_logger = RunLogger(journal, settings.strip_every_steps) if rank == 0 else None
     try:
         run(state, loader, settings, _hooks(work, run_logger, clips.size_px), wrap=data_parallel)
     except TrainingStopped as reason:
@@ -149,6 +153,7 @@ def discard_damaged_list(directory: Path) -> None:
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
     latest: dict[str, float] = {}
+    machine = Machine(get_device())
     provenance = work.provenance | loss_provenance(work.settings, size_px)
 
     def on_checkpoint(state: TrainingState) -> None:
@@ -156,6 +161,8 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
         if run_logger is None:
             ray.train.report({"step": state.step})
         else:
+            # The steps up to this checkpoint are not repeated after it.
+            run_logger.commit()
             with tempfile.TemporaryDirectory() as folder:
                 directory = Path(folder)
                 write_state(state, directory, provenance)
@@ -166,10 +173,9 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
         if is_last:
             # A checkpoint is kept only once the controller has committed it, which the last one waits for.
             ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
-        if run_logger is not None:
-            run_logger.commit()
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
+        values = joined(values, machine.measure())
         latest.update(values)
         if run_logger is not None:
             run_logger.add_metrics(step, values)

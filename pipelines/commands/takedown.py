@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lia_model.registry.lineage import TrainedRun, pictures_showing, runs_trained_on
+from lia_model.registry.run_sender import unsent_pictures
 from pipelines.commands.known_videos import KEY, find_videos, known_sources, spelled_keys, usual_keys
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.project_paths import ProjectPaths
@@ -72,6 +73,7 @@ def survey(
     shards = list(_shards_with(paths.shards, keys))
     runs = runs_trained_on(keys)
     files = [*_files(_folders(paths), keys), *_pages(_page_files(paths), keys)]
+    files += [folder for folder in unsent_pictures(paths.journals(), keys) if folder.is_dir()]
     if shards:
         # Removed as a whole: they are rebuilt at once, and a part of them is of no use.
         files = [path for path in files if paths.shards not in path.parents]

@@ -86,7 +86,7 @@ def run_evaluate(
         models.resolve(uri)
     comparison = Comparison(settings, named, pair_list)
     return evaluate_flow(
-        paths.root.name, comparison, final, paths.shards, paths.metrics, provenance["run_id"]
+        paths.root.name, comparison, final, paths.shards, paths.metrics, runs.run_id_of(provenance)
     )
 
 

@@ -15,10 +15,11 @@ from lia_model.evaluation import champion_gate
 from lia_model.evaluation.champion_gate import Verdict
 from lia_model.evaluation.scores import reconstruction_l1
 from lia_model.registry import aliases, models
+from lia_model.registry.runs import run_id_of
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.train import released_directory
+from pipelines.stages.train import released_directory, send_waiting
 from preprocessing.shards.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def run_release(
     Raises:
         ValueError: no model was trained, or not by that run.
     """
+    send_waiting(paths)
     checkpoint = find_checkpoint(paths.checkpoints / "final", paths.runs, run_id)
     settings = params.release.model_copy(update={"name": name} if name else {})
     evaluation = params.evaluate.with_paths_under(paths.root)
@@ -87,7 +89,8 @@ def release_flow(
 def register_once(checkpoint: Path, name: str) -> str:
     """Return the version that holds this checkpoint, registering it if no version does."""
     provenance = read_config(checkpoint).provenance
-    known = models.version_of_run(name, provenance["run_id"])
+    run_id = run_id_of(provenance)
+    known = models.version_of_run(name, run_id)
     if known is not None:
         return known
     tags = {
@@ -96,7 +99,7 @@ def register_once(checkpoint: Path, name: str) -> str:
         "lia.identity_disjoint": str(provenance["identity_disjoint"]),
         "lia.crop": json.dumps(provenance["crop"], sort_keys=True),
     }
-    return models.register(name, checkpoint, provenance["run_id"], tags)
+    return models.register(name, checkpoint, run_id, tags)
 
 
 @task(name="gate", persist_result=False)

@@ -22,7 +22,16 @@ from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry import models, runs
+from lia_model.registry import models
+from lia_model.registry.run_journal import curves, entries
+from lia_model.registry.run_sender import (
+    DataSet,
+    RunOpening,
+    RunSender,
+    TrackingError,
+    sending,
+    waiting_senders,
+)
 from lia_model.settings import TrainSettings
 from lia_model.training.damage import Damage
 from pipelines.environment import Environment
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
 # Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
-TRAINING_METRICS = ("loss/", "speed/", "data/")
+TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate/")
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +73,6 @@ def run_train(params: Params, environment: Environment) -> int:
         settings,
         manifest,
         paths,
-        environment.mlflow_tracking_uri,
         environment.ray_address,
         environment.host,
     )
@@ -116,7 +124,6 @@ def train_flow(
     settings: TrainSettings,
     manifest: Manifest,
     paths: ProjectPaths,
-    tracking_uri: str,
     ray_address: str | None,
     host: str,
 ) -> None:
@@ -127,16 +134,19 @@ def train_flow(
         settings: with absolute paths.
         manifest: of the shards.
         paths: of the project.
-        tracking_uri: MLflow store of the run.
         ray_address: cluster to train on; None starts a private one.
         host: address that a private cluster binds.
     """
     from lia_model.training.worker import Fit
 
+    send_waiting(paths)
     commit = described_commit(paths.root)
-    run = runs.Run(open_training_run(name, settings, manifest, paths.artifacts, commit))
+    journal = paths.journal(name)
+    sender = RunSender(journal)
+    sender.describe(opening(name, settings, manifest, paths.artifacts, commit))
     provenance = {
-        "run_id": run.run_id,
+        # None as long as MLflow cannot be reached; the run is found by its name then.
+        "run_id": open_mlflow_run(sender),
         "run_name": name,
         "commit": commit,
         "data_digest": data_digest(manifest),
@@ -145,44 +155,78 @@ def train_flow(
         "fps": manifest.fps,
         "train": settings.model_dump(mode="json"),
     }
-    try:
-        work = Fit(
-            settings=settings,
-            shards=paths.shards,
-            name=name,
-            storage=paths.runs / "train",
-            provenance=provenance,
-            run_id=run.run_id,
-            tracking_uri=tracking_uri,
-        )
-        checkpoint = fit_on_cluster(work, ray_address, paths.ray_home, host)
-        released = released_directory(paths.runs, run.run_id)
-        publish(checkpoint, run, [released, paths.checkpoints / "final"], paths.metrics)
-    except BaseException:
-        run.finish("FAILED")
-        raise
-    run.finish()
-
-
-@task(name="open MLflow run", persist_result=False, retries=2, retry_delay_seconds=2)
-def open_training_run(
-    name: str, settings: TrainSettings, manifest: Manifest, artifacts: Path, commit: str
-) -> str:
-    """Open the MLflow run called `name`, log settings, data set, sources and commit, and return its id."""
-    run = runs.open_run(
-        name,
-        artifacts,
-        settings.model_dump(mode="json"),
-        {"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
+    work = Fit(
+        settings=settings,
+        shards=paths.shards,
+        name=name,
+        storage=paths.runs / "train",
+        provenance=provenance,
+        journal=journal,
     )
-    runs.log_dataset(run, "shards", data_digest(manifest), "data/shards", manifest.counts.model_dump())
-    keys = {clip.source_key for clip in manifest.splits.train.clips}
+    status = "FAILED"
+    try:
+        with sending(sender):
+            checkpoint = fit_on_cluster(work, ray_address, paths.ray_home, host)
+            released = released_directory(paths.runs, sender.run_id or name)
+            publish(checkpoint, journal, [released, paths.checkpoints / "final"], paths.metrics)
+        status = "FINISHED"
+    finally:
+        sender.finish(status)
+        send(sender)
+
+
+def opening(
+    name: str, settings: TrainSettings, manifest: Manifest, artifacts: Path, commit: str
+) -> RunOpening:
+    """Return what opens the MLflow run called `name`: settings, data set, sources and commit."""
+    earlier = None
     if settings.init_from is not None:
         # This model was also trained on the sources of the checkpoint it starts from.
         earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
-        keys |= runs.Run(earlier).source_keys() if earlier else set()
-    run.log_source_keys(keys)
-    return run.run_id
+    return RunOpening(
+        name=name,
+        artifacts=str(artifacts),
+        params=settings.model_dump(mode="json"),
+        tags={"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
+        data_set=DataSet(
+            name="shards",
+            digest=data_digest(manifest),
+            source="data/shards",
+            profile=manifest.counts.model_dump(),
+        ),
+        source_keys=sorted({clip.source_key for clip in manifest.splits.train.clips}),
+        earlier_run_id=earlier,
+    )
+
+
+@task(name="open MLflow run", persist_result=False)
+def open_mlflow_run(sender: RunSender) -> str | None:
+    """Open the run and return its id; None, with a warning, if MLflow cannot be reached."""
+    try:
+        return sender.send()
+    except TrackingError as error:
+        logger.warning("%s; training starts, and the run is opened when MLflow is back", error)
+        return sender.run_id
+
+
+def send(sender: RunSender) -> None:
+    """Send what waits of a run, or warn of what will be sent later."""
+    try:
+        sender.send()
+    except TrackingError as error:
+        logger.warning(
+            "%s; %d lines of the journal of %s wait on disk, for the next `lia train` or `lia release`",
+            error,
+            sender.num_waiting(),
+            sender.name,
+        )
+
+
+def send_waiting(paths: ProjectPaths) -> None:
+    """Send what earlier runs of the project could not."""
+    for sender in waiting_senders(paths.journals()):
+        logger.info("sending to MLflow what the run %s could not", sender.name)
+        send(sender)
 
 
 @task(name="fit", persist_result=False)
@@ -199,24 +243,27 @@ def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str
 
     num_steps = work.settings.num_steps
     get_run_logger().info("training %s for %d steps", work.name, num_steps)
-    with connected(ray_address, ray_home, host), logged_progress(runs.Run(work.run_id), num_steps):
+    with connected(ray_address, ray_home, host), logged_progress(work.journal, num_steps):
         return fit(work)
 
 
 @contextmanager
-def logged_progress(run: runs.Run, num_steps: int) -> Iterator[None]:
-    """Log a line whenever the workers have committed further steps to the MLflow run."""
+def logged_progress(journal: Path, num_steps: int) -> Iterator[None]:
+    """Log a line whenever the workers have added further steps to the run's journal."""
     logger = get_run_logger()
     stop = threading.Event()
 
     def watch() -> None:
-        seen, started_s = 0, time.monotonic()
+        read_bytes, started_s = _end(journal), time.monotonic()
         while not stop.wait(PROGRESS_INTERVAL_S):
-            history = run.metric_history("loss/l1")
-            if history and history[-1][0] > seen:
-                seen, value = history[-1]
+            line = None
+            for entry, end_bytes in entries(journal, read_bytes):
+                read_bytes = end_bytes
+                line = entry if "loss/l1" in entry.get("metrics", {}) else line
+            if line is not None:
+                step, value = line["step"], line["metrics"]["loss/l1"]
                 logger.info(
-                    "step %d/%d, l1 %.4f, %.0f s", seen, num_steps, value, time.monotonic() - started_s
+                    "step %d/%d, l1 %.4f, %.0f s", step, num_steps, value, time.monotonic() - started_s
                 )
 
     thread = threading.Thread(target=watch, name="training progress", daemon=True)
@@ -228,8 +275,12 @@ def logged_progress(run: runs.Run, num_steps: int) -> Iterator[None]:
         thread.join()
 
 
+def _end(journal: Path) -> int:
+    return max((offset_bytes for _, offset_bytes in entries(journal)), default=0)
+
+
 @task(name="publish", persist_result=False)
-def publish(checkpoint: Path, run: runs.Run, places: Sequence[Path], metrics: Path) -> None:
+def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Path) -> None:
     """Copy the released generator to each of `places`, and the run's curves to `metrics`."""
     from lia_model.training.worker import RELEASED
 
@@ -238,24 +289,23 @@ def publish(checkpoint: Path, run: runs.Run, places: Sequence[Path], metrics: Pa
         with write_folder_atomically(place) as folder:
             shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
     counters = json.loads((checkpoint / TRAINING_JSON).read_text())
-    write_curves(run, metrics, Damage.from_counters(counters))
+    write_curves(journal, metrics, Damage.from_counters(counters))
 
 
-def released_directory(runs: Path, run_id: str) -> Path:
-    """Return where a run's released generator is kept for `lia release --run`."""
-    return runs / "released" / run_id
+def released_directory(runs: Path, run: str) -> Path:
+    """Return where a run's released generator is kept for `lia release --run`, by the run's id or name."""
+    return runs / "released" / run
 
 
-def write_curves(run: runs.Run, metrics: Path, damage: Damage) -> None:
+def write_curves(journal: Path, metrics: Path, damage: Damage) -> None:
     """Write the training metrics: the last values to train.json, all steps to train.csv.
 
     Args:
-        run: whose metrics.
+        journal: of the run.
         metrics: folder to write to.
         damage: frames that did not decode, which train.json lists if there are any.
     """
-    names = [name for name in run.metric_names() if name.startswith(TRAINING_METRICS)]
-    histories = {name: dict(run.metric_history(name)) for name in names}
+    histories = curves(journal, TRAINING_METRICS)
     steps = sorted({step for history in histories.values() for step in history})
     metrics.mkdir(parents=True, exist_ok=True)
     last = {name: history[max(history)] for name, history in histories.items()}

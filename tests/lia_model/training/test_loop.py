@@ -45,8 +45,16 @@ def test_hooks_are_called_at_their_steps(shards, train_settings):
         "loss/l1",
         "loss/generator_adversarial",
         "loss/discriminator",
+        "gradient_norm/generator",
+        "gradient_norm/discriminator",
+        "learning_rate/generator",
+        "learning_rate/discriminator",
         "speed/pairs_per_s",
+        "speed/data_wait_share",
     }
+    assert 0 <= metrics[0][1]["speed/data_wait_share"] < 1
+    assert metrics[0][1]["gradient_norm/generator"] > 0
+    assert metrics[0][1]["learning_rate/generator"] == pytest.approx(0.002 * 4 / 5)
     assert [step for step, _ in strips] == [3, 6]
     assert strips[0][1].shape == (3 * 32, 4 * 32, 3)
     assert checkpoints == [3, 6]

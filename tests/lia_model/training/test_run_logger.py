@@ -1,39 +1,47 @@
-import mlflow
+import json
+
 import numpy as np
 import pytest
 
-from lia_model.registry import runs
-from lia_model.training.run_logger import RunLogger
+from lia_model.registry.run_journal import RunJournal, entries
+from lia_model.registry.runs import DAMAGED_FRAMES
+from lia_model.training.damage import Damage, DamagedFrame
+from lia_model.training.run_logger import RunLogger, is_kept
+
+STRIP = np.zeros((4, 8, 3), np.uint8)
 
 
-@pytest.fixture
-def run(tmp_path):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    yield runs.open_run("logged", tmp_path / "artifacts", {}, {})
-    mlflow.set_tracking_uri(before)
-
-
-def test_nothing_is_logged_before_a_commit_and_each_step_once_after_it(run):
-    logger = RunLogger(run)
-    logger.add_metrics(1, {"loss/l1": 0.5})
-    logger.add_strip(1, np.zeros((4, 8, 3), np.uint8))
-    assert run.metric_names() == []
-    assert run.file_names("") == []
+def test_metrics_and_strips_reach_the_journal_before_any_checkpoint(tmp_path):
+    logger = RunLogger(RunJournal(tmp_path), strip_every_steps=10)
+    logger.add_metrics(10, {"loss/l1": 0.5})
+    logger.add_strip(10, STRIP)
     logger.commit()
-    assert run.metric_history("loss/l1") == [(1, 0.5)]
-    strips = run.file_names(runs.STRIPS)
-    assert strips
-    logger.add_metrics(2, {"loss/l1": 0.25})
-    logger.commit()
-    logged = runs.mlflow_client().get_metric_history(run.run_id, "loss/l1")
-    assert [(metric.step, metric.value) for metric in logged] == [(1, 0.5), (2, 0.25)]
-    assert run.file_names(runs.STRIPS) == strips
+    metrics, picture = (line for line, _ in entries(tmp_path))
+    assert metrics["metrics"] == {"loss/l1": 0.5}
+    assert (picture["picture"], picture["step"]) == ("strip", 10)
 
 
-def test_what_a_killed_run_did_not_commit_is_logged_by_the_run_that_repeats_it(run):
-    killed, resumed = RunLogger(run), RunLogger(run)
-    killed.add_metrics(1, {"loss/l1": 0.5})
-    resumed.add_metrics(1, {"loss/l1": 0.5})
-    resumed.commit()
-    assert len(runs.mlflow_client().get_metric_history(run.run_id, "loss/l1")) == 1
+def test_a_long_run_keeps_few_strips_and_its_last_one(tmp_path):
+    logger = RunLogger(RunJournal(tmp_path), strip_every_steps=10)
+    for step in [*range(10, 1000, 10), 995]:
+        logger.add_strip(step, STRIP)
+    kept = [line["step"] for line, _ in entries(tmp_path)]
+    assert kept[-1] == 995
+    assert len(kept) == 1 + sum(map(is_kept, range(1, 100)))
+
+
+@pytest.mark.parametrize("num_strips", [33, 100, 800, 100_000])
+def test_strips_are_dense_at_first_and_a_doubling_adds_sixteen(num_strips):
+    kept = [number for number in range(1, num_strips) if is_kept(number)]
+    assert kept[:31] == list(range(1, 32))
+    for start in (2**power for power in range(5, num_strips.bit_length() - 1)):
+        assert sum(start <= number < 2 * start for number in kept) == 16
+
+
+def test_a_new_list_of_damaged_frames_goes_beside_the_data_of_the_run(tmp_path):
+    logger = RunLogger(RunJournal(tmp_path), strip_every_steps=10)
+    logger.log_damage(Damage({DamagedFrame("a-clip", 3, "train/00000.tar", "not an image")}, 2))
+    ((line, _),) = entries(tmp_path)
+    assert line["text"] == DAMAGED_FRAMES
+    (frame,) = json.loads(line["content"])
+    assert (frame["clip"], frame["frame"]) == ("a-clip", 3)

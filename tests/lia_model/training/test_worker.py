@@ -1,6 +1,5 @@
 import tempfile
 
-import mlflow
 import numpy as np
 import pytest
 import ray
@@ -8,7 +7,7 @@ import torch
 
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry import runs
+from lia_model.registry.run_journal import entries
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.stop import TrainingStopped
@@ -28,20 +27,16 @@ def cluster(monkeypatch):
         ray.shutdown()
 
 
-def open_training(folder):
-    """Write shards of noise and open a run in a store of its own; return the store's URI and the run."""
+def write_noise(folder):
+    """Write shards of noise."""
     clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
     write_shards(folder / "shards", {"train": clips}, 32)
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    opened = runs.open_run("fit", folder / "artifacts", {}, {})
-    return uri, opened
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
 def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settings, tmp_path):
-    uri, opened = open_training(tmp_path)
+    write_noise(tmp_path)
     settings = train_settings.model_copy(
         update={"num_workers": 2, "batch_size_per_worker": 4, "num_steps": 3}
     )
@@ -53,14 +48,13 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
                 shards=tmp_path / "shards",
                 name="fit",
                 storage=tmp_path / "storage",
-                provenance={"run_id": opened.run_id},
-                run_id=opened.run_id,
-                tracking_uri=uri,
+                provenance={"run_id": "abc"},
+                journal=tmp_path / "journal",
             )
         )
 
     checkpoint = fit_for(3)
-    assert read_config(checkpoint / RELEASED).provenance["run_id"] == opened.run_id
+    assert read_config(checkpoint / RELEASED).provenance["run_id"] == "abc"
 
     # One process with the whole batch takes about the same steps: the ranks share out one sequence of pairs.
     # (Without the discriminator's minibatch groups, which see one rank's images only, they would be equal.)
@@ -83,21 +77,22 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
     (tmp_path / "storage/fit" / RAY_LIST).write_text("{")
     load_state(resumed, fit_for(8))
     assert resumed.step == 8
-    history = runs.Run(opened.run_id, uri).metric_history("loss/l1")
-    assert [step for step, _ in history] == [2, 3, 4, 6, 8]
-    assert any((tmp_path / "artifacts").rglob("strip*.png"))
+    lines = [line for line, _ in entries(tmp_path / "journal")]
+    assert [line["step"] for line in lines if "metrics" in line] == [2, 3, 4, 6, 8]
+    assert {"system/rank_0/cpu_percent", "system/rank_1/cpu_percent"} < lines[0]["metrics"].keys()
+    assert any((tmp_path / "journal").rglob("strip*.png"))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
 def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, train_settings, tmp_path):
-    uri, opened = open_training(tmp_path)
+    write_noise(tmp_path)
     # The first update gives weights of 1e30, with which the second step overflows.
     optimizer = train_settings.optimizer.model_copy(update={"generator_lr": 1e30})
     settings = train_settings.model_copy(
         update={"num_workers": 2, "optimizer": optimizer, "checkpoint_every_steps": 1}
     )
-    work = Fit(settings, tmp_path / "shards", "fit", tmp_path / "storage", {}, opened.run_id, uri)
+    work = Fit(settings, tmp_path / "shards", "fit", tmp_path / "storage", {}, tmp_path / "journal")
     # Workers that are started again, and fail again, end in Ray's TrainingFailedError.
     with pytest.raises(TrainingStopped, match=r"was nan at step 2; .* the checkpoint before it stands"):
         fit(work)

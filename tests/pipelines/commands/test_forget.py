@@ -14,13 +14,15 @@ import pytest
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models
+from lia_model.registry.run_journal import RunJournal
+from lia_model.registry.run_sender import RunSender
 from lia_model.registry.runs import Run
 from lia_model.settings import NetworkSettings
 from pipelines.commands.forget import RebuildError, rebuild
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.train import open_training_run
+from pipelines.stages.train import opening
 from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.sources.source import source_key
@@ -67,7 +69,10 @@ def registered(project):
     mlflow.set_tracking_uri(environment.mlflow_tracking_uri)
     manifest = read_manifest(environment.paths.shards)
     settings = read_params(project.root / "params.yaml").train
-    run = Run(open_training_run.fn("both", settings, manifest, environment.paths.artifacts, "abc"))
+    sender = RunSender(environment.paths.journal("both"))
+    sender.describe(opening("both", settings, manifest, environment.paths.artifacts, "abc"))
+    run = Run(sender.send())
+    RunJournal(environment.paths.journal("both")).add_picture("strip", 2, np.zeros((8, 8, 3), np.uint8))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
     generator = build_generator(
         NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4), seed=1

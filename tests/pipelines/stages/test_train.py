@@ -2,13 +2,12 @@ import csv
 import json
 import subprocess
 
-import mlflow
 import pytest
 import yaml
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.registry import runs
+from lia_model.registry.run_journal import RunJournal
 from lia_model.settings import NetworkSettings, TrainSettings
 from lia_model.training.damage import Damage, DamagedFrame
 from pipelines import presets
@@ -60,15 +59,11 @@ def test_missing_weights_are_named_unless_their_term_is_left_out(settings, tmp_p
 
 
 def test_curves_hold_the_training_metrics_by_step_and_nothing_else(tmp_path):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    run = runs.open_run("curves", tmp_path / "artifacts", {}, {})
-    run.log_metrics(1, {"loss/l1": 0.5, "loss/r1": 2.0})
-    run.log_metrics(2, {"loss/l1": 0.25})
-    run.log_metrics(0, {"evaluate/l1": 9.0})
+    journal = RunJournal(tmp_path / "journal")
+    journal.add_metrics(1, {"loss/l1": 0.5, "loss/r1": 2.0})
+    journal.add_metrics(2, {"loss/l1": 0.25, "system/cpu_percent": 9.0})
     damage = Damage({DamagedFrame("a-clip", 3, "train/00000.tar", "not an image")}, 2)
-    write_curves(run, tmp_path / "metrics", damage)
-    mlflow.set_tracking_uri(before)
+    write_curves(tmp_path / "journal", tmp_path / "metrics", damage)
     with (tmp_path / "metrics/train.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
             {"step": "1", "loss/l1": "0.5", "loss/r1": "2.0"},
