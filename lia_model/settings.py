@@ -18,6 +18,10 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Compilation = Literal["none", "inductor", "cuda-graphs"]
 VideoDecoder = Literal["cpu", "gpu"]
 VideoEncoder = Literal["cpu", "gpu", "auto"]
+Balance = Literal["clip", "person", "frames"]
+"""See `SamplingSettings.balance`."""
+Gap = Literal["uniform", "yaw"]
+"""See `SamplingSettings.gap`."""
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -152,6 +156,19 @@ class AugmentationSettings(Settings):
         return any(self.model_dump().values())
 
 
+class SamplingSettings(Settings):
+    """Which pairs of frames are drawn how often."""
+
+    balance: Balance
+    """What an epoch visits once: every `clip`, as published; every `person`, in one clip at a time, where few
+    people have most clips; or every one of the `frames`, so that long clips are visited more often. A clip
+    without an identity counts as a person for each source."""
+    gap: Gap
+    """How the driving frame is drawn: `uniform` over the clip, as published; or by `yaw`, so that large
+    turns of the head are as frequent as small ones, as far as the clip has them. Yaw is measured where
+    `lia shards` detects faces, every few frames, and interpolated between."""
+
+
 class InitialFlowSettings(Settings):
     """The decoder's flow at initialisation; the published one distorts the source strongly."""
 
@@ -179,6 +196,7 @@ class TrainSettings(Settings):
     pairs_per_visit: Annotated[int, Field(ge=1)]
     """Pairs drawn from a clip per visit; must divide the batch size. Published 1. Larger values read the
     shards in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
+    sampling: SamplingSettings
     init_from: str | None
     """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
     precision: Literal["fp32", "tf32", "bf16"]

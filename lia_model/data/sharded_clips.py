@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from lia_model.data.pixels import decode_jpeg
 from preprocessing.clips.sample import ClipEntry
@@ -63,6 +63,12 @@ class ShardedClips:
     def num_frames(self) -> tuple[int, ...]:
         """Return the length of each clip."""
         return tuple(clip.num_frames for clip in self.clips)
+
+    def yaw_deg(self, clip: int) -> Float[np.ndarray, " T"] | None:
+        """Return the yaw of the head in each frame of a clip, in degrees; None if it is not known of all."""
+        first, end = self._index.clip_first[clip : clip + 2]
+        yaws = self._index.frame_yaw_deg[first:end].astype(np.float32)
+        return None if np.isnan(yaws).any() else yaws
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -33,6 +33,7 @@ from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
 from lia_model.training.damage import Damage
 from lia_model.training.ema import update_average
+from lia_model.training.pair_draw import build_draw
 from lia_model.training.pair_loader import PairLoader
 from lia_model.training.pair_sampler import PairSampler
 from lia_model.training.ranks import of_all_ranks
@@ -158,14 +159,8 @@ def run(
 
 def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ranks: int) -> PairLoader:
     """Return the loader of one rank's pairs, augmented as set."""
-    sampler = PairSampler(
-        clips.num_frames,
-        settings.seed,
-        rank,
-        num_ranks,
-        settings.batch_size_per_worker,
-        settings.pairs_per_visit,
-    )
+    draw = build_draw(clips, settings)
+    sampler = PairSampler(draw, rank, num_ranks, settings.batch_size_per_worker)
     return PairLoader(clips, sampler, settings.augmentation)
 
 

@@ -15,12 +15,10 @@ from jaxtyping import UInt8
 from lia_model.data.pixels import UndecodableImageError, decode_jpeg_of_size
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.damage import DamagedFrame, ReplacedPair
-from lia_model.training.pair_sampler import PairSampler
+from lia_model.training.pair_draw import Pair, PairDraw
 
 MAX_REPLACEMENTS = 20
 """Pairs tried in the place of one that does not decode."""
-
-Pair = tuple[int, int, int]
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +30,12 @@ class PairDecoder:
 
     Args:
         clips: where frames are read from.
-        sampler: which frames are a pair, and its replacements.
+        draw: which frames are a pair, and its replacements.
     """
 
-    def __init__(self, clips: ShardedClips, sampler: PairSampler) -> None:
+    def __init__(self, clips: ShardedClips, draw: PairDraw) -> None:
         self._clips = clips
-        self._sampler = sampler
+        self._draw = draw
         # Pairs are decoded ahead in a thread of their own.
         self._lock = threading.Lock()
         self._replaced: list[ReplacedPair] = []
@@ -47,7 +45,7 @@ class PairDecoder:
         """Return the source and driving frame of each pair."""
         size_px = self._clips.size_px
         frames = np.empty((len(numbers), 2, size_px, size_px, 3), np.uint8)
-        pairs = [self._sampler.pair(number) for number in numbers]
+        pairs = [self._draw.pair(number) for number in numbers]
         places: dict[int, list[int]] = {}
         for place, (clip, *_) in enumerate(pairs):
             places.setdefault(clip, []).append(place)
@@ -92,7 +90,7 @@ class PairDecoder:
     ) -> None:
         is_replaced = False
         for attempt in range(1, MAX_REPLACEMENTS + 1):
-            pair = self._sampler.replacement(number, attempt)
+            pair = self._draw.replacement(number, attempt)
             found = self._decode_pair(pair, self._clips.files(pair[0], pair[1:]), into)
             damaged = damaged + found
             if not found:

@@ -33,7 +33,7 @@ class PairLoader:
     def __init__(
         self, clips: ShardedClips, sampler: PairSampler, augmentation: AugmentationSettings | None = None
     ) -> None:
-        self._decoder = PairDecoder(clips, sampler)
+        self._decoder = PairDecoder(clips, sampler.draw)
         self._sampler = sampler
         self._augmentation = augmentation if augmentation and augmentation.changes_anything else None
 
@@ -58,7 +58,7 @@ class PairLoader:
         source, driving = to_range(ordered)
         if self._augmentation is not None:
             for place, number in enumerate(self._sampler.numbers(step)):
-                change = draw_change(self._augmentation, self._sampler.seed, number)
+                change = draw_change(self._augmentation, self._sampler.draw.seed, number)
                 changed = apply_change(torch.stack((source[place], driving[place])), change)
                 source[place], driving[place] = changed
         return source, driving

@@ -16,6 +16,8 @@ from preprocessing.sources.source import Source
 
 RECIPE_VERSION = 5
 """Raise it when the code makes other clips from the same settings, so that stored work is not reused."""
+RESULT_VERSION = 2
+"""Raise it when the code describes clips in another way; their frames and sightings are then reused."""
 _SOURCE = TypeAdapter(Source)
 
 
@@ -62,7 +64,7 @@ def result_fingerprint(
         }
     )
     row = _SOURCE.dump_json(source, exclude={"source_id", "note", "extra"}).decode()
-    return _hash(RECIPE_VERSION, f'{{"source":{row}}}', video_sha256, rules, list(networks))
+    return _hash(RECIPE_VERSION, RESULT_VERSION, f'{{"source":{row}}}', video_sha256, rules, list(networks))
 
 
 def _hash(*parts: object) -> str:

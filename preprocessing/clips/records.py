@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.sample import ClipMetadata
+from preprocessing.faces.pose import pose_of
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.ledger import ClipRow
@@ -77,6 +80,23 @@ def clip_metadata(
         frame_size_px=sightings.frame_size,
         mean_score=candidate.scores.mean_score,
     )
+
+
+def frame_yaws(tube: Tube) -> list[float] | None:
+    """Return the yaw of the head in each frame, in degrees, or None if no face was detected in the clip.
+
+    It is measured in the detector's frames and interpolated linearly between them, as the boxes are.
+    """
+    seen = [
+        (frame, pose_of(face.points).yaw)
+        for frame, face in zip(tube.face_frames, tube.faces, strict=True)
+        if np.isfinite(face.points).all() and tube.first_frame <= frame < tube.first_frame + tube.num_frames
+    ]
+    if not seen:
+        return None
+    frames, yaws = zip(*seen, strict=True)
+    wanted = tube.first_frame + np.arange(tube.num_frames)
+    return [round(float(yaw), 1) for yaw in np.interp(wanted, frames, yaws)]
 
 
 def _span_s(sightings: Sightings, tube: Tube) -> tuple[float, float]:

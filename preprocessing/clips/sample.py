@@ -65,6 +65,8 @@ class PreparedClip(BaseModel):
     """The concatenated JPEG files."""
     frame_bytes: list[int]
     """Length of each JPEG file."""
+    yaw_deg: list[float] | None = None
+    """Yaw of the head in each frame, in degrees; None if it was measured in none."""
     signature: str
     """Signature of the recording as text, to find duplicates."""
 

@@ -18,7 +18,7 @@ from preprocessing.clips.candidates import Candidate, find_candidates
 from preprocessing.clips.crop import finds_faces, known_box
 from preprocessing.clips.cutting import cut_clips, frames_file
 from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
-from preprocessing.clips.records import clip_metadata, clip_row, source_row
+from preprocessing.clips.records import clip_metadata, clip_row, frame_yaws, source_row
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
@@ -243,6 +243,7 @@ def _describe(
                 clip=clip_metadata(source, candidate, sightings, settings.crop),
                 file=frames_file(task.folder, candidate.key),
                 frame_bytes=frame_bytes[candidate.key],
+                yaw_deg=frame_yaws(candidate.tube),
                 signature=clip_signature(candidate.tube, sightings).to_text(),
             )
             for candidate in candidates

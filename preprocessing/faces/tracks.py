@@ -47,6 +47,8 @@ class Tube:
     """The face's box in each frame: [T, 4]."""
     faces: list[Sighting]
     """The sightings in these frames; the track's nearest sighting if there are none."""
+    face_frames: list[int]
+    """Number of the frame of each sighting."""
 
     @property
     def num_frames(self) -> int:
@@ -211,13 +213,15 @@ def divide_at(track: Track, tube: Tube, boundary: int) -> list[Tube]:
 
 def _tube(track: Track, first_frame: int, boxes: Boxes) -> Tube:
     end = first_frame + len(boxes)
-    inside = [
-        face for frame, face in zip(track.frames, track.faces, strict=True) if first_frame <= frame < end
-    ]
+    inside = [number for number, frame in enumerate(track.frames) if first_frame <= frame < end]
     if not inside:
-        nearest = min(range(len(track.frames)), key=lambda number: abs(track.frames[number] - first_frame))
-        inside = [track.faces[nearest]]
-    return Tube(first_frame, boxes, inside)
+        inside = [min(range(len(track.frames)), key=lambda number: abs(track.frames[number] - first_frame))]
+    return Tube(
+        first_frame,
+        boxes,
+        [track.faces[number] for number in inside],
+        [track.frames[number] for number in inside],
+    )
 
 
 def _is_crowded(face: Sighting, faces: Sequence[Sighting]) -> bool:

@@ -6,7 +6,7 @@ Axes: N clips, M frames of all clips, one clip after the other.
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ class FrameIndex(NamedTuple):
     """Where the JPEG file begins in its tar, in bytes, [M]."""
     frame_size: NDArray[np.int32]
     """Length of the JPEG file in bytes, [M]."""
+    frame_yaw_deg: NDArray[np.float16]
+    """Angle of the head to the image's right in degrees, [M]; NaN where it was not measured, as in shards of
+    earlier versions."""
 
     def tars_of_sources(self, source_keys: Collection[str]) -> list[str]:
         """Return the names of the tars that hold clips of some videos, by the videos' keys."""
@@ -44,7 +47,11 @@ def read_index(file: Path | BytesIO) -> FrameIndex:
     """Read the index of a split."""
     with np.load(file) as arrays:
         names = {name: [str(text) for text in arrays[name]] for name in ("tars", "clip_key")}
-        numbers = {name: arrays[name] for name in FrameIndex._fields if name not in names}
+        numbers: dict[str, Any] = {
+            name: arrays[name] for name in FrameIndex._fields if name in arrays and name not in names
+        }
+    if "frame_yaw_deg" not in numbers:
+        numbers["frame_yaw_deg"] = np.full(len(numbers["frame_size"]), np.nan, np.float16)
     return FrameIndex(**names, **numbers)
 
 
@@ -60,4 +67,5 @@ def write_index(path: Path, index: FrameIndex) -> None:
             clip_first=index.clip_first,
             frame_offset=index.frame_offset,
             frame_size=index.frame_size,
+            frame_yaw_deg=index.frame_yaw_deg,
         )

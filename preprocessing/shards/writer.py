@@ -7,6 +7,7 @@ it.
 
 import hashlib
 import json
+import math
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
@@ -174,6 +175,11 @@ def _write_split(clips: Sequence[PreparedClip], shard_bytes: int, folder: Path) 
         clip_first=np.cumsum([0, *(entry.num_frames for entry in entries)], dtype=np.int64),
         frame_offset=np.array([place.offset for place in places], dtype=np.int64),
         frame_size=np.array([place.size for place in places], dtype=np.int32),
+        frame_yaw_deg=np.concatenate([[], *map(_yaws, clips)]).astype(np.float16),
     )
     write_index(folder / INDEX_NAME, index)
     return SplitListing(tars=tars, clips=entries)
+
+
+def _yaws(clip: PreparedClip) -> Sequence[float]:
+    return clip.yaw_deg or [math.nan] * clip.clip.num_frames

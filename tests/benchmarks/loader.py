@@ -11,6 +11,7 @@ import torch
 
 from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import ShardedClips
+from lia_model.training.pair_draw import PairDraw
 from lia_model.training.pair_loader import PairLoader
 from lia_model.training.pair_sampler import PairSampler
 from tests.benchmarks.timing import Row, by_turns
@@ -37,7 +38,7 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
     clips = [render_clip(draw_identity(rng), draw_motion(rng, NUM_FRAMES), SIZE_PX) for _ in range(NUM_CLIPS)]
     write_shards(shards, {"train": clips}, SIZE_PX)
     stored = ShardedClips(shards, "train")
-    sampler = PairSampler(stored.num_frames, 0, 0, 1, BATCH_SIZE)
+    sampler = PairSampler(PairDraw(stored.num_frames, 0), 0, 1, BATCH_SIZE)
     loader = PairLoader(stored, sampler)
     wanted = [
         (clip, frame) for step in range(NUM_STEPS) for clip, *both in sampler.pairs(step) for frame in both
@@ -71,6 +72,6 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
 
 def _correlation(pairs_per_visit: int, distance: int) -> float:
     """Return the correlation between the numbers of the clips of samples so far apart; 0 is shuffled well."""
-    sampler = PairSampler((2,) * MANY_CLIPS, 0, 0, 1, MANY_CLIPS, pairs_per_visit)
-    clips = np.array([clip for clip, *_ in sampler.pairs(0)])
+    draw = PairDraw((2,) * MANY_CLIPS, 0, pairs_per_visit)
+    clips = np.array([draw.pair(number)[0] for number in range(MANY_CLIPS)])
     return float(np.corrcoef(clips[:-distance], clips[distance:])[0, 1])

@@ -34,6 +34,7 @@ def train_settings() -> TrainSettings:
             "num_steps": 6,
             "batch_size_per_worker": 4,
             "pairs_per_visit": 1,
+            "sampling": {"balance": "clip", "gap": "uniform"},
             "init_from": None,
             "precision": "fp32",
             "network": {"width": 0.02, "latent_dim": 16, "num_directions": 4},

@@ -42,13 +42,31 @@ def make_manifest(size_px: int, splits: Splits | None = None) -> Manifest:
     )
 
 
-def write_shards(directory: Path, clips: dict[str, list[np.ndarray]], size_px: int) -> None:
-    """Write shards with two clips a tar at most; `clips` maps a split to its clips, uint8 [T,S,S,3]."""
-    splits = {split: _write_split(directory / split, split, clips.get(split, [])) for split in SPLITS}
+def write_shards(
+    directory: Path,
+    clips: dict[str, list[np.ndarray]],
+    size_px: int,
+    yaws_deg: list[np.ndarray] | None = None,
+) -> None:
+    """Write shards with two clips a tar at most.
+
+    Args:
+        directory: where to.
+        clips: maps a split to its clips, uint8 [T,S,S,3].
+        size_px: listed side of the frames.
+        yaws_deg: of each frame of the training clips; None for unknown.
+    """
+    yaws = {"train": yaws_deg} if yaws_deg else {}
+    splits = {
+        split: _write_split(directory / split, split, clips.get(split, []), yaws.get(split))
+        for split in SPLITS
+    }
     write_manifest(directory, make_manifest(size_px, Splits(**splits)))
 
 
-def _write_split(folder: Path, split: str, clips: list[np.ndarray]) -> SplitListing:
+def _write_split(
+    folder: Path, split: str, clips: list[np.ndarray], yaws_deg: list[np.ndarray] | None
+) -> SplitListing:
     folder.mkdir(parents=True)
     offsets, sizes = [], []
     for number, frames in enumerate(clips):
@@ -75,6 +93,7 @@ def _write_split(folder: Path, split: str, clips: list[np.ndarray]) -> SplitList
         )
         for number, frames in enumerate(clips)
     ]
+    yaws = yaws_deg or [np.full(len(frames), np.nan) for frames in clips]
     index = FrameIndex(
         tars=sorted(path.name for path in folder.iterdir()),
         clip_key=[entry.key for entry in entries],
@@ -82,6 +101,7 @@ def _write_split(folder: Path, split: str, clips: list[np.ndarray]) -> SplitList
         clip_first=np.cumsum([0, *map(len, clips)], dtype=np.int64),
         frame_offset=np.array(offsets, np.int64),
         frame_size=np.array(sizes, np.int32),
+        frame_yaw_deg=np.concatenate([[], *yaws]).astype(np.float16),
     )
     write_index(folder / INDEX_NAME, index)
     tars = [

@@ -4,7 +4,7 @@ import pytest
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.damage import DamagedFrame
 from lia_model.training.pair_decoder import PairDecoder
-from lia_model.training.pair_sampler import PairSampler
+from lia_model.training.pair_draw import PairDraw
 from tests.lia_model.shards_on_disk import damage_frame, write_shards
 
 NUMBERS = range(40)
@@ -21,9 +21,9 @@ def shards(tmp_path):
     return tmp_path
 
 
-def decoder_of(shards, seed=0, rank=0, num_ranks=1):
+def decoder_of(shards, seed=0):
     clips = ShardedClips(shards, "train")
-    return PairDecoder(clips, PairSampler(clips.num_frames, seed, rank, num_ranks, 4))
+    return PairDecoder(clips, PairDraw(clips.num_frames, seed))
 
 
 def is_hit(pair, clip, frame):
@@ -32,14 +32,14 @@ def is_hit(pair, clip, frame):
 
 def test_a_pair_with_a_damaged_frame_becomes_another_one_and_no_other_pair_changes(shards, caplog):
     whole = decoder_of(shards).decode(NUMBERS)
-    sampler = PairSampler(ShardedClips(shards, "train").num_frames, 0, 0, 1, 4)
-    clip, frame, _ = sampler.pair(5)
+    draw = PairDraw(ShardedClips(shards, "train").num_frames, 0)
+    clip, frame, _ = draw.pair(5)
     intact = ShardedClips(shards, "train")
-    expected = {number: sampler.pair(number) for number in NUMBERS}
+    expected = {number: draw.pair(number) for number in NUMBERS}
     hit = [number for number in NUMBERS if is_hit(expected[number], clip, frame)]
     assert 5 in hit
     for number in hit:
-        candidates = [sampler.replacement(number, attempt) for attempt in range(1, 9)]
+        candidates = [draw.replacement(number, attempt) for attempt in range(1, 9)]
         expected[number] = next(pair for pair in candidates if not is_hit(pair, clip, frame))
     wanted = {number: [intact.frame(pair[0], each) for each in pair[1:]] for number, pair in expected.items()}
 
@@ -57,11 +57,11 @@ def test_a_pair_with_a_damaged_frame_becomes_another_one_and_no_other_pair_chang
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_rank_and_every_batch_chooses_the_same_replacement(shards, seed):
+def test_every_loader_and_every_batch_chooses_the_same_replacement(shards, seed):
     for frame in range(3):
         damage_frame(shards, 1, frame)
     whole = decoder_of(shards, seed).decode(NUMBERS)
-    other = decoder_of(shards, seed, rank=1, num_ranks=3)
+    other = decoder_of(shards, seed)
     for number in reversed(NUMBERS):
         np.testing.assert_array_equal(other.decode([number])[0], whole[number])
     ours = decoder_of(shards, seed)

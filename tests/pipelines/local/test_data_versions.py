@@ -103,6 +103,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
                 clip_first=np.array([0, 1, 2], np.int64),
                 frame_offset=np.array([0, 0], np.int64),
                 frame_size=np.array([1, 1], np.int32),
+                frame_yaw_deg=np.zeros(2, np.float16),
             ),
         )
         repository.publish("first version")

@@ -23,7 +23,7 @@ def make_candidate(first_frame: int = 30, num_frames: int = 20, **changes: Any) 
     face = Sighting(Box(*boxes[0].tolist()), np.zeros((5, 2)), 0.9, Appearance(9.0, 99.0, luma), None)
     values: dict[str, Any] = {
         "key": f"k-whole-000-{first_frame:06d}",
-        "tube": Tube(first_frame, boxes, [face]),
+        "tube": Tube(first_frame, boxes, [face], [first_frame]),
         "track": 3,
         "person": 1,
         "split": None,

@@ -71,7 +71,7 @@ def test_another_face_counts_by_its_share_of_the_crop_while_the_clip_lasts():
         b"",
         NO_MINIATURES,
     )
-    tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own)
+    tube = Tube(0, np.tile(own[0].box, (21, 1)).astype(np.float64), own, list(range(len(own))))
     scores = score_clip(tube, own[0].box, sightings)
     assert scores.other_face == pytest.approx(0.25)
     assert (scores.mean_score, scores.brightness, scores.yaw_deg) == (pytest.approx(0.9), 100.0, None)

@@ -40,7 +40,7 @@ def sightings(change=lambda image: image, scale=1.0, first=0):
 
 def tube(first=0, end=NUM_FRAMES, scale=1.0):
     box = scale * np.array([100.0, 40.0, 190.0, 130.0])
-    return Tube(first, np.tile(box, (end - first, 1)), [])
+    return Tube(first, np.tile(box, (end - first, 1)), [], [])
 
 
 def test_a_signature_survives_its_text():

@@ -13,6 +13,7 @@ def index():
         clip_first=np.array([0, 2, 3, 5], np.int64),
         frame_offset=np.arange(5, dtype=np.int64) * 512,
         frame_size=np.full(5, 100, np.int32),
+        frame_yaw_deg=np.array([0.5, -30, np.nan, 3, 4], np.float16),
     )
 
 
@@ -20,10 +21,10 @@ def test_what_is_written_is_read(tmp_path, index):
     write_index(tmp_path / "index.npz", index)
     found = read_index(tmp_path / "index.npz")
     assert (found.tars, found.clip_key) == (index.tars, index.clip_key)
-    for name in ("clip_tar", "clip_first", "frame_offset", "frame_size"):
+    for name in ("clip_tar", "clip_first", "frame_offset", "frame_size", "frame_yaw_deg"):
         stored, given = getattr(found, name), getattr(index, name)
         assert stored.dtype == given.dtype
-        assert np.array_equal(stored, given)
+        np.testing.assert_array_equal(stored, given)
 
 
 def test_equal_indices_give_equal_bytes(tmp_path, index):
@@ -37,3 +38,12 @@ def test_equal_indices_give_equal_bytes(tmp_path, index):
 )
 def test_the_tars_of_a_video_are_found_by_its_key(index, keys, tars):
     assert index.tars_of_sources(keys) == tars
+
+
+def test_an_index_of_an_earlier_version_knows_no_yaw(tmp_path, index):
+    path = tmp_path / "index.npz"
+    write_index(path, index)
+    with np.load(path) as arrays:
+        kept = {name: arrays[name] for name in arrays if name != "frame_yaw_deg"}
+    np.savez(path, **kept)
+    assert np.isnan(read_index(path).frame_yaw_deg).tolist() == [True] * 5
