@@ -140,10 +140,11 @@ def visiting_order(seed: int, epoch: int, num_visits: int) -> Integer[np.ndarray
 
 def _frame_across(yaws: Float[np.ndarray, " T"], source: int, draw: np.random.Generator) -> int:
     """Return another frame, by the range of its yaw difference from `source`."""
-    others = np.delete(np.arange(len(yaws)), source)
-    ranges = np.abs(yaws[others] - yaws[source]) // GAP_BIN_DEG
-    chosen = draw.choice(np.unique(ranges))
-    return int(draw.choice(others[ranges == chosen]))
+    ranges = (np.abs(yaws - yaws[source]) / GAP_BIN_DEG).astype(np.int64)
+    ranges[source] = -1
+    present = np.flatnonzero(np.bincount(ranges + 1)[1:])
+    frames = np.flatnonzero(ranges == present[draw.integers(len(present))])
+    return int(frames[draw.integers(len(frames))])
 
 
 def _random(seed: int, number: int, counter: tuple[int, int, int, int]) -> np.random.Generator:

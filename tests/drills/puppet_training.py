@@ -38,6 +38,7 @@ SETTINGS = TrainSettings.model_validate(
         "num_steps": 4000,
         "batch_size_per_worker": 16,
         "pairs_per_visit": 1,
+        "sampling": {"balance": "clip", "gap": "uniform"},
         "init_from": None,
         "precision": "fp32",
         "network": {"width": 0.0625, "latent_dim": 128, "num_directions": 20},
