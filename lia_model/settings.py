@@ -23,6 +23,7 @@ Balance = Literal["clip", "person", "frames"]
 Gap = Literal["uniform", "yaw"]
 """See `SamplingSettings.gap`."""
 Unit = Annotated[float, Field(ge=0, le=1)]
+NumWorkers = Annotated[int, Field(ge=1)]
 
 
 class NetworkScale(Settings):
@@ -183,19 +184,23 @@ class TrainSettings(Settings):
 
     seed: Annotated[int, Field(ge=0)]
     """Determines the initial weights, the pairs and their order."""
-    num_workers: Annotated[int, Field(ge=1)]
-    """Data-parallel processes, each with one GPU if `use_gpu`."""
+    num_workers: NumWorkers | tuple[NumWorkers, NumWorkers]
+    """Data-parallel processes, each with one GPU if `use_gpu`; or [least, most], as many as the cluster has
+    room for, also when its size changes."""
     num_threads: Annotated[int, Field(ge=1)]
     """CPU threads of each process."""
     use_gpu: bool
     """Train on CUDA devices."""
     num_steps: Annotated[int, Field(ge=1)]
     """Optimizer updates in total; published 800 000."""
-    batch_size_per_worker: Annotated[int, Field(ge=1)]
-    """Pairs per step and process; published 8 on 8 processes."""
+    global_batch_size: Annotated[int, Field(ge=1)]
+    """Pairs per step, over all processes; published 64."""
+    micro_batch_size: Annotated[int, Field(ge=1)]
+    """Pairs in one forward pass; divides the global batch. Published 8. The minibatch deviation's groups lie
+    within it. A process with several micro-batches accumulates their gradients."""
     pairs_per_visit: Annotated[int, Field(ge=1)]
-    """Pairs drawn from a clip per visit; must divide the batch size. Published 1. Larger values read the
-    shards in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
+    """Pairs drawn from a clip per visit; divides the micro-batch. Published 1. Larger values read the shards
+    in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
     sampling: SamplingSettings
     init_from: str | None
     """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
@@ -222,13 +227,30 @@ class TrainSettings(Settings):
     """Newest checkpoints that stay on disk."""
 
     @model_validator(mode="after")
-    def _has_whole_visits(self) -> TrainSettings:
-        if self.batch_size_per_worker % self.pairs_per_visit:
+    def _can_share_out_the_batch(self) -> TrainSettings:
+        batch, micro, workers = self.global_batch_size, self.micro_batch_size, self.num_workers
+        if isinstance(workers, tuple) and workers[0] > workers[1]:
+            raise ValueError(f"got num_workers {list(workers)}; it is [least, most]: exchange the two")
+        _require_divisor("micro_batch_size", micro, "global_batch_size", batch)
+        _require_divisor("pairs_per_visit", self.pairs_per_visit, "micro_batch_size", micro)
+        if self.max_num_workers > batch // micro:
             raise ValueError(
-                f"got pairs_per_visit {self.pairs_per_visit} and batch_size_per_worker "
-                f"{self.batch_size_per_worker}; the first has to divide the second: choose a divisor"
+                f"got num_workers {self.max_num_workers} and {batch // micro} micro-batches, {batch} / "
+                f"{micro}; every worker needs one: lower num_workers or micro_batch_size"
             )
         return self
+
+    @property
+    def max_num_workers(self) -> int:
+        """Return the largest number of processes."""
+        return self.num_workers[1] if isinstance(self.num_workers, tuple) else self.num_workers
+
+
+def _require_divisor(name: str, value: int, whole_name: str, whole: int) -> None:
+    if whole % value:
+        raise ValueError(
+            f"got {name} {value} and {whole_name} {whole}; the first has to divide the second: correct either"
+        )
 
 
 class CrossIdentitySettings(Settings):

@@ -66,6 +66,9 @@ def check_params(content: dict[str, object], path: Path) -> Params:
             text = f"{key} is not a key; {_allowed_instead(loc)}"
         elif kind == "missing":
             text = f"{key} is missing: add it{_choices(loc)}, or write a whole recipe with `lia preset demo`"
+        elif isinstance(found[0]["input"], dict):
+            # The whole section, whose keys contradict each other.
+            text = f"{key}: {message.removeprefix('Value error, ')}"
         else:
             text = f"{key} is {found[0]['input']!r}: {message}; correct it"
         raise ValueError(f"{path}: {text}") from None

@@ -20,6 +20,14 @@ Finding = tuple[int, int, str, float]
 """Step, place within the step, name and value of something that is not finite; the smallest came first."""
 
 
+def backpropagate(loss: Float[Tensor, ""], factor: float = 1.0) -> None:
+    """Add the gradient of `factor` times `loss`, or NaN if `loss` is not finite.
+
+    Some losses are infinite and have finite gradients.
+    """
+    loss.backward(loss.detach() * 0 + factor)
+
+
 class FiniteGate:
     """Lets updates pass until a loss or a gradient is not finite; then it stays closed."""
 
@@ -28,21 +36,16 @@ class FiniteGate:
         self._norms: dict[str, Float[Tensor, ""]] = {}
         self._history: list[tuple[int, dict[str, Float[Tensor, ""]]]] = []
 
-    def update(
-        self, name: str, optimizer: Optimizer, loss: Float[Tensor, ""], max_norm: float | None
-    ) -> None:
-        """Backpropagate `loss` and update the weights of `optimizer`, unless the gate is closed.
+    def update(self, name: str, optimizer: Optimizer, max_norm: float | None) -> None:
+        """Update the weights of `optimizer` by their gradients, unless the gate is closed.
+
+        A gradient that is not finite closes the gate of every rank, since all ranks have the mean of theirs.
 
         Args:
             name: of the network, for the report.
-            optimizer: its gradients are replaced.
-            loss: sum of the terms; one that is not finite closes the gate of every rank, since its gradients
-                are averaged over the ranks.
+            optimizer: its gradients come from `backpropagate`.
             max_norm: gradients are clipped to this length; None leaves them.
         """
-        optimizer.zero_grad(set_to_none=True)
-        # 1 for a finite loss, NaN for any other: some losses are infinite and have finite gradients.
-        loss.backward(loss.detach() * 0 + 1)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self._norms[name] = norm

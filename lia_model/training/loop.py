@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.checkpoints.versions import CheckpointVersions
@@ -31,11 +31,12 @@ from lia_model.device.precision import float32_products
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
+from lia_model.training.batch_share import BatchShare
 from lia_model.training.damage import Damage
+from lia_model.training.data_parallel import ALONE, DataParallel, settle_buckets
 from lia_model.training.ema import update_average
 from lia_model.training.pair_draw import build_draw
 from lia_model.training.pair_loader import PairLoader
-from lia_model.training.pair_sampler import PairSampler
 from lia_model.training.ranks import of_all_ranks
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.step import Networks, learning_rate_factor, training_step
@@ -92,26 +93,27 @@ def run(
     loader: PairLoader,
     settings: TrainSettings,
     hooks: Hooks,
-    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    parallel: DataParallel = ALONE,
 ) -> None:
     """Train from `state.step` to `settings.num_steps`, changing `state` in place.
 
     Args:
         state: where to start.
-        loader: this rank's pairs by step.
+        loader: the pairs by number.
         settings: the run's settings.
         hooks: receive metrics, pictures and checkpoints.
-        wrap: makes a network data-parallel; the default leaves it bare.
+        parallel: this process among those of the run.
 
     Raises:
+        ValueError: there are more processes than micro-batches.
         NonFiniteError: a loss or a gradient was not finite. It has changed no weight, and no hook is called
             after it.
         DamagedDataError: more pairs hold frames that do not decode than may.
     """
     device = next(state.generator.parameters()).device
     networks = Networks(
-        wrap(state.generator),
-        wrap(state.discriminator),
+        parallel.wrap(state.generator),
+        parallel.wrap(state.discriminator),
         state.generator_optimizer,
         state.discriminator_optimizer,
         settings.optimizer.max_gradient_norm,
@@ -121,19 +123,21 @@ def run(
     base_rates = _rates(state)
     means = _RunningMeans()
     stack = copies_to(device)
+    share = BatchShare.of(settings, parallel.rank, parallel.num_ranks)
 
-    def load(step: int) -> UInt8[Tensor, "B 2 S S 3"]:
+    def load(first: int) -> UInt8[Tensor, "B 2 S S 3"]:
         # In the loader's thread too, which computes on the same stream: the device's default one.
-        return stack(loader.frames(step).numpy())
+        return stack(loader.frames(share.numbers(first)).numpy())
 
     with float32_products(settings.precision), ThreadPoolExecutor(1) as pool:
-        upcoming = pool.submit(load, state.step)
+        upcoming = pool.submit(load, state.num_pairs)
+        settle_buckets(networks.generator, networks.discriminator, autocast)
         while state.step < settings.num_steps:
             asked_s = time.perf_counter()
             frames = upcoming.result()
             means.waited_s += time.perf_counter() - asked_s
-            upcoming = pool.submit(load, state.step + 1)
-            source, driving = loader.images(frames, state.step)
+            upcoming = pool.submit(load, state.num_pairs + settings.global_batch_size)
+            source, driving = loader.images(frames, share.numbers(state.num_pairs))
             _set_rates(
                 state, base_rates, learning_rate_factor(state.step, settings.num_steps, settings.optimizer)
             )
@@ -144,8 +148,10 @@ def run(
                 step=state.step,
                 objective=objective,
                 autocast=autocast,
+                share=share,
             )
             state.step += 1
+            state.num_pairs += settings.global_batch_size
             if settings.ema_decay:
                 update_average(state.average, state.generator, settings.ema_decay, state.step)
             losses = {f"loss/{name}": value for name, value in values.items()}
@@ -157,11 +163,9 @@ def run(
             means = _call_hooks(state, settings, hooks, means, (source, driving))
 
 
-def build_loader(clips: ShardedClips, settings: TrainSettings, rank: int, num_ranks: int) -> PairLoader:
-    """Return the loader of one rank's pairs, augmented as set."""
-    draw = build_draw(clips, settings)
-    sampler = PairSampler(draw, rank, num_ranks, settings.batch_size_per_worker)
-    return PairLoader(clips, sampler, settings.augmentation)
+def build_loader(clips: ShardedClips, settings: TrainSettings) -> PairLoader:
+    """Return the loader of the pairs, augmented as set."""
+    return PairLoader(clips, build_draw(clips, settings), settings.augmentation)
 
 
 def loss_provenance(settings: TrainSettings, size_px: int) -> dict[str, Any]:
@@ -177,12 +181,11 @@ def _is_any_hook_due(step: int, settings: TrainSettings) -> bool:
 def _count_damage(state: TrainingState, loader: PairLoader, hooks: Hooks) -> None:
     damage = state.damage
     num_known = len(damage.frames)
-    num_pairs, replaced = loader.take_replaced(state.step)
-    for of_rank in of_all_ranks(replaced):
+    for of_rank in of_all_ranks(loader.take_replaced(state.num_pairs)):
         damage.add(of_rank)
     if len(damage.frames) > num_known:
         hooks.on_damage(damage)
-    damage.require_little(num_pairs)
+    damage.require_little(state.num_pairs)
 
 
 def _call_hooks(
@@ -194,7 +197,7 @@ def _call_hooks(
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
     if state.step % settings.log_every_steps == 0 or is_last:
-        values = means.read(settings.batch_size_per_worker) | _learning_rates(state) | state.damage.metrics()
+        values = means.read(len(batch[0])) | _learning_rates(state) | state.damage.metrics()
         hooks.on_metrics(state.step, values)
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
@@ -260,7 +263,7 @@ def train_directory(directory: Path) -> Path:
 
     run(
         state,
-        build_loader(clips, settings, rank=0, num_ranks=1),
+        build_loader(clips, settings),
         settings,
         Hooks(
             on_metrics=lambda step, values: log.info("step %d %s", step, values),

@@ -42,7 +42,7 @@ DISCRIMINATOR_FACTOR = 16 / 17
 
 @dataclass
 class TrainingState:
-    """Networks, averaged generator, optimizers and the number of updates made."""
+    """Networks, averaged generator, optimizers, and how far the run has come."""
 
     generator: Generator
     discriminator: Discriminator
@@ -50,6 +50,9 @@ class TrainingState:
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     step: int
+    """Updates made."""
+    num_pairs: int
+    """Pairs consumed, over all ranks; the number of the next pair."""
     damage: Damage = field(default_factory=Damage)
     """Frames that did not decode."""
 
@@ -81,6 +84,7 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
         average,
         *build_optimizers(generator, discriminator, settings.optimizer),
         step=0,
+        num_pairs=0,
     )
 
 
@@ -144,7 +148,7 @@ def write_state(state: TrainingState, folder: Path, provenance: dict[str, Any]) 
     save_weights(state.generator, folder / GENERATOR)
     save_weights(state.discriminator, folder / DISCRIMINATOR)
     save_file(tensors, folder / TRAINING)
-    counters = {"step": state.step, **state.damage.counters()}
+    counters = {"step": state.step, "num_pairs": state.num_pairs, **state.damage.counters()}
     (folder / TRAINING_JSON).write_text(json.dumps(counters) + "\n")
 
 
@@ -163,7 +167,12 @@ def load_state(state: TrainingState, directory: Path) -> None:
     for prefix, module, optimizer in _optimizers(state):
         _load_optimizer(module, optimizer, _under(prefix, tensors))
     counters = json.loads((directory / TRAINING_JSON).read_text())
-    state.step = counters["step"]
+    if "num_pairs" not in counters:
+        raise ValueError(
+            f"{directory} was written by an earlier version, whose runs cannot be resumed: start a new run "
+            "with it as train.init_from"
+        )
+    state.step, state.num_pairs = counters["step"], counters["num_pairs"]
     state.damage = Damage.from_counters(counters)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
 from lia_model.settings import OptimizerSettings
-from lia_model.training.finite_gate import FiniteGate
+from lia_model.training.batch_share import BatchShare
+from lia_model.training.finite_gate import FiniteGate, backpropagate
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ def training_step(
     step: int,
     objective: Objective,
     autocast: torch.autocast,
+    share: BatchShare | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Update the generator, then the discriminator on the same fake images.
+
+    Each loss is the mean over the micro-batches of all ranks.
 
     Args:
         networks: updated in place, unless a loss or a gradient was not finite: then they stay.
@@ -54,28 +58,91 @@ def training_step(
         step: updates made before this one; lazy terms take part at their intervals.
         objective: the loss terms of both networks.
         autocast: precision of the forward passes; losses are computed in float32.
+        share: the micro-batches in `source` and `driving`, of those of all ranks; None takes the images as
+            one micro-batch, which is the batch.
 
     Returns:
-        Every loss of this step before its update, unweighted, detached.
+        Every loss of this step before its update, unweighted, detached: the mean over this rank's images.
     """
-    with autocast:
-        fake = networks.generator(source, driving)
-    fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
-    outputs = GeneratorOutputs(source, driving, fake, unwrapped(networks.discriminator), autocast)
-    loss, values = weighted_sum(objective.generator, outputs, step)
-    networks.gate.update("generator", networks.generator_optimizer, loss, networks.max_gradient_norm)
+    share = share or BatchShare(1, len(source))
     due = [term for term in objective.discriminator if term.is_due(step)]
+    fakes, values = _update_generator(
+        networks, share.split(source), share.split(driving), step, objective.generator, autocast, share.factor
+    )
     if due:
-        is_exact = any(term.needs_image_gradient for term in due)
-        # Second derivatives are too inexact in bf16 and TF32.
-        with float32_products("fp32") if is_exact else nullcontext():
-            judged = _judge(networks.discriminator, driving, fake.detach(), due, autocast)
-            loss, discriminator_values = weighted_sum(due, judged, step)
-            networks.gate.update(
-                "discriminator", networks.discriminator_optimizer, loss, networks.max_gradient_norm
-            )
-        values |= discriminator_values
-    return {name: value.detach() for name, value in values.items()}
+        values |= _update_discriminator(
+            networks, share.split(driving), fakes, step, due, autocast, share.factor
+        )
+    return values
+
+
+def _update_generator(
+    networks: Networks,
+    sources: Sequence[Tensor],
+    drivings: Sequence[Tensor],
+    step: int,
+    terms: Sequence[LossTerm[GeneratorOutputs]],
+    autocast: torch.autocast,
+    factor: float,
+) -> tuple[list[Tensor], dict[str, Float[Tensor, ""]]]:
+    """Update the generator by the sum of `factor` times each loss; return the fake images and mean losses."""
+    networks.generator_optimizer.zero_grad(set_to_none=True)
+    fakes, values = [], []
+    for context, source, driving in zip(
+        _accumulation(networks.generator, len(sources)), sources, drivings, strict=True
+    ):
+        with context:
+            with autocast:
+                fake = networks.generator(source, driving)
+            fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
+            outputs = GeneratorOutputs(source, driving, fake, unwrapped(networks.discriminator), autocast)
+            loss, losses = weighted_sum(terms, outputs, step)
+            backpropagate(loss, factor)
+        fakes.append(fake.detach())
+        values.append(losses)
+    networks.gate.update("generator", networks.generator_optimizer, networks.max_gradient_norm)
+    return fakes, _means(values)
+
+
+def _update_discriminator(
+    networks: Networks,
+    reals: Sequence[Tensor],
+    fakes: Sequence[Tensor],
+    step: int,
+    due: Sequence[LossTerm[DiscriminatorOutputs]],
+    autocast: torch.autocast,
+    factor: float,
+) -> dict[str, Float[Tensor, ""]]:
+    """Update the discriminator by the sum of `factor` times each loss; return the mean losses."""
+    networks.discriminator_optimizer.zero_grad(set_to_none=True)
+    values = []
+    # Second derivatives are too inexact in bf16 and TF32.
+    is_exact = any(term.needs_image_gradient for term in due)
+    with float32_products("fp32") if is_exact else nullcontext():
+        for context, real, fake in zip(
+            _accumulation(networks.discriminator, len(reals)), reals, fakes, strict=True
+        ):
+            with context:
+                judged = _judge(networks.discriminator, real, fake, due, autocast)
+                loss, losses = weighted_sum(due, judged, step)
+                backpropagate(loss, factor)
+            values.append(losses)
+        networks.gate.update("discriminator", networks.discriminator_optimizer, networks.max_gradient_norm)
+    return _means(values)
+
+
+def _accumulation(module: nn.Module, num_micro_batches: int) -> list[AbstractContextManager[None]]:
+    """Return a context for each micro-batch: the ranks average their gradients after the last one only."""
+    if not isinstance(module, DistributedDataParallel):
+        return [nullcontext()] * num_micro_batches
+    return [*(module.no_sync() for _ in range(num_micro_batches - 1)), nullcontext()]
+
+
+def _means(values: Sequence[dict[str, Tensor]]) -> dict[str, Float[Tensor, ""]]:
+    """Return the mean of each loss over the micro-batches, detached."""
+    if len(values) == 1:
+        return {name: value.detach() for name, value in values[0].items()}
+    return {name: torch.stack([each[name].detach() for each in values]).mean() for name in values[0]}
 
 
 def weighted_sum(

@@ -31,6 +31,7 @@ from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.settings import TrainSettings
+from lia_model.training.data_parallel import DataParallel
 from lia_model.training.journal_actor import RemoteJournal, open_journal
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
 from lia_model.training.rank_metrics import Machine, joined
@@ -115,11 +116,17 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     state = new_state(settings, clips.size_px, get_device())
     _resume(state, work)
     rank = context.get_world_rank()
-    loader = build_loader(clips, settings, rank, context.get_world_size())
+    parallel = DataParallel(rank, context.get_world_size(), data_parallel)
     journal: RemoteJournal = config["journal"]
     run_logger = RunLogger(journal, settings.strip_every_steps) if rank == 0 else None
     try:
-        run(state, loader, settings, _hooks(work, run_logger, clips.size_px), wrap=data_parallel)
+        run(
+            state,
+            build_loader(clips, settings),
+            settings,
+            _hooks(work, run_logger, clips.size_px),
+            parallel,
+        )
     except TrainingStopped as reason:
         return str(reason)
     return None

@@ -13,7 +13,6 @@ from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.pair_draw import PairDraw
 from lia_model.training.pair_loader import PairLoader
-from lia_model.training.pair_sampler import PairSampler
 from tests.benchmarks.timing import Row, by_turns
 from tests.lia_model.shards_on_disk import write_shards
 from tests.puppets import draw_identity, draw_motion, render_clip
@@ -38,17 +37,18 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
     clips = [render_clip(draw_identity(rng), draw_motion(rng, NUM_FRAMES), SIZE_PX) for _ in range(NUM_CLIPS)]
     write_shards(shards, {"train": clips}, SIZE_PX)
     stored = ShardedClips(shards, "train")
-    sampler = PairSampler(PairDraw(stored.num_frames, 0), 0, 1, BATCH_SIZE)
-    loader = PairLoader(stored, sampler)
+    draw = PairDraw(stored.num_frames, 0)
+    batches = [range(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) for step in range(NUM_STEPS)]
+    loader = PairLoader(stored, draw)
     wanted = [
-        (clip, frame) for step in range(NUM_STEPS) for clip, *both in sampler.pairs(step) for frame in both
+        (clip, frame) for numbers in batches for clip, *both in map(draw.pair, numbers) for frame in both
     ]
     files = [stored.frame_bytes(clip, frame) for clip, frame in wanted]
     seconds = by_turns(
         {
-            "ours": lambda: [loader.frames(step) for step in range(NUM_STEPS)],
+            "ours": lambda: [loader.frames(numbers) for numbers in batches],
             "ours, as images": lambda: [
-                loader.images(loader.frames(step), step) for step in range(NUM_STEPS)
+                loader.images(loader.frames(numbers), numbers) for numbers in batches
             ],
             "bare decoding": lambda: [decode_jpeg(data) for data in files],
             "bare reading": lambda: [stored.frame_bytes(clip, frame) for clip, frame in wanted],

@@ -36,7 +36,8 @@ SETTINGS = TrainSettings.model_validate(
         "num_threads": 2,
         "use_gpu": False,
         "num_steps": 4000,
-        "batch_size_per_worker": 16,
+        "global_batch_size": 16,
+        "micro_batch_size": 16,
         "pairs_per_visit": 1,
         "sampling": {"balance": "clip", "gap": "uniform"},
         "init_from": None,
@@ -100,7 +101,7 @@ def train(
     state = new_state(settings, SIZE_PX, torch.device("cpu"))
     curve: dict[int, float] = {}
     hooks = Hooks(on_metrics=lambda step, values: curve.update({step: values["loss/l1"]}))
-    run(state, build_loader(clips, settings, 0, 1), settings, hooks)
+    run(state, build_loader(clips, settings), settings, hooks)
     return state, curve
 
 

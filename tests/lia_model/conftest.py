@@ -23,7 +23,7 @@ def generator(network) -> Generator:
     return build_generator(network, seed=1).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_settings() -> TrainSettings:
     return TrainSettings.model_validate(
         {
@@ -32,7 +32,8 @@ def train_settings() -> TrainSettings:
             "num_threads": 1,
             "use_gpu": False,
             "num_steps": 6,
-            "batch_size_per_worker": 4,
+            "global_batch_size": 4,
+            "micro_batch_size": 4,
             "pairs_per_visit": 1,
             "sampling": {"balance": "clip", "gap": "uniform"},
             "init_from": None,

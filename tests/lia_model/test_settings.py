@@ -21,6 +21,33 @@ def test_a_size_that_is_no_octave_is_refused():
 
 
 def test_a_batch_of_broken_visits_is_refused(train_settings):
-    values = train_settings.model_dump() | {"batch_size_per_worker": 4, "pairs_per_visit": 3}
-    with pytest.raises(ValidationError, match="got pairs_per_visit 3 and batch_size_per_worker 4; the"):
+    values = train_settings.model_dump() | {"micro_batch_size": 4, "pairs_per_visit": 3}
+    with pytest.raises(ValidationError, match="got pairs_per_visit 3 and micro_batch_size 4; the"):
         type(train_settings).model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"global_batch_size": 10},
+            "got micro_batch_size 4 and global_batch_size 10; the first has to divide the second: correct",
+        ),
+        (
+            {"num_workers": 3, "global_batch_size": 8},
+            r"got num_workers 3 and 2 micro-batches, 8 / 4; every worker needs one: lower",
+        ),
+        ({"num_workers": [1, 3], "global_batch_size": 8}, "got num_workers 3 and 2 micro-batches"),
+        ({"num_workers": [2, 1]}, r"got num_workers \[2, 1\]; it is \[least, most\]: exchange the two"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_out_is_refused(train_settings, changed, message):
+    with pytest.raises(ValidationError, match=message):
+        type(train_settings).model_validate(train_settings.model_dump() | changed)
+
+
+def test_the_number_of_workers_may_be_a_range(train_settings):
+    values = train_settings.model_dump() | {"num_workers": [1, 2], "global_batch_size": 8}
+    settings = type(train_settings).model_validate(values)
+    assert settings.num_workers == (1, 2)
+    assert type(train_settings).model_validate_json(settings.model_dump_json()) == settings

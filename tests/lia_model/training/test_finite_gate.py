@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lia_model.training.finite_gate import FiniteGate
+from lia_model.training.finite_gate import FiniteGate, backpropagate
 from lia_model.training.stop import NonFiniteError
 from tests.ports import free_port
 
@@ -37,7 +37,9 @@ def test_from_a_bad_loss_on_nothing_changes_and_the_report_names_its_step(fused,
             before = contents(layer, optimizer)
             # Infinite with a finite gradient.
             loss = loss + bad
-        gate.update("layer", optimizer, loss, max_norm=None)
+        optimizer.zero_grad()
+        backpropagate(loss)
+        gate.update("layer", optimizer, max_norm=None)
         gate.record(step, {"fine": torch.zeros(()), "loss/l1": loss.detach()})
         if step == 3:
             gate.check()
@@ -54,7 +56,8 @@ def test_a_gradient_that_overflows_under_a_finite_loss_is_named(max_norm):
     gate = FiniteGate()
     # The square root has the slope infinity at 0.
     loss = (layer.weight - weights).abs().sum().sqrt()
-    gate.update("layer", optimizer, loss, max_norm)
+    backpropagate(loss)
+    gate.update("layer", optimizer, max_norm)
     gate.record(1, {"loss/x": loss.detach()})
     assert torch.equal(layer.weight, weights)
     with pytest.raises(NonFiniteError, match=r"^gradient norm of the layer was nan at step 1;"):
@@ -68,7 +71,9 @@ def test_an_open_gate_alters_no_bit_of_an_update(fused, max_norm):
     gate = FiniteGate()
     for step in range(3):
         images = torch.randn(2, 3, generator=torch.Generator().manual_seed(step))
-        gate.update("layer", optimizer, gated(images).square().mean(), max_norm)
+        optimizer.zero_grad()
+        backpropagate(gated(images).square().mean())
+        gate.update("layer", optimizer, max_norm)
         plain_optimizer.zero_grad()
         plain(images).square().mean().backward()
         if max_norm is not None:
@@ -86,7 +91,9 @@ def _rank(rank, port, answers):
     before = layer.weight.detach().clone()
     loss = wrapped(torch.ones(2, 3)).square().mean()
     loss = loss + INFINITY if rank == 1 else loss
-    gate.update("layer", optimizer, loss, max_norm=None)
+    optimizer.zero_grad()
+    backpropagate(loss)
+    gate.update("layer", optimizer, max_norm=None)
     gate.record(7, {"loss/l1": loss.detach()})
     try:
         gate.check()

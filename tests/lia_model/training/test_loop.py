@@ -28,7 +28,7 @@ def shards(tmp_path):
 
 
 def train(state, shards, settings, hooks=None):
-    loader = build_loader(ShardedClips(shards, "train"), settings, rank=0, num_ranks=1)
+    loader = build_loader(ShardedClips(shards, "train"), settings)
     run(state, loader, settings, hooks or Hooks())
 
 

@@ -8,7 +8,6 @@ from lia_model.settings import AugmentationSettings
 from lia_model.training.augmentation import apply_change, draw_change
 from lia_model.training.pair_draw import PairDraw
 from lia_model.training.pair_loader import PairLoader
-from lia_model.training.pair_sampler import PairSampler
 from tests.lia_model.shards_on_disk import write_shards
 
 
@@ -26,14 +25,15 @@ def shards(tmp_path):
 @pytest.mark.parametrize("pairs_per_visit", [1, 3])
 def test_a_batch_holds_the_frames_of_its_pairs_as_images_in_range(shards, pairs_per_visit):
     clips = ShardedClips(shards, "train")
-    sampler = PairSampler(PairDraw(clips.num_frames, 0, pairs_per_visit), 0, 1, 6)
-    loader = PairLoader(clips, sampler)
-    frames = loader.frames(4)
+    draw = PairDraw(clips.num_frames, 0, pairs_per_visit)
+    loader = PairLoader(clips, draw)
+    numbers = range(24, 30)
+    frames = loader.frames(numbers)
     assert frames.dtype == torch.uint8
-    for place, (clip, *both) in enumerate(sampler.pairs(4)):
+    for place, (clip, *both) in enumerate(map(draw.pair, numbers)):
         for side, frame in enumerate(both):
             assert torch.equal(frames[place, side], torch.from_numpy(np.array(clips.frame(clip, frame))))
-    source, driving = loader.images(frames, 4)
+    source, driving = loader.images(frames, numbers)
     assert torch.equal(source, to_float(frames[:, 0]))
     assert torch.equal(driving, to_float(frames[:, 1]))
     assert source.is_contiguous()
@@ -47,18 +47,19 @@ def test_a_visit_opens_its_shard_once(shards, monkeypatch):
         "files",
         lambda self, clip, frames, get=ShardedClips.files: opened.append(clip) or get(self, clip, frames),
     )
-    PairLoader(clips, PairSampler(PairDraw(clips.num_frames, 0, pairs_per_visit=3), 0, 1, 6)).frames(0)
+    PairLoader(clips, PairDraw(clips.num_frames, 0, pairs_per_visit=3)).frames(range(6))
     assert len(opened) == 2
 
 
 def test_both_frames_of_a_pair_are_changed_alike(shards):
     clips = ShardedClips(shards, "train")
-    sampler = PairSampler(PairDraw(clips.num_frames, 0), 0, 1, 4)
+    draw = PairDraw(clips.num_frames, 0)
     flips = AugmentationSettings(flip=True, brightness=0.5, contrast=0, saturation=0, hue=0)
-    plain, changed = PairLoader(clips, sampler), PairLoader(clips, sampler, flips)
-    frames = plain.frames(1)
-    before, after = plain.images(frames, 1), changed.images(frames, 1)
-    for place, number in enumerate(sampler.numbers(1)):
-        change = draw_change(flips, sampler.draw.seed, number)
+    plain, changed = PairLoader(clips, draw), PairLoader(clips, draw, flips)
+    numbers = range(4, 8)
+    frames = plain.frames(numbers)
+    before, after = plain.images(frames, numbers), changed.images(frames, numbers)
+    for place, number in enumerate(numbers):
+        change = draw_change(flips, draw.seed, number)
         for one, other in zip(before, after, strict=True):
             assert torch.equal(apply_change(one[place, None], change)[0], other[place])

@@ -1,0 +1,55 @@
+"""One process of a data-parallel run, and what makes its sums of gradients repeat exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lia_model.networks.discriminator import Discriminator
+from lia_model.networks.generator import Generator
+
+
+@dataclass(frozen=True)
+class DataParallel:
+    """A process among those of the run."""
+
+    rank: int = 0
+    num_ranks: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+    """Makes a network data-parallel; the default leaves it bare."""
+
+
+ALONE = DataParallel()
+
+
+def settle_buckets(generator: nn.Module, discriminator: nn.Module, autocast: torch.autocast) -> None:
+    """Run both networks forward and backward once and discard the gradients.
+
+    DistributedDataParallel puts gradients into other buckets after its first backward pass, and from three
+    ranks on the buckets decide the order of a sum. Without this pass a resumed run would add its first
+    gradients in another order than a run that was not interrupted. Bare networks are left alone.
+    """
+    if isinstance(generator, DistributedDataParallel):
+        bare: Generator = generator.module
+        image = torch.zeros(1, 3, bare.settings.size_px, bare.settings.size_px, device=_device(bare))
+        image = image.to(next(bare.parameters()).dtype)
+        _discard_gradients(generator, (image, image), autocast)
+        if isinstance(discriminator, DistributedDataParallel):
+            _discard_gradients(discriminator, (image,), autocast)
+
+
+def _discard_gradients(
+    network: DistributedDataParallel, inputs: tuple[torch.Tensor, ...], autocast: torch.autocast
+) -> None:
+    with autocast:
+        output = network(*inputs)
+    output.float().mean().backward()
+    network.zero_grad(set_to_none=True)
+
+
+def _device(network: Discriminator | Generator) -> torch.device:
+    return next(network.parameters()).device
