@@ -350,7 +350,13 @@ class ServeSettings(Settings):
     max_upload_bytes: Annotated[int, Field(gt=0)]
     """Largest request body; a larger one gets status 413."""
     max_num_queued: Annotated[int, Field(ge=1)]
-    """Most queued jobs; a further submission gets status 429."""
+    """Most queued uploads; a further one gets status 429."""
+    max_num_batch_items: Annotated[int, Field(ge=1)]
+    """Most items of batches that are queued, and most of one batch; they wait for uploads."""
+    batch_inputs: tuple[Path, ...]
+    """Folders that batches read from, relative to the project."""
+    batch_outputs: tuple[Path, ...]
+    """Folders that batches write to, relative to the project; none may hold the project itself."""
     media: MediaLimits
     """Limits of uploaded files and of those that a batch names."""
     keep_hours: Annotated[float, Field(gt=0)]

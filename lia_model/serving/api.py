@@ -11,10 +11,10 @@ from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
 from lia_model.serving.errors import RefusalError, add_error_handlers, bad_field, refusals
-from lia_model.serving.form import form_fields
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import AccessMiddleware
 from lia_model.serving.http.body_limits import BodyMiddleware
+from lia_model.serving.http.form import form_fields
 from lia_model.serving.http.head_requests import HeadMiddleware
 from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
@@ -50,7 +50,7 @@ def build_api(
     requests = JobRequests(jobs, model, limits, check)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))
-    api.include_router(_about(jobs, model, project_mark(limits.root), workers))
+    api.include_router(_about(jobs, model, project_mark(limits.folders.root), workers))
     # The last one added sees a request first.
     api.add_middleware(HeadMiddleware)
     api.add_middleware(BodyMiddleware, max_body_bytes=limits.max_upload_bytes, limits=limits.requests)
@@ -84,10 +84,7 @@ def _animations(requests: JobRequests) -> APIRouter:
             options = read_options(fields)
         except ValueError as error:
             raise bad_field("options", str(error)) from None
-        served = f"models:/{requests.model.name}/{requests.model.version}"
-        if model is not None and model not in (served, requests.model.name):
-            raise bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
-        return requests.accept(source, driving, options)
+        return requests.accept(source, driving, options, model)
 
     @router.get("", responses=refusals(422))
     def list_newest(

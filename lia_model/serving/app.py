@@ -21,6 +21,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.api import build_api
+from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.server import HttpServer
@@ -48,14 +49,16 @@ class ServingConfig(BaseModel):
     """Its name and concrete version."""
     home: Path
     """Folder of the job store and of the uploads and their results."""
-    root: Path
-    """Folder under which batches may read and write."""
+    folders: BatchFolders
+    """Folders that batches may use."""
     token: str | None = Field(repr=False)
     """Required bearer token; None requires none."""
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
-    """Maximum number of queued jobs."""
+    """Most queued uploads."""
+    max_num_batch_items: int
+    """Most queued items of batches."""
     media: MediaLimits
     """Limits of the files that are animated."""
     keep_s: float
@@ -94,7 +97,7 @@ class ServingConfig(BaseModel):
 
 def open_jobs(config: ServingConfig) -> JobStore:
     """Open the store that both replicas share."""
-    return JobStore(config.jobs, root=config.root)
+    return JobStore(config.jobs, root=config.folders.root)
 
 
 def heartbeat(config: ServingConfig) -> Heartbeat:
@@ -158,11 +161,12 @@ class AnimationApi:
         """
         self._animation = animation
         limits = ApiLimits(
-            root=config.root,
+            folders=config.folders,
             media=config.media_folder,
             token=config.token,
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,
+            max_num_batch_items=config.max_num_batch_items,
             requests=config.requests,
         )
         check = MediaChecker(config.media).check

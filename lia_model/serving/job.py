@@ -22,6 +22,8 @@ class Order:
     error: Error | None = None
     idempotency_key: str | None = None
     """Word of the client's by which a repeated order is recognised; None recognises none."""
+    is_pinned: bool = False
+    """Whether the client asked for this version, so that no other may animate it."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
         """Return whether both ask for one animation, whatever model is served."""

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import UploadFile
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.job import Job, Order, count, new_id, summarize
 from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError, make_durable
@@ -41,8 +42,8 @@ RETRY_AFTER_S = 5
 class ApiLimits:
     """Limits of the HTTP interface."""
 
-    root: Path
-    """Folder under which a batch may read and write."""
+    folders: BatchFolders
+    """Folders that batches may use."""
     media: Path
     """Folder for uploads and their results."""
     token: str | None
@@ -50,7 +51,9 @@ class ApiLimits:
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
-    """Maximum number of queued jobs."""
+    """Most queued uploads."""
+    max_num_batch_items: int
+    """Most queued items of batches."""
     requests: RequestLimits
     """Number and speed of requests."""
 
@@ -71,12 +74,25 @@ class JobRequests:
         self.limits = limits
         self._check = check
 
-    def accept(self, source: UploadFile, driving: UploadFile, options: AnimationOptions) -> AnimationAccepted:
+    def accept(
+        self, source: UploadFile, driving: UploadFile, options: AnimationOptions, model: str | None = None
+    ) -> AnimationAccepted:
         """Store the uploads and queue their animation; both are on the disk when this returns.
 
+        Args:
+            source: image or video of the person to animate.
+            driving: image or video whose motion it takes.
+            options: how.
+            model: name of the served model, or its URI with the version, which then no other may replace;
+                None is any.
+
         Raises:
-            RefusalError: an upload is not an image or a video, or the queue is full; nothing is kept.
+            RefusalError: the model is not served, an upload is not an image or a video, or the queue is full;
+                nothing is kept.
         """
+        served = f"models:/{self.model.name}/{self.model.version}"
+        if model not in (None, self.model.name, served):
+            raise bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
         job_id = new_id()
         folder = self.limits.media / job_id
         folder.mkdir(parents=True)
@@ -86,7 +102,8 @@ class JobRequests:
                 store_upload(upload, name, path, self._check)
             make_durable(folder)
             make_durable(folder.parent)
-            order = Order(paths["source"], paths["driving"], folder / "video.mp4", options, self.model)
+            files = (paths["source"], paths["driving"], folder / "video.mp4")
+            order = Order(*files, options, self.model, is_pinned=model == served)
             self._submit({job_id: order}, batch=None)
         except BaseException:
             shutil.rmtree(folder)
@@ -100,9 +117,10 @@ class JobRequests:
             RefusalError: a path is not allowed, two items have the same name or key, a key came before with
                 another animation, the batch is too large or the queue is full; no item is queued.
         """
-        if len(request.items) > self.limits.max_num_queued:
-            raise bad_field("items", f"got {len(request.items)}; send at most {self.limits.max_num_queued}")
-        output = self._allowed("output", request.output)
+        most = self.limits.max_num_batch_items
+        if len(request.items) > most:
+            raise bad_field("items", f"got {len(request.items)}; send at most {most}")
+        output = self.limits.folders.output_path("output", request.output)
         names = [
             f"{index:05d}" if item.name is None else item.name for index, item in enumerate(request.items)
         ]
@@ -206,8 +224,9 @@ class JobRequests:
         )
 
     def _submit(self, orders: Mapping[str, Order], batch: str | None) -> None:
+        most = self.limits.max_num_queued if batch is None else self.limits.max_num_batch_items
         try:
-            self.jobs.submit(orders, self.limits.max_num_queued, batch)
+            self.jobs.submit(orders, most, batch)
         except KeyReusedError as error:
             raise bad_field(
                 "items", f"the idempotency_key {error.key} came before with another animation; give a new one"
@@ -216,35 +235,19 @@ class JobRequests:
             raise RefusalError(
                 429,
                 "queue_full",
-                f"the queue holds at most {self.limits.max_num_queued} jobs; try again later",
+                f"the queue holds at most {most} {'uploads' if batch is None else 'items of batches'}; try "
+                "again later",
                 {"Retry-After": str(RETRY_AFTER_S)},
             ) from None
 
     def _order(self, field: str, item: BatchItem, output: Path) -> Order:
-        source = self._allowed(f"{field}.source", item.source)
-        driving = self._allowed(f"{field}.driving", item.driving)
+        source = self.limits.folders.input_path(f"{field}.source", item.source)
+        driving = self.limits.folders.input_path(f"{field}.driving", item.driving)
         # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
         files = ((source, item.source), (driving, item.driving))
         missing = next((given for path, given in files if not os.path.isfile(path)), None)  # noqa: PTH113
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
         return Order(source, driving, output, item.options, self.model, error, item.idempotency_key)
-
-    def _allowed(self, field: str, text: str) -> Path:
-        """Return the path with links resolved.
-
-        Raises:
-            RefusalError: it is not a path under the allowed root.
-        """
-        if "://" in text:
-            raise bad_field(field, f"{text} is a URL; give a path under {self.limits.root}")
-        if "\0" in text:
-            raise bad_field(field, "the path has a null character; remove it")
-        root = self.limits.root.resolve()
-        # Not `Path.resolve`, which raises a RuntimeError where links form a loop.
-        path = Path(os.path.realpath(root / text))
-        if not path.is_relative_to(root):
-            raise bad_field(field, f"{text} is outside the allowed root {root}; move it there")
-        return path
 
 
 def _links(job_id: str) -> AnimationLinks:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from lia_model.animation.options import AnimationOptions
@@ -38,6 +39,7 @@ _ADDED_COLUMNS = {
     "ended_s": "REAL",
     "is_cleared": "INTEGER NOT NULL DEFAULT 0",
     "idempotency_key": "TEXT",
+    "is_pinned": "INTEGER NOT NULL DEFAULT 0",
 }
 """Columns that tables of older versions lack."""
 _BATCH_ITEMS = """
@@ -54,8 +56,8 @@ _INDEXES = (
 FINAL = "('succeeded', 'failed', 'cancelled')"
 INSERT = """
 INSERT INTO jobs (id, batch, source, driving, output, options, model_name, model_version, status, error_code,
-    error_message, idempotency_key, submitted_s, ended_s)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    error_message, idempotency_key, is_pinned, submitted_s, ended_s)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -103,6 +105,7 @@ def row_of(job_id: str, batch: str | None, order: Order, root: Path, now_s: floa
         None if order.error is None else order.error.code,
         None if order.error is None else order.error.message,
         order.idempotency_key,
+        order.is_pinned,
         now_s,
         None if order.error is None else now_s,
     )
@@ -119,6 +122,7 @@ def job_of(row: sqlite3.Row, root: Path) -> Job:
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
         idempotency_key=row["idempotency_key"],
+        is_pinned=bool(row["is_pinned"]),
     )
     return Job(
         number=row["number"],
@@ -134,3 +138,26 @@ def job_of(row: sqlite3.Row, root: Path) -> Job:
         ended_s=row["ended_s"],
         warnings=tuple(json.loads(row["warnings"])),
     )
+
+
+def num_queued(db: sqlite3.Connection, of_batches: bool) -> int:
+    """Return the number of queued items of batches, or of other queued jobs."""
+    queued = "SELECT count(*) FROM jobs WHERE status = 'queued' AND (batch IS NOT NULL) = ?"
+    return int(db.execute(queued, (of_batches,)).fetchone()[0])
+
+
+def fail_pinned_to_others(db: sqlite3.Connection, model: ModelVersion, now_s: float) -> None:
+    """Fail the queued jobs that ask for a version other than `model`."""
+    db.execute(
+        "UPDATE jobs SET status = 'failed', error_code = 'other_model', error_message = 'got models:/' ||"
+        " model_name || '/' || model_version || ', which is not served any more; leave out model, or give '"
+        " || ?, ended_s = ? WHERE status = 'queued' AND is_pinned = 1"
+        " AND (model_name != ? OR model_version != ?)",
+        (f"models:/{model.name}/{model.version}", now_s, model.name, model.version),
+    )
+
+
+def update_held(db: sqlite3.Connection, job: Job, change: str, values: Sequence[object]) -> bool:
+    """Change a running job; False if its lease is lost."""
+    held = "id = ? AND lease = ? AND status = 'running'"
+    return db.execute(f"UPDATE jobs SET {change} WHERE {held}", (*values, job.id, job.lease)).rowcount == 1

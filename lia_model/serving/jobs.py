@@ -19,7 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lia_model.serving.job import Job, Order
-from lia_model.serving.job_table import FINAL, INSERT, job_of, prepare, row_of
+from lia_model.serving.job_table import (
+    FINAL,
+    INSERT,
+    fail_pinned_to_others,
+    job_of,
+    num_queued,
+    prepare,
+    row_of,
+    update_held,
+)
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 from lia_model.serving.retry_rules import RetryRules
 
@@ -93,6 +102,12 @@ class JobStore:
         An order whose idempotency key came before is not queued again: its batch gets the earlier job, unless
         that failed, was cancelled or has lost its result.
 
+        Args:
+            orders: by job id.
+            max_num_queued: of the jobs of batches if this is one, of the others if not, since these keep
+                their uploads on the disk.
+            batch: id of the batch; None for an upload.
+
         Raises:
             QueueFullError: more than `max_num_queued` jobs would wait.
             KeyReusedError: a key came before with another animation.
@@ -101,7 +116,7 @@ class JobStore:
             jobs = {job_id: self._earlier(db, order) or job_id for job_id, order in orders.items()}
             new = {job_id: order for job_id, order in orders.items() if jobs[job_id] == job_id}
             num_new = sum(order.error is None for order in new.values())
-            if num_new and _num_queued(db) + num_new > max_num_queued:
+            if num_new and num_queued(db, batch is not None) + num_new > max_num_queued:
                 raise QueueFullError
             now = self._clock()
             for job_id, order in new.items():
@@ -134,13 +149,14 @@ class JobStore:
     def num_queued(self) -> int:
         """Return the number of queued jobs."""
         with self._connection() as db:
-            return _num_queued(db)
+            return num_queued(db, False) + num_queued(db, True)
 
     def claim(self, model: ModelVersion) -> Job | None:
         """Claim the oldest queued job that may start, with a new lease, for a runner that has `model`.
 
-        Returns None if there is no such job. Jobs whose lease ran out are put back first; those that have
-        lost too many runners fail.
+        Uploads come before items of batches, which may be many and which nobody watches. Returns None if
+        there is no such job. Jobs whose lease ran out are put back first; those that have lost too many
+        runners fail, and those that ask for another model.
         """
         with self._transaction() as db:
             now = self._clock()
@@ -148,10 +164,12 @@ class JobStore:
             for row in db.execute(lapsed, (now,)).fetchall():
                 # The lease has already kept the job from starting for a while.
                 self._put_back(db, row, "losses", self.rules.pause_s(row["losses"]), "its runner died")
+            fail_pinned_to_others(db, model, now)
             row = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, frames_done = 0, lease = ?,"
                 " lease_until_s = ?, model_name = ?, model_version = ? WHERE number ="
-                " (SELECT min(number) FROM jobs WHERE status = 'queued' AND not_before_s <= ?) RETURNING *",
+                " (SELECT number FROM jobs WHERE status = 'queued' AND not_before_s <= ?"
+                " ORDER BY batch IS NOT NULL, number LIMIT 1) RETURNING *",
                 (secrets.token_hex(8), now + self.rules.lease_s, model.name, model.version, now),
             ).fetchone()
         return None if row is None else job_of(row, self._root)
@@ -170,7 +188,7 @@ class JobStore:
         with self._transaction() as db:
             change = "status = 'succeeded', frames_done = ?, frames_total = ?, warnings = ?, ended_s = ?"
             values = (num_frames, num_frames, json.dumps(warnings), self._clock())
-            done = _update_held(db, job, change, values)
+            done = update_held(db, job, change, values)
             if done:
                 produced.replace(job.order.output)
                 make_durable(job.order.output.parent)
@@ -272,7 +290,7 @@ class JobStore:
 
     def _report(self, job: Job, change: str, values: Sequence[object]) -> bool:
         with self._transaction() as db:
-            return _update_held(db, job, change, values)
+            return update_held(db, job, change, values)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -326,12 +344,3 @@ def make_durable(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _num_queued(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()[0])
-
-
-def _update_held(db: sqlite3.Connection, job: Job, change: str, values: Sequence[object]) -> bool:
-    held = "id = ? AND lease = ? AND status = 'running'"
-    return db.execute(f"UPDATE jobs SET {change} WHERE {held}", (*values, job.id, job.lease)).rowcount == 1

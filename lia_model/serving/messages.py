@@ -147,7 +147,10 @@ class AnimationList(Message):
 
 
 class BatchItem(AnimationOptions):
-    """One animation of a batch: paths on the server's disk, absolute or relative to the allowed root."""
+    """One animation of a batch, of files in the folders that `serve.batch_inputs` names.
+
+    Paths are absolute or relative to the project.
+    """
 
     source: Annotated[str, Field(min_length=1)]
     """Image or video of the person to animate."""
@@ -171,7 +174,7 @@ class BatchRequest(Message):
     items: Annotated[list[BatchItem], Field(min_length=1)]
     """What to animate, in order."""
     output: Annotated[str, Field(min_length=1)]
-    """Folder under the allowed root, created if missing; existing files are replaced."""
+    """Folder in one that `serve.batch_outputs` names, created if missing; existing files are replaced."""
 
 
 class BatchAccepted(Message):

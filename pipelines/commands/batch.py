@@ -1,8 +1,9 @@
 """`lia batch`: animates the rows of a CSV file on a running service and writes their status to results.csv.
 
 Rows are sent as paths, so the service must share the file system, and in portions that fit its queue. A
-rejected portion is bisected until the rejected row is found. A rerun skips rows that succeeded. If the
-earlier run was interrupted, the service recognises the rows that it already has by their idempotency keys.
+rejected portion is bisected until the rejected row is found. A service that restarts is waited for. A rerun
+skips rows that succeeded. If the earlier run was interrupted, the service recognises the rows that it already
+has by their idempotency keys.
 """
 
 import hashlib
@@ -67,9 +68,11 @@ def run_batch(
             show(num_ended, len(missing))
 
         on_result([], 0)
+        client = ServiceClient(endpoint, token)
+        # Later requests wait for a service that is away, since it may be restarting.
+        client.require_answer()
         for start in range(0, len(missing), PORTION):
-            portion = missing[start : start + PORTION]
-            _animate(ServiceClient(endpoint, token), portion, output, on_result)
+            _animate(client, missing[start : start + PORTION], output, on_result)
     num_failed = sum(not state[row.key].is_done for row in rows)
     if num_failed:
         logger.warning("%d of %d rows have no video: see the errors in %s", num_failed, len(rows), results)
@@ -99,7 +102,7 @@ def _animate(
         return
     num_ended = 0
     while num_ended < len(rows):
-        items = client.request("GET", batch)["items"]
+        items = client.request_patiently("GET", batch)["items"]
         ended = [
             _result(row, item)
             for row, item in zip(rows, items, strict=True)
@@ -113,8 +116,8 @@ def _animate(
 
 
 def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> str:
-    """Submit the rows, retrying while the queue is full, and return the URL path of the batch's status."""
-    models = client.request("GET", "/v1/models")["models"]
+    """Submit the rows, waiting while the queue is full, and return the URL path of the batch's status."""
+    models = client.request_patiently("GET", "/v1/models")["models"]
     items = [
         {
             "source": row.source,
@@ -125,14 +128,9 @@ def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> st
         }
         for row in rows
     ]
-    while True:
-        try:
-            answer = client.request("POST", "/v1/batches", {"items": items, "output": str(output)})
-            return answer["links"]["self"]
-        except RefusedError as error:
-            if error.retry_after_s is None:
-                raise
-            time.sleep(error.retry_after_s)
+    # Twice does no harm, since the service recognises the items.
+    answer = client.request_patiently("POST", "/v1/batches", {"items": items, "output": str(output)})
+    return answer["links"]["self"]
 
 
 def _idempotency_key(row: BatchRow, output: Path, models: object) -> str:

@@ -8,6 +8,7 @@ import urllib.error
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
 from lia_model.serving.app import ServingConfig, deploy, withdraw
+from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.messages import ModelVersion
 from pipelines.commands.service_address import is_loopback, require_address, url_of, without_proxy
 from pipelines.environment import Environment
@@ -78,21 +79,29 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
     """Resolve the model and the detector, and make every path absolute.
 
     Raises:
-        ValueError: the model does not exist, or needs the detector, which does not.
+        ValueError: the model does not exist, or needs the detector, which does not, or results of batches
+            could replace the project's own files.
     """
     detector = paths.root / params.serve.detector
     found = models.resolve(model)
     if shows_faces(read_crop(found.directory).rule):
         require_models(detector)
+    folders = BatchFolders(
+        root=paths.root,
+        inputs=tuple(paths.root / folder for folder in params.serve.batch_inputs),
+        outputs=tuple(paths.root / folder for folder in params.serve.batch_outputs),
+    )
+    folders.require_apart_from_the_project()
     detect = params.shards.detect
     return ServingConfig(
         checkpoint=found.directory,
         model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
         home=paths.runs / "serving",
-        root=paths.root,
+        folders=folders,
         token=token,
         max_upload_bytes=params.serve.max_upload_bytes,
         max_num_queued=params.serve.max_num_queued,
+        max_num_batch_items=params.serve.max_num_batch_items,
         media=params.serve.media,
         keep_s=3600 * params.serve.keep_hours,
         requests=params.serve.requests,

@@ -1,6 +1,9 @@
 """A client of the animation service: JSON over HTTP, and refusals as exceptions."""
 
+import http.client
 import json
+import logging
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -9,8 +12,15 @@ from typing import Any
 
 from lia_model.serving.messages import PROJECT_HEADER, project_mark
 
+logger = logging.getLogger(__name__)
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S = 60
+PATIENCE_S = 300.0
+"""How long a service may be away, as it is when it restarts, before a client gives up."""
+RECONNECT_S = 1.0
+"""Pause before a service that is away is asked again."""
+UNAVAILABLE = 503
 
 
 class NoServiceError(Exception):
@@ -60,8 +70,37 @@ class ServiceClient:
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(error) from None
-        except (OSError, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._silence(error) from None
+
+    def request_patiently(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Send a request again for as long as the service is full, and for a while if it is away.
+
+        Use it only where sending a request twice does no harm.
+
+        Raises:
+            RefusedError: the service answers with another error.
+            NoServiceError: the service has been away for `PATIENCE_S`.
+        """
+        deadline_s: float | None = None
+        while True:
+            try:
+                return self.request(method, path, body)
+            except RefusedError as error:
+                if error.retry_after_s is not None:
+                    time.sleep(error.retry_after_s)
+                    continue
+                if error.status != UNAVAILABLE:
+                    raise
+                failure = NoServiceError(str(error))
+            except NoServiceError as error:
+                failure = error
+            if deadline_s is None:
+                logger.warning("%s; trying again for %g s", failure, PATIENCE_S)
+                deadline_s = time.monotonic() + PATIENCE_S
+            if time.monotonic() > deadline_s:
+                raise failure
+            time.sleep(RECONNECT_S)
 
     def is_of(self, root: Path) -> bool:
         """Return whether the service may be that of the project at `root`: it does not name another one.
@@ -69,15 +108,25 @@ class ServiceClient:
         Raises:
             NoServiceError: no service answers.
         """
+        return self._project_mark() in (None, project_mark(root))
+
+    def require_answer(self) -> None:
+        """Require that a service answers, healthy or not.
+
+        Raises:
+            NoServiceError: none does.
+        """
+        self._project_mark()
+
+    def _project_mark(self) -> str | None:
         try:
             with self._opener.open(f"{self._endpoint}/healthz", timeout=TIMEOUT_S) as answer:
-                mark = answer.headers.get(PROJECT_HEADER)
+                return answer.headers.get(PROJECT_HEADER)
         except urllib.error.HTTPError as error:
             with error:
-                mark = error.headers.get(PROJECT_HEADER)
-        except OSError as error:
+                return error.headers.get(PROJECT_HEADER)
+        except (OSError, http.client.HTTPException) as error:
             raise self._silence(error) from None
-        return mark in (None, project_mark(root))
 
     def _silence(self, error: Exception) -> NoServiceError:
         return NoServiceError(

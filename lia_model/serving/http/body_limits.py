@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lia_model.serving.errors import error_answer
 from lia_model.settings import RequestLimits
 
+MAX_TEXT_BYTES = 16_000_000
+"""Largest body that is not a form with files: it is held in memory, several times over once it is parsed."""
 RETRY_AFTER_S = 2
 """Pause that a client is asked to make when too many bodies are received."""
 _METHODS_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
@@ -45,10 +47,15 @@ class BodyMiddleware:
         """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif self._is_too_large(Headers(scope=scope).get("content-length", "")):
-            await error_answer(413, "too_large", self._too_large())(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        most = self._max_body_bytes if is_form else min(self._max_body_bytes, MAX_TEXT_BYTES)
+        limited = self._limited(receive, most)
+        if _is_larger(headers.get("content-length", ""), most):
+            await error_answer(413, "too_large", _too_large(most))(scope, receive, send)
         elif scope["method"] in _METHODS_WITHOUT_BODY:
-            await self._app(scope, self._limited(receive), send)
+            await self._app(scope, limited, send)
         elif self._num_received >= self._limits.max_num_uploads:
             answer = error_answer(
                 429,
@@ -60,14 +67,11 @@ class BodyMiddleware:
         else:
             self._num_received += 1
             try:
-                await self._app(scope, self._limited(receive), send)
+                await self._app(scope, limited, send)
             finally:
                 self._num_received -= 1
 
-    def _is_too_large(self, content_length: str) -> bool:
-        return content_length.isdecimal() and int(content_length) > self._max_body_bytes
-
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, most: int) -> Receive:
         begin_s, num_bytes, is_complete = self._clock(), 0, False
 
         async def limited() -> Message:
@@ -82,20 +86,25 @@ class BodyMiddleware:
                 raise HTTPException(408, self._too_slow()) from None
             num_bytes += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
-            if num_bytes > self._max_body_bytes:
-                raise HTTPException(413, self._too_large())
+            if num_bytes > most:
+                raise HTTPException(413, _too_large(most))
             return message
 
         return limited
-
-    def _too_large(self) -> str:
-        return f"the body has more than {self._max_body_bytes} bytes; send smaller files"
 
     def _too_slow(self) -> str:
         return (
             f"the body paused for {self._limits.max_pause_s:g} s or came with fewer than "
             f"{self._limits.min_bytes_per_s} bytes a second; send it again over a faster connection"
         )
+
+
+def _is_larger(content_length: str, most: int) -> bool:
+    return content_length.isdecimal() and int(content_length) > most
+
+
+def _too_large(most: int) -> str:
+    return f"the body has more than {most} bytes; send less"
 
 
 def time_left_s(elapsed_s: float, num_bytes: int, limits: RequestLimits) -> float:

@@ -11,7 +11,7 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from lia_model.animation.options import AnimationOptions, read_options
-from lia_model.serving.form import form_fields
+from lia_model.serving.http.form import form_fields
 from lia_model.serving.job import Order
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import BatchItem, ModelVersion

@@ -23,7 +23,7 @@ from lia_model.serving.messages import ModelVersion
 from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA, REQUESTS, png
+from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of, png
 from tests.ports import free_port
 
 NUM_FRAMES = 6
@@ -47,9 +47,9 @@ def runner_of(jobs, version="1", animator=None):
 
 
 @contextmanager
-def served(api):
-    """Serve an ASGI application on a port of its own, in a thread; yields a client of it."""
-    port = free_port()
+def served(api, port=None):
+    """Serve an ASGI application on the port, or on one of its own, in a thread; yields a client of it."""
+    port = port or free_port()
     server = HttpServer(api, "127.0.0.1", port)
     server.start()
     try:
@@ -80,7 +80,9 @@ class LiveService:
             busy_timeout_s=busy_timeout_s,
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
-        limits = ApiLimits(folder, self.media, None, max_upload_bytes, max_num_queued, REQUESTS)
+        limits = ApiLimits(
+            folders_of(folder), self.media, None, max_upload_bytes, max_num_queued, 200, REQUESTS
+        )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
         self._api = build_api(
@@ -92,8 +94,8 @@ class LiveService:
         )
 
     @contextmanager
-    def serving(self):
-        with served(self._api) as self.client:
+    def serving(self, port=None):
+        with served(self._api, port) as self.client:
             yield self
 
     @contextmanager

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lia_model.animation.media_check import check_media
 from lia_model.serving.api import build_api
+from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
@@ -22,6 +23,13 @@ MEDIA = MediaLimits(
 )
 REQUESTS = RequestLimits(max_num_uploads=4, max_pause_s=20, min_bytes_per_s=1000, max_requests_per_s=1000)
 MODEL = ModelVersion(name="lia", version="3")
+
+MAX_ITEMS = 5
+
+
+def folders_of(root):
+    """Let batches use the whole folder."""
+    return BatchFolders(root, (root,), (root,))
 
 
 def png():
@@ -39,7 +47,9 @@ class Service:
         self.jobs = JobStore(folder / "serving" / "jobs.sqlite", RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
         self.root = folder
-        limits = ApiLimits(folder, self.media, token, max_upload_bytes, max_num_queued, requests)
+        limits = ApiLimits(
+            folders_of(folder), self.media, token, max_upload_bytes, max_num_queued, MAX_ITEMS, requests
+        )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
         check = check or partial(check_media, limits=MEDIA)

@@ -19,7 +19,7 @@ from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA, REQUESTS
+from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
 from tests.ports import free_port
 
 NTSC = Fraction(30000, 1001)
@@ -48,10 +48,11 @@ def config(tmp_path, models):
         checkpoint=tmp_path / "checkpoint",
         model=ModelVersion(name="lia", version="7"),
         home=tmp_path / "serving",
-        root=tmp_path,
+        folders=folders_of(tmp_path),
         token=None,
         max_upload_bytes=100_000,
         max_num_queued=8,
+        max_num_batch_items=8,
         media=MEDIA,
         keep_s=3600,
         requests=REQUESTS,
@@ -158,5 +159,9 @@ def test_the_queue_of_a_copied_project_names_the_copies_of_its_files(config, tmp
     open_jobs(config).submit({"job": order}, 1)
     copy = tmp_path / "copy"
     shutil.copytree(config.home, copy / "serving")
-    copied = open_jobs(config.model_copy(update={"home": copy / "serving", "root": copy})).get("job").order
+    copied = (
+        open_jobs(config.model_copy(update={"home": copy / "serving", "folders": folders_of(copy)}))
+        .get("job")
+        .order
+    )
     assert (copied.source, copied.driving, copied.output) == (copy / "a", copy / "b", copy / "c")

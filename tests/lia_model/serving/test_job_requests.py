@@ -1,7 +1,8 @@
 import pytest
 
 from lia_model.serving.job import count
-from lia_model.serving.messages import Error, JobStatus
+from lia_model.serving.messages import Error, JobStatus, ModelVersion
+from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import Service, assert_refused, png
 
 
@@ -166,7 +167,7 @@ def test_paths_outside_the_root_are_refused(tmp_path, place, field):
     one = item(service)
     output = place if field == "output" else "out"
     answer = batch(service, one | ({field: place} if field != "output" else {}), output=output)
-    assert_refused(answer, 422, "bad_field", field, "outside the allowed root")
+    assert_refused(answer, 422, "bad_field", field, "outside the folders that serve.batch_")
 
 
 def test_bad_batches_are_refused_whole(service):
@@ -179,16 +180,27 @@ def test_bad_batches_are_refused_whole(service):
     assert_refused(batch(service, *twice), 422, "bad_field", "2 items have the name a")
     assert_refused(batch(service, good, good | {"name": "00000"}), 422, "bad_field", "name 00000")
     assert_refused(batch(service, good | {"source": "a\0b"}), 422, "bad_field", "null")
-    assert_refused(batch(service, *[good] * 4), 422, "bad_field", "at most 3")
+    assert_refused(batch(service, *[good] * 6), 422, "bad_field", "at most 5")
     assert_refused(service.ask("POST", "/v1/batches", content=b"{"), 422, "bad_field")
     assert service.jobs.num_queued() == 0
 
 
 def test_a_batch_is_queued_whole_or_not_at_all(service):
     good = item(service)
+    assert batch(service, good, good, good).status_code == 202
+    answer = batch(service, good, good, good)
+    assert_refused(answer, 429, "queue_full", "at most 5 items of batches")
+    assert int(answer.headers["Retry-After"]) > 0
     assert batch(service, good, good).status_code == 202
-    assert_refused(batch(service, good, good), 429, "queue_full")
-    assert batch(service, good).status_code == 202
+
+
+def test_a_full_queue_of_batches_refuses_no_upload_and_lets_it_come_first(service):
+    good = item(service)
+    assert batch(service, *[good] * 5).status_code == 202
+    uploads = [service.post().json()["id"] for _ in range(3)]
+    assert_refused(service.post(), 429, "queue_full", "at most 3 uploads")
+    assert [service.claim().id for _ in range(3)] == uploads
+    assert service.claim().batch is not None
 
 
 def test_an_item_of_a_batch_has_a_status_and_can_be_cancelled_but_its_files_are_kept(service):
@@ -312,3 +324,41 @@ def test_animations_are_listed_by_status(tmp_path):
 )
 def test_a_list_that_does_not_exist_is_refused(service, query):
     assert_refused(service.ask("GET", f"/v1/animations?{query}"), 422, "bad_field", query.partition("=")[0])
+
+
+def test_a_pinned_version_is_animated_by_that_version_or_not_at_all(service):
+    """The service is restarted with another version while the jobs wait."""
+    pinned, named, free = (
+        service.post(**fields).json()["links"]["self"]
+        for fields in ({"model": "models:/lia/3"}, {"model": "lia"}, {})
+    )
+    newer = ModelVersion(name="lia", version="4")
+    assert service.jobs.claim(newer).id == named.rpartition("/")[2]
+    failed = service.ask("GET", pinned).json()
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "other_model")
+    assert "models:/lia/3, which is not served any more" in failed["error"]["message"]
+    assert "models:/lia/4" in failed["error"]["message"]
+    assert failed["ended_s"] >= failed["submitted_s"]
+    assert failed["model"] == {"name": "lia", "version": "3"}
+    assert service.jobs.claim(newer).id == free.rpartition("/")[2]
+    again = service.post(model="models:/lia/3").json()["links"]["self"]
+    service.finish()
+    assert service.ask("GET", again).json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("model", ["models:/lia/4", "models:/other/3", "other", "models:/lia@champion", ""])
+def test_a_model_that_is_not_served_is_refused(service, model):
+    answer = service.post(model=model)
+    if model:
+        assert_refused(answer, 422, "bad_field", f"model: {model} is not served here; models:/lia/3 is")
+    else:
+        assert answer.status_code == 202
+
+
+def test_a_batch_may_have_more_items_than_the_queue_has_uploads(tmp_path):
+    with live(tmp_path, max_num_queued=1) as service:
+        (tmp_path / "a.png").write_bytes(png())
+        items = [{"source": "a.png", "driving": "a.png"}] * 150
+        answer = service.client.post("/v1/batches", json={"items": items, "output": "out"})
+        assert answer.status_code == 202, answer.text
+        assert service.status(answer.json()["links"]["self"])["counts"]["queued"] == 150

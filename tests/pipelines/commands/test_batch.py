@@ -28,7 +28,8 @@ from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
-from tests.lia_model.serving.service import MEDIA, REQUESTS
+from tests.lia_model.serving.live import LiveService, write_clip
+from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
 from tests.ports import free_port
 
 NUM_FRAMES = 3
@@ -49,7 +50,7 @@ def root(tmp_path_factory, samples):
 def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(root / "serving" / "jobs.sqlite")
-    limits = ApiLimits(root, root / "serving" / "media", "s3cret", 1_000_000, 2, REQUESTS)
+    limits = ApiLimits(folders_of(root), root / "serving" / "media", "s3cret", 1_000_000, 2, 2, REQUESTS)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
     api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
@@ -96,7 +97,7 @@ def test_every_row_gets_its_video_or_a_reason(root, endpoint, tmp_path):
     assert [row["status"] for row in rows] == ["succeeded", "failed", "failed", "failed", "succeeded"]
     assert rows[0].keys() == {"source", "driving", "mode", "status", "output", "frames", "error"}
     assert [row["error"].split(":")[0] for row in rows[:3]] == ["", "not_found", "no_face"]
-    assert "outside the allowed root" in rows[3]["error"]
+    assert "outside the folders that serve.batch_inputs names" in rows[3]["error"]
     for row in (rows[0], rows[4]):
         assert probe(output / row["output"]).num_frames == int(row["frames"]) == NUM_FRAMES
     assert rows[0]["output"] != rows[4]["output"]
@@ -203,3 +204,30 @@ def test_a_run_after_an_interrupted_one_animates_nothing_twice(root, endpoint):
     (root / "face.mp4").touch()
     assert run_batch(manifest, output, endpoint, token="s3cret") == 0
     assert Path(first[1]["output"]).stat().st_mtime_ns > written[1]
+
+
+def test_a_restart_of_the_service_does_not_end_the_client(tmp_path, caplog):
+    write_clip(tmp_path / "clip.mp4")
+    manifest = write(tmp_path / "jobs.csv", "source,driving,crop", *["clip.mp4,clip.mp4,false"] * 2)
+    service, port = LiveService(tmp_path), free_port()
+    outcome = []
+
+    def run():
+        outcome.append(run_batch(manifest, tmp_path / "out", f"http://127.0.0.1:{port}"))
+
+    client = threading.Thread(target=run)
+    with service.serving(port):
+        client.start()
+        wait_for(lambda: service.jobs.num_queued() == 1)
+    wait_for(lambda: "trying again" in caplog.text)
+    with service.serving(port), service.running():
+        client.join(60)
+    assert outcome == [0]
+    assert [row["status"] for row in results(tmp_path / "out")] == ["succeeded", "succeeded"]
+
+
+def wait_for(is_so):
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

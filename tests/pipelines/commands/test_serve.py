@@ -4,6 +4,7 @@ import pytest
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
+from lia_model.serving.batch_folders import BatchFolders
 from lia_model.settings import NetworkSettings
 from pipelines.commands.serve import make_config, require_token_beyond_loopback, run_serve
 from pipelines.environment import read_environment
@@ -53,6 +54,12 @@ def test_a_model_trained_without_faces_is_served_without_detector(params, enviro
     assert not config.detector.exists()
 
 
+def test_results_of_batches_may_not_replace_the_projects_files(params, environment, tmp_path):
+    own = params.model_copy(update={"serve": params.serve.model_copy(update={"batch_outputs": (Path(),)})})
+    with pytest.raises(ValueError, match=r"serve\.batch_outputs"):
+        make_config(own, environment.paths, None, save_model(tmp_path / "mine", "none"))
+
+
 def test_a_detached_service_needs_a_ray_head(params, environment):
     with pytest.raises(ValueError, match="lia up"):
         run_serve(params, environment, "127.0.0.1", 8000, "models:/lia@champion", block=False)
@@ -65,5 +72,7 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     config = make_config(params, environment.paths, None, str(environment.paths.root / "mine"))
     assert config.keep_s == 3600 * params.serve.keep_hours
     assert (config.model.name, config.model.version) == ("mine", "local")
-    assert all(path.is_absolute() for path in (config.checkpoint, config.home, config.root, config.detector))
+    root = environment.paths.root
+    assert all(path.is_relative_to(root) for path in (config.checkpoint, config.home, config.detector))
+    assert config.folders == BatchFolders(root, (root / "data", root / "out"), (root / "out",))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))

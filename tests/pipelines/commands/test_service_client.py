@@ -3,7 +3,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pipelines.commands import service_client
 from pipelines.commands.service_client import NoServiceError, RefusedError, ServiceClient
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -69,3 +71,16 @@ def test_an_answer_that_is_not_json_is_not_our_service(endpoint):
 def test_a_proxy_is_not_used_for_loopback(endpoint, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert ServiceClient(endpoint, None).request("GET", "/ok") == {"fine": True}
+
+
+def test_a_service_that_stays_away_is_given_up(monkeypatch):
+    monkeypatch.setattr(service_client, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(service_client, "RECONNECT_S", 0.1)
+    with pytest.raises(NoServiceError, match="lia serve"):
+        ServiceClient(f"http://127.0.0.1:{free_port()}", None).request_patiently("GET", "/ok")
+
+
+def test_other_refusals_are_not_repeated(endpoint, server):
+    assert ServiceClient(endpoint, None).request_patiently("GET", "/ok") == {"fine": True}
+    with pytest.raises(RefusedError, match="500"):
+        ServiceClient(endpoint, None).request_patiently("GET", "/broken")

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from lia_model.serving.errors import add_error_handlers
-from lia_model.serving.http.body_limits import BodyMiddleware, time_left_s
+from lia_model.serving.http.body_limits import MAX_TEXT_BYTES, BodyMiddleware, time_left_s
 from tests.lia_model.serving.service import REQUESTS, Service, assert_refused
 
 MAX_BODY_BYTES = 10
@@ -107,3 +107,15 @@ def test_a_steady_body_is_received_to_its_end_and_a_slower_one_is_not():
     for bytes_per_s, is_received in ((1000, True), (900, False)):
         left = [time_left_s(elapsed_s, elapsed_s * bytes_per_s, limits) for elapsed_s in range(1000)]
         assert (min(left) >= 1) == is_received
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("application/json", MAX_TEXT_BYTES), ("multipart/form-data; boundary=x", 10**9)]
+)
+def test_a_body_without_files_has_a_smaller_limit(tmp_path, kind, most):
+    service = Service(tmp_path, max_upload_bytes=10**9)
+    for length, is_refused in ((most, False), (most + 1, True)):
+        headers = {"Content-Type": kind, "Content-Length": str(length)}
+        answer = service.ask("POST", "/v1/batches", content=b"", headers=headers)
+        assert (answer.status_code == 413) == is_refused
+        assert (str(most) in answer.text) == is_refused

@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from pydantic import Field
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.form import form_fields
+from lia_model.serving.http.form import form_fields
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import png
 
