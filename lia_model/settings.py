@@ -207,6 +207,9 @@ class TrainSettings(Settings):
     precision: Literal["fp32", "tf32", "bf16"]
     """fp32 is exact; tf32 rounds the factors of products (NVIDIA GPUs); bf16 runs the networks under
     autocast, with weights and losses in fp32. The R1 penalty is computed in fp32 always."""
+    deterministic: bool
+    """Repeat bit for bit on a GPU too, more slowly. Without it, the gradients of the warp and some of CUDA's
+    own sums differ in the last bits from run to run. On CPUs all is exact for one number of workers."""
     network: NetworkScale
     """The image size is that of the shards."""
     augmentation: AugmentationSettings

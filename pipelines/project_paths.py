@@ -92,6 +92,10 @@ class ProjectPaths:
         """Return the folder of a training run's journal, which is sent to MLflow."""
         return self.runs / "train" / run_name / "mlflow"
 
+    def lease(self, run_name: str) -> Path:
+        """Return the file that says which process trains a run."""
+        return self.runs / "train" / run_name / "lease.json"
+
     def journals(self) -> list[Path]:
         """Return the folders of the journals of all training runs."""
         return sorted(self.runs.glob("train/*/mlflow"))

@@ -26,6 +26,7 @@ from lia_model.data.pixels import to_bytes
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import float32_products
 from lia_model.losses.perceptual import describe_perceptual
@@ -129,7 +130,11 @@ def run(
         # In the loader's thread too, which computes on the same stream: the device's default one.
         return stack(loader.frames(share.numbers(first)).numpy())
 
-    with float32_products(settings.precision), ThreadPoolExecutor(1) as pool:
+    with (
+        float32_products(settings.precision),
+        deterministic_algorithms(settings.deterministic),
+        ThreadPoolExecutor(1) as pool,
+    ):
         upcoming = pool.submit(load, state.num_pairs)
         settle_buckets(networks.generator, networks.discriminator, autocast)
         while state.step < settings.num_steps:

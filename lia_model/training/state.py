@@ -91,15 +91,31 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
 def _start_from(
     directory: Path, generator: Generator, discriminator: Discriminator, shape: NetworkSettings
 ) -> None:
-    found = read_config(directory).network
-    if found != shape:
-        raise ValueError(
-            f"train.init_from = {directory} holds a network of {found.model_dump()}, these settings give "
-            f"{shape.model_dump()}: make train.network and shards.crop.size_px equal to it"
-        )
+    require_network(directory, shape, "train.init_from")
     generator.load_state_dict(load_generator(directory).state_dict())
     if (directory / DISCRIMINATOR).is_file():
         load_weights(discriminator, directory / DISCRIMINATOR)
+
+
+def require_network(directory: Path, shape: NetworkSettings, name: str) -> None:
+    """Check that a checkpoint holds networks of this shape.
+
+    Args:
+        directory: of the checkpoint.
+        shape: of the settings and of the shards' images.
+        name: of the checkpoint in the error.
+
+    Raises:
+        ValueError: it holds others.
+    """
+    found, wanted = read_config(directory).network.model_dump(), shape.model_dump()
+    names = [key for key in wanted if found[key] != wanted[key]]
+    if names:
+        held, given = (", ".join(f"{key} {values[key]}" for key in names) for values in (found, wanted))
+        raise ValueError(
+            f"{name} = {directory} holds networks with {held}, train.network and the shards give {given}: "
+            "change these, or name another checkpoint"
+        )
 
 
 def build_optimizers(
@@ -160,6 +176,7 @@ def load_state(state: TrainingState, directory: Path) -> None:
             it was written.
     """
     verify_hashes(directory)
+    require_network(directory, state.generator.settings, "the run's checkpoint")
     load_weights(state.generator, directory / GENERATOR)
     load_weights(state.discriminator, directory / DISCRIMINATOR)
     tensors = read_tensors(directory / TRAINING)

@@ -34,6 +34,8 @@ from lia_model.registry.run_sender import (
 )
 from lia_model.settings import TrainSettings
 from lia_model.training.damage import Damage
+from lia_model.training.run_identity import identity_digest, run_identity
+from lia_model.training.state import require_network
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
@@ -41,6 +43,7 @@ from pipelines.project_paths import ProjectPaths
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_folder_atomically
+from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
     from lia_model.training.worker import Fit
@@ -54,10 +57,11 @@ logger = logging.getLogger(__name__)
 
 
 def run_train(params: Params, environment: Environment) -> int:
-    """Train, or resume the run of the same settings on the same shards.
+    """Train, or go on with the run that the settings and the shards identify.
 
     Raises:
-        ValueError: there are no shards, or a file that the settings name is missing.
+        ValueError: there are no shards, a file that the settings name is missing or holds other networks, or
+            another process trains this run.
     """
     paths = environment.paths
     settings = located(params.train, paths.root)
@@ -68,14 +72,12 @@ def run_train(params: Params, environment: Environment) -> int:
     manifest = read_manifest(paths.shards)
     verify_shards(paths.shards, "train")
     ShardedClips(paths.shards, "train")
-    train_flow(
-        run_name(params.train, manifest),
-        settings,
-        manifest,
-        paths,
-        environment.ray_address,
-        environment.host,
-    )
+    if settings.init_from is not None:
+        shape = settings.network.at(manifest.size_px)
+        require_network(Path(settings.init_from), shape, "train.init_from")
+    name = run_name(settings, manifest)
+    with held_lease(paths.lease(name), f"the run {name}"):
+        train_flow(name, settings, manifest, paths, environment.ray_address, environment.host)
     return 0
 
 
@@ -106,10 +108,8 @@ def require_files(settings: TrainSettings) -> None:
 
 
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:
-    """Return the run's name, a hash of the settings and of the shards."""
-    decisive = [settings.model_dump(mode="json"), manifest.model_dump(mode="json")]
-    text = json.dumps(decisive, sort_keys=True)
-    return "train-" + hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+    """Return the run's name, a hash of what decides its result; the settings hold absolute paths."""
+    return "train-" + identity_digest(run_identity(settings, manifest))[:DIGEST_CHARS]
 
 
 def data_digest(manifest: Manifest) -> str:

@@ -38,6 +38,7 @@ def train_settings() -> TrainSettings:
             "sampling": {"balance": "clip", "gap": "uniform"},
             "init_from": None,
             "precision": "fp32",
+            "deterministic": False,
             "network": {"width": 0.02, "latent_dim": 16, "num_directions": 4},
             "augmentation": {
                 "flip": False,

@@ -205,3 +205,17 @@ def test_shards_that_are_not_those_of_the_manifest_are_refused(shards, train_set
     (shards.parent / "train.json").write_text(train_settings.model_dump_json())
     with pytest.raises(ValueError, match=r"00000\.tar has the sha256"):
         train_directory(shards.parent)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_training_is_deterministic_where_it_is_asked_to(shards, train_settings, is_wanted):
+    settings = train_settings.model_copy(update={"deterministic": is_wanted, "num_steps": 2})
+    found = []
+    train(
+        new_state(settings, 32, CPU),
+        shards,
+        settings,
+        Hooks(on_metrics=lambda *_: found.append(torch.are_deterministic_algorithms_enabled())),
+    )
+    assert found == [is_wanted]
+    assert not torch.are_deterministic_algorithms_enabled()

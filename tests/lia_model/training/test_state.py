@@ -72,7 +72,9 @@ def test_training_can_start_from_a_checkpoint(train_settings, tmp_path):
 def test_a_start_of_another_shape_is_refused(train_settings, tmp_path):
     save_generator(tmp_path / "start", build_generator(train_settings.network.at(64)))
     with pytest.raises(
-        ValueError, match=r"train\.init_from = .* make train\.network and shards\.crop\.size_px equal"
+        ValueError,
+        match=r"^train\.init_from = .*/start holds networks with size_px 64, train\.network and the shards "
+        r"give size_px 32: change these, or name another checkpoint$",
     ):
         new_state(train_settings.model_copy(update={"init_from": str(tmp_path / "start")}), 32, CPU)
 
@@ -99,3 +101,33 @@ def test_a_state_that_is_not_finite_is_not_written(train_settings, tmp_path):
     with pytest.raises(FloatingPointError, match="is not finite at a checkpoint"):
         save_state(state, tmp_path / "c", {})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("width", "size_px", "named"), [(0.02, 64, "size_px 32"), (0.04, 32, "width 0.02")])
+def test_a_checkpoint_of_other_networks_is_not_resumed(train_settings, tmp_path, width, size_px, named):
+    save_state(new_state(train_settings, 32, CPU), tmp_path / "step", {})
+    network = train_settings.network.model_copy(update={"width": width})
+    other = new_state(train_settings.model_copy(update={"network": network}), size_px, CPU)
+    with pytest.raises(
+        ValueError, match=f"^the run's checkpoint = .*/step holds networks with {named}, train"
+    ):
+        load_state(other, tmp_path / "step")
+
+
+def test_the_position_of_a_run_is_the_number_of_pairs_consumed(train_settings, tmp_path):
+    state, resumed = (new_state(train_settings, 32, CPU) for _ in range(2))
+    state.step, state.num_pairs = 3, 41
+    save_state(state, tmp_path / "step", {})
+    load_state(resumed, tmp_path / "step")
+    assert (resumed.step, resumed.num_pairs) == (3, 41)
+
+
+def test_a_checkpoint_that_counts_no_pairs_is_refused(train_settings, tmp_path):
+    state = new_state(train_settings, 32, CPU)
+    save_state(state, tmp_path / "step", {})
+    (tmp_path / "step/training.json").write_text('{"step": 0}')
+    (tmp_path / "step/hashes.json").unlink()
+    with pytest.raises(
+        ValueError, match="earlier version, whose runs cannot be resumed: start a new run with"
+    ):
+        load_state(state, tmp_path / "step")

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import subprocess
 
 import pytest
@@ -27,11 +28,20 @@ def settings():
     return TrainSettings.model_validate(yaml.safe_load(presets.read_preset("demo"))["train"])
 
 
-def test_a_run_is_named_by_its_settings_and_its_data(settings):
+def test_a_run_is_named_by_what_decides_its_result(settings):
     name = run_name(settings, make_manifest(64))
-    assert name == run_name(settings, make_manifest(64))
+    assert re.fullmatch("train-[0-9a-f]{12}", name)
+    assert name == run_name(settings.model_copy(update={"num_steps": 7}), make_manifest(64))
     assert name != run_name(settings.model_copy(update={"seed": 1}), make_manifest(64))
     assert name != run_name(settings, make_manifest(32))
+
+
+def test_a_run_has_the_same_name_in_another_checkout(settings, tmp_path):
+    for checkout in ("a", "b"):
+        (tmp_path / checkout / "models").mkdir(parents=True)
+        (tmp_path / checkout / "models/vgg16.safetensors").write_text("weights")
+    names = [run_name(located(settings, tmp_path / each), make_manifest(64)) for each in ("a", "b")]
+    assert names[0] == names[1]
 
 
 def test_the_data_digest_fits_mlflow(settings):
