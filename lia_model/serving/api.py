@@ -16,6 +16,7 @@ from lia_model.serving.http.access import AccessMiddleware
 from lia_model.serving.http.body_limits import BodyMiddleware
 from lia_model.serving.http.form import form_fields
 from lia_model.serving.http.head_requests import HeadMiddleware
+from lia_model.serving.http.query import require_known_query
 from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
 from lia_model.serving.http.unread_bodies import UnreadBodyMiddleware
@@ -46,7 +47,13 @@ def build_api(
     jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck, workers: Heartbeat
 ) -> FastAPI:
     """Build the application over a job store; `workers` elsewhere animate, and `check` looks at uploads."""
-    api = FastAPI(title="Open LIA animations", version="1", docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title="Open LIA animations",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(require_known_query)],
+    )
     requests = JobRequests(jobs, model, limits, check)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))

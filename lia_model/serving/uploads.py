@@ -2,6 +2,7 @@
 
 import mimetypes
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,15 +37,18 @@ def require_multipart(request: Request) -> None:
 
 
 async def require_known_fields(request: Request) -> None:
-    """Refuse a form with an unknown field, such as a misspelt option.
+    """Refuse a form with an unknown field, such as a misspelt option, or with one field several times.
 
     Raises:
-        RefusalError: a field is neither a file, nor the model, nor an option of the animation.
+        RefusalError: a field is neither a file, nor the model, nor an option of the animation; or it comes
+            several times.
     """
     known = {"source", "driving", "model", *AnimationOptions.model_fields}
-    for name in await request.form():
+    for name, num_values in Counter(name for name, _ in (await request.form()).multi_items()).items():
         if name not in known:
             raise bad_field(name, f"there is no such field; allowed are {', '.join(sorted(known))}")
+        if num_values > 1:
+            raise bad_field(name, f"got {num_values} values; send one")
 
 
 def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) -> None:

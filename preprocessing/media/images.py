@@ -22,8 +22,11 @@ _PNG_DEPTH_AT = 24
 _DEEP_MODES = ("I",)
 """Prefix of Pillow's modes for 16-bit grey."""
 _PICTURE_STARTS = (b"\xff\xd8\xff", _PNG_START, b"BM", b"GIF87a", b"GIF89a")
-_AVIF_BRANDS = (b"avif", b"avis")
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"))
+_ANY_HEIF_BRANDS = frozenset((b"mif1", b"msf1"))
+"""Of a picture and of a sequence whose codec only the compatible brands tell."""
+_NUM_HEAD_BYTES = 256
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused, but for JPEG files, which can be reduced while they are decoded."""
 REDUCED_PIXELS = 50_000_000
@@ -70,15 +73,15 @@ def cut(image: Image, box: Box, size_px: int) -> Image:
 def is_picture(path: Path) -> bool:
     """Return whether the first bytes are those of a picture format: JPEG, PNG, WebP, AVIF, GIF or BMP."""
     with path.open("rb") as file:
-        head = file.read(12)
+        head = file.read(_NUM_HEAD_BYTES)
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return head.startswith(_PICTURE_STARTS) or is_webp or _brand(head) in _AVIF_BRANDS
+    return head.startswith(_PICTURE_STARTS) or is_webp or bool(_brands(head) & _AVIF_BRANDS)
 
 
 def is_heic(path: Path) -> bool:
-    """Return whether the first bytes are those of a HEIC picture, which nothing here reads."""
+    """Return whether the first bytes are those of a HEIC picture or sequence, which nothing here reads."""
     with path.open("rb") as file:
-        return _brand(file.read(12)) in _HEIC_BRANDS
+        return bool(_brands(file.read(_NUM_HEAD_BYTES)) & _HEIC_BRANDS)
 
 
 def picture_header(path: Path) -> tuple[str, int, int]:
@@ -95,8 +98,14 @@ def picture_header(path: Path) -> tuple[str, int, int]:
         raise _not_readable(path) from error
 
 
-def _brand(head: bytes) -> bytes:
-    return head[8:12] if head[4:8] == b"ftyp" else b""
+def _brands(head: bytes) -> set[bytes]:
+    """Return the brands that say what an ISO file is: its major one, or where that is general, the others."""
+    if head[4:8] != b"ftyp":
+        return set()
+    major, box = head[8:12], head[16 : int.from_bytes(head[:4])]
+    if major not in _ANY_HEIF_BRANDS:
+        return {major}
+    return {box[at : at + 4] for at in range(0, len(box), 4)}
 
 
 def read_image(path: Path, convert: bool = True, losses: list[str] | None = None) -> Image:

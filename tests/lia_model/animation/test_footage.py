@@ -54,9 +54,14 @@ def test_an_animated_picture_is_a_video(tmp_path, image_format):
     assert [frame.start for frame in footage.shown()] == [0, Fraction(1, 10), Fraction(1, 5)]
 
 
-def test_a_heic_picture_is_refused_for_what_it_is(tmp_path):
+@pytest.mark.parametrize(
+    "brands", [b"heicmif1heic", b"hevcmsf1hevc", b"mif1mif1miafheic", b"msf1msf1hevciso8"]
+)
+def test_a_heic_picture_or_sequence_is_refused_for_what_it_is(tmp_path, brands):
     path = tmp_path / "photo.jpg"
-    path.write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(200))
+    major, others = brands[:4], brands[4:]
+    box = b"ftyp" + major + bytes(4) + others
+    path.write_bytes((4 + len(box)).to_bytes(4, "big") + box + b"heic" + bytes(200))
     with pytest.raises(UnreadableMediaError, match=r"a HEIC picture.*convert it"):
         require_media(path)
 
