@@ -64,6 +64,8 @@ class PerceptualSettings(TermSettings):
     """The network; its name is part of the logged loss's name."""
     weights: Path
     """Safetensors file with the network's convolutions."""
+    precision: Literal["auto", "fp32", "bf16"]
+    """What the network computes in; auto is bf16 where the device has it natively, and fp32 elsewhere."""
 
 
 class R1Settings(Settings):
@@ -204,9 +206,10 @@ class TrainSettings(Settings):
     sampling: SamplingSettings
     init_from: str | None
     """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
-    precision: Literal["fp32", "tf32", "bf16"]
-    """fp32 is exact; tf32 rounds the factors of products (NVIDIA GPUs); bf16 runs the networks under
-    autocast, with weights and losses in fp32. The R1 penalty is computed in fp32 always."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"]
+    """fp32 is exact; tf32 rounds the factors of products (NVIDIA GPUs); bf16 runs the trained networks under
+    autocast, with weights and losses in fp32; auto is bf16 where the device has it natively, else fp32. On a
+    CPU bf16 is the slower one below width 0.125. The R1 penalty is computed in fp32 always."""
     deterministic: bool
     """Repeat bit for bit on a GPU too, more slowly. Without it, the gradients of the warp and some of CUDA's
     own sums differ in the last bits from run to run. On CPUs all is exact for one number of workers."""

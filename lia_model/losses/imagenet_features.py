@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lia_model.checkpoints.directory import read_tensors
+from lia_model.ops.frozen_conv2d import FrozenConvRelu
 
 Backbone = Literal["vgg16", "vgg19", "alexnet"]
 
@@ -41,16 +42,17 @@ class VggFeatures(nn.Module):
             for block, depth in enumerate(self.depths, start=1)
             for layer in range(1, (depth if block < len(self.depths) else 1) + 1)
         ]
-        _register_convolutions(self, self.names, weights)
+        for name in self.names:
+            self.add_module(name, FrozenConvRelu(*_weights_of(name, weights), padding_px=1))
 
     def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """Return the five feature maps."""
+        """Return the five feature maps, in the type of `x`."""
         features = []
         for name in self.names:
             first_of_block = name.endswith("_1")
             if first_of_block and name != "conv1_1":
                 x = functional.max_pool2d(x, 2)
-            x = functional.relu(_convolve(self, name, x, padding=1))
+            x = self.get_submodule(name)(x)
             if first_of_block:
                 features.append(x)
         return features
@@ -64,26 +66,23 @@ class AlexFeatures(nn.Module):
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
-        _register_convolutions(self, [f"conv{layer}" for layer in range(1, 6)], weights)
+        self.conv1 = FrozenConvRelu(*_weights_of("conv1", weights), stride=4, padding_px=2)
+        self.conv2 = FrozenConvRelu(*_weights_of("conv2", weights), padding_px=2)
+        self.conv3 = FrozenConvRelu(*_weights_of("conv3", weights), padding_px=1)
+        self.conv4 = FrozenConvRelu(*_weights_of("conv4", weights), padding_px=1)
+        self.conv5 = FrozenConvRelu(*_weights_of("conv5", weights), padding_px=1)
 
     def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """Return the five feature maps."""
-        x1 = functional.relu(_convolve(self, "conv1", x, stride=4, padding=2))
-        x2 = functional.relu(_convolve(self, "conv2", functional.max_pool2d(x1, 3, 2), padding=2))
-        x3 = functional.relu(_convolve(self, "conv3", functional.max_pool2d(x2, 3, 2), padding=1))
-        x4 = functional.relu(_convolve(self, "conv4", x3, padding=1))
-        return [x1, x2, x3, x4, functional.relu(_convolve(self, "conv5", x4, padding=1))]
+        x1 = self.conv1(x)
+        x2 = self.conv2(functional.max_pool2d(x1, 3, 2))
+        x3 = self.conv3(functional.max_pool2d(x2, 3, 2))
+        x4 = self.conv4(x3)
+        return [x1, x2, x3, x4, self.conv5(x4)]
 
 
-def _register_convolutions(module: nn.Module, names: list[str], weights: dict[str, Tensor]) -> None:
-    for name in names:
-        for kind in ("weight", "bias"):
-            module.register_buffer(f"{name}_{kind}", weights[f"{name}.{kind}"].float())
-
-
-def _convolve(module: nn.Module, name: str, x: Tensor, *, padding: int, stride: int = 1) -> Tensor:
-    weight, bias = getattr(module, f"{name}_weight"), getattr(module, f"{name}_bias")
-    return functional.conv2d(x, weight, bias, stride=stride, padding=padding)
+def _weights_of(name: str, weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.weight"].float(), weights[f"{name}.bias"].float()
 
 
 FEATURES: dict[Backbone, type[VggFeatures] | type[AlexFeatures]] = {

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lia_model.device.precision import DTYPES, resolve_precision
 from lia_model.losses.imagenet_features import (
     FEATURES,
     AlexFeatures,
@@ -21,7 +22,6 @@ from lia_model.losses.imagenet_features import (
     build_features,
 )
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, Objective, loss_term
-from lia_model.networks.layers import in_device_layout
 from lia_model.settings import PerceptualSettings
 
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
@@ -62,8 +62,13 @@ def pyramid_scales(size_px: int, min_side_px: int) -> list[float]:
 
 
 def sum_of_l1(got: list[Tensor], wanted: list[Tensor]) -> Float[Tensor, ""]:
-    """Return the sum of the mean absolute differences of the pairs."""
-    return torch.stack([functional.l1_loss(a, b) for a, b in zip(got, wanted, strict=True)]).sum()
+    """Return the sum of the mean absolute differences of the pairs; sums are float32 at least."""
+    return torch.stack([_mean_distance(a, b) for a, b in zip(got, wanted, strict=True)]).sum()
+
+
+def _mean_distance(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
+    exact = torch.promote_types(a.dtype, torch.float32)
+    return (a - b).abs().mean(dtype=exact)
 
 
 def sum_of_l1_together(got: list[Tensor], wanted: list[Tensor]) -> Float[Tensor, ""]:
@@ -76,11 +81,17 @@ def sum_of_l1_together(got: list[Tensor], wanted: list[Tensor]) -> Float[Tensor,
 
 
 class PerceptualLoss(nn.Module):
-    """Sum over pyramid levels of the mean absolute difference of features; the target gets no gradient."""
+    """Sum over pyramid levels of the mean absolute difference of features; the target gets no gradient.
 
-    def __init__(self, features: VggFeatures | AlexFeatures) -> None:
+    Args:
+        features: the frozen network.
+        dtype: what it computes in; pyramids are blurred, and differences summed, in float32 at least.
+    """
+
+    def __init__(self, features: VggFeatures | AlexFeatures, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.features = features
+        self.dtype = dtype
         self.normalize = ImageNetNormalize()
         for scale in PYRAMID_SCALES[1:]:
             self.register_buffer(f"gaussian_{round(1 / scale)}", gaussian_kernel(scale))
@@ -96,7 +107,8 @@ class PerceptualLoss(nn.Module):
 
     def _features_at(self, scale: float, image: Tensor) -> list[Tensor]:
         kernel = None if scale == 1.0 else self.get_buffer(f"gaussian_{round(1 / scale)}")
-        return self.features(in_device_layout(self.normalize(downscale(image, scale, kernel))))
+        image = self.normalize(downscale(image, scale, kernel))
+        return self.features(image.to(self.dtype, memory_format=torch.channels_last))
 
 
 @loss_term("perceptual")
@@ -108,11 +120,11 @@ def build_perceptual(settings: PerceptualSettings, device: torch.device) -> Obje
     """
     if not settings.weight:
         return Objective()
-    loss = PerceptualLoss(build_features(settings.backbone, settings.weights)).to(device)
+    dtype = DTYPES[resolve_precision(settings.precision, device)]
+    loss = PerceptualLoss(build_features(settings.backbone, settings.weights), dtype).to(device)
 
     def compute(outputs: GeneratorOutputs) -> Tensor:
-        with outputs.autocast:
-            return loss(outputs.fake, outputs.driving)
+        return loss(outputs.fake, outputs.driving)
 
     # The backbone is part of the name: distances in different networks are not comparable.
     name = f"perceptual_{settings.backbone}"

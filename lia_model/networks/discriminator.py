@@ -15,7 +15,7 @@ from lia_model.networks.layers import (
     ConvAct,
     EqualizedLinear,
     ResidualBlock,
-    in_device_layout,
+    channels_last,
     num_channels,
     octaves,
 )
@@ -62,7 +62,7 @@ class Discriminator(nn.Module):
             minibatch
                 deviation never mixes them, so one call equals that many separate ones.
         """
-        x = self.blocks(self.from_rgb(in_device_layout(image)))
+        x = self.blocks(self.from_rgb(channels_last(image)))
         deviation = torch.cat([minibatch_deviation(batch) for batch in x.chunk(num_batches)])
-        x = self.conv(in_device_layout(torch.cat((x, deviation), dim=1)))
+        x = self.conv(channels_last(torch.cat((x, deviation), dim=1)))
         return self.to_logit(self.hidden(x.flatten(1)))

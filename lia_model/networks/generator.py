@@ -5,6 +5,9 @@ Axes: B batch, D latent width, K directions, S side of the image in pixels.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -38,10 +41,13 @@ class Generator(nn.Module):
             driving: gives the motion; None reconstructs the source without motion.
             start_weights: motion weights of the first driving frame, for relative motion; None for absolute.
         """
-        code, features = self.encoder(source)
         if driving is None:
-            return self.synthesis(code, features)
-        weights = self.motion_weights(driving)
+            return self.synthesis(*self.encoder(source))
+        # One pass for both: half the launches, and one gradient of the weights.
+        codes, features = self.encoder(torch.cat((source, driving)))
+        code, driving_code = codes.chunk(2)
+        features = [_first_half(feature) for feature in features]
+        weights = self.motion_head(driving_code)
         if start_weights is not None:
             weights = weights - start_weights + self.motion_head(code)
         return self.synthesis(self.move(code, weights), features)
@@ -54,3 +60,19 @@ class Generator(nn.Module):
     def move(self, code: Float[Tensor, "B D"], weights: Float[Tensor, "B K"]) -> Float[Tensor, "B D"]:
         """Return `code` after a walk of `weights` along the directions (equation 2)."""
         return code + self.motion(weights)
+
+
+class _FirstHalf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - torch's own
+        return x.chunk(2)[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
+        (grad,) = grad_outputs
+        return torch.cat((grad, torch.zeros_like(grad)))
+
+
+def _first_half(x: Float[Tensor, "2*B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Return the first half of a batch; a slice's gradient would not keep the layout."""
+    return _FirstHalf.apply(x)

@@ -55,17 +55,19 @@ def flow_warp(
     where = grid.to(exact) + torch.tanh(flow.to(exact))[:, :2].permute(0, 2, 3, 1)
     mask = torch.sigmoid(flow[:, 2:3])
     channels_last = x.stride(1) == 1 and x.shape[1] > 1
-    # grid_sample walks memory channel by channel, several times slower where channels lie side by side.
-    if x.device.type == "cpu" and channels_last and feature.stride(1) == 1:
+    # grid_sample walks memory channel by channel, several times slower where channels lie side by side; but
+    # its gradients are twice as fast as those of rows.
+    in_rows = channels_last and feature.stride(1) == 1 and not torch.is_grad_enabled()
+    if x.device.type == "cpu" and in_rows:
         warped = _gather(feature, where, mask).to(x.dtype)
-        return warped, torch.addcmul(warped, x, (1 - mask).to(x.dtype))
-    sampled = functional.grid_sample(
-        feature.to(exact), where, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
-    warped = sampled.to(x.dtype) * mask.to(x.dtype)
-    if channels_last:
-        warped = warped.contiguous(memory_format=torch.channels_last)
-    return warped, warped + x * (1 - mask).to(x.dtype)
+    else:
+        sampled = functional.grid_sample(
+            feature.to(exact), where, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+        warped = sampled.to(x.dtype) * mask.to(x.dtype)
+        if channels_last:
+            warped = warped.contiguous(memory_format=torch.channels_last)
+    return warped, torch.addcmul(warped, x, (1 - mask).to(x.dtype))
 
 
 def _gather(

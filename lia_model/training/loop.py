@@ -28,7 +28,7 @@ from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
-from lia_model.device.precision import float32_products
+from lia_model.device.precision import float32_products, resolve_precision
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
@@ -120,7 +120,8 @@ def run(
         settings.optimizer.max_gradient_norm,
     )
     objective = build_objective(settings.losses, device)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+    precision = resolve_precision(settings.precision, device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     base_rates = _rates(state)
     means = _RunningMeans()
     stack = copies_to(device)
@@ -131,7 +132,7 @@ def run(
         return stack(loader.frames(share.numbers(first)).numpy())
 
     with (
-        float32_products(settings.precision),
+        float32_products(precision),
         deterministic_algorithms(settings.deterministic),
         ThreadPoolExecutor(1) as pool,
     ):

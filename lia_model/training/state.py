@@ -74,9 +74,8 @@ def new_state(settings: TrainSettings, size_px: int, device: torch.device) -> Tr
     if settings.init_from is not None:
         _start_from(Path(settings.init_from), generator, discriminator, shape)
     generator, discriminator = generator.to(device), discriminator.to(device)
-    if device.type == "cuda":
-        for network in (generator, discriminator):
-            lay_out_weights(network)
+    for network in (generator, discriminator):
+        lay_out_weights(network)
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     return TrainingState(
         generator,
@@ -121,14 +120,14 @@ def require_network(directory: Path, shape: NetworkSettings, name: str) -> None:
 def build_optimizers(
     generator: nn.Module, discriminator: nn.Module, settings: OptimizerSettings
 ) -> tuple[Adam, Adam]:
-    """Return Adam for each network, with the published factors on rates and decays, fused on a GPU."""
+    """Return Adam for each network, with the published factors on rates and decays."""
     return tuple(
         Adam(
             module.parameters(),
             lr=rate * factor,
             betas=(0.0, 0.99**factor),
             eps=1e-8,
-            fused=next(module.parameters()).is_cuda,
+            fused=True,
         )
         for module, rate, factor in (
             (generator, settings.generator_lr, GENERATOR_FACTOR),

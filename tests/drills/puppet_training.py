@@ -48,7 +48,13 @@ SETTINGS = TrainSettings.model_validate(
         "initial_flow": {"scale": 0.05, "mask_bias": 2.0},
         "losses": {
             "l1_weight": 1.0,
-            "perceptual": {"backbone": "vgg16", "weights": "none", "weight": 0.0, "every_steps": 1},
+            "perceptual": {
+                "backbone": "vgg16",
+                "weights": "none",
+                "precision": "fp32",
+                "weight": 0.0,
+                "every_steps": 1,
+            },
             "adversarial": {
                 "weight": 0.0,
                 "start_step": 0,

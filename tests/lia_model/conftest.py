@@ -50,7 +50,13 @@ def train_settings() -> TrainSettings:
             "initial_flow": {"scale": 1.0, "mask_bias": 0.0},
             "losses": {
                 "l1_weight": 1.0,
-                "perceptual": {"backbone": "vgg16", "weights": "none", "weight": 0.0, "every_steps": 1},
+                "perceptual": {
+                    "backbone": "vgg16",
+                    "weights": "none",
+                    "precision": "fp32",
+                    "weight": 0.0,
+                    "every_steps": 1,
+                },
                 "adversarial": {
                     "weight": 0.1,
                     "start_step": 0,

@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from lia_model.data.pixels import to_float
 from lia_model.losses.imagenet_features import build_features
 from lia_model.losses.perceptual import (
     PerceptualLoss,
@@ -12,6 +15,7 @@ from lia_model.losses.perceptual import (
     sum_of_l1_together,
 )
 from lia_model.settings import PerceptualSettings
+from tests.puppets import draw_identity, draw_motion, render
 
 
 @pytest.fixture(scope="module", params=["vgg16", "alexnet"])
@@ -55,7 +59,7 @@ def test_downscaling_a_constant_image_keeps_it_inside():
 
 
 def test_a_checkpoint_records_the_backbone_and_the_levels_used():
-    settings = PerceptualSettings(backbone="vgg16", weights="none", weight=1, every_steps=1)
+    settings = PerceptualSettings(backbone="vgg16", weights="none", precision="fp32", weight=1, every_steps=1)
     assert describe_perceptual(settings, 64) == {"backbone": "vgg16", "pyramid_scales": [1, 0.5, 0.25]}
     assert describe_perceptual(settings.model_copy(update={"weight": 0}), 64) is None
 
@@ -66,3 +70,24 @@ def test_the_distances_of_all_features_together_are_their_sum_one_by_one():
     one_by_one, together = sum_of_l1(got, wanted), sum_of_l1_together(got, wanted)
     torch.testing.assert_close(together, one_by_one)
     torch.testing.assert_close(torch.autograd.grad(together, got), torch.autograd.grad(one_by_one, got))
+
+
+@pytest.mark.parametrize("size_px", [32, 64])
+def test_features_in_bf16_give_nearly_the_loss_and_gradient_of_float32(models, size_px):
+    features = build_features("vgg16", models / "vgg16.safetensors")
+    rng = np.random.default_rng(0)
+    identity = draw_identity(rng)
+    fake, target = (
+        to_float(render(identity, motion, size_px)[None]).expand(2, -1, -1, -1)
+        for motion in draw_motion(rng, 2)
+    )
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        image = fake.clone().requires_grad_(True)
+        loss = PerceptualLoss(features, dtype)(image, target)
+        assert loss.dtype == torch.float32
+        found.append((loss.detach(), *torch.autograd.grad(loss, image)))
+    (exact, gradient), (rounded, rounded_gradient) = found
+    assert abs(rounded - exact) < 0.003 * exact
+    assert functional.cosine_similarity(gradient.flatten(), rounded_gradient.flatten(), dim=0) > 0.97
+    torch.testing.assert_close(rounded_gradient.norm(), gradient.norm(), rtol=0.02, atol=0)

@@ -7,8 +7,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lia_model.losses.imagenet_features import VggFeatures
 from lia_model.losses.perceptual import PerceptualLoss
 from lia_model.losses.terms import LossTerm, Objective, build_objective
-from lia_model.networks import layers
-from lia_model.networks.layers import lay_out_weights
 from lia_model.training.augmentation import apply_change, draw_change
 from lia_model.training.ema import update_average
 from lia_model.training.state import new_state
@@ -69,12 +67,7 @@ def step(train_settings, monkeypatch):
     r1 = train_settings.losses.adversarial.r1.model_copy(update={"weight": 10.0, "every_turns": 2})
     adversarial = train_settings.losses.adversarial.model_copy(update={"r1": r1})
     losses = train_settings.losses.model_copy(update={"adversarial": adversarial})
-    monkeypatch.setattr(layers, "_on_gpu", lambda x: True)
     state = new_state(train_settings, 32, CPU)
-    for network in (state.generator, state.discriminator):
-        lay_out_weights(network)
-    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
-        optimizer.param_groups[0]["fused"] = True
     objective = build_objective(losses, CPU)
     perceptual = perceptual_loss()
     term = LossTerm("perceptual", lambda outputs: perceptual(outputs.fake, outputs.driving), 1.0)
