@@ -73,6 +73,6 @@ class _FirstHalf(torch.autograd.Function):
         return torch.cat((grad, torch.zeros_like(grad)))
 
 
-def _first_half(x: Float[Tensor, "2*B C H W"]) -> Float[Tensor, "B C H W"]:
+def _first_half(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B//2 C H W"]:
     """Return the first half of a batch; a slice's gradient would not keep the layout."""
     return _FirstHalf.apply(x)
