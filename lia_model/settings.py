@@ -231,6 +231,17 @@ class TrainSettings(Settings):
     """Interval of the checkpoints that an interrupted run resumes from."""
     num_kept_checkpoints: Annotated[int, Field(ge=1)]
     """Newest checkpoints that stay on disk."""
+    milestone_every_steps: Annotated[int, Field(ge=0)]
+    """Interval of the checkpoints that stay for good, a multiple of `checkpoint_every_steps`; 0 for none."""
+
+    @model_validator(mode="after")
+    def _has_milestones_among_checkpoints(self) -> TrainSettings:
+        if self.milestone_every_steps % self.checkpoint_every_steps:
+            raise ValueError(
+                f"got milestone_every_steps {self.milestone_every_steps} and checkpoint_every_steps "
+                f"{self.checkpoint_every_steps}; the second has to divide the first: choose a multiple, or 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_share_out_the_batch(self) -> TrainSettings:

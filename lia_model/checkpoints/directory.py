@@ -6,6 +6,7 @@ Writers use `write_folder_atomically`, so an interrupted one leaves no partial c
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,12 @@ class CheckpointConfig(Settings):
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's state dict as safetensors."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, path)
+    save_tensors(module.state_dict(), path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -113,8 +119,15 @@ def write_config(directory: Path, network: NetworkSettings, provenance: dict[str
 def save_generator(directory: Path, generator: Generator, provenance: dict[str, Any] | None = None) -> None:
     """Write a checkpoint directory with the generator only."""
     with write_folder_atomically(directory) as folder:
-        write_config(folder, generator.settings, provenance or {})
-        save_weights(generator, folder / GENERATOR)
+        write_generator(folder, generator.settings, generator.state_dict(), provenance or {})
+
+
+def write_generator(
+    folder: Path, network: NetworkSettings, weights: Mapping[str, Tensor], provenance: dict[str, Any]
+) -> None:
+    """Write the files of a checkpoint with the generator only into a folder that exists."""
+    write_config(folder, network, provenance)
+    save_tensors(weights, folder / GENERATOR)
 
 
 def load_generator(directory: Path) -> Generator:

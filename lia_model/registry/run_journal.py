@@ -1,8 +1,8 @@
 """The journal of a training run: what MLflow is to be told, first kept on disk in an append-only file.
 
-A line holds the metrics of one step, a picture or a text, with its time. One process appends, others may read
-meanwhile. Each metric of a step is kept once: a resumed run repeats the steps since its checkpoint, with the
-same values, and the repetition is dropped.
+A line holds the metrics of one step, a picture, a text or the step of a checkpoint, with its time. One
+process appends, others may read meanwhile. Each metric of a step is kept once: a resumed run repeats the
+steps since its checkpoint, with the same values, and the repetition is dropped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RunJournal:
         self._path.touch()
         self._size_bytes = _whole_bytes(self._path)
         self._seen = {
-            (name, entry["step"])
+            (name, entry.get("step"))
             for entry, _ in entries(folder)
             for name in entry.get("metrics", (entry.get("picture"),))
         }
@@ -71,6 +71,10 @@ class RunJournal:
     def add_text(self, path: str, content: str) -> None:
         """Keep a text, which replaces an earlier one under the same `path` among the run's artifacts."""
         self._append({"text": path, "content": content})
+
+    def add_checkpoint(self, step: int) -> None:
+        """Note that a checkpoint of `step` is stored."""
+        self._append({"checkpoint": step})
 
     def sync(self) -> None:
         """Return once everything is on disk, also after a power failure.
@@ -132,6 +136,11 @@ def curves(folder: Path, prefixes: tuple[str, ...]) -> dict[str, dict[int, float
             if name.startswith(prefixes):
                 found[name][entry["step"]] = value
     return dict(found)
+
+
+def last_checkpoint(folder: Path) -> int:
+    """Return the step of the newest checkpoint that a journal knows; 0 for none."""
+    return max((entry.get("checkpoint", 0) for entry, _ in entries(folder)), default=0)
 
 
 def _whole_bytes(path: Path) -> int:

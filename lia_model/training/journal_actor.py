@@ -31,6 +31,10 @@ class RemoteJournal:
         """Keep a text artifact, soon."""
         self._actor.add_text.remote(path, content)
 
+    def add_checkpoint(self, step: int) -> None:
+        """Note that a checkpoint of `step` is stored, soon."""
+        self._actor.add_checkpoint.remote(step)
+
     def sync(self) -> None:
         """Return once everything so far is on disk.
 

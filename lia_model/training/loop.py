@@ -63,6 +63,8 @@ class Hooks:
     """What does not decode, whenever more frames were found damaged."""
     on_checkpoint: Callable[[TrainingState], None] = _nothing
     """Called when a checkpoint is due, and after the last step."""
+    is_checkpoint_wanted: Callable[[], bool] = lambda: False
+    """Asked with every `on_metrics` whether one is due before its time; the same on every rank."""
 
 
 @dataclass
@@ -202,13 +204,15 @@ def _call_hooks(
     batch: tuple[Tensor, Tensor],
 ) -> _RunningMeans:
     is_last = state.step == settings.num_steps
+    is_wanted = False
     if state.step % settings.log_every_steps == 0 or is_last:
+        is_wanted = hooks.is_checkpoint_wanted()
         values = means.read(len(batch[0])) | _learning_rates(state) | state.damage.metrics()
         hooks.on_metrics(state.step, values)
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))
-    if state.step % settings.checkpoint_every_steps == 0 or is_last:
+    if state.step % settings.checkpoint_every_steps == 0 or is_last or is_wanted:
         hooks.on_checkpoint(state)
     return means
 

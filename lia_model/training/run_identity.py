@@ -39,6 +39,7 @@ FREE = frozenset(
         "checkpoint_every_steps",
         "deterministic",
         "log_every_steps",
+        "milestone_every_steps",
         "num_kept_checkpoints",
         "num_steps",
         "num_threads",

@@ -28,6 +28,9 @@ class Journal(Protocol):
     def add_text(self, path: str, content: str) -> None:
         """Keep a text, which replaces an earlier one of this `path`."""
 
+    def add_checkpoint(self, step: int) -> None:
+        """Note that a checkpoint is stored."""
+
     def sync(self) -> None:
         """Return once everything so far is on disk."""
 
@@ -58,6 +61,10 @@ class RunLogger:
         """Keep the list of frames that do not decode, replacing an earlier one."""
         frames = json.dumps(damage.counters()["damaged_frames"], indent=1) + "\n"
         self._journal.add_text(DAMAGED_FRAMES, frames)
+
+    def add_checkpoint(self, step: int) -> None:
+        """Note that the checkpoint of `step` is stored."""
+        self._journal.add_checkpoint(step)
 
     def commit(self) -> None:
         """Return once everything is on disk.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -20,7 +19,7 @@ from lia_model.checkpoints.directory import (
     load_weights,
     read_config,
     read_tensors,
-    save_weights,
+    save_tensors,
     write_config,
 )
 from lia_model.checkpoints.file_hashes import verify_hashes, write_hashes
@@ -153,18 +152,56 @@ def write_state(state: TrainingState, folder: Path, provenance: dict[str, Any]) 
     Raises:
         FloatingPointError: a value is not finite; nothing is written.
     """
-    tensors = {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    write_snapshot(take_snapshot(state), folder, provenance)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a training state in the host's memory, which training does not change any more."""
+
+    network: NetworkSettings
+    generator: dict[str, Tensor]
+    discriminator: dict[str, Tensor]
+    training: dict[str, Tensor]
+    """The averaged generator and both optimizers."""
+    counters: dict[str, Any]
+    step: int
+
+    def released_generator(self, ema_decay: float) -> dict[str, Tensor]:
+        """Return the weights to evaluate and release, as `TrainingState.released_generator`."""
+        return _under("average.", self.training) if ema_decay else self.generator
+
+
+def take_snapshot(state: TrainingState) -> Snapshot:
+    """Copy a state; all that a training waits for when a checkpoint is due."""
+    training = {f"average.{name}": value for name, value in state.average.state_dict().items()}
     for prefix, module, optimizer in _optimizers(state):
-        tensors |= _optimizer_tensors(prefix, module, optimizer)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    for values in (tensors, state.generator.state_dict(), state.discriminator.state_dict()):
-        _require_finite(values)
-    write_config(folder, state.generator.settings, provenance)
-    save_weights(state.generator, folder / GENERATOR)
-    save_weights(state.discriminator, folder / DISCRIMINATOR)
-    save_file(tensors, folder / TRAINING)
+        training |= _optimizer_tensors(prefix, module, optimizer)
+    copies = [
+        {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+        for tensors in (state.generator.state_dict(), state.discriminator.state_dict(), training)
+    ]
     counters = {"step": state.step, "num_pairs": state.num_pairs, **state.damage.counters()}
-    (folder / TRAINING_JSON).write_text(json.dumps(counters) + "\n")
+    return Snapshot(state.generator.settings, *copies, counters=counters, step=state.step)
+
+
+def write_snapshot(snapshot: Snapshot, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write the files of a training checkpoint, without their hashes, into a folder that exists.
+
+    Raises:
+        FloatingPointError: a value is not finite; nothing is written.
+    """
+    files = {
+        GENERATOR: snapshot.generator,
+        DISCRIMINATOR: snapshot.discriminator,
+        TRAINING: snapshot.training,
+    }
+    for tensors in files.values():
+        _require_finite(tensors)
+    write_config(folder, snapshot.network, provenance)
+    for name, tensors in files.items():
+        save_tensors(tensors, folder / name)
+    (folder / TRAINING_JSON).write_text(json.dumps(snapshot.counters) + "\n")
 
 
 def load_state(state: TrainingState, directory: Path) -> None:

@@ -5,47 +5,51 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import torch
+from ray.exceptions import RayActorError
 from ray.train import (
-    Checkpoint,
     CheckpointConfig,
-    CheckpointConsistencyMode,
+    ControllerError,
     FailureConfig,
     RunConfig,
     ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lia_model.checkpoints.directory import save_generator
-from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.registry.run_journal import last_checkpoint
 from lia_model.settings import TrainSettings
+from lia_model.training.checkpoint_reporter import CheckpointReporter
 from lia_model.training.data_parallel import DataParallel
+from lia_model.training.failures import FailureWindow, ending, in_one_line
 from lia_model.training.journal_actor import RemoteJournal, open_journal
 from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
 from lia_model.training.rank_metrics import Machine, joined
+from lia_model.training.room import TIMEOUT_S as ROOM_TIMEOUT_S
+from lia_model.training.room import Wanted, wait_for_room
 from lia_model.training.run_logger import RunLogger
-from lia_model.training.state import TrainingState, load_state, new_state, write_state
+from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 
 log = logging.getLogger(__name__)
 
-# How often a failed worker is replaced. The controller's limit turns resources that the cluster can never
-# provide into an error; without it Ray waits for ever.
-MAX_FAILURES = 2
-MAX_CONTROLLER_FAILURES = 3
-RELEASED = "released"
+# Of the nodes that stay, after the notice's deadline: the checkpoint may still be on its way.
+PREEMPTION_GRACE_S = 60.0
+RETURN_TIMEOUT_S = 600.0
+"""How long a run waits for nodes that it has lost."""
 # Ray writes it in place, so a kill can cut it short.
 RAY_LIST = "checkpoint_manager_snapshot.json"
 
@@ -70,29 +74,28 @@ class Fit:
 def fit(work: Fit) -> Path:
     """Train to the last step and return the folder of its checkpoint, which includes `released/`.
 
+    Failed workers are started again, from the last checkpoint. Failures are counted from one checkpoint to
+    the next; lost nodes of which Ray was told beforehand do not count.
+
     Raises:
         TrainingStopped: the run cannot go on; the workers are not started again.
-        ray.train.TrainingFailedError: workers failed more often than they are replaced.
+        RepeatedFailureError: workers failed again and again without a new checkpoint.
+        FullDiskError: a checkpoint could not be written.
+        ValueError: the cluster is too small, or the workers refused what an operator wrote.
     """
-    settings = work.settings
     discard_damaged_list(work.storage / work.name)
+    window, timeout_s = FailureWindow(), ROOM_TIMEOUT_S
     journal = open_journal(work.journal)
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"work": work, "journal": journal},
-        scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
-        torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
-        run_config=RunConfig(
-            name=work.name,
-            storage_path=str(work.storage),
-            checkpoint_config=CheckpointConfig(num_to_keep=settings.num_kept_checkpoints),
-            failure_config=FailureConfig(
-                max_failures=MAX_FAILURES, controller_failure_limit=MAX_CONTROLLER_FAILURES
-            ),
-        ),
-    )
     try:
-        result = trainer.fit()
+        while True:
+            wait_for_room(_wanted(work.settings), ray.nodes, timeout_s)
+            try:
+                result = _trainer(work, journal).fit()
+            except (TrainingFailedError, RayActorError) as error:
+                _count(window, error, last_checkpoint(work.journal))
+                timeout_s = RETURN_TIMEOUT_S
+            else:
+                break
     finally:
         journal.close()
     if result.return_value is not None:
@@ -102,6 +105,42 @@ def fit(work: Fit) -> Path:
             f"training {work.name} ended without a checkpoint in {work.storage}: see the logs of its workers"
         )
     return Path(result.checkpoint.path)
+
+
+def _wanted(settings: TrainSettings) -> Wanted:
+    least = settings.num_workers[0] if isinstance(settings.num_workers, tuple) else settings.num_workers
+    return Wanted(least, {"CPU": 1, "GPU": 1} if settings.use_gpu else {"CPU": 1})
+
+
+def _trainer(work: Fit, journal: RemoteJournal) -> TorchTrainer:
+    settings = work.settings
+    return TorchTrainer(
+        _train_worker,
+        train_loop_config={"work": work, "journal": journal},
+        scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
+        torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name=work.name,
+            storage_path=str(work.storage),
+            checkpoint_config=CheckpointConfig(num_to_keep=settings.num_kept_checkpoints),
+            # Ray counts failures from the start of a run to its end; `fit` counts them itself.
+            failure_config=FailureConfig(
+                max_failures=0, controller_failure_limit=0, preemption_grace_s=PREEMPTION_GRACE_S
+            ),
+        ),
+    )
+
+
+def _count(window: FailureWindow, error: Exception, step: int) -> None:
+    """Raise what ends the run, or log why the workers are started again."""
+    failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
+    end = ending(failures)
+    if end is not None:
+        raise end from error
+    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    reason = in_one_line(failures) if failures else in_one_line({0: cause}).removeprefix("rank 0: ")
+    window.add(step, reason)
+    log.warning("the workers failed (%s) and are started again from step %d", reason, step)
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:
@@ -159,37 +198,42 @@ def discard_damaged_list(directory: Path) -> None:
 
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
-    latest: dict[str, float] = {}
-    machine = Machine(get_device())
     provenance = work.provenance | loss_provenance(work.settings, size_px)
-
-    def on_checkpoint(state: TrainingState) -> None:
-        is_last = state.step == work.settings.num_steps
-        if run_logger is None:
-            ray.train.report({"step": state.step})
-        else:
-            # The steps up to this checkpoint are not repeated after it.
-            run_logger.commit()
-            with tempfile.TemporaryDirectory() as folder:
-                directory = Path(folder)
-                write_state(state, directory, provenance)
-                released = state.released_generator(work.settings.ema_decay)
-                save_generator(directory / RELEASED, released, provenance)
-                write_hashes(directory)
-                ray.train.report({"step": state.step, **latest}, Checkpoint.from_directory(directory))
-        if is_last:
-            # A checkpoint is kept only once the controller has committed it, which the last one waits for.
-            ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+    reporter = CheckpointReporter(work.settings, provenance, run_logger)
+    machine = Machine(get_device())
+    latest: dict[int, dict[str, float]] = {}
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
         values = joined(values, machine.measure())
-        latest.update(values)
+        latest[step] = latest.pop(step, {}) | values
+        for earlier in list(latest)[:-1]:
+            del latest[earlier]
         if run_logger is not None:
             run_logger.add_metrics(step, values)
 
+    def on_checkpoint(state: TrainingState) -> None:
+        reporter.report(state, latest.get(state.step, {}))
+
+    hooks = Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint, is_checkpoint_wanted=PreemptionNotice())
     if run_logger is None:
-        return Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint)
-    return Hooks(on_metrics, run_logger.add_strip, run_logger.log_damage, on_checkpoint)
+        return hooks
+    return replace(hooks, on_strip=run_logger.add_strip, on_damage=run_logger.log_damage)
+
+
+class PreemptionNotice:
+    """Tells once of each notice that nodes will be taken away; every rank asks at the same steps."""
+
+    def __init__(self) -> None:
+        self._known_ms: set[int | None] = set()
+
+    def __call__(self) -> bool:
+        """Return whether there is a new notice."""
+        notice = ray.train.get_preemption_info()
+        if notice is None or notice.deadline_ms in self._known_ms:
+            return False
+        self._known_ms.add(notice.deadline_ms)
+        log.warning("the nodes of ranks %s will be taken away: a checkpoint is due", notice.preempted_ranks)
+        return True
 
 
 def data_parallel(module: nn.Module) -> nn.Module:

@@ -282,7 +282,7 @@ def _end(journal: Path) -> int:
 @task(name="publish", persist_result=False)
 def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Path) -> None:
     """Copy the released generator to each of `places`, and the run's curves to `metrics`."""
-    from lia_model.training.worker import RELEASED
+    from lia_model.training.checkpoint_reporter import RELEASED
 
     verify_hashes(checkpoint)
     for place in places:

@@ -74,6 +74,7 @@ SETTINGS = TrainSettings.model_validate(
         "strip_every_steps": 4000,
         "checkpoint_every_steps": 4000,
         "num_kept_checkpoints": 1,
+        "milestone_every_steps": 0,
     }
 )
 

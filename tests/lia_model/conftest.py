@@ -76,5 +76,6 @@ def train_settings() -> TrainSettings:
             "strip_every_steps": 3,
             "checkpoint_every_steps": 3,
             "num_kept_checkpoints": 2,
+            "milestone_every_steps": 0,
         }
     )

@@ -61,7 +61,7 @@ def test_an_interrupted_writer_leaves_the_old_checkpoint(generator, tmp_path, mo
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(directory, "save_weights", interrupt)
+    monkeypatch.setattr(directory, "save_tensors", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_generator(tmp_path / "model", generator, {"number": 2})
     assert load_generator(tmp_path / "model").settings == generator.settings

@@ -219,3 +219,13 @@ def test_training_is_deterministic_where_it_is_asked_to(shards, train_settings, 
     )
     assert found == [is_wanted]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_checkpoint_is_taken_before_its_time_when_one_is_wanted(shards, train_settings):
+    asked, checkpoints = iter([False, True, False]), []
+    hooks = Hooks(
+        is_checkpoint_wanted=lambda: next(asked),
+        on_checkpoint=lambda state: checkpoints.append(state.step),
+    )
+    train(new_state(train_settings, 32, CPU), shards, train_settings, hooks)
+    assert checkpoints == [3, 4, 6]

@@ -27,6 +27,7 @@ OTHERS = {
     "strip_every_steps": 17,
     "checkpoint_every_steps": 17,
     "num_kept_checkpoints": 17,
+    "milestone_every_steps": 51,
     "seed": 5,
     "global_batch_size": 40,
     "micro_batch_size": 2,

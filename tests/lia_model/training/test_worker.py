@@ -8,10 +8,11 @@ import torch
 from lia_model.checkpoints.directory import read_config
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import entries
+from lia_model.training.checkpoint_reporter import RELEASED
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from lia_model.training.stop import TrainingStopped
-from lia_model.training.worker import RAY_LIST, RELEASED, Fit, fit
+from lia_model.training.worker import RAY_LIST, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
