@@ -325,7 +325,10 @@ class ReleaseSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     """Registered model's name."""
     allow_by_time: bool
-    """Accept held-out clips that are split by time and so not identity-disjoint; for the demo only."""
+    """Let held-out clips decide that are split by time and so show people of the training clips; for the demo
+    only. Whether they decided is recorded with the version."""
+    metric: Literal["l1", "lpips", "akd"]
+    """In which a challenger has to beat the champion, with an interval that excludes 0."""
 
 
 class MediaLimits(Settings):

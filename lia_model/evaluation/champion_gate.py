@@ -1,21 +1,50 @@
-"""The champion's gate: decides whether a challenger replaces the champion.
+"""The champion's gate: decides whether a challenger becomes champion.
 
-Both models are measured on the same frozen list of held-out clips; the better mean L1 wins. The decision is
-pure: `pipelines.stages.release` measures, and acts on it.
+A champion beats copying the source frame in L1 and LPIPS. It replaces another champion only if a paired
+bootstrap interval over the people of the held-out clips shows that it is better in the chosen metric, and
+shows it to be worse in none of L1, LPIPS, AKD and MKR. MKR is among them because AKD ignores frames without a
+face. The decision is pure: `gate_evidence` measures, `pipelines.stages.release` acts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lia_model.data.pair_list import Skipped
 from lia_model.evaluation.metric_table import METRICS
+from lia_model.evaluation.paired_comparison import MIN_PEOPLE, Comparison
 from lia_model.registry.aliases import REPLACED_TAG
 
+BETTER_THAN_COPYING = ("l1", "lpips")
+"""Metrics in which a champion's mean beats that of copying the source."""
+NOT_WORSE_THAN_CHAMPION = ("l1", "lpips", "akd", "mkr")
+"""Metrics in which a challenger must not lose to the champion."""
+
 NOT_DISJOINT = (
-    "not promoted: the held-out list is split by time and so not identity-disjoint; "
-    "hold out whole identities, or set release.allow_by_time for a demo"
+    "the held-out list is split by time and so not identity-disjoint; hold out whole identities, or set "
+    "release.allow_by_time for a demo"
 )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a challenger, on the same pairs for every model."""
+
+    copying: Mapping[str, Comparison]
+    """Against copying the source, by metric."""
+    champion_version: str | None
+    """None if no version is champion."""
+    champion: Mapping[str, Comparison] = field(default_factory=dict)
+    """Against the champion, by metric."""
+    other_people: Mapping[str, Comparison] = field(default_factory=dict)
+    """Against copying, on clips of people who were not trained on; only where clips split by time decide."""
+    is_by_time: bool = False
+    """Whether the clips that decide are split by time."""
+    not_compared: Sequence[Skipped] = ()
+    """Metrics without a value."""
+    list_sha256: str = ""
+    """Hash of the list of pairs."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +53,32 @@ class Verdict:
 
     is_passed: bool
     reason: str
-    """One line that begins with `promoted` or `not promoted`."""
+    """One line that begins with `promoted to champion` or `not promoted`."""
+    details: tuple[str, ...] = ()
+    """What was compared, a line each."""
     measured: Mapping[str, str] = field(default_factory=dict)
-    """Tags with what was compared; empty if the models did not have to be measured."""
+    """Tags with what was compared; empty if nothing had to be measured."""
+
+    @property
+    def text(self) -> str:
+        """Return the reason and the details for a terminal or a page."""
+        return "\n".join((self.reason, *(f"  {line}" for line in self.details)))
 
     @property
     def tags(self) -> dict[str, str]:
         """Tags that record the decision on the challenger's version."""
+        details = {"lia.gate_details": "\n".join(self.details)} if self.details else {}
         return {
             "lia.gate": "passed" if self.is_passed else "refused",
             "lia.gate_reason": self.reason,
+            **details,
             **self.measured,
         }
 
 
-UNOPPOSED = Verdict(True, "promoted to champion: no version was champion before")
-"""The verdict on a challenger without a champion."""
+def refusal(reason: str) -> Verdict:
+    """Return the verdict on a challenger that cannot be compared."""
+    return Verdict(False, f"not promoted: {reason}")
 
 
 def check_list(*, is_identity_disjoint: bool, allow_by_time: bool) -> Verdict | None:
@@ -49,24 +88,113 @@ def check_list(*, is_identity_disjoint: bool, allow_by_time: bool) -> Verdict | 
         is_identity_disjoint: whether no held-out clip shows an identity of the training clips.
         allow_by_time: accept held-out clips that were split by time instead.
     """
-    return None if is_identity_disjoint or allow_by_time else Verdict(False, NOT_DISJOINT)
+    return None if is_identity_disjoint or allow_by_time else refusal(NOT_DISJOINT)
 
 
-def compare(challenger_l1: float, champion_l1: float, *, champion_version: str, list_sha256: str) -> Verdict:
-    """Promote the challenger if its mean L1 is strictly better than the champion's.
+def decide(evidence: Evidence, metric: str) -> Verdict:
+    """Promote the challenger, or say why not.
 
     Args:
-        challenger_l1: mean L1 over the held-out clips.
-        champion_l1: the same for the champion, on the same clips.
-        champion_version: version that a rollback returns to.
-        list_sha256: hash of the list of held-out clips.
+        evidence: what was measured.
+        metric: in which a challenger has to beat the champion.
     """
-    measured = {
-        "lia.gate_list": list_sha256,
-        "lia.gate_l1": f"{challenger_l1:.6f}",
-        "lia.gate_champion_l1": f"{champion_l1:.6f}",
+    objections = [*_against_copying(evidence), *_against_champion(evidence, metric)]
+    if objections:
+        reason = f"not promoted: {'; '.join(objections)}"
+    elif evidence.champion_version is None:
+        better = _labels(name for name in BETTER_THAN_COPYING if name in evidence.copying)
+        reason = (
+            f"promoted to champion: better than copying the source in {better}, and no version was champion"
+        )
+        reason += f" before{_reservation(evidence)}"
+    else:
+        reason = f"promoted to champion: {evidence.champion[metric]}{_reservation(evidence)}"
+    is_passed = not objections
+    return Verdict(is_passed, reason, tuple(_details(evidence)), _tags(evidence, is_passed))
+
+
+def _against_copying(evidence: Evidence) -> list[str]:
+    """Return what is wrong with the challenger beside copying the source."""
+    if "l1" not in evidence.copying:
+        return ["no held-out clip was measured beside copying the source"]
+    return [
+        f"not better than doing nothing: {evidence.copying[name]}"
+        for name in BETTER_THAN_COPYING
+        if name in evidence.copying and not evidence.copying[name].is_better
+    ]
+
+
+def _against_champion(evidence: Evidence, metric: str) -> list[str]:
+    """Return what is wrong with the challenger beside the champion."""
+    if evidence.champion_version is None:
+        return []
+    decisive = evidence.champion.get(metric)
+    label = METRICS[metric].label
+    champion = f"champion version {evidence.champion_version}"
+    if decisive is None:
+        return [f"{label}, which release.metric names, was not compared with {champion}"]
+    objections = []
+    if decisive.interval is None:
+        objections.append(
+            f"too few people are held out to compare with {champion}: {decisive}; {MIN_PEOPLE} are needed"
+        )
+    elif not decisive.is_certainly_better:
+        objections.append(f"not certainly better than {champion}: {decisive}")
+    worse = [
+        evidence.champion[name]
+        for name in NOT_WORSE_THAN_CHAMPION
+        if name in evidence.champion and evidence.champion[name].is_certainly_worse
+    ]
+    return objections + [f"worse than {champion}: {each}" for each in worse if each is not decisive]
+
+
+def _details(evidence: Evidence) -> list[str]:
+    lines = [str(each) for each in (*evidence.copying.values(), *evidence.champion.values())]
+    if evidence.is_by_time:
+        lines.append(
+            "only clips that are split by time decide, which show people of the training clips: this says "
+            "nothing about other people"
+        )
+    for each in evidence.other_people.values():
+        judged = "better" if each.is_better else "not better"
+        lines.append(f"on other people, which does not decide, {judged} than doing nothing: {each}")
+    return lines + [f"not compared: {METRICS[one.what].label}: {one.reason}" for one in evidence.not_compared]
+
+
+def _labels(names: Iterable[str]) -> str:
+    return " and ".join(METRICS[name].label for name in names)
+
+
+def _reservation(evidence: Evidence) -> str:
+    """Return what the word champion must not hide, to be said with it; empty for held-out people."""
+    if not evidence.is_by_time:
+        return ""
+    worse = _labels(name for name, each in evidence.other_people.items() if not each.is_better)
+    addition = f"; on other people it is worse than doing nothing in {worse}" if worse else ""
+    return f"; judged only on clips that are split by time{addition}"
+
+
+def _tags(evidence: Evidence, is_passed: bool) -> dict[str, str]:
+    tags = {
+        "lia.gate_list": evidence.list_sha256,
+        "lia.gate_clips": "split by time" if evidence.is_by_time else "held-out people",
     }
-    compared = f"mean L1 {challenger_l1:.4f} against {champion_l1:.4f} of champion version {champion_version}"
-    if METRICS["l1"].is_better(challenger_l1, champion_l1):
-        return Verdict(True, f"promoted to champion: {compared}", measured | {REPLACED_TAG: champion_version})
-    return Verdict(False, f"not promoted: {compared}", measured)
+    for name, each in evidence.copying.items():
+        tags |= {
+            f"lia.gate_{name}": f"{each.mean:.6f}",
+            f"lia.gate_copy_source_{name}": f"{each.other_mean:.6f}",
+        }
+    for name, each in evidence.champion.items():
+        tags |= {
+            f"lia.gate_{name}": f"{each.mean:.6f}",
+            f"lia.gate_champion_{name}": f"{each.other_mean:.6f}",
+        }
+    everyone = (*evidence.copying.values(), *evidence.other_people.values())
+    worse = [str(each) for each in everyone if each.metric in BETTER_THAN_COPYING and not each.is_better]
+    if worse:
+        tags["lia.worse_than_copying"] = "; ".join(worse)
+    if evidence.not_compared:
+        tags["lia.gate_not_compared"] = ", ".join(one.what for one in evidence.not_compared)
+    if is_passed and evidence.champion_version is not None:
+        tags[REPLACED_TAG] = evidence.champion_version
+    return tags

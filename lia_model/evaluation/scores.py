@@ -21,7 +21,6 @@ from torch import Tensor
 
 from lia_model.animator import Animator, resolve_device
 from lia_model.checkpoints.directory import GENERATOR
-from lia_model.data.pair_choice import choose_pairs
 from lia_model.data.pair_list import Pair, PairList, Skipped
 from lia_model.data.pair_reader import PairFrames, PairReader
 from lia_model.data.pixels import to_float
@@ -109,7 +108,8 @@ class Score:
 class Instruments:
     """The networks and accumulators that metrics are computed with."""
 
-    lpips: Lpips
+    lpips: Lpips | None
+    """None if its weights are missing, which only the champion's gate allows."""
     faces: FaceMeter | None
     """None if its models are missing."""
     sets: list[SetDistance]
@@ -126,12 +126,7 @@ class Instruments:
         """
         device = resolve_device(settings.device)
         instruments = cls(Lpips(settings.lpips).eval().to(device), None, [], device)
-        try:
-            instruments.faces = FaceMeter(settings.faces)
-        except ValueError as error:
-            # Logged once, and part of the result; pixels can be compared without faces.
-            logger.warning("not computed: %s: %s", ", ".join(FACE_METRICS), error)
-            instruments.skipped += [Skipped(what=name, reason=str(error)) for name in FACE_METRICS]
+        instruments._open_faces(settings)
         files: dict[SetMetric, Path | None] = {"fid": settings.fid_features, "fvd": settings.fvd_features}
         for metric, path in files.items():
             if path is None:
@@ -141,6 +136,29 @@ class Instruments:
                 network = FeatureNetwork(path, device)
                 instruments.sets.append(SetDistance(metric, network, settings.batch_size))
         return instruments
+
+    @classmethod
+    def open_for_gate(cls, settings: EvaluateSettings) -> Instruments:
+        """Load the networks for what the champion's gate compares, as far as their files exist."""
+        device = resolve_device(settings.device)
+        instruments = cls(None, None, [], device)
+        try:
+            instruments.lpips = Lpips(settings.lpips).eval().to(device)
+        except ValueError as error:
+            instruments._leave_out(["lpips"], error)
+        instruments._open_faces(settings)
+        return instruments
+
+    def _open_faces(self, settings: EvaluateSettings) -> None:
+        try:
+            self.faces = FaceMeter(settings.faces)
+        except ValueError as error:
+            self._leave_out(FACE_METRICS, error)
+
+    def _leave_out(self, names: Sequence[str], error: ValueError) -> None:
+        # Logged once, and part of the result; the other metrics can be computed.
+        logger.warning("not computed: %s: %s", ", ".join(names), error)
+        self.skipped += [Skipped(what=name, reason=str(error)) for name in names]
 
     def measure(self, item: PairFrames, result: Frames, batch_size: int) -> dict[str, float | None]:
         """Return the means of every metric of the pair's protocol."""
@@ -165,11 +183,12 @@ class Instruments:
             a, b = (
                 to_float(frames[start : start + batch_size]).to(self.device) for frames in (result, truth)
             )
-            values["lpips"].append(self.lpips(a, b))
+            if self.lpips is not None:
+                values["lpips"].append(self.lpips(a, b))
             a, b = (a + 1) / 2, (b + 1) / 2
             for name in ("l1", "psnr", "ssim"):
                 values[name].append(getattr(image_distances, name)(a, b))
-        return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+        return {name: float(torch.cat(parts).mean()) for name, parts in values.items() if parts}
 
     def add_to_sets(self, item: PairFrames, results: Mapping[str, Frames]) -> None:
         """Add frames to FID and FVD; the true ones are those of the reconstruction pairs."""
@@ -253,23 +272,3 @@ def warn_of_other_crop(animator: Animator, crop: CropFacts, name: str) -> None:
         crop.rule,
         crop.scale,
     )
-
-
-def reconstruction_l1(animator: Animator, shards: Path, settings: EvaluateSettings) -> float:
-    """Return the mean L1 over held-out clips, which the champion's gate compares.
-
-    Raises:
-        ValueError: no clip is held out, or the model's images have another size than the shards'.
-    """
-    reader = PairReader(shards)
-    pairs = choose_pairs(reader, settings, ("reconstruction",))
-    require_size(animator, pairs.size_px, MODEL)
-    warn_of_other_crop(animator, reader.held_out.crop, MODEL)
-    values = []
-    for pair in pairs.pairs:
-        item = reader.read(pair)
-        result = EvaluatedModel(MODEL, animator).animate(item, settings.batch_size)
-        # In whole grey levels, which is the same number as in floats but needs less memory.
-        difference = np.abs(result.astype(np.int16) - item.frames)
-        values.append(float(difference.mean()) / 255)
-    return float(np.mean(values))

@@ -6,6 +6,7 @@ from lia_model.registry.runs import mlflow_client
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+ALIASES = (CHAMPION, CHALLENGER)
 REPLACED_TAG = "lia.replaced"
 """Tag of a champion: the version it replaced, to which a rollback returns."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lia_model.registry.aliases import version_of
+from lia_model.registry.aliases import CHALLENGER, CHAMPION, version_of
 from lia_model.registry.runs import mlflow_client
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # What a registered version needs beside its own code, at the versions of the installation that registers it.
 SERVED_PACKAGES = ("jaxtyping", "mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+
+WEIGHTS_TAG = "lia.weights_sha256"
+"""Tag of a version: hash of its generator's file."""
+VERDICT_PREFIXES = ("lia.gate", "lia.worse_than_copying")
+"""Beginnings of the tags that a release sets."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def _resolve_registered(uri: str) -> ResolvedModel:
     if not version.isdigit():
         found = version_of(name, version)
         if found is None:
-            raise ValueError(f"no model {name!r} has the alias {version!r}: register one with `lia release`")
+            raise ValueError(_missing_alias(name, version))
         version = found
     try:
         folder = Path(artifacts.download_artifacts(f"models:/{name}/{version}"))
@@ -70,6 +75,17 @@ def _resolve_registered(uri: str) -> ResolvedModel:
     # MLflow keeps the name of the checkpoint's folder.
     (directory,) = (folder / "artifacts").iterdir()
     return ResolvedModel(directory, name, version)
+
+
+def _missing_alias(name: str, alias: str) -> str:
+    challenger = version_of(name, CHALLENGER)
+    if alias != CHAMPION or challenger is None:
+        return f"no model {name!r} has the alias {alias!r}: register one with `lia release`"
+    reason = version_tag(name, challenger, "lia.gate_reason") or "not judged yet"
+    return (
+        f"no version of {name!r} is {CHAMPION}; version {challenger} is {CHALLENGER} ({reason}): to use it "
+        f"all the same, name models:/{name}@{CHALLENGER}"
+    )
 
 
 def parse_model_uri(uri: str) -> tuple[str, str]:
@@ -146,9 +162,15 @@ def _input_example() -> dict[str, np.ndarray]:
     return {name: np.zeros((1, 8, 8, 3), np.uint8) for name in ("source", "driving")}
 
 
-def version_of_run(name: str, run_id: str) -> str | None:
-    """Return the newest version registered from a run, or None."""
+def version_of_run(name: str, run_id: str, weights_sha256: str | None = None) -> str | None:
+    """Return the newest version registered from a run, or None.
+
+    A run that is continued gives other weights: with `weights_sha256`, versions with others are ignored.
+    Versions that earlier installations registered do not record their hash.
+    """
     found = mlflow_client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if weights_sha256 is not None:
+        found = [one for one in found if one.tags.get(WEIGHTS_TAG, weights_sha256) == weights_sha256]
     return str(max(int(entry.version) for entry in found)) if found else None
 
 
@@ -157,6 +179,16 @@ def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
     client = mlflow_client()
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
+
+
+def record_verdict(name: str, version: str, tags: Mapping[str, str], description: str) -> None:
+    """Set the tags and the description of a version, and remove the tags of an earlier verdict."""
+    client = mlflow_client()
+    for key in client.get_model_version(name, version).tags:
+        if key.startswith(VERDICT_PREFIXES) and key not in tags:
+            client.delete_model_version_tag(name, version, key)
+    tag_version(name, version, tags)
+    client.update_model_version(name, version, description)
 
 
 def version_tag(name: str, version: str, key: str) -> str | None:

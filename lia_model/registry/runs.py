@@ -237,23 +237,16 @@ def find_run(name: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
-def run_id_of(provenance: Mapping[str, Any]) -> str:
-    """Return the id of the run that trained a checkpoint.
+def run_of(provenance: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that trained a checkpoint, or None if this store has none.
 
     Args:
         provenance: of the checkpoint; its `run_id` is None if MLflow could not be reached while it trained.
-
-    Raises:
-        ValueError: the checkpoint names no run, or one that MLflow does not have.
     """
-    name = provenance.get("run_name")
-    run_id = provenance.get("run_id") or (find_run(name) if name else None)
-    if run_id is None:
-        raise ValueError(
-            f"the checkpoint's run is {name or 'not recorded'}; it has to be one that MLflow knows: run "
-            "`lia train` again, which sends what MLflow has missed"
-        )
-    return run_id
+    run_id, name = provenance.get("run_id"), provenance.get("run_name")
+    if run_id is not None and is_known(run_id):
+        return run_id
+    return find_run(name) if name else None
 
 
 def _experiment_id(client: MlflowClient, artifacts: Path) -> str:
@@ -266,6 +259,19 @@ def _experiment_id(client: MlflowClient, artifacts: Path) -> str:
         artifact_location=artifacts.absolute().as_uri(),
         tags={"mlflow.experimentKind": "custom_model_development"},
     )
+
+
+def is_known(run_id: str) -> bool:
+    """Return whether the store holds a run."""
+    from mlflow import MlflowException
+
+    try:
+        mlflow_client().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return False
+        raise
+    return True
 
 
 def all_runs() -> Iterator[tuple[str, str]]:

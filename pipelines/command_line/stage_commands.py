@@ -1,6 +1,7 @@
 """The stages that dvc.yaml calls, and the release that follows them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -62,12 +63,14 @@ def release(
         str | None, typer.Option(help="MLflow run id; default: that of checkpoints/final.")
     ] = None,
     name: ReleaseName = None,
+    as_json: AsJson = False,
 ) -> None:
     """Register the model as challenger; promote it to champion if it is better, or say why not."""
     params, environment = enter_project()
     from pipelines.stages.release import run_release
 
-    raise typer.Exit(run_release(params, environment.paths, run_id=run, name=name) or 0)
+    done = run_release(params, environment.paths, run_id=run, name=name)
+    typer.echo(json.dumps(asdict(done), indent=1) if as_json else done.text)
 
 
 def rollback(

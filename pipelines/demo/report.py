@@ -40,6 +40,8 @@ class DemoReport:
     clips: Table
     by_time: str
     """What the kinds of split mean."""
+    verdict: Sequence[str]
+    """Whether the model became champion, and what it was compared with, by line."""
     strips: Sequence[Strip]
     """Each held-out clip."""
     curves: str
@@ -48,13 +50,14 @@ class DemoReport:
     """A whole HTML page."""
 
 
-def write_demo_report(metrics: Path, contact_sheet: Path, folder: Path) -> None:
+def write_demo_report(metrics: Path, contact_sheet: Path, folder: Path, verdict: str) -> None:
     """Gather the contact sheet, curves, strips and numbers of the last run into `folder`/report.html.
 
     Args:
         metrics: folder of the stages' metrics and the evaluation's pictures.
         contact_sheet: the page over the shards.
         folder: with source.png, driving.mp4 and animation.mp4.
+        verdict: what the release gate said of the model, line by line.
     """
     evaluation = json.loads((metrics / "evaluate.json").read_text())
     report = DemoReport(
@@ -62,6 +65,7 @@ def write_demo_report(metrics: Path, contact_sheet: Path, folder: Path) -> None:
         video=data_uri((folder / "animation.mp4").read_bytes(), "video/mp4"),
         clips=clip_table(evaluation["clips"]),
         by_time=BY_TIME,
+        verdict=verdict.splitlines(),
         strips=_clip_strips(evaluation, metrics / "pictures"),
         curves=data_uri(training_curves(metrics / "train.csv"), "image/png"),
         contact_sheet=contact_sheet.read_text(encoding="utf-8"),

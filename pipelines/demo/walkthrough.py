@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,13 +66,12 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
     environment.activate()
     try:
         _make_model(paths, host, environment.samples_port, say)
+        released = released_model(params.release.name, paths.checkpoints / "final")
         with _step("serve", say):
-            from lia_model.registry.aliases import champion_uri
             from pipelines.commands.serve import run_serve
 
-            model = champion_uri(params.release.name)
-            run_serve(params, environment, host, environment.serve_port, model, block=False)
-        _animate_and_report(paths, say)
+            run_serve(params, environment, host, environment.serve_port, released.uri, block=False)
+        _animate_and_report(paths, released, say)
     finally:
         if not keep:
             services.stop_all(paths.services)
@@ -95,16 +95,45 @@ def _make_model(paths: ProjectPaths, host: str, samples_port: int, say: Callable
         run_on_terminal(["lia", "release"], paths.root)
 
 
-def _animate_and_report(paths: ProjectPaths, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class ReleasedModel:
+    """The version that the demo serves: its own, champion or not."""
+
+    uri: str
+    """An alias of the version, or the version."""
+    verdict: str
+    """What the release gate said of it."""
+
+
+def released_model(name: str, checkpoint: Path) -> ReleasedModel:
+    """Return the registered version of a checkpoint.
+
+    The demo serves it whatever the gate says: minutes of training rarely beat copying the source.
+    """
+    from lia_model.checkpoints.directory import read_config
+    from lia_model.registry import aliases, models, runs
+
+    run_id = runs.run_of(read_config(checkpoint).provenance)
+    version = models.version_of_run(name, run_id) if run_id else None
+    if version is None:
+        raise DemoError(f"the release registered no version of {name}: see its output above")
+    named = [alias for alias in aliases.ALIASES if aliases.version_of(name, alias) == version]
+    uri = f"models:/{name}@{named[0]}" if named else f"models:/{name}/{version}"
+    tags = (models.version_tag(name, version, key) for key in ("lia.gate_reason", "lia.gate_details"))
+    verdict = "\n".join(tag for tag in tags if tag)
+    return ReleasedModel(uri, f"{name} version {version}, served as {uri}: {verdict}")
+
+
+def _animate_and_report(paths: ProjectPaths, released: ReleasedModel, say: Callable[[str], None]) -> None:
     folder = paths.demo
     folder.mkdir(parents=True, exist_ok=True)
     with _step("batch", say):
         source, driving = cut_demo_clip(paths.samples / CLIP, folder)
         _animate_by_batch(paths.root, folder, source, driving)
     with _step("report", say):
-        write_demo_report(paths.metrics, paths.shards / "report.html", folder)
+        write_demo_report(paths.metrics, paths.shards / "report.html", folder, released.verdict)
     evaluation = json.loads((paths.metrics / "evaluate.json").read_text())
-    say("\n" + evaluation_table(evaluation))
+    say(f"\n{evaluation_table(evaluation)}\n{released.verdict}")
 
 
 def cut_demo_clip(clip: Path, folder: Path) -> tuple[Path, Path]:

@@ -31,6 +31,7 @@ from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.checkpoint_run import run_of_checkpoint
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.files import file_sha256
 from preprocessing.strips import evenly_spaced, grid
@@ -72,7 +73,8 @@ def run_evaluate(
     settings = params.evaluate.with_paths_under(paths.root)
     require_lpips(settings.lpips)
     final = paths.checkpoints / "final"
-    provenance = read_config(final).provenance
+    # Raises for what is no checkpoint, before anything starts.
+    read_config(final)
     reader = PairReader(paths.shards)
     if pair_list is not None:
         reader.require(read_pair_list(pair_list))
@@ -85,9 +87,8 @@ def run_evaluate(
     for uri in named.values():
         models.resolve(uri)
     comparison = Comparison(settings, named, pair_list)
-    return evaluate_flow(
-        paths.root.name, comparison, final, paths.shards, paths.metrics, runs.run_id_of(provenance)
-    )
+    run = run_of_checkpoint(final, paths.artifacts, read_manifest(paths.shards))
+    return evaluate_flow(paths.root.name, comparison, final, paths.shards, paths.metrics, run)
 
 
 def require_lpips(weights: Path) -> None:
@@ -104,11 +105,11 @@ def require_lpips(weights: Path) -> None:
 
 @flow(name="evaluate", flow_run_name="evaluate-{project}", persist_result=False, validate_parameters=False)
 def evaluate_flow(
-    project: str, comparison: Comparison, final: Path, shards: Path, metrics: Path, run_id: str
+    project: str, comparison: Comparison, final: Path, shards: Path, metrics: Path, run: runs.Run
 ) -> dict[str, Any]:
-    """Measure, write the folder `metrics`, and log to the run that trained the checkpoint `final`."""
+    """Measure, write the folder `metrics`, and log to the run of the checkpoint `final`."""
     report = evaluate_checkpoint(final, comparison, shards, metrics)
-    log_to_run(run_id, report, metrics)
+    log_to_run(run, report, metrics)
     logger = get_run_logger()
     for row in report["clips"]:
         logger.info("%s", clip_line(row))
@@ -209,9 +210,8 @@ def save_strip(path: Path, item: PairFrames, results: Sequence[np.ndarray]) -> N
 
 
 @task(name="log to MLflow", persist_result=False, retries=2, retry_delay_seconds=2)
-def log_to_run(run_id: str, report: dict[str, Any], metrics: Path) -> None:
-    """Log the means and the files of the evaluation to the training run."""
-    run = runs.Run(run_id)
+def log_to_run(run: runs.Run, report: dict[str, Any], metrics: Path) -> None:
+    """Log the means and the files of the evaluation to the run of the checkpoint."""
     run.log_metrics(0, {f"evaluate/{name}": value for name, value in report["mean"].items()})
     for name in ("evaluate.json", "evaluation_list.json", "clips.parquet", "evaluation.html"):
         run.log_file(metrics / name, runs.EVALUATION)

@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 
-from lia_model.animator import Animator
-from lia_model.checkpoints.directory import read_config
+from lia_model.checkpoints.directory import GENERATOR, read_config
+from lia_model.data.pair_choice import choose_pairs
+from lia_model.data.pair_list import write_pair_list
+from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation import champion_gate
 from lia_model.evaluation.champion_gate import Verdict
-from lia_model.evaluation.scores import reconstruction_l1
+from lia_model.evaluation.gate_evidence import CHALLENGER, CHAMPION, measure
+from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
-from lia_model.registry.runs import run_id_of
+from lia_model.registry.runs import Run
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.checkpoint_run import run_of_checkpoint
 from pipelines.stages.train import released_directory, send_waiting
 from preprocessing.shards.manifest import read_manifest
+from preprocessing.storage.files import file_sha256
+
+ARTIFACTS = "release"
+"""Folder of a run with the pairs and the verdict of its latest release."""
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Release:
+    """What became of a released model."""
+
+    name: str
+    """Registered name."""
+    version: str
+    """Registered version."""
+    is_champion: bool
+    verdict: Verdict | None
+    """None if the version was champion before."""
+
+    @property
+    def text(self) -> str:
+        """Return lines for a terminal."""
+        head = f"{self.name} version {self.version}"
+        if self.verdict is None:
+            return f"{head} is champion already"
+        if self.is_champion:
+            return f"{head}: {self.verdict.text}"
+        return (
+            f"{head}: {self.verdict.text}\n  it stays challenger: to use it all the same, name "
+            f"models:/{self.name}@{aliases.CHALLENGER}"
+        )
+
+
 def run_release(
     params: Params, paths: ProjectPaths, run_id: str | None = None, name: str | None = None
-) -> int:
+) -> Release:
     """Register a model and let the gate decide whether it becomes champion.
 
     Args:
@@ -43,8 +78,8 @@ def run_release(
     checkpoint = find_checkpoint(paths.checkpoints / "final", paths.runs, run_id)
     settings = params.release.model_copy(update={"name": name} if name else {})
     evaluation = params.evaluate.with_paths_under(paths.root)
-    release_flow(checkpoint, settings, evaluation, paths.shards)
-    return 0
+    run = run_of_checkpoint(checkpoint, paths.artifacts, read_manifest(paths.shards))
+    return release_flow(checkpoint, run, settings, evaluation, paths.shards)
 
 
 def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
@@ -68,69 +103,85 @@ def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
     name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
 )
 def release_flow(
-    checkpoint: Path, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
-) -> str:
-    """Register, set `challenger`, compare, and promote or log why not; return the version."""
-    version = register_once(checkpoint, settings.name)
+    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
+) -> Release:
+    """Run `release_checkpoint` as a flow."""
+    return release_checkpoint(checkpoint, run, settings, evaluation, shards)
+
+
+def release_checkpoint(
+    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
+) -> Release:
+    """Register, set `challenger`, compare, and promote or record why not."""
+    version = register_once(checkpoint, run, settings.name)
     champion = aliases.version_of(settings.name, aliases.CHAMPION)
     if champion == version:
-        logger.info("%s version %s is champion already", settings.name, version)
-        return version
+        return Release(settings.name, version, True, None)
     aliases.set_alias(settings.name, aliases.CHALLENGER, version)
-    verdict = pass_gate(settings, version, champion, evaluation, shards)
-    models.tag_version(settings.name, version, verdict.tags)
+    verdict = pass_gate(settings, version, champion, evaluation, shards, run)
+    if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
+        verdict = champion_gate.refusal("another version became champion meanwhile; run `lia release` again")
+    models.record_verdict(settings.name, version, verdict.tags, verdict.text)
     if verdict.is_passed:
         aliases.set_alias(settings.name, aliases.CHAMPION, version)
-    logger.info("%s version %s: %s", settings.name, version, verdict.reason)
-    return version
+    return Release(settings.name, version, verdict.is_passed, verdict)
 
 
-@task(name="register", persist_result=False)
-def register_once(checkpoint: Path, name: str) -> str:
+def register_once(checkpoint: Path, run: Run, name: str) -> str:
     """Return the version that holds this checkpoint, registering it if no version does."""
     provenance = read_config(checkpoint).provenance
-    run_id = run_id_of(provenance)
-    known = models.version_of_run(name, run_id)
+    weights_sha256 = file_sha256(checkpoint / GENERATOR)
+    known = models.version_of_run(name, run.run_id, weights_sha256)
     if known is not None:
         return known
-    tags = {
-        "lia.commit": provenance["commit"],
-        "lia.data_digest": provenance["data_digest"],
-        "lia.identity_disjoint": str(provenance["identity_disjoint"]),
-        "lia.crop": json.dumps(provenance["crop"], sort_keys=True),
+    recorded = {
+        f"lia.{key}": str(provenance[key])
+        for key in ("commit", "data_digest", "identity_disjoint")
+        if key in provenance
     }
-    return models.register(name, checkpoint, run_id, tags)
+    crop = json.dumps(provenance.get("crop", {}), sort_keys=True)
+    tags = recorded | {"lia.crop": crop, models.WEIGHTS_TAG: weights_sha256}
+    return models.register(name, checkpoint, run.run_id, tags)
 
 
-@task(name="gate", persist_result=False)
 def pass_gate(
-    settings: ReleaseSettings, version: str, champion: str | None, evaluation: EvaluateSettings, shards: Path
+    settings: ReleaseSettings,
+    version: str,
+    champion: str | None,
+    evaluation: EvaluateSettings,
+    shards: Path,
+    run: Run,
 ) -> Verdict:
-    """Return the gate's verdict; to compare, it measures both models now, on the same clips."""
+    """Measure the challenger, copying the source and the champion now, on the same pairs; return the verdict.
+
+    Pairs and verdict are logged to `run`.
+    """
     manifest = read_manifest(shards)
     refusal = champion_gate.check_list(
         is_identity_disjoint=manifest.identity_disjoint, allow_by_time=settings.allow_by_time
     )
     if refusal is not None:
         return refusal
-    if champion is None:
-        return champion_gate.UNOPPOSED
-    challenger_l1, champion_l1 = (
-        mean_l1(f"models:/{settings.name}/{each}", shards, evaluation) for each in (version, champion)
-    )
-    held_out = json.dumps(manifest.splits.test.model_dump(mode="json"), sort_keys=True)
-    return champion_gate.compare(
-        challenger_l1,
-        champion_l1,
-        champion_version=champion,
-        list_sha256=hashlib.sha256(held_out.encode()).hexdigest(),
-    )
-
-
-def mean_l1(uri: str, shards: Path, settings: EvaluateSettings) -> float:
-    """Return a registered model's mean L1 on the held-out clips."""
-    animator = Animator.load(uri, settings.device, settings.precision)
-    return reconstruction_l1(animator, shards, settings)
+    try:
+        reader = PairReader(shards)
+        evaluated = [
+            EvaluatedModel.load(role, f"models:/{settings.name}/{each}", evaluation)
+            for role, each in ((CHALLENGER, version), (CHAMPION, champion))
+            if each is not None
+        ]
+        pairs = choose_pairs(reader, evaluation, ("reconstruction",))
+        evidence = measure(evaluated[0], evaluated[1] if champion else None, reader, pairs, evaluation)
+    except ValueError as error:
+        # No held-out clips, or a model of another size: what it says is for the operator.
+        return champion_gate.refusal(f"it cannot be compared: {error}")
+    verdict = champion_gate.decide(evidence, settings.metric)
+    with tempfile.TemporaryDirectory() as folder:
+        listed, judged = Path(folder) / "evaluation_list.json", Path(folder) / "verdict.json"
+        write_pair_list(pairs, listed)
+        judged.write_text(json.dumps(asdict(verdict) | {"evidence": asdict(evidence)}, default=str) + "\n")
+        for file in (listed, judged):
+            run.log_file(file, ARTIFACTS)
+    return verdict
 
 
 def run_rollback(name: str) -> int:

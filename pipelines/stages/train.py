@@ -40,7 +40,7 @@ from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from preprocessing.shards.manifest import Manifest, read_manifest
+from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
@@ -110,12 +110,6 @@ def require_files(settings: TrainSettings) -> None:
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:
     """Return the run's name, a hash of what decides its result; the settings hold absolute paths."""
     return "train-" + identity_digest(run_identity(settings, manifest))[:DIGEST_CHARS]
-
-
-def data_digest(manifest: Manifest) -> str:
-    """Return the hash of the data set: of its manifest, which holds the hash of every shard."""
-    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)

@@ -4,6 +4,7 @@ Keys are sorted, and it holds no time of day and no local path: equal shards hav
 more than pydantic, since training machines read it.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Literal
@@ -132,3 +133,10 @@ def write_manifest(shards: Path, manifest: Manifest) -> None:
     """Write the manifest; the caller makes the whole folder appear at once."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True)
     (shards / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def data_digest(manifest: Manifest) -> str:
+    """Return a hash of the data set: of its manifest, which holds the hash of every shard."""
+    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True)
+    # MD5, since MLflow's digests have at most 36 characters.
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -16,6 +16,7 @@ from preprocessing.media.video_writer import VideoWriter
 pytestmark = pytest.mark.slow
 
 NUM_FRAMES = 120
+CHALLENGER = "models:/lia@challenger"
 SMALL = {
     "shards.quality.min_num_frames": 24,
     "shards.num_parallel": 1,
@@ -125,12 +126,17 @@ def test_a_second_repro_does_nothing(project):
     assert changed == {"data/sources.csv", "params.yaml", "dvc.lock"}
 
 
-def test_release_registers_once_and_promotes_the_first(project):
-    assert "promoted to champion: no version was champion before" in project.run("lia", "release").stderr
-    assert "is champion already" in project.run("lia", "release").stderr
+def test_release_registers_once_and_does_not_promote_what_is_worse_than_copying(project):
+    for _ in range(2):
+        printed = project.run("lia", "release").stdout
+        assert printed.startswith("lia version 1: not promoted: not better than doing nothing: L1 0.")
+        assert "only clips that are split by time decide" in printed
+        assert printed.splitlines()[-1].endswith("name models:/lia@challenger")
+    refused = project.run("lia", "animate", "a.png", "b.mp4", "-o", "out/none.mp4", succeeds=False)
+    assert "no version of 'lia' is champion; version 1 is challenger (not promoted: " in refused.stderr
 
 
-def test_the_served_champion_animates_a_batch_and_a_rerun_finds_it_done(project):
+def test_the_served_challenger_animates_a_batch_and_a_rerun_finds_it_done(project):
     folder = project.root / "out"
     folder.mkdir()
     first = next(iter(decode(project.root / "data/samples/single_face.mp4"))).image
@@ -143,7 +149,11 @@ def test_the_served_champion_animates_a_batch_and_a_rerun_finds_it_done(project)
     )
     log = (folder / "serve.log").open("w")
     service = subprocess.Popen(
-        ["lia", "serve"], cwd=project.root, env=project.variables, stderr=log, stdout=log
+        ["lia", "serve", "--model", CHALLENGER],
+        cwd=project.root,
+        env=project.variables,
+        stderr=log,
+        stdout=log,
     )
     try:
         wait_for(f"http://127.0.0.1:{project.variables['LIA_SERVE_PORT']}/healthz", service)
@@ -180,9 +190,9 @@ def wait_for(url: str, service: subprocess.Popen, timeout_s: float = 90) -> None
     pytest.fail(f"{url} did not answer within {timeout_s} s")
 
 
-def test_the_champion_animates_without_the_service(project):
+def test_the_challenger_animates_without_the_service(project):
     driving = project.root / "data/samples/single_face.mp4"
-    project.run("lia", "animate", str(driving), str(driving), "-o", "out/alone.mp4")
+    project.run("lia", "animate", str(driving), str(driving), "-o", "out/alone.mp4", "--model", CHALLENGER)
     assert probe(project.root / "out/alone.mp4").num_frames == probe(driving).num_frames
 
 

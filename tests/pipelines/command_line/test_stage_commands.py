@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from lia_model.evaluation import champion_gate
+from pipelines.stages.release import Release
+
 REPORT = {"summary": [], "set_distances": [], "skipped": []}
 
 
@@ -38,9 +41,13 @@ def test_the_evaluation_is_printed_as_json_on_request(lia, record):
 
 
 def test_a_release_is_of_the_run_and_under_the_name_that_were_given(lia, root, record):
-    calls = record("pipelines.stages.release.run_release", 0)
-    assert lia("release").code == 0
-    assert lia("release", "--run", "abc", "--name", "mine").code == 0
+    verdict = champion_gate.refusal("it is worse")
+    calls = record("pipelines.stages.release.run_release", Release("lia", "4", False, verdict))
+    done = lia("release")
+    assert done.code == 0
+    assert done.out.startswith("lia version 4: not promoted: it is worse\n")
+    printed = json.loads(lia("release", "--run", "abc", "--name", "mine", "--json").out)
+    assert (printed["version"], printed["verdict"]["reason"]) == ("4", "not promoted: it is worse")
     assert [(call["run_id"], call["name"]) for call in calls] == [(None, None), ("abc", "mine")]
     assert calls[0]["paths"].root == root
 

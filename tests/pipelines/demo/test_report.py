@@ -50,7 +50,7 @@ def test_the_page_shows_the_animation_every_clip_the_curves_and_the_data(
     models = [{"name": "model", "weights_sha256": "aa"}, {"name": "copy_source", "weights_sha256": None}]
     (metrics / "evaluate.json").write_text(json.dumps({"clips": [ROW], "models": models}))
     (tmp_path / "sheet.html").write_text('<p title="\'">sheet &amp; more</p>')
-    demo_report.write_demo_report(metrics, tmp_path / "sheet.html", tmp_path)
+    demo_report.write_demo_report(metrics, tmp_path / "sheet.html", tmp_path, "not promoted: 1 < 2\nL1")
     html = (tmp_path / "report.html").read_text()
     page = ParsedPage(html)
     assert page.tables["Held-out clips"][1] == [
@@ -62,6 +62,7 @@ def test_the_page_shows_the_animation_every_clip_the_curves_and_the_data(
         page.images[1]["alt"] == "a.mp4 (by time). Evenly spaced frames in 3 rows: source, driving, result."
     )
     assert demo_report.BY_TIME in page.text
+    assert "not promoted: 1 < 2" in page.text
     video, curves = page.addresses[1], page.addresses[-1]
     assert base64.b64decode(video.partition(",")[2]) == (tmp_path / "animation.mp4").read_bytes()
     assert base64.b64decode(curves.partition(",")[2]).startswith(b"\x89PNG")

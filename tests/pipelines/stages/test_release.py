@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import mlflow
@@ -10,84 +11,195 @@ from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
 from lia_model.settings import NetworkSettings, ReleaseSettings
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.release import find_checkpoint, pass_gate, register_once, run_rollback
+from pipelines.stages import release
+from pipelines.stages.release import find_checkpoint, run_release, run_rollback
+from preprocessing.shards.manifest import data_digest, read_manifest
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
 pytestmark = pytest.mark.slow
-BY_TIME_ALLOWED = ReleaseSettings(name="gate", allow_by_time=True)
+
+NUM_PEOPLE = 5
+FLAT = 170
+"""Grey level of all driving frames."""
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
+    """A project whose held-out clips begin with noise and go on flat, so that copying the source is bad."""
     root = tmp_path_factory.mktemp("release")
-    uri = f"sqlite:///{root}/mlflow.db"
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    clip = np.random.default_rng(0).integers(100, 156, (4, 32, 32, 3), dtype=np.uint8)
-    write_shards(root / "data/shards", {"train": [clip], "test": [clip]}, 32)
+    mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+    rng = np.random.default_rng(0)
+    clips = []
+    for person in range(NUM_PEOPLE):
+        frames = np.full((8, 32, 32, 3), FLAT + person, np.uint8)
+        frames[0] = rng.integers(0, 256, (32, 32, 3))
+        clips.append(frames)
+    write_shards(root / "data/shards", {"train": clips[:1], "test": clips}, 32)
     yield ProjectPaths(root)
     mlflow.set_tracking_uri(before)
 
 
-@pytest.fixture(scope="module")
-def evaluation(models):
-    return evaluation_settings(models)
+@pytest.fixture(autouse=True)
+def _without_prefect(monkeypatch):
+    """A flow starts a server of its own; the end-to-end tests run it."""
+    monkeypatch.setattr(release, "release_flow", release.release_checkpoint)
 
 
-@pytest.fixture(scope="module")
-def versions(paths):
-    """Registered versions of a poor and of a better model: the second paints grey, like the clips."""
-    made = {}
-    for name in ("poor", "better"):
-        network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
-        generator = build_generator(network, seed=1)
-        if name == "better":
-            with torch.no_grad():
-                for block in generator.synthesis.blocks:
-                    block.to_rgb.conv.weight.zero_()
-        run = runs.open_run(name, paths.artifacts, {}, {})
+@pytest.fixture
+def name(request):
+    """A registered name for each test."""
+    return request.node.name[:60]
+
+
+@pytest.fixture
+def params(models, name, tmp_path):
+    """Settings without face metrics: there are no faces in these clips."""
+    faces = {"detector": models / "scrfd", "models": tmp_path, "min_score": 0.5, "max_num_frames_per_clip": 1}
+
+    registered = name
+
+    @dataclasses.dataclass
+    class Params:
+        release = ReleaseSettings(name=registered, allow_by_time=False, metric="l1")
+        evaluate = evaluation_settings(models, faces=faces)
+
+    return Params()
+
+
+def painting(grey):
+    """Return a generator that paints one grey level, whatever it is shown."""
+    network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+    generator = build_generator(network, seed=1)
+    with torch.no_grad():
+        for block in generator.synthesis.blocks:
+            block.to_rgb.conv.weight.zero_()
+        generator.synthesis.blocks[-1].rgb_bias.fill_(grey / 127.5 - 1)
+    return generator
+
+
+@pytest.fixture
+def trained(paths, name):
+    """Function `(run name, grey) -> run id` that leaves a model as a training run does."""
+
+    def train(run_name, grey):
+        run = runs.open_run(f"{name} {run_name}", paths.artifacts, {}, {})
         provenance = {"run_id": run.run_id, "commit": "abc", "data_digest": "d", "identity_disjoint": True}
         folder = paths.runs / "released" / run.run_id
-        save_generator(folder, generator, provenance | {"crop": {}})
+        save_generator(folder, painting(grey), provenance)
         assert find_checkpoint(paths.checkpoints / "final", paths.runs, run.run_id) == folder
-        made[name] = register_once.fn(folder, "gate")
-        assert register_once.fn(folder, "gate") == made[name]
-    return made
+        return run.run_id
+
+    return train
 
 
-def test_a_better_challenger_passes_and_a_worse_one_does_not(paths, evaluation, versions):
-    poor, better = versions["poor"], versions["better"]
-    passed = pass_gate.fn(BY_TIME_ALLOWED, better, poor, evaluation, paths.shards)
-    assert passed.is_passed
-    assert passed.tags["lia.replaced"] == poor
-    assert float(passed.tags["lia.gate_l1"]) < float(passed.tags["lia.gate_champion_l1"])
-    refused = pass_gate.fn(BY_TIME_ALLOWED, poor, better, evaluation, paths.shards)
-    assert not refused.is_passed
-    assert "not promoted: mean L1" in refused.reason
-    assert not pass_gate.fn(BY_TIME_ALLOWED, better, better, evaluation, paths.shards).is_passed
+def test_only_what_beats_copying_and_then_the_champion_is_promoted_and_a_rollback_undoes_it(
+    paths, name, params, trained
+):
+    poor = run_release(params, paths, trained("poor", 0))
+    assert not poor.is_champion
+    assert "not better than doing nothing: L1 0." in poor.text
+    assert f"name models:/{name}@challenger" in poor.text
+    assert aliases.version_of(name, aliases.CHAMPION) is None
+    with pytest.raises(ValueError, match=r"no version of .* is champion; version 1 is challenger \(not prom"):
+        models.resolve(f"models:/{name}@champion")
 
+    first = run_release(params, paths, trained("first", FLAT - 30))
+    assert first.is_champion
+    assert "no version was champion before" in first.text
+    assert "not compared: AKD: " in first.text
 
-def test_a_list_split_by_time_is_refused_outside_the_demo(paths, evaluation, versions):
-    path = paths.shards / "manifest.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"identity_disjoint": False}))
-    settings = ReleaseSettings(name="gate", allow_by_time=False)
-    verdict = pass_gate.fn(settings, versions["better"], None, evaluation, paths.shards)
-    path.write_text(json.dumps(manifest))
-    assert not verdict.is_passed
-    assert "split by time" in verdict.reason
+    again = run_release(params, paths, trained("first", FLAT - 30))
+    assert (again.version, again.verdict) == (first.version, None)
+    assert "is champion already" in again.text
 
+    worse = run_release(params, paths, trained("worse", FLAT - 40))
+    assert not worse.is_champion
+    assert f"not certainly better than champion version {first.version}: L1 " in worse.text
+    assert aliases.version_of(name, aliases.CHAMPION) == first.version
 
-def test_rollback_returns_to_the_version_that_was_replaced(paths, versions):
-    aliases.set_alias("gate", aliases.CHAMPION, versions["better"])
-    models.tag_version("gate", versions["better"], {aliases.REPLACED_TAG: versions["poor"]})
-    run_rollback("gate")
-    assert aliases.version_of("gate", aliases.CHAMPION) == versions["poor"]
+    better = run_release(params, paths, trained("better", FLAT))
+    assert better.is_champion
+    assert f"of champion version {first.version} (difference -0." in better.text
+    entry = runs.mlflow_client().get_model_version(name, better.version)
+    assert entry.description == better.verdict.text
+    assert entry.tags["lia.gate_reason"] == better.verdict.reason
+    assert aliases.version_of(name, aliases.CHAMPION) == better.version
+
+    run_rollback(name)
+    assert aliases.version_of(name, aliases.CHAMPION) == first.version
     with pytest.raises(ValueError, match="is the first champion"):
-        run_rollback("gate")
+        run_rollback(name)
 
 
-def test_an_unknown_run_is_answered_with_the_known_ones(paths, versions):
+def test_the_list_and_the_verdict_are_kept_with_the_run(paths, params, trained):
+    run_id = trained("first", FLAT)
+    done = run_release(params, paths, run_id)
+    kept = mlflow.artifacts.load_dict(f"runs:/{run_id}/release/verdict.json")
+    assert kept["reason"] == done.verdict.reason
+    assert kept["evidence"]["copying"]["l1"]["num_people"] == NUM_PEOPLE
+    pairs = mlflow.artifacts.load_dict(f"runs:/{run_id}/release/evaluation_list.json")
+    assert {pair["protocol"] for pair in pairs["pairs"]} == {"reconstruction"}
+
+
+def test_a_continued_run_registers_its_new_weights(paths, name, params, trained):
+    first = run_release(params, paths, trained("same run", 0))
+    later = run_release(params, paths, trained("same run", FLAT))
+    assert (first.version, later.version) == ("1", "2")
+    assert "lia.worse_than_copying" in runs.mlflow_client().get_model_version(name, "1").tags
+
+
+def test_an_earlier_verdict_leaves_no_tags(paths, name, params, trained, change_manifest):
+    change_manifest({"identity_disjoint": False})
+    refused = run_release(params, paths, trained("run", FLAT))
+    assert "split by time" in refused.verdict.reason
+    models.tag_version(name, "1", {"lia.worse_than_copying": "left", "lia.other": "kept"})
+    change_manifest({"identity_disjoint": True})
+    assert run_release(params, paths, trained("run", FLAT)).is_champion
+    tags = runs.mlflow_client().get_model_version(name, "1").tags
+    assert "lia.worse_than_copying" not in tags
+    assert (tags["lia.gate"], tags["lia.other"]) == ("passed", "kept")
+
+
+@pytest.fixture
+def change_manifest(paths):
+    def change(values):
+        path = paths.shards / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def test_without_the_weights_of_lpips_that_is_said_and_l1_decides(paths, params, trained, tmp_path):
+    type(params).evaluate = params.evaluate.model_copy(update={"lpips": tmp_path / "none"})
+    done = run_release(params, paths, trained("first", FLAT))
+    assert done.is_champion
+    assert "better than copying the source in L1, and" in done.verdict.reason
+    assert "not compared: LPIPS: " in done.text
+
+
+def test_a_model_of_another_size_is_not_promoted(paths, params, trained, tmp_path):
+    run_id = trained("first", FLAT)
+    large = build_generator(NetworkSettings(size_px=64, width=0.02, latent_dim=16, num_directions=4))
+    save_generator(paths.runs / "released" / run_id, large, {"run_id": run_id})
+    done = run_release(params, paths, run_id)
+    assert "challenger makes 64 px images, the shards hold 32 px" in done.verdict.reason
+
+
+def test_a_model_trained_without_mlflow_gets_a_run_with_its_sources(paths, name, params):
+    manifest = read_manifest(paths.shards)
+    provenance = {"run_id": "0" * 32, "run_name": "bare", "data_digest": data_digest(manifest)}
+    save_generator(paths.checkpoints / "final", painting(FLAT), provenance)
+    assert run_release(params, paths).is_champion
+    assert run_release(params, paths).verdict is None
+    entry = runs.mlflow_client().get_model_version(name, "1")
+    run = runs.Run(str(entry.run_id))
+    assert run.source_keys() == {"train-0"}
+    assert runs.mlflow_client().get_run(run.run_id).info.run_name == "bare"
+
+
+def test_an_unknown_run_is_answered_with_the_known_ones(paths, trained):
+    trained("one", FLAT)
     with pytest.raises(ValueError, match="left no model here; runs that did:"):
         find_checkpoint(paths.checkpoints / "final", paths.runs, "nothing")

@@ -13,7 +13,6 @@ from lia_model.settings import NetworkSettings, TrainSettings
 from lia_model.training.damage import Damage, DamagedFrame
 from pipelines import presets
 from pipelines.stages.train import (
-    data_digest,
     described_commit,
     located,
     require_files,
@@ -42,12 +41,6 @@ def test_a_run_has_the_same_name_in_another_checkout(settings, tmp_path):
         (tmp_path / checkout / "models/vgg16.safetensors").write_text("weights")
     names = [run_name(located(settings, tmp_path / each), make_manifest(64)) for each in ("a", "b")]
     assert names[0] == names[1]
-
-
-def test_the_data_digest_fits_mlflow(settings):
-    digest = data_digest(make_manifest(64))
-    assert len(digest) <= 36
-    assert digest != data_digest(make_manifest(32))
 
 
 def test_paths_are_taken_from_the_project_and_init_from_is_resolved(settings, tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from preprocessing.shards.manifest import read_manifest, write_manifest
+from preprocessing.shards.manifest import data_digest, read_manifest, write_manifest
 from tests.lia_model.shards_on_disk import make_manifest
 
 
@@ -52,3 +52,9 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match="make the shards again with `lia shards`"):
         read_manifest(tmp_path)
+
+
+def test_the_data_digest_depends_on_the_content_and_fits_mlflow():
+    digest = data_digest(make_manifest(64))
+    assert digest == data_digest(make_manifest(64)) != data_digest(make_manifest(32))
+    assert len(digest) <= 36
