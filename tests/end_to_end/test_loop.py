@@ -132,7 +132,8 @@ def test_release_registers_once_and_does_not_promote_what_is_worse_than_copying(
         assert printed.startswith("lia version 1: not promoted: not better than doing nothing: L1 0.")
         assert "only clips that are split by time decide" in printed
         assert printed.splitlines()[-1].endswith("name models:/lia@challenger")
-    refused = project.run("lia", "animate", "a.png", "b.mp4", "-o", "out/none.mp4", succeeds=False)
+    face = str(project.root / "data/samples/single_face.mp4")
+    refused = project.run("lia", "animate", face, face, "-o", "out/none.mp4", succeeds=False)
     assert "no version of 'lia' is champion; version 1 is challenger (not promoted: " in refused.stderr
 
 
