@@ -39,6 +39,7 @@ app = _group("From video links to a trained, registered and served LIA model.")
 app.command()(machine_commands.doctor)
 app.command()(machine_commands.preset)
 app.command()(machine_commands.fetch)
+app.command()(machine_commands.clean)
 
 app.command()(stage_commands.download)
 app.command()(stage_commands.shards)

@@ -50,6 +50,26 @@ def preset(
     typer.echo(f"{path} now holds the recipe {name}")
 
 
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove what is listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List checkpoints of earlier runs and other leftovers; with --yes, remove them."""
+    params, environment = enter_project()
+    from pipelines.commands import clean as module
+    from pipelines.stages.train import present_run
+
+    paths = environment.paths
+    found = module.survey(paths, present_run(params, paths))
+    rows = [one.row(paths.root) for one in found]
+    document = [{"path": str(one.path), "bytes": one.size_bytes, "reason": one.reason} for one in found]
+    print_report(rows, document, as_json)
+    total = f"{sum(one.size_bytes for one in found) / 1e6:.1f} MB in {len(found)} folders"
+    if yes:
+        module.remove(found, paths)
+    typer.echo(f"{total} removed" if yes else f"{total} may be removed with `lia clean --yes`", err=True)
+
+
 def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")]) -> None:
     """Download sample clips to data/samples or networks to models/ and check their sha256."""
     environment = activate_environment()

@@ -33,6 +33,7 @@ from lia_model.registry.run_sender import (
 )
 from lia_model.settings import TrainSettings
 from lia_model.training.damage import Damage
+from lia_model.training.disk_use import expected_disk_use, require_space
 from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.state import require_network
 from pipelines.environment import Environment
@@ -75,6 +76,9 @@ def run_train(params: Params, environment: Environment) -> int:
         shape = settings.network.at(manifest.size_px)
         require_network(Path(settings.init_from), shape, "train.init_from")
     name = run_name(settings, manifest)
+    use = expected_disk_use(settings, manifest.size_px)
+    require_space(use, paths.runs / "train", paths.runs / "train" / name)
+    logger.info("the training keeps %s in %s", use, paths.runs / "train" / name)
     with held_lease(paths.lease(name), f"the run {name}"):
         train_flow(name, settings, manifest, paths, environment.ray_address, environment.host)
     return 0
@@ -109,6 +113,14 @@ def require_files(settings: TrainSettings) -> None:
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:
     """Return the run's name, a hash of what decides its result; the settings hold absolute paths."""
     return "train-" + identity_digest(run_identity(settings, manifest))[:DIGEST_CHARS]
+
+
+def present_run(params: Params, paths: ProjectPaths) -> str | None:
+    """Return the name of the run of the settings and the shards; None if a file of it is missing."""
+    try:
+        return run_name(located(params.train, paths.root), read_manifest(paths.shards))
+    except (ValueError, FileNotFoundError):
+        return None
 
 
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)

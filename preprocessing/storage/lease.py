@@ -83,6 +83,15 @@ def held_lease(path: Path, what: str) -> Iterator[None]:
                 path.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process, as far as is known, holds the lease at `path`."""
+    holder = _read(path)
+    if holder is None or holder.is_gone():
+        return False
+    with _guarded(path) as now_s:
+        return path.is_file() and now_s - path.stat().st_mtime < STALE_AFTER_S
+
+
 def _renew(path: Path, owner: Owner, what: str, stop: threading.Event) -> None:
     while not stop.wait(RENEWAL_INTERVAL_S):
         if _read(path) != owner:

@@ -54,7 +54,7 @@ def test_every_command_and_option_has_a_help_text(command: tuple[str, ...]) -> N
 
 
 def test_every_promised_command_is_there() -> None:
-    promised = "doctor preset fetch download shards train evaluate release rollback animate manipulate"
+    promised = "doctor preset fetch clean download shards train evaluate release rollback animate manipulate"
     promised += " serve batch import-checkpoint export-checkpoint export-onnx ledger forget env up stop demo"
     assert set(COMMANDS) >= {(name,) for name in promised.split()} | {("motion", "extract")}
     assert ("sources", "import") in COMMANDS

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from preprocessing.storage import lease
-from preprocessing.storage.lease import Owner, held_lease
+from preprocessing.storage.lease import Owner, held_lease, is_held
 
 
 def test_a_second_holder_is_told_who_since_when_and_what_to_do(tmp_path):
@@ -24,8 +24,9 @@ def test_a_second_holder_is_told_who_since_when_and_what_to_do(tmp_path):
         # The refusal leaves the lease to its holder.
         assert path.is_file()
     with held_lease(path, "the run x"):
-        pass
+        assert is_held(path)
     assert not path.exists()
+    assert not is_held(path)
 
 
 def _hold_until_killed(path, ready):

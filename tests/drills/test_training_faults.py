@@ -1,0 +1,340 @@
+"""What a training meets on real machines, done to a small one: each drill leaves the log of its program."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from lia_model.registry.run_journal import curves, entries, last_checkpoint
+from lia_model.training.checkpoint_reporter import BEST, MILESTONES
+from tests.drills.faulty_training import ENDED
+from tests.lia_model.shards_on_disk import write_shards
+from tests.ports import free_ports
+
+pytestmark = pytest.mark.drill
+
+NUM_STEPS = 60
+LOG_EVERY_STEPS = 5
+LOGGED_STEPS = list(range(LOG_EVERY_STEPS, NUM_STEPS + 1, LOG_EVERY_STEPS))
+PATIENCE_S = 240
+
+
+@dataclass
+class Drill:
+    """One training and where it leaves its traces."""
+
+    folder: Path
+    log: Path
+    tracking_uri: str
+
+    def prepare(self, settings, *, ray_address=None, storage=None):
+        content = {
+            "settings": settings,
+            "tracking_uri": self.tracking_uri,
+            "ray_address": ray_address,
+            "ray_home": tempfile.mkdtemp(prefix="ray-"),
+            "storage": str(storage or self.folder / "storage"),
+        }
+        (self.folder / "drill.json").write_text(json.dumps(content))
+
+    def start(self):
+        """Start the program, as the same command does after a fault."""
+        command = [sys.executable, "-m", "tests.drills.faulty_training", str(self.folder)]
+        with self.log.open("a") as log:
+            log.write(f"--- {' '.join(command)}\n")
+            log.flush()
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+
+    def note(self, line):
+        with self.log.open("a") as log:
+            log.write(f"--- {line}\n")
+
+    def finish(self, program):
+        """Wait for its end, and check that MLflow has every step once."""
+        assert program.wait(PATIENCE_S) == 0, self.log.read_text()[-3000:]
+        self.require_one_curve()
+
+    def step(self):
+        return max(curves(self.folder / "journal", ("loss/l1",)).get("loss/l1", {0: 0.0}))
+
+    def wait_for_step(self, step, program=None):
+        wait_for(lambda: self.step() >= step or (program is not None and program.poll() is not None))
+        assert program is None or program.poll() is None, self.log.read_text()[-3000:]
+
+    def wait_for_checkpoint(self, step):
+        wait_for(lambda: last_checkpoint(self.folder / "journal") >= step)
+
+    def require_one_curve(self):
+        (run,) = self.runs()
+        client = MlflowClient(self.tracking_uri)
+        for name in ("loss/l1", "gradient_norm/generator", "learning_rate/generator", "speed/pairs_per_s"):
+            history = client.get_metric_history(run.info.run_id, name)
+            assert sorted(metric.step for metric in history) == LOGGED_STEPS
+        assert run.info.status == "FINISHED"
+
+    def runs(self):
+        client = MlflowClient(self.tracking_uri)
+        experiment = client.get_experiment_by_name("lia")
+        return [] if experiment is None else client.search_runs([experiment.experiment_id])
+
+    def losses(self):
+        return curves(self.folder / "journal", ("loss/",))
+
+
+def wait_for(is_so, timeout_s=PATIENCE_S):
+    deadline_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline_s, "it did not come"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def settings(train_settings):
+    return train_settings.model_dump(mode="json") | {
+        "num_workers": 2,
+        "micro_batch_size": 2,
+        "num_steps": NUM_STEPS,
+        "log_every_steps": LOG_EVERY_STEPS,
+        "strip_every_steps": 20,
+        "checkpoint_every_steps": 10,
+        "milestone_every_steps": 30,
+    }
+
+
+@pytest.fixture
+def train_settings(request):
+    from tests.lia_model.conftest import train_settings
+
+    return train_settings.__wrapped__()
+
+
+@pytest.fixture
+def drill(tmp_path, drill_folder, request):
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(tmp_path / "shards", {"train": clips}, 32)
+    log = drill_folder / f"{request.node.name}.log"
+    log.unlink(missing_ok=True)
+    return Drill(tmp_path, log, f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def undisturbed(tmp_path_factory, settings):
+    """The losses of the same training without faults."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(folder / "shards", {"train": clips}, 32)
+    drill = Drill(folder, folder / "log", f"sqlite:///{folder / 'mlflow.db'}")
+    drill.prepare(settings)
+    drill.finish(drill.start())
+    return drill.losses()
+
+
+def workers_of(program):
+    """The processes of the workers of a training, in the order of their start."""
+    found = [
+        child
+        for child in psutil.Process(program.pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(child.cmdline()[:1])
+    ]
+    return sorted(found, key=lambda child: child.create_time())
+
+
+def test_three_killed_workers_and_a_killed_driver_leave_one_curve(drill, settings, undisturbed):
+    drill.prepare(settings)
+    program = drill.start()
+    for step, rank in ((12, 0), (27, 1)):
+        drill.wait_for_step(step, program)
+        worker = workers_of(program)[rank]
+        drill.note(f"SIGKILL to worker {rank}, {worker.pid}, at step {drill.step()}")
+        worker.send_signal(signal.SIGKILL)
+    drill.wait_for_step(42, program)
+    drill.note(f"SIGKILL to the driver at step {drill.step()}")
+    program.kill()
+    program.wait()
+    time.sleep(2)
+    program = drill.start()
+    drill.finish(program)
+    assert drill.losses() == undisturbed
+    folder = drill.folder / "storage/run"
+    assert sorted(path.name for path in (folder / MILESTONES).iterdir()) == ["step-00000030", "step-00000060"]
+    assert not (folder / BEST).exists()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Function that starts a real MLflow server on always the same port and returns its process."""
+    (port,) = free_ports(1)
+    started = []
+
+    def start():
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+            "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}",
+            "--artifacts-destination", str(tmp_path / "served"),
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        started.append(process)
+        wait_for(lambda: _answers(port), 60)
+        return process
+
+    start.uri = f"http://127.0.0.1:{port}"
+    start.stop = _stop_session
+    yield start
+    for process in started:
+        _stop_session(process)
+
+
+def _answers(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _stop_session(process):
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_outages_of_mlflow_at_start_middle_and_end_stop_nothing(drill, settings, server):
+    drill.tracking_uri = server.uri
+    drill.prepare(settings | {"num_steps": 4 * NUM_STEPS})
+    program = drill.start()
+    drill.wait_for_step(LOG_EVERY_STEPS, program)
+    drill.note("the training runs without MLflow, which starts now")
+    first = server()
+    wait_for(lambda: drill.runs())
+    drill.note(f"MLflow has the run; it is killed at step {drill.step()}")
+    server.stop(first)
+    seen = drill.step()
+    drill.wait_for_step(seen + 4 * LOG_EVERY_STEPS, program)
+    drill.note(f"MLflow starts again at step {drill.step()}")
+    second = server()
+    client = MlflowClient(server.uri)
+    (run,) = drill.runs()
+    wait_for(lambda: len(client.get_metric_history(run.info.run_id, "loss/l1")) * LOG_EVERY_STEPS > seen)
+    drill.note(f"MLflow has caught up; it is killed at step {drill.step()}")
+    server.stop(second)
+    assert program.wait(PATIENCE_S) == 0
+    assert "waiting: " in drill.log.read_text()
+    drill.note("MLflow starts for the next command")
+    server()
+    program = drill.start()
+    assert program.wait(PATIENCE_S) == 0
+    history = client.get_metric_history(run.info.run_id, "loss/l1")
+    every = list(range(LOG_EVERY_STEPS, 4 * NUM_STEPS + 1, LOG_EVERY_STEPS))
+    assert sorted(metric.step for metric in history) == every
+    assert [run.info.run_id for run in drill.runs()] == [run.info.run_id]
+
+
+def test_resources_that_are_nowhere_are_named_within_a_minute(drill, settings):
+    drill.prepare(settings | {"use_gpu": True})
+    started_s = time.monotonic()
+    program = drill.start()
+    assert program.wait(90) == ENDED
+    drill.note(f"ended after {time.monotonic() - started_s:.0f} s")
+    assert time.monotonic() - started_s < 60
+    last = drill.log.read_text().splitlines()[-2]
+    assert last.startswith(
+        "ValueError: the training asks for 2 workers of 1 CPU and 1 GPU; the cluster has 4 CPU"
+    )
+
+
+def test_a_disk_that_fills_up_during_a_checkpoint_ends_the_run_in_one_line(drill, settings):
+    disk = drill.folder / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=6m none {disk}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system")
+    drill.prepare(settings, storage=disk)
+    python = f"{sys.executable} -m tests.drills.faulty_training {drill.folder}"
+    # The rest of the disk is taken after the first checkpoint, and freed before the same command again.
+    script = f"""
+        {mount}
+        {python} & first=$!
+        while ! ls {disk}/run/checkpoint_*/hashes.json 2>/dev/null; do sleep 0.1; done
+        echo '--- the disk is filled'; dd if=/dev/zero of={disk}/rest bs=4k 2>/dev/null
+        wait $first; echo "--- exit code $?"; ls {disk}/run
+        rm {disk}/rest; echo '--- the disk is free again'
+        exec {python}
+    """
+    with drill.log.open("a") as log:
+        program = subprocess.Popen(
+            ["unshare", "-rm", "sh", "-c", script], stdout=log, stderr=log, cwd=Path(__file__).parents[2]
+        )
+        program.wait(PATIENCE_S)
+    told = drill.log.read_text()
+    assert f"--- exit code {ENDED}" in told
+    (line,) = (line for line in told.splitlines() if line.startswith("FullDiskError: "))
+    assert "No space left on device" in line
+    assert "the one before it stands" in line
+    assert program.returncode == 0, told[-3000:]
+    drill.require_one_curve()
+
+
+@pytest.fixture
+def nodes():
+    """A cluster of two nodes on this machine, with a folder of its own each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+        shutdown_at_exit=True,
+    )
+    cluster.add_node(num_cpus=2)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_lost_node_is_replaced_and_the_run_goes_on(drill, settings, nodes):
+    drill.prepare(settings, ray_address=nodes.address)
+    program = drill.start()
+    drill.wait_for_checkpoint(10)
+    drill.note(f"a node is lost at step {drill.step()}")
+    nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
+    time.sleep(3)
+    drill.note("a node joins")
+    nodes.add_node(num_cpus=2)
+    drill.finish(program)
+
+
+def test_a_notice_of_preemption_is_answered_with_a_checkpoint(drill, settings, nodes):
+    settings = settings | {"checkpoint_every_steps": 1000, "milestone_every_steps": 0, "num_steps": 400}
+    drill.prepare(settings, ray_address=nodes.address)
+    program = drill.start()
+    drill.wait_for_step(10, program)
+    node = nodes.list_all_nodes()[-1]
+    drill.note(f"notice for the node {node.node_id} at step {drill.step()}")
+    subprocess.run(
+        [
+            shutil.which("ray"), "drain-node", "--address", nodes.address, "--node-id", node.node_id,
+            "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "drill",
+            "--deadline-remaining-seconds", "20",
+        ],
+        check=True,
+    )  # fmt: skip
+    drill.wait_for_checkpoint(11)
+    drill.note(f"checkpoint of step {last_checkpoint(drill.folder / 'journal')}; a node joins")
+    nodes.add_node(num_cpus=2)
+    assert program.wait(PATIENCE_S) == 0, drill.log.read_text()[-3000:]
+    steps = [
+        entry["step"]
+        for entry, _ in entries(drill.folder / "journal")
+        if "loss/l1" in entry.get("metrics", {})
+    ]
+    assert all(later - earlier == LOG_EVERY_STEPS for earlier, later in itertools.pairwise(steps))
