@@ -5,12 +5,13 @@ import pytest
 import ray
 import torch
 
-from lia_model.checkpoints.directory import read_config
+from lia_model.checkpoints.directory import DISCRIMINATOR, GENERATOR, read_config
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import entries
+from lia_model.training import worker
 from lia_model.training.checkpoint_reporter import RELEASED
 from lia_model.training.loop import Hooks, build_loader, run
-from lia_model.training.state import load_state, new_state
+from lia_model.training.state import TRAINING, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.worker import RAY_LIST, Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
@@ -18,11 +19,14 @@ from tests.lia_model.shards_on_disk import write_shards
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def cluster():
     """A private Ray, in a folder short enough for its sockets."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(num_cpus=4, _temp_dir=folder, _node_ip_address="127.0.0.1", log_to_driver=False)
         yield
         ray.shutdown()
@@ -97,3 +101,61 @@ def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, tr
     resumed = new_state(settings, 32, CPU)
     load_state(resumed, kept)
     assert resumed.step == 1
+
+
+def killed_before_step(step, rank, mark):
+    """Return what the workers run: the real training, but `rank` kills itself once before an update."""
+
+    def train_worker(config):
+        import os
+        import signal
+
+        import ray.train
+
+        from lia_model.training import loop
+
+        take_step = loop.training_step
+
+        def training_step(*images, step, **others):
+            if step == at and ray.train.get_context().get_world_rank() == rank and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return take_step(*images, step=step, **others)
+
+        at, loop.training_step = step, training_step
+        # In the worker's process this is the real one.
+        return worker._train_worker(config)
+
+    return train_worker
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_a_run_with_a_killed_worker_ends_bit_for_bit_like_one_without(
+    cluster, train_settings, tmp_path, monkeypatch, num_workers
+):
+    write_noise(tmp_path)
+    settings = train_settings.model_copy(
+        update={
+            "num_workers": num_workers,
+            "global_batch_size": 8,
+            "micro_batch_size": 2,
+            "num_steps": 4,
+            "checkpoint_every_steps": 2,
+        }
+    )
+
+    def fit_in(storage):
+        work = Fit(
+            settings, tmp_path / "shards", "fit", tmp_path / storage, {}, tmp_path / storage / "journal"
+        )
+        return fit(work)
+
+    whole = fit_in("whole")
+    mark = tmp_path / "killed"
+    monkeypatch.setattr(worker, "_train_worker", killed_before_step(3, num_workers - 1, mark))
+    resumed = fit_in("resumed")
+    assert mark.exists()
+    for name in (GENERATOR, DISCRIMINATOR, TRAINING):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
