@@ -1,7 +1,6 @@
 """`lia serve`: deploys the animation service on Ray, in the foreground or detached."""
 
 import logging
-import signal
 import time
 import urllib.error
 
@@ -134,12 +133,7 @@ def _wait_until_healthy(url: str) -> None:
 
 
 def _wait_for_interrupt() -> None:
-    """Sleep until Ctrl-C or SIGTERM."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    """Sleep until Ctrl-C or SIGTERM, which interrupts a process that is connected to Ray too."""
     try:
         while True:
             time.sleep(3600)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,12 +27,14 @@ MAX_UNIT_RETRIES = 3
 def connected(address: str | None, home: Path, host: str) -> Iterator[None]:
     """Connect this process to Ray, at `address` or, if it is None, to a private cluster that ends with it.
 
+    While it is connected, SIGTERM interrupts the process as Ctrl-C does.
+
     Args:
         address: of a running cluster.
         home: Ray's temporary folder, for a private cluster.
         host: address that a private cluster binds.
     """
-    with joined(address) if address is not None else _private_cluster(home, host):
+    with joined(address) if address is not None else _private_cluster(home, host), _interrupted_by_sigterm():
         yield
 
 
@@ -62,6 +66,25 @@ def _private_cluster(home: Path, host: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Raise KeyboardInterrupt at SIGTERM; Ray's own handler aborts with a stack trace."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may set signal handlers, and only it receives signals.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        # None stands for Ray's handler.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def process_on_cluster(

@@ -2,6 +2,9 @@
 
 import hashlib
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -101,3 +104,29 @@ def test_a_private_cluster_is_none_that_a_copied_home_remembers(tmp_path):
     with connected(None, home, "127.0.0.1"):
         assert ray.get_runtime_context().gcs_address != "127.0.0.1:9"
         assert ray.cluster_resources()["CPU"] == num_logical_cpus()
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from pipelines.local.cluster import connected
+try:
+    with connected(None, Path(sys.argv[1]), "127.0.0.1"):
+        print("connected", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_interrupts_a_connected_process_without_a_stack_trace(tmp_path):
+    home = ProjectPaths(tmp_path).ray_home
+    command = [sys.executable, "-c", INTERRUPTED, str(home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "interrupted\n")
+    assert "SIGTERM" not in error
