@@ -1,8 +1,11 @@
 import csv
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,14 +15,19 @@ from lia_model.registry.run_journal import RunJournal
 from lia_model.settings import NetworkSettings, TrainSettings
 from lia_model.training.damage import Damage, DamagedFrame
 from pipelines import presets
+from pipelines.environment import read_environment
+from pipelines.params import check_params
 from pipelines.stages.train import (
     described_commit,
     located,
     require_files,
     run_name,
+    run_train,
     write_curves,
 )
-from tests.lia_model.shards_on_disk import make_manifest
+from preprocessing.shards.manifest import read_manifest
+from preprocessing.storage.lease import held_lease
+from tests.lia_model.shards_on_disk import make_manifest, write_shards
 
 
 @pytest.fixture
@@ -111,3 +119,40 @@ def test_an_unknown_commit_is_warned_of_with_its_reason(
     (line,) = caplog.messages
     assert "recorded as unknown" in line
     assert reason in line
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Shards with one clip of 32 px."""
+    noise = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    write_shards(tmp_path / "data/shards", {"train": [noise]}, 32)
+    (tmp_path / "params.yaml").touch()
+    return read_environment(tmp_path, {})
+
+
+def params_with(**train):
+    content = yaml.safe_load(presets.read_preset("demo"))
+    content["train"]["losses"]["perceptual"]["weight"] = 0
+    content["train"] |= train
+    return check_params(content, Path("params.yaml"))
+
+
+def test_a_run_that_another_process_trains_is_refused_before_anything_starts(project):
+    params = params_with()
+    name = run_name(located(params.train, project.paths.root), read_manifest(project.paths.shards))
+    with (
+        held_lease(project.paths.lease(name), "x"),
+        pytest.raises(ValueError, match=f"^the run {name} is held by process {os.getpid()} on .* since "),
+    ):
+        run_train(params, project)
+    assert not project.paths.journal(name).exists()
+
+
+def test_a_start_of_other_networks_is_refused_before_anything_starts(project):
+    other = NetworkSettings(size_px=64, width=0.02, latent_dim=16, num_directions=4)
+    save_generator(project.paths.root / "start", build_generator(other, seed=0))
+    with pytest.raises(
+        ValueError, match=r"^train\.init_from = .*/start holds networks with width 0\.02, .* 64"
+    ):
+        run_train(params_with(init_from="start"), project)
+    assert not project.paths.runs.exists()
