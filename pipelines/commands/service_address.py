@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import os
 import socket
 import urllib.error
 import urllib.request
@@ -28,9 +29,11 @@ def require_address(environment: Environment, host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        # The numbers of a name that is not found are not the system's.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ValueError(
-            f"got {host}:{port} for the service, which cannot be bound ({error.strerror}): stop the program "
-            "that listens there, or choose another port with --port or LIA_SERVE_PORT"
+            f"got {host}:{port} for the service, which cannot be bound ({reason}): stop the program that "
+            "listens there, or choose another port with --port or LIA_SERVE_PORT"
         ) from None
 
 
