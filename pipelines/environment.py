@@ -74,6 +74,10 @@ class Environment(BaseSettings):
     """LIA_STORE_URL, such as s3://bucket/folder: where raw videos, clips and shards are kept too, so that
     another machine goes on from there; None keeps them here alone. Without credentials, since it reaches logs
     and Prefect: these go into AWS_* or fsspec's own configuration."""
+    train_storage_url: Annotated[str, AfterValidator(_without_password)] | None = None
+    """LIA_TRAIN_STORAGE_URL, such as s3://bucket/folder: where training keeps its checkpoints, which all
+    machines of a cluster have to reach; None for runs/train, which they then have to share. Credentials and
+    endpoint as for LIA_STORE_URL, on every machine."""
     ray_auth_mode: Literal["disabled", "token"] | None = None
     """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication. None: the project's token for our
     own head and private clusters; for the cluster of LIA_RAY_ADDRESS, RAY_AUTH_* as the user set them."""
@@ -132,6 +136,17 @@ class Environment(BaseSettings):
             # Without it Ray replaces 127.0.0.1 by the machine's public address, and its ports listen on all.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
+
+    def check_train_storage(self) -> None:
+        """Read something of the storage of checkpoints, where it is an object store.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        if self.train_storage_url is not None:
+            from preprocessing.storage.object_store import Store
+
+            Store(self.train_storage_url, variable_name("train_storage_url")).check()
 
     def tool_variables(self) -> dict[str, str]:
         """Return the variables that the tools underneath read: homes, addresses, and no telemetry."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class CheckpointVersions:
             directory = self.root / json.loads(pointer.read_text())["checkpoint"]
         except (ValueError, KeyError, TypeError):
             directory = self.root / POINTER
-        return whole_or_earlier(directory, self.root)
+        return whole_or_earlier(directory, lambda: newest_whole(self.root))
 
     def _prune(self, latest: str) -> None:
         others = sorted(path for path in self.root.glob("step-*") if path.name != latest)
@@ -69,8 +69,12 @@ class CheckpointVersions:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def whole_or_earlier(directory: Path, root: Path) -> Path:
-    """Return `directory`, or the newest whole checkpoint in `root`, with a warning, if it was damaged.
+def whole_or_earlier(directory: Path, find_earlier: Callable[[], Path | None]) -> Path:
+    """Return `directory`, or if it was damaged, with a warning, what `find_earlier` returns.
+
+    Args:
+        directory: a checkpoint.
+        find_earlier: returns an earlier whole checkpoint, or None.
 
     Raises:
         ValueError: no checkpoint is whole; the message names what is wrong with `directory`.
@@ -78,7 +82,7 @@ def whole_or_earlier(directory: Path, root: Path) -> Path:
     try:
         _require_whole(directory)
     except ValueError as error:
-        earlier = newest_whole(root)
+        earlier = find_earlier()
         if earlier is None:
             raise
         log.warning("%s; training goes on from %s", error, earlier)

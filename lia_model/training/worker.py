@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
@@ -41,6 +39,7 @@ from lia_model.training.rank_metrics import Machine, joined
 from lia_model.training.room import TIMEOUT_S as ROOM_TIMEOUT_S
 from lia_model.training.room import Wanted, wait_for_room
 from lia_model.training.run_logger import RunLogger
+from lia_model.training.run_storage import RunStorage
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 
@@ -50,8 +49,6 @@ log = logging.getLogger(__name__)
 PREEMPTION_GRACE_S = 60.0
 RETURN_TIMEOUT_S = 600.0
 """How long a run waits for nodes that it has lost."""
-# Ray writes it in place, so a kill can cut it short.
-RAY_LIST = "checkpoint_manager_snapshot.json"
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,10 @@ class Fit:
     settings: TrainSettings
     shards: Path
     """Directory of the shards."""
-    name: str
-    """Name of the run's folder in `storage`; a second fit of the same name resumes it."""
-    storage: Path
-    """Folder of Ray Train's checkpoints."""
+    storage: RunStorage
+    """Ray Train's checkpoints; a second fit with the same one resumes."""
+    result: Path
+    """Folder, on the machine that calls `fit`, for the last checkpoint if the storage is an object store."""
     provenance: dict[str, Any]
     """Stored in every checkpoint."""
     journal: Path
@@ -83,7 +80,8 @@ def fit(work: Fit) -> Path:
         FullDiskError: a checkpoint could not be written.
         ValueError: the cluster is too small, or the workers refused what an operator wrote.
     """
-    discard_damaged_list(work.storage / work.name)
+    storage = work.storage
+    storage.discard_damaged_list()
     window, timeout_s = FailureWindow(), ROOM_TIMEOUT_S
     journal = open_journal(work.journal)
     try:
@@ -102,9 +100,10 @@ def fit(work: Fit) -> Path:
         raise TrainingStopped(result.return_value)
     if result.checkpoint is None:
         raise RuntimeError(
-            f"training {work.name} ended without a checkpoint in {work.storage}: see the logs of its workers"
+            f"training {storage.name} ended without a checkpoint in {storage.place}: see the logs of its "
+            "workers"
         )
-    return Path(result.checkpoint.path)
+    return storage.fetch(result.checkpoint, work.result)
 
 
 def _wanted(settings: TrainSettings) -> Wanted:
@@ -114,14 +113,16 @@ def _wanted(settings: TrainSettings) -> Wanted:
 
 def _trainer(work: Fit, journal: RemoteJournal) -> TorchTrainer:
     settings = work.settings
+    files, root = work.storage.open()
     return TorchTrainer(
         _train_worker,
         train_loop_config={"work": work, "journal": journal},
         scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
-            name=work.name,
-            storage_path=str(work.storage),
+            name=work.storage.name,
+            storage_path=root,
+            storage_filesystem=files,
             checkpoint_config=CheckpointConfig(num_to_keep=settings.num_kept_checkpoints),
             # Ray counts failures from the start of a run to its end; `fit` counts them itself.
             failure_config=FailureConfig(
@@ -173,28 +174,10 @@ def _train_worker(config: dict[str, Any]) -> str | None:
 
 def _resume(state: TrainingState, work: Fit) -> None:
     """Load Ray's latest checkpoint; if it or Ray's list is damaged, the newest whole one of the run."""
-    directory = work.storage / work.name
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            load_state(state, whole_or_earlier(Path(folder), directory))
-    elif (earlier := newest_whole(directory)) is not None:
-        load_state(state, earlier)
-    else:
-        return
-    log.info("resuming at step %d", state.step)
-
-
-def discard_damaged_list(directory: Path) -> None:
-    """Remove Ray's list of a run's checkpoints if a killed process left half of it, which Ray refuses."""
-    path = directory / RAY_LIST
-    if not path.is_file():
-        return
-    try:
-        json.loads(path.read_text())
-    except ValueError:
-        log.warning("%s is damaged and was removed; training goes on from the newest whole checkpoint", path)
-        path.unlink()
+    with work.storage.whole(ray.train.get_checkpoint()) as folder:
+        if folder is not None:
+            load_state(state, folder)
+            log.info("resuming at step %d", state.step)
 
 
 def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:

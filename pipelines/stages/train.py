@@ -66,6 +66,7 @@ def run_train(params: Params, environment: Environment) -> int:
     paths = environment.paths
     settings = located(params.train, paths.root)
     require_files(settings)
+    environment.check_train_storage()
     store = environment.store()
     if store is not None and not paths.shards.exists():
         store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)
@@ -77,10 +78,20 @@ def run_train(params: Params, environment: Environment) -> int:
         require_network(Path(settings.init_from), shape, "train.init_from")
     name = run_name(settings, manifest)
     use = expected_disk_use(settings, manifest.size_px)
-    require_space(use, paths.runs / "train", paths.runs / "train" / name)
-    logger.info("the training keeps %s in %s", use, paths.runs / "train" / name)
+    storage_url = environment.train_storage_url
+    if storage_url is None:
+        require_space(use, paths.runs / "train", paths.runs / "train" / name)
+    logger.info("the training keeps %s in %s", use, f"{storage_url or paths.runs / 'train'}/{name}")
     with held_lease(paths.lease(name), f"the run {name}"):
-        train_flow(name, settings, manifest, paths, environment.ray_address, environment.host)
+        train_flow(
+            name,
+            settings,
+            manifest,
+            paths,
+            environment.ray_address,
+            environment.host,
+            storage_url,
+        )
     return 0
 
 
@@ -131,6 +142,7 @@ def train_flow(
     paths: ProjectPaths,
     ray_address: str | None,
     host: str,
+    storage_url: str | None,
 ) -> None:
     """Open the MLflow run, train, and publish the result.
 
@@ -141,7 +153,9 @@ def train_flow(
         paths: of the project.
         ray_address: cluster to train on; None starts a private one.
         host: address that a private cluster binds.
+        storage_url: where Ray Train keeps checkpoints; None for a folder of the project.
     """
+    from lia_model.training.run_storage import RunStorage
     from lia_model.training.worker import Fit
 
     send_waiting(paths)
@@ -163,8 +177,8 @@ def train_flow(
     work = Fit(
         settings=settings,
         shards=paths.shards,
-        name=name,
-        storage=paths.runs / "train",
+        storage=RunStorage(storage_url or str(paths.runs / "train"), name),
+        result=paths.runs / "train" / name / "result",
         provenance=provenance,
         journal=journal,
     )
@@ -247,7 +261,7 @@ def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str
     from lia_model.training.worker import fit
 
     num_steps = work.settings.num_steps
-    get_run_logger().info("training %s for %d steps", work.name, num_steps)
+    get_run_logger().info("training %s for %d steps", work.storage.name, num_steps)
     with connected(ray_address, ray_home, host), logged_progress(work.journal, num_steps):
         return fit(work)
 

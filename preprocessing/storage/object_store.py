@@ -8,8 +8,10 @@ counts as absent, so no renames or locks are needed.
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fsspec
 
@@ -17,6 +19,11 @@ from preprocessing.storage.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 LIST_NAME = "sha256.json"
+NUM_PARALLEL = 4
+"""Files that `Store.fetch` downloads at a time."""
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 
 class StoreError(RuntimeError):
@@ -33,15 +40,17 @@ class Store:
     Args:
         url: such as `s3://bucket/folder`; credentials and endpoint come from the file system's own variables,
             such as AWS_ENDPOINT_URL.
+        setting: what names the URL, for messages.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, setting: str = "LIA_STORE_URL") -> None:
         """Connect to nothing yet.
 
         Raises:
             StoreError: fsspec does not know the protocol, or its package is not installed.
         """
         self._url = url
+        self._setting = setting
         with self._store_errors():
             # Other machines write too, so cached listings would be stale.
             self._fs, self._path = fsspec.url_to_fs(url, use_listings_cache=False)
@@ -106,6 +115,35 @@ class Store:
                     self._remove_list(bundle)
                     return False
             return bool(hashes)
+
+    def fetch(self, bundle: str, places: Mapping[str, Path]) -> None:
+        """Download some files of a bundle, each atomically; files there with the right hash are kept.
+
+        Args:
+            bundle: name.
+            places: local path by the file's name in the bundle.
+
+        Raises:
+            StoreError: the bundle or one of the files is not there, the store cannot be read, or a file
+                cannot be written.
+        """
+        with self._store_errors():
+            hashes = self._hashes(bundle)
+
+            def fetch_one(name: str) -> None:
+                if name not in hashes:
+                    raise FileNotFoundError(f"no {bundle}/{name}")
+                if not (places[name].is_file() and file_sha256(places[name]) == hashes[name]):
+                    self._get_file(f"{bundle}/{name}", places[name], hashes[name])
+
+            with ThreadPoolExecutor(NUM_PARALLEL) as pool:
+                list(pool.map(fetch_one, places))
+
+    def arrow_file_system(self) -> "tuple[FileSystem, str]":
+        """Return the file system as pyarrow's, for libraries that take those, and the folder's path in it."""
+        from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+        return PyFileSystem(FSSpecHandler(self._fs)), self._path
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the bundles in a folder.
@@ -205,6 +243,6 @@ class Store:
         except Exception as error:
             message = " ".join(f"{type(error).__name__}: {error}".split())
             raise StoreError(
-                f"got {message} from LIA_STORE_URL {self._url}; a store that can be read and written is "
+                f"got {message} from {self._setting} {self._url}; a store that can be read and written is "
                 "needed; correct it and its credentials, or unset it"
             ) from error

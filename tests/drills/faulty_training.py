@@ -15,6 +15,7 @@ import ray
 from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, sending
 from lia_model.settings import TrainSettings
 from lia_model.training.failures import FullDiskError, RepeatedFailureError
+from lia_model.training.run_storage import RunStorage
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.worker import Fit, fit
 
@@ -39,8 +40,8 @@ def main(folder: Path) -> int:
     work = Fit(
         settings=TrainSettings.model_validate(drill["settings"]),
         shards=folder / "shards",
-        name="run",
-        storage=Path(drill["storage"]),
+        storage=RunStorage(drill["storage"], "run"),
+        result=folder / "result",
         provenance={},
         journal=folder / "journal",
     )

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from lia_model.registry import runs
 from pipelines.environment import read_environment, sqlite_uri, variable_name
 from pipelines.process import record_of
+from preprocessing.storage.object_store import StoreError
 from tests.conftest import CHECKOUT
 
 
@@ -54,12 +55,13 @@ def test_a_misspelt_variable_is_said(root: Path, caplog: pytest.LogCaptureFixtur
     assert "did you mean LIA_SAMPLES_PORT?" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["LIA_STORE_URL", "LIA_TRAIN_STORAGE_URL"])
 @pytest.mark.parametrize("url", ["sftp://ann:s3cret@host/folder", "https://host/x?token=s3cret"])
 def test_a_store_with_credentials_in_its_address_is_refused_without_showing_them(
-    root: Path, url: str
+    root: Path, url: str, name: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"LIA_STORE_URL is .* it holds credentials") as refused:
-        read_environment(root, {"LIA_STORE_URL": url})
+    with pytest.raises(ValueError, match=rf"{name} is .* it holds credentials") as refused:
+        read_environment(root, {name: url})
     assert "s3cret" not in str(refused.value)
 
 
@@ -272,3 +274,11 @@ def test_another_cluster_does_not_get_the_projects_token(root: Path, monkeypatch
     read_environment(root, {"LIA_RAY_ADDRESS": "10.0.0.1:6379"}).activate()
     names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     assert not set(names) & set(os.environ)
+
+
+def test_a_storage_of_checkpoints_that_cannot_be_read_is_named_with_its_variable(root: Path) -> None:
+    read_environment(root, {}).check_train_storage()
+    read_environment(root, {"LIA_TRAIN_STORAGE_URL": f"file://{root}/storage"}).check_train_storage()
+    unknown = read_environment(root, {"LIA_TRAIN_STORAGE_URL": "nowhere://a"})
+    with pytest.raises(StoreError, match="from LIA_TRAIN_STORAGE_URL nowhere://a"):
+        unknown.check_train_storage()

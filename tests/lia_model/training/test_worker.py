@@ -11,22 +11,24 @@ from lia_model.registry.run_journal import entries
 from lia_model.training import worker
 from lia_model.training.checkpoint_reporter import RELEASED
 from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.run_storage import RAY_LIST, RunStorage
 from lia_model.training.state import TRAINING, load_state, new_state
 from lia_model.training.stop import TrainingStopped
-from lia_model.training.worker import RAY_LIST, Fit, fit
+from lia_model.training.worker import Fit, fit
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """A private Ray, in a folder short enough for its sockets."""
+def cluster(s3):
+    """A private Ray, in a folder short enough for its sockets, whose workers reach the object store."""
     with (
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in (s3 | {"RAY_USAGE_STATS_ENABLED": "0"}).items():
+            patch.setenv(name, value)
         ray.init(num_cpus=4, _temp_dir=folder, _node_ip_address="127.0.0.1", log_to_driver=False)
         yield
         ray.shutdown()
@@ -49,8 +51,8 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
             Fit(
                 settings=settings.model_copy(update={"num_steps": num_steps}),
                 shards=tmp_path / "shards",
-                name="fit",
-                storage=tmp_path / "storage",
+                storage=RunStorage(str(tmp_path / "storage"), "fit"),
+                result=tmp_path / "result",
                 provenance={"run_id": "abc"},
                 journal=tmp_path / "journal",
             )
@@ -93,7 +95,8 @@ def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, tr
     settings = train_settings.model_copy(
         update={"num_workers": 2, "micro_batch_size": 2, "optimizer": optimizer, "checkpoint_every_steps": 1}
     )
-    work = Fit(settings, tmp_path / "shards", "fit", tmp_path / "storage", {}, tmp_path / "journal")
+    storage = RunStorage(str(tmp_path / "storage"), "fit")
+    work = Fit(settings, tmp_path / "shards", storage, tmp_path / "result", {}, tmp_path / "journal")
     # Workers that are started again, and fail again, end in Ray's TrainingFailedError.
     with pytest.raises(TrainingStopped, match=r"was nan at step 2; .* the checkpoint before it stands"):
         fit(work)
@@ -147,15 +150,37 @@ def test_a_run_with_a_killed_worker_ends_bit_for_bit_like_one_without(
     )
 
     def fit_in(storage):
-        work = Fit(
-            settings, tmp_path / "shards", "fit", tmp_path / storage, {}, tmp_path / storage / "journal"
-        )
-        return fit(work)
+        home = tmp_path / storage
+        place = RunStorage(str(home), "fit")
+        return fit(Fit(settings, tmp_path / "shards", place, home / "result", {}, home / "journal"))
 
     whole = fit_in("whole")
     mark = tmp_path / "killed"
     monkeypatch.setattr(worker, "_train_worker", killed_before_step(3, num_workers - 1, mark))
     resumed = fit_in("resumed")
     assert mark.exists()
+    for name in (GENERATOR, DISCRIMINATOR, TRAINING):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
+def test_a_run_is_resumed_from_an_object_store_as_from_a_folder(
+    cluster, s3, train_settings, tmp_path, monkeypatch
+):
+    write_noise(tmp_path)
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+
+    def fit_in(place, num_steps):
+        settings = train_settings.model_copy(update={"num_steps": num_steps})
+        result, journal = tmp_path / "result", tmp_path / f"journal-{num_steps}"
+        return fit(Fit(settings, tmp_path / "shards", RunStorage(place, "fit"), result, {}, journal))
+
+    whole = fit_in(str(tmp_path / "storage"), 6)
+    url = f"{s3['LIA_STORE_URL']}/training"
+    fit_in(url, 3)
+    resumed = fit_in(url, 6)
+    assert resumed == tmp_path / "result"
     for name in (GENERATOR, DISCRIMINATOR, TRAINING):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()

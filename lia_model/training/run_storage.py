@@ -1,0 +1,130 @@
+"""Where Ray Train keeps the checkpoints of a run: a folder that all machines see, or an object store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from lia_model.checkpoints.file_hashes import HASHES
+from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+# Ray writes it in place, so a kill can cut it short.
+RAY_LIST = "checkpoint_manager_snapshot.json"
+SETTING = "LIA_TRAIN_STORAGE_URL"
+
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class StoredCheckpoint(Protocol):
+    """What is needed of Ray Train's `Checkpoint`."""
+
+    path: str
+
+    def as_directory(self) -> AbstractContextManager[str]:
+        """Return a context with the checkpoint's folder on this machine."""
+        ...
+
+    def to_directory(self, path: str | None = None) -> str:
+        """Copy the checkpoint to a folder of this machine and return that."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunStorage:
+    """The checkpoints of one run, as plain values that are sent to the workers."""
+
+    place: str
+    """Absolute path of a folder, or a URL that fsspec knows, such as `s3://bucket/folder`; credentials and
+    endpoint come from the variables of each machine, such as AWS_ENDPOINT_URL."""
+    name: str
+    """Name of the run's folder in `place`."""
+
+    @property
+    def directory(self) -> Path | None:
+        """Return the run's folder; None in an object store."""
+        return None if "://" in self.place else Path(self.place) / self.name
+
+    def open(self) -> tuple[FileSystem, str]:
+        """Return the file system and the path of `place` in it.
+
+        Raises:
+            StoreError: fsspec does not know the protocol, or its package is not installed.
+        """
+        if self.directory is not None:
+            from pyarrow.fs import LocalFileSystem
+
+            return LocalFileSystem(), self.place
+        from preprocessing.storage.object_store import Store
+
+        return Store(self.place, SETTING).arrow_file_system()
+
+    def discard_damaged_list(self) -> None:
+        """Remove Ray's list of a run's checkpoints if a killed process left half of it, which Ray refuses.
+
+        In an object store files appear whole.
+        """
+        path = None if self.directory is None else self.directory / RAY_LIST
+        if path is None or not path.is_file():
+            return
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            log.warning(
+                "%s is damaged and was removed; training goes on from the newest whole checkpoint", path
+            )
+            path.unlink()
+
+    @contextmanager
+    def whole(self, checkpoint: StoredCheckpoint | None) -> Iterator[Path | None]:
+        """Yield the folder of Ray's latest checkpoint; if it is damaged, or unknown, of the newest whole one.
+
+        Args:
+            checkpoint: the latest by Ray's list, or None if the list names none.
+
+        Raises:
+            ValueError: there are checkpoints, and none is whole.
+        """
+        with TemporaryDirectory() as folder:
+            if checkpoint is None:
+                yield self._newest_whole(Path(folder))
+                return
+            with checkpoint.as_directory() as latest:
+                yield whole_or_earlier(Path(latest), lambda: self._newest_whole(Path(folder)))
+
+    def fetch(self, checkpoint: StoredCheckpoint, place: Path) -> Path:
+        """Return a checkpoint's folder on this machine: its own, or `place`, which is replaced by a copy."""
+        if self.directory is not None:
+            return Path(checkpoint.path)
+        shutil.rmtree(place, ignore_errors=True)
+        return Path(checkpoint.to_directory(str(place)))
+
+    def _newest_whole(self, folder: Path) -> Path | None:
+        """Return the newest whole checkpoint, from an object store as a copy in the empty `folder`."""
+        if self.directory is not None:
+            return newest_whole(self.directory)
+        from pyarrow.fs import FileSelector, copy_files
+
+        files, root = self.open()
+        listed = files.get_file_info(
+            FileSelector(f"{root}/{self.name}", recursive=True, allow_not_found=True)
+        )
+        finished = [Path(file.path).parent for file in listed if file.base_name == HASHES]
+        # Ray's come first, which it names by the time of writing; the others are copies of earlier ones.
+        finished.sort(key=lambda path: (path.name.startswith("checkpoint_"), path.name), reverse=True)
+        for path in finished:
+            (folder / path.name).mkdir()
+            copy_files(str(path), str(folder / path.name), source_filesystem=files)
+            if found := newest_whole(folder):
+                return found
+        return None
