@@ -8,6 +8,7 @@ import pytest
 ALLOWED_PARTS = {
     "lia_model/training/checkpoint_reporter.py": {"ray.train"},
     "lia_model/training/journal_actor.py": {"ray", "ray.util"},
+    "lia_model/training/sweep.py": {"ray", "ray.tune"},
     "lia_model/training/worker.py": {"ray", "ray.exceptions", "ray.train"},
     "lia_model/serving/app.py": {"ray", "ray.serve"},
     "pipelines/local/cluster.py": {"ray"},

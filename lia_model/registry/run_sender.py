@@ -24,7 +24,7 @@ from preprocessing.storage.files import write_atomically
 OPENING = "run.json"
 SENT = "sent.json"
 INTERVAL_S = 2.0
-MAX_INTERVAL_S = 60.0
+MAX_INTERVAL_S = 30.0
 MAX_ENTRIES = 200
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT_S = 45.0
+TIMEOUT_S = 30.0
 """How long nodes may take to join."""
 POLL_S = 1.0
 

@@ -35,6 +35,19 @@ def train() -> None:
     raise typer.Exit(run_train(params, environment) or 0)
 
 
+def sweep(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The settings to vary, and the metric.")],
+) -> None:
+    """Train with many settings, the worse ones stopped early, and name the command to release the best."""
+    # The path is relative to the caller's directory, and `enter_project` changes directory.
+    spec = spec.absolute()
+    params, environment = enter_project()
+    from pipelines.commands.sweep import run_sweep
+
+    for line in run_sweep(spec, params, environment):
+        typer.echo(line)
+
+
 def evaluate(
     pair_list: Annotated[
         Path | None, typer.Option("--list", help="An evaluation_list.json to reuse; default: choose pairs.")

@@ -1,0 +1,176 @@
+"""`lia sweep`: trains with many settings under one MLflow run and proposes the best for release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pydantic import ValidationError
+
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, waiting_senders
+from lia_model.training.sweep_settings import SweepSettings, with_values
+from pipelines.environment import Environment
+from pipelines.local.cluster import connected
+from pipelines.params import Params, check_params
+from pipelines.project_paths import ProjectPaths
+from pipelines.stages import train
+from pipelines.stages.checkpoint_run import data_digest
+from preprocessing.shards.manifest import Manifest, read_manifest
+from preprocessing.storage.files import write_folder_atomically
+from preprocessing.storage.lease import held_lease
+
+if TYPE_CHECKING:
+    from lia_model.training.sweep import Sweep
+
+SEND_INTERVAL_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+def read_sweep(path: Path, params: Params) -> SweepSettings:
+    """Read a sweep's file and check each of its values against the settings it replaces.
+
+    Raises:
+        ValueError: one line that names the file, the key and what is allowed there.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: write a sweep's file, as the README shows")
+    try:
+        settings = SweepSettings.model_validate(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        known = ", ".join(SweepSettings.model_fields)
+        kind = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{path}: {key}: {kind}; known keys are {known}") from None
+    if settings.grace_steps > params.train.num_steps:
+        raise ValueError(
+            f"{path}: got grace_steps {settings.grace_steps}; at most train.num_steps, "
+            f"{params.train.num_steps}, is allowed: lower it"
+        )
+    content = params.model_dump(mode="json")
+    for key, axis in settings.space.items():
+        if not key.startswith("train."):
+            raise ValueError(f"{path}: got space key {key!r}; keys of train are allowed: write train.…")
+        for value in axis.extremes():
+            changed: dict[str, object] = {**content, "train": with_values(content["train"], {key: value})}
+            check_params(changed, path)
+    return settings
+
+
+def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]:
+    """Run a sweep, or go on with it, and return the lines of its outcome.
+
+    Raises:
+        ValueError: the file, the settings or the shards are not as they have to be.
+        TrackingError: MLflow cannot be reached.
+    """
+    settings = read_sweep(path, params)
+    paths = environment.paths
+    manifest = read_manifest(paths.shards)
+    ShardedClips(paths.shards, "train")
+    base = train.located(params.train, paths.root)
+    train.require_files(base)
+    name = _name(settings, train.run_name(base, manifest), base.num_steps)
+    folder = paths.runs / "sweep" / name
+    with held_lease(folder / "lease.json", f"the sweep {name}"):
+        parent = RunSender(folder / "mlflow")
+        opening = train.opening(name, base, manifest, paths.artifacts, train.described_commit(paths.root))
+        parent.describe(opening.model_copy(update={"params": settings.model_dump(mode="json")}))
+        parent_id = parent.send()
+        work = _sweep(settings, base.model_dump(mode="json"), name, paths, manifest, opening, parent_id)
+        status = "FAILED"
+        try:
+            lines = _run(work, paths, environment)
+            status = "FINISHED"
+        finally:
+            parent.finish(status)
+            train.send(parent)
+    return lines
+
+
+def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str]:
+    from lia_model.training.checkpoint_reporter import RELEASED
+    from lia_model.training.sweep import run_sweep as run_trials
+
+    with connected(environment.ray_address, paths.ray_home, environment.host), _sending(work):
+        best, num_trials = run_trials(work)
+    for journal in work.journals():
+        sender = RunSender(journal)
+        sender.finish("FINISHED")
+        train.send(sender)
+    run = RunSender(best.journal).run_id or best.name
+    with write_folder_atomically(train.released_directory(paths.runs, run)) as folder:
+        shutil.copytree(best.checkpoint / RELEASED, folder, dirs_exist_ok=True)
+    values = ", ".join(f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+                       for key, value in best.values.items())  # fmt: skip
+    return [
+        f"best of {num_trials} trials: {best.name}, {work.sweep.metric} {best.score:.4f} at step {best.step}",
+        f"with {values}",
+        f"propose it as challenger: lia release --run {run}",
+    ]
+
+
+def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, manifest: Manifest,
+           opening: RunOpening, parent_id: str) -> Sweep:  # fmt: skip
+    from lia_model.training.sweep import Sweep
+
+    return Sweep(
+        sweep=settings,
+        base=base,
+        shards=paths.shards,
+        name=name,
+        storage=paths.runs / "sweep",
+        provenance={
+            # The run of a trial is found by its name.
+            "run_id": None,
+            "commit": opening.tags["lia.commit"],
+            "data_digest": data_digest(manifest),
+            "identity_disjoint": manifest.identity_disjoint,
+            "crop": manifest.crop.model_dump(),
+            "fps": manifest.fps,
+        },
+        opening=opening.model_copy(update={"tags": opening.tags | {"mlflow.parentRunId": parent_id}}),
+    )
+
+
+def _name(settings: SweepSettings, run: str, num_steps: int) -> str:
+    text = json.dumps([settings.model_dump(mode="json"), run, num_steps], sort_keys=True)
+    return "sweep-" + hashlib.sha256(text.encode()).hexdigest()[: train.DIGEST_CHARS]
+
+
+@contextmanager
+def _sending(work: Sweep) -> Iterator[None]:
+    """Send the journals of the trials while the block runs."""
+    stop = threading.Event()
+
+    def keep_sending() -> None:
+        is_out = False
+        while not stop.wait(SEND_INTERVAL_S):
+            try:
+                for sender in waiting_senders(work.journals()):
+                    sender.send()
+                is_out = False
+            except TrackingError as error:
+                if not is_out:
+                    logger.warning("%s; the sweep goes on, and they wait on disk", error)
+                is_out = True
+
+    thread = threading.Thread(target=keep_sending, name="MLflow sender", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
