@@ -134,12 +134,16 @@ def _trainer(work: Fit, journal: RemoteJournal) -> TorchTrainer:
 
 def _count(window: FailureWindow, error: Exception, step: int) -> None:
     """Raise what ends the run, or log why the workers are started again."""
-    failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
+    if isinstance(error, WorkerGroupError) and error.worker_failures:
+        failures: dict[int, BaseException] = dict(error.worker_failures)
+        reason = in_one_line(failures)
+    else:
+        # The controller writes too: its list of checkpoints.
+        failures = {0: error.controller_failure if isinstance(error, ControllerError) else error}
+        reason = in_one_line(failures).removeprefix("rank 0: ")
     end = ending(failures)
     if end is not None:
         raise end from error
-    cause = error.controller_failure if isinstance(error, ControllerError) else error
-    reason = in_one_line(failures) if failures else in_one_line({0: cause}).removeprefix("rank 0: ")
     window.add(step, reason)
     log.warning("the workers failed (%s) and are started again from step %d", reason, step)
 
