@@ -227,7 +227,8 @@ def data_parallel(module: nn.Module) -> nn.Module:
     """Wrap a network for data-parallel training; with one worker, return it bare.
 
     Buffers are constant and so are not broadcast; the option's name depends on the version of torch.
+    Gradients lie in the buckets that are sent, and are not copied there.
     """
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return prepare_model(module, parallel_strategy_kwargs={option: False})
+    return prepare_model(module, parallel_strategy_kwargs={option: False, "gradient_as_bucket_view": True})

@@ -35,7 +35,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 def preset(
     name: Annotated[
-        str, typer.Argument(help="demo: minutes on a CPU; vox256, taichi256, ted384: as published.")
+        str,
+        typer.Argument(help="demo: minutes on a CPU; vox256, taichi256, ted384: as published; vox256-bf16."),
     ],
     yes: Yes = False,
 ) -> None:

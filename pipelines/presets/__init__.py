@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preprocessing.storage.files import write_atomically
 
-NAMES = ("demo", "vox256", "taichi256", "ted384")
+NAMES = ("demo", "vox256", "vox256-bf16", "taichi256", "ted384")
 
 
 def read_preset(name: str) -> str:

@@ -77,6 +77,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from ops.measure(16 if on_gpu else 4, max(5, options.rounds), dtype, device)
     if "training" in options.sections:
         yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
+        if not on_gpu and (phases := load_section("training_phases")):
+            yield from phases.measure(options.rounds, VGG)
     yield from measure_data(options)
     if "import" in options.sections:
         yield import_time(options.rounds)

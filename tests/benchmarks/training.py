@@ -48,7 +48,7 @@ def _ours(
     device = source.device
     generator, discriminator, optimizers = _networks(device)
     networks = Networks(generator, discriminator, *optimizers)
-    objective = build_objective(published_losses(vgg), device)
+    objective = build_objective(published_losses(vgg, precision), device)
     dtype = DTYPES[precision]
     autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
     return lambda: training_step(networks, source, driving, step=0, objective=objective, autocast=autocast)
