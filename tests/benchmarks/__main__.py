@@ -21,11 +21,11 @@ import torch
 from lia_model.animator import resolve_device
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.precision import has_native_bf16
-from tests.benchmarks import model, ops, training
+from tests.benchmarks import checkpoint, model, ops, training
 from tests.benchmarks.timing import Row
 
 VGG = Path("models/vgg16.safetensors")
-SECTIONS = ("model", "end to end", "op", "training", "loader", "factory", "planning", "import")
+SECTIONS = ("model", "end to end", "op", "training", "checkpoint", "loader", "factory", "planning", "import")
 
 
 def main() -> None:
@@ -79,6 +79,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
         if not on_gpu and (phases := load_section("training_phases")):
             yield from phases.measure(options.rounds, VGG)
+    if "checkpoint" in options.sections:
+        yield from checkpoint.measure(options.rounds, device)
     yield from measure_data(options)
     if "import" in options.sections:
         yield import_time(options.rounds)
