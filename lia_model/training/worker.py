@@ -42,6 +42,7 @@ from lia_model.training.run_logger import RunLogger
 from lia_model.training.run_storage import RunStorage
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
+from lia_model.training.utilization import utilization_per_pair
 
 log = logging.getLogger(__name__)
 
@@ -188,9 +189,12 @@ def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
     provenance = work.provenance | loss_provenance(work.settings, size_px)
     reporter = CheckpointReporter(work.settings, provenance, run_logger)
     machine = Machine(get_device())
+    per_pair = utilization_per_pair(work.settings, size_px, get_device())
     latest: dict[int, dict[str, float]] = {}
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
+        if per_pair is not None:
+            values = {**values, "speed/mfu": values["speed/pairs_per_s"] * per_pair}
         values = joined(values, machine.measure())
         latest[step] = latest.pop(step, {}) | values
         for earlier in list(latest)[:-1]:
