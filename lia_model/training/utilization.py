@@ -10,7 +10,6 @@ import logging
 import math
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from lia_model.losses.terms import Objective, build_objective
 from lia_model.settings import TrainSettings
@@ -59,6 +58,9 @@ def flop_per_pair(settings: TrainSettings, size_px: int, device: torch.device) -
     It runs steps of networks of its own on two pairs of noise. Fused kernels, which move memory rather than
     compute, do not count.
     """
+    # Importing it imports Triton.
+    from torch.utils.flop_counter import FlopCounterMode
+
     state = new_state(settings.model_copy(update={"init_from": None}), size_px, device)
     networks = Networks(
         state.generator, state.discriminator, state.generator_optimizer, state.discriminator_optimizer
