@@ -181,6 +181,15 @@ class InitialFlowSettings(Settings):
     """Initial mask before its sigmoid; published 0, which mixes source and decoder features equally."""
 
 
+class ShardCacheSettings(Settings):
+    """Where a machine keeps the shards that it fetches from LIA_STORE_URL; unused where they lie on disk."""
+
+    folder: str
+    """Folder on each machine that trains, for all its runs; ~ is the home of the user there."""
+    max_bytes: Annotated[int, Field(gt=0)]
+    """Most bytes in it; shards that no training reads make room for those of a new one."""
+
+
 class TrainSettings(Settings):
     """One training run."""
 
@@ -204,6 +213,7 @@ class TrainSettings(Settings):
     """Pairs drawn from a clip per visit; divides the micro-batch. Published 1. Larger values read the shards
     in fewer places, for storage that seeks slowly, but put fewer different clips into a batch."""
     sampling: SamplingSettings
+    shard_cache: ShardCacheSettings
     init_from: str | None
     """Checkpoint directory or models:/ URI to start from, or null for fresh weights."""
     precision: Literal["auto", "fp32", "tf32", "bf16"]

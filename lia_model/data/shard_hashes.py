@@ -28,28 +28,40 @@ def verified_file(shards: Path) -> Path:
 
 
 def verify_shards(shards: Path, split: Split) -> None:
-    """Hash those tars of a split that changed, by size and time of change, since they were last hashed.
-
-    Processes that open the same shards wait for each other, so that one of them hashes. Where the results
-    cannot be written, every opening hashes again.
+    """Check the tars of a split as `wrong_tars` does.
 
     Raises:
         ValueError: a tar is missing or is not the one of the manifest.
     """
+    for reason in wrong_tars(shards, split).values():
+        raise ValueError(f"{reason}: {_REMEDY}")
+
+
+def wrong_tars(shards: Path, split: Split) -> dict[str, str]:
+    """Return the tars of a split that are missing, or not those of the manifest, by name with the reason.
+
+    Those that changed, by size and time of change, since they were last hashed are hashed. Processes that
+    open the same shards wait for each other, so that one of them hashes. Where the results cannot be written,
+    every opening hashes again.
+    """
     cache = verified_file(shards)
+    entries = read_manifest(shards).split(split).tars
+    there = [entry for entry in entries if (shards / split / entry.name).is_file()]
     with _locked(cache):
         known = _read(cache)
-        entries = read_manifest(shards).split(split).tars
-        found = known | _hash_changed(shards, split, entries, known)
+        found = known | _hash_changed(shards, split, there, known)
         if found != known:
             _write(cache, found)
+    wrong = {}
     for entry in entries:
-        sha256 = found[f"{split}/{entry.name}"][2]
-        if sha256 != entry.sha256:
-            raise ValueError(
-                f"{shards / split / entry.name} has the sha256 {sha256[:12]}…, the manifest lists "
-                f"{entry.sha256[:12]}…: {_REMEDY}"
+        path = shards / split / entry.name
+        if entry not in there:
+            wrong[entry.name] = f"{path} is missing, which the manifest lists"
+        elif (sha256 := found[f"{split}/{entry.name}"][2]) != entry.sha256:
+            wrong[entry.name] = (
+                f"{path} has the sha256 {sha256[:12]}…, the manifest lists {entry.sha256[:12]}…"
             )
+    return wrong
 
 
 def _hash_changed(
@@ -58,8 +70,6 @@ def _hash_changed(
     changed = {}
     for entry in entries:
         path = shards / split / entry.name
-        if not path.is_file():
-            raise ValueError(f"{path} is missing, which the manifest lists: {_REMEDY}")
         status = path.stat()
         if known.get(f"{split}/{entry.name}", [])[:2] != [status.st_size, status.st_mtime_ns]:
             changed[path] = [status.st_size, status.st_mtime_ns]

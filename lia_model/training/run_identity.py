@@ -44,6 +44,7 @@ FREE = frozenset(
         "num_steps",
         "num_threads",
         "num_workers",
+        "shard_cache",
         "strip_every_steps",
         "use_gpu",
     }

@@ -25,7 +25,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lia_model.data.shard_hashes import verify_shards
+from lia_model.data.shard_cache import shards_here
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.run_journal import last_checkpoint
@@ -43,6 +43,7 @@ from lia_model.training.run_storage import RunStorage
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.utilization import utilization_per_pair
+from preprocessing.storage.object_store import Store
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,11 @@ class Fit:
 
     settings: TrainSettings
     shards: Path
-    """Directory of the shards."""
+    """Directory of the shards, on machines that have it."""
+    data_digest: str
+    """Hash of the shards' manifest."""
+    store_url: str | None
+    """Object store from which the other machines fetch the shards; None for nowhere."""
     storage: RunStorage
     """Ray Train's checkpoints; a second fit with the same one resumes."""
     result: Path
@@ -152,17 +157,20 @@ def _count(window: FailureWindow, error: Exception, step: int) -> None:
 def _train_worker(config: dict[str, Any]) -> str | None:
     """Train, and return why the run cannot go on, or None; an exception would start the workers again."""
     work: Fit = config["work"]
-    settings = work.settings
     keep_freed_memory()
-    torch.set_num_threads(settings.num_threads)
+    torch.set_num_threads(work.settings.num_threads)
+    store = None if work.store_url is None else Store(work.store_url)
+    with shards_here(work.shards, work.data_digest, "train", store, work.settings.shard_cache) as shards:
+        return _train_on(ShardedClips(shards, "train"), work, config["journal"])
+
+
+def _train_on(clips: ShardedClips, work: Fit, journal: RemoteJournal) -> str | None:
+    settings = work.settings
     context = ray.train.get_context()
-    verify_shards(work.shards, "train")
-    clips = ShardedClips(work.shards, "train")
     state = new_state(settings, clips.size_px, get_device())
     _resume(state, work)
     rank = context.get_world_rank()
     parallel = DataParallel(rank, context.get_world_size(), data_parallel)
-    journal: RemoteJournal = config["journal"]
     run_logger = RunLogger(journal, settings.strip_every_steps) if rank == 0 else None
     try:
         run(

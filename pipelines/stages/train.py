@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import flow, get_run_logger, task
 
@@ -56,6 +56,15 @@ TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate
 logger = logging.getLogger(__name__)
 
 
+class StoreUrls(NamedTuple):
+    """Object stores that the machines of a cluster reach."""
+
+    checkpoints: str | None
+    """Where Ray Train keeps them; None for a folder of the project."""
+    shards: str | None
+    """Where workers on other machines fetch them from; None for nowhere."""
+
+
 def run_train(params: Params, environment: Environment) -> int:
     """Train, or go on with the run that the settings and the shards identify.
 
@@ -90,7 +99,7 @@ def run_train(params: Params, environment: Environment) -> int:
             paths,
             environment.ray_address,
             environment.host,
-            storage_url,
+            StoreUrls(storage_url, environment.store_url),
         )
     return 0
 
@@ -142,7 +151,7 @@ def train_flow(
     paths: ProjectPaths,
     ray_address: str | None,
     host: str,
-    storage_url: str | None,
+    stores: StoreUrls,
 ) -> None:
     """Open the MLflow run, train, and publish the result.
 
@@ -153,7 +162,7 @@ def train_flow(
         paths: of the project.
         ray_address: cluster to train on; None starts a private one.
         host: address that a private cluster binds.
-        storage_url: where Ray Train keeps checkpoints; None for a folder of the project.
+        stores: the object stores of checkpoints and shards.
     """
     from lia_model.training.run_storage import RunStorage
     from lia_model.training.worker import Fit
@@ -177,7 +186,9 @@ def train_flow(
     work = Fit(
         settings=settings,
         shards=paths.shards,
-        storage=RunStorage(storage_url or str(paths.runs / "train"), name),
+        data_digest=data_digest(manifest),
+        store_url=stores.shards,
+        storage=RunStorage(stores.checkpoints or str(paths.runs / "train"), name),
         result=paths.runs / "train" / name / "result",
         provenance=provenance,
         journal=journal,

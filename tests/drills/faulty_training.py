@@ -18,6 +18,7 @@ from lia_model.training.failures import FullDiskError, RepeatedFailureError
 from lia_model.training.run_storage import RunStorage
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.worker import Fit, fit
+from preprocessing.shards.manifest import data_digest, read_manifest
 
 ENDED = 3
 
@@ -40,6 +41,8 @@ def main(folder: Path) -> int:
     work = Fit(
         settings=TrainSettings.model_validate(drill["settings"]),
         shards=folder / "shards",
+        data_digest=drill.get("data_digest") or data_digest(read_manifest(folder / "shards")),
+        store_url=drill.get("store_url"),
         storage=RunStorage(drill["storage"], "run"),
         result=folder / "result",
         provenance={},

@@ -40,6 +40,7 @@ SETTINGS = TrainSettings.model_validate(
         "micro_batch_size": 16,
         "pairs_per_visit": 1,
         "sampling": {"balance": "clip", "gap": "uniform"},
+        "shard_cache": {"folder": "~/.cache/lia/shards", "max_bytes": 1_000_000_000},
         "init_from": None,
         "precision": "fp32",
         "deterministic": False,

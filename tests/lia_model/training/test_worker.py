@@ -15,6 +15,7 @@ from lia_model.training.run_storage import RAY_LIST, RunStorage
 from lia_model.training.state import TRAINING, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.worker import Fit, fit
+from preprocessing.shards.manifest import data_digest, read_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
@@ -34,6 +35,10 @@ def cluster(s3):
         ray.shutdown()
 
 
+def digest_of(folder):
+    return data_digest(read_manifest(folder / "shards"))
+
+
 def write_noise(folder):
     """Write shards of noise."""
     clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
@@ -51,6 +56,8 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
             Fit(
                 settings=settings.model_copy(update={"num_steps": num_steps}),
                 shards=tmp_path / "shards",
+                data_digest=digest_of(tmp_path),
+                store_url=None,
                 storage=RunStorage(str(tmp_path / "storage"), "fit"),
                 result=tmp_path / "result",
                 provenance={"run_id": "abc"},
@@ -96,7 +103,16 @@ def test_a_run_that_diverges_ends_once_and_keeps_its_last_checkpoint(cluster, tr
         update={"num_workers": 2, "micro_batch_size": 2, "optimizer": optimizer, "checkpoint_every_steps": 1}
     )
     storage = RunStorage(str(tmp_path / "storage"), "fit")
-    work = Fit(settings, tmp_path / "shards", storage, tmp_path / "result", {}, tmp_path / "journal")
+    work = Fit(
+        settings,
+        tmp_path / "shards",
+        digest_of(tmp_path),
+        None,
+        storage,
+        tmp_path / "result",
+        {},
+        tmp_path / "journal",
+    )
     # Workers that are started again, and fail again, end in Ray's TrainingFailedError.
     with pytest.raises(TrainingStopped, match=r"was nan at step 2; .* the checkpoint before it stands"):
         fit(work)
@@ -152,7 +168,8 @@ def test_a_run_with_a_killed_worker_ends_bit_for_bit_like_one_without(
     def fit_in(storage):
         home = tmp_path / storage
         place = RunStorage(str(home), "fit")
-        return fit(Fit(settings, tmp_path / "shards", place, home / "result", {}, home / "journal"))
+        shards, digest = tmp_path / "shards", digest_of(tmp_path)
+        return fit(Fit(settings, shards, digest, None, place, home / "result", {}, home / "journal"))
 
     whole = fit_in("whole")
     mark = tmp_path / "killed"
@@ -175,7 +192,8 @@ def test_a_run_is_resumed_from_an_object_store_as_from_a_folder(
     def fit_in(place, num_steps):
         settings = train_settings.model_copy(update={"num_steps": num_steps})
         result, journal = tmp_path / "result", tmp_path / f"journal-{num_steps}"
-        return fit(Fit(settings, tmp_path / "shards", RunStorage(place, "fit"), result, {}, journal))
+        shards, digest = tmp_path / "shards", digest_of(tmp_path)
+        return fit(Fit(settings, shards, digest, None, RunStorage(place, "fit"), result, {}, journal))
 
     whole = fit_in(str(tmp_path / "storage"), 6)
     url = f"{s3['LIA_STORE_URL']}/training"
