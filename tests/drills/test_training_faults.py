@@ -116,13 +116,6 @@ def settings(train_settings):
 
 
 @pytest.fixture
-def train_settings(request):
-    from tests.lia_model.conftest import train_settings
-
-    return train_settings.__wrapped__()
-
-
-@pytest.fixture
 def drill(tmp_path, drill_folder, request):
     clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
     write_shards(tmp_path / "shards", {"train": clips}, 32)
