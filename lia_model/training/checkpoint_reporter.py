@@ -125,24 +125,14 @@ class CheckpointReporter:
         write_hashes(folder)
 
     def _upload(self, folder: Path, name: str) -> None:
-        """Copy a folder to the store, and try again while it is down."""
-        path = (self._root / name).as_posix()
-        started_s, is_told = time.monotonic(), False
-        while True:
-            try:
-                self._storage.storage_filesystem.create_dir(path)
-                pyarrow.fs.copy_files(
-                    str(folder), path, destination_filesystem=self._storage.storage_filesystem
-                )
-            except OSError as error:
-                if is_disk_error(error) or time.monotonic() - started_s > PATIENCE_S:
-                    raise
-                if not is_told:
-                    log.warning("%s cannot be stored (%s) and is tried again; training goes on", name, error)
-                is_told = True
-                time.sleep(RETRY_S)
-            else:
-                return
+        """Copy a folder to the store."""
+        store, path = self._storage.storage_filesystem, (self._root / name).as_posix()
+
+        def copy() -> None:
+            store.create_dir(path)
+            pyarrow.fs.copy_files(str(folder), path, destination_filesystem=store)
+
+        store_patiently(copy, name)
 
     @property
     def _is_local(self) -> bool:
@@ -164,6 +154,32 @@ class CheckpointReporter:
     def _write_text(self, name: str, text: str) -> None:
         with self._storage.storage_filesystem.open_output_stream((self._root / name).as_posix()) as file:
             file.write(f"{text}\n".encode())
+
+
+def store_patiently(copy: Callable[[], None], name: str, patience_s: float = PATIENCE_S) -> None:
+    """Call `copy`, and again while the store is down; meanwhile training goes on.
+
+    Args:
+        copy: may be called again after it failed.
+        name: of what is stored, for the log.
+        patience_s: how long the store may be down.
+
+    Raises:
+        OSError: it was down for longer, or it is full.
+    """
+    started_s, is_told = time.monotonic(), False
+    while True:
+        try:
+            copy()
+        except OSError as error:
+            if is_disk_error(error) or time.monotonic() - started_s > patience_s:
+                raise
+            if not is_told:
+                log.warning("%s cannot be stored (%s) and is tried again; training goes on", name, error)
+            is_told = True
+            time.sleep(RETRY_S)
+        else:
+            return
 
 
 def _link_folder(folder: Path, target: Path) -> None:
