@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.puppets import draw_identity, draw_motion, render_clip
 
 SIZE_PX, NUM_CLIPS, NUM_FRAMES, BATCH_SIZE, NUM_STEPS = 256, 24, 12, 8, 8
 MANY_CLIPS = 100_000
+NUM_CHOSEN_CLIPS, NUM_CHOICES = 20_000, 2000
 
 
 def measure(num_rounds: int) -> Iterator[Row]:
@@ -66,8 +68,29 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
         f"correlation of neighbouring samples' clips among {MANY_CLIPS}: {_correlation(1, 1):+.4f}",
         f"with 4 pairs a visit {_correlation(4, 1):+.2f} in a batch, {_correlation(4, BATCH_SIZE):+.4f} from "
         "batch to batch",
+        f"choosing a pair among {NUM_CHOSEN_CLIPS} clips: " + ", ".join(_choices_us()),
     ]
     return Row(row.section, row.name, row.seconds, "; ".join(facts))
+
+
+def _choices_us() -> Iterator[str]:
+    """Yield how long each way to choose a pair takes."""
+    rng = np.random.default_rng(0)
+    num_frames = tuple(rng.integers(48, 300, NUM_CHOSEN_CLIPS).tolist())
+    people = tuple(map(str, rng.integers(0, NUM_CHOSEN_CLIPS // 16, NUM_CHOSEN_CLIPS)))
+    yaws = [rng.normal(0, 15, number).astype(np.float32) for number in num_frames]
+    ways = {
+        "by clip": PairDraw(num_frames, 0),
+        "by person": PairDraw(num_frames, 0, balance="person", people=people),
+        "by frames": PairDraw(num_frames, 0, balance="frames"),
+        "by clip and yaw": PairDraw(num_frames, 0, yaws=yaws.__getitem__),
+    }
+    for name, draw in ways.items():
+        draw.pair(0)
+        started_s = time.perf_counter()
+        for number in range(NUM_CHOICES):
+            draw.pair(number)
+        yield f"{name} {1e6 * (time.perf_counter() - started_s) / NUM_CHOICES:.0f} µs"
 
 
 def _correlation(pairs_per_visit: int, distance: int) -> float:
