@@ -190,6 +190,19 @@ class ShardCacheSettings(Settings):
     """Most bytes in it; shards that no training reads make room for those of a new one."""
 
 
+class ValidationSettings(Settings):
+    """Which held-out pairs a run is validated on, and which score is the best."""
+
+    metric: Literal["l1", "lpips"]
+    """Its lowest value on the held-out pairs chooses the weights that are released."""
+    max_num_clips: Annotated[int, Field(ge=1)]
+    """Held-out clips; more are sampled evenly."""
+    max_num_frames_per_clip: Annotated[int, Field(ge=1)]
+    """Frames of each clip: evenly spaced ones, and the one that is turned farthest from its source."""
+    lpips: Path
+    """Safetensors file with AlexNet and the linear heads of LPIPS; without it L1 alone is measured."""
+
+
 class TrainSettings(Settings):
     """One training run."""
 
@@ -243,6 +256,10 @@ class TrainSettings(Settings):
     """Newest checkpoints that stay on disk."""
     milestone_every_steps: Annotated[int, Field(ge=0)]
     """Interval of the checkpoints that stay for good, a multiple of `checkpoint_every_steps`; 0 for none."""
+    validate_every_steps: Annotated[int, Field(ge=0)]
+    """Interval of the validations on held-out clips, each of a checkpoint of its own; the last weights are
+    validated too. 0 validates nothing and releases the last weights."""
+    validation: ValidationSettings
 
     @model_validator(mode="after")
     def _has_milestones_among_checkpoints(self) -> TrainSettings:

@@ -7,6 +7,7 @@ import pytest
 
 ALLOWED_PARTS = {
     "lia_model/training/checkpoint_reporter.py": {"ray.train"},
+    "lia_model/training/checkpoint_validation.py": {"ray", "ray.train", "ray.util"},
     "lia_model/training/journal_actor.py": {"ray", "ray.util"},
     "lia_model/training/sweep.py": {"ray", "ray.tune"},
     "lia_model/training/worker.py": {"ray", "ray.exceptions", "ray.train"},

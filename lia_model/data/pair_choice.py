@@ -81,9 +81,14 @@ def other_identities(
     return list(chosen.values())[: settings.cross_identity.num_sources_per_clip]
 
 
-def _reconstruction(reader: PairReader, clip: ShardedClip, settings: EvaluateSettings) -> Pair:
+def reconstruction_source(clip: ShardedClip) -> SourceFrame:
+    """Return the frame that the clip's own motion animates: its first, or that of the clip it continues."""
     follows = clip.follows
-    source = SourceFrame(split="test" if follows is None else "train", clip=follows or clip.key, frame=0)
+    return SourceFrame(split="test" if follows is None else "train", clip=follows or clip.key, frame=0)
+
+
+def _reconstruction(reader: PairReader, clip: ShardedClip, settings: EvaluateSettings) -> Pair:
+    source = reconstruction_source(clip)
     frames = sample_evenly(range(clip.num_frames), settings.max_num_frames_per_clip)
     return Pair(
         protocol="reconstruction",

@@ -34,7 +34,8 @@ def runs_trained_on(source_keys: Collection[str]) -> list[TrainedRun]:
 def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]) -> dict[str, list[str]]:
     """Return, by run id, the artifacts that show any of the videos.
 
-    Sample strips do not record which clips they show, so those of every run in `trained` are included.
+    Sample strips do not record which clips they show, so those of every run in `trained` are included, and
+    those of every run that was validated on any of the videos.
     """
     trained_ids = {run.run_id for run in trained}
     pictures: dict[str, list[str]] = {}
@@ -45,7 +46,7 @@ def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]
         ]
         if shown:
             shown += [path for path in run.file_names(EVALUATION) if path.endswith(".html")]
-        if run_id in trained_ids:
+        if run_id in trained_ids or not run.validated_source_keys().isdisjoint(source_keys):
             shown += [path for path in run.file_names("") if path == STRIPS]
         if shown:
             pictures[run_id] = shown

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SOURCE_KEYS = "data/source_keys.txt"
+VALIDATED_SOURCE_KEYS = "data/validated_source_keys.txt"
+"""Artifact of a run: the held-out videos that its validation pictures show."""
 DAMAGED_FRAMES = "data/damaged_frames.json"
 STRIPS = "images"
 """Folder of a run in which MLflow keeps what `Run.log_image` logs."""
@@ -162,15 +164,22 @@ class Run:
 
     def source_keys(self) -> set[str]:
         """Return the keys of the videos the model was trained on; empty if none were logged."""
+        return self._keys(SOURCE_KEYS)
+
+    def validated_source_keys(self) -> set[str]:
+        """Return the keys of the held-out videos that validation pictures show; empty if there are none."""
+        return self._keys(VALIDATED_SOURCE_KEYS)
+
+    def _keys(self, path: str) -> set[str]:
         from mlflow import MlflowException, artifacts
 
         try:
-            if SOURCE_KEYS not in self.file_names(SOURCE_KEYS.rpartition("/")[0]):
+            if path not in self.file_names(path.rpartition("/")[0]):
                 return set()
         except MlflowException:
             # A checkpoint may come from another project, whose runs are not in this store.
             return set()
-        return set(artifacts.load_text(f"runs:/{self.run_id}/{SOURCE_KEYS}").split())
+        return set(artifacts.load_text(f"runs:/{self.run_id}/{path}").split())
 
     def file_names(self, folder: str) -> list[str]:
         """Return the paths of the files and folders in a folder of the run's artifacts."""

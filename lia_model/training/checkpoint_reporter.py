@@ -1,13 +1,12 @@
 """Reports checkpoints to Ray Train: training waits for a copy in memory, a thread writes and stores it.
 
-Ray keeps the last checkpoints. Those that stay longer, milestones and the best one, are further copies in
-folders of their own; on a local disk they share their files with Ray's.
+Ray keeps the last checkpoints. Milestones, which stay longer, are further copies in folders of their own; on
+a local disk they share their files with Ray's.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import shutil
@@ -26,16 +25,14 @@ from ray.train import Checkpoint, CheckpointConsistencyMode, CheckpointUploadMod
 from lia_model.checkpoints.directory import write_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.settings import TrainSettings
+from lia_model.training.checkpoint_validation import RELEASED, CheckpointValidation
 from lia_model.training.run_logger import RunLogger
 from lia_model.training.state import Snapshot, TrainingState, take_snapshot, write_snapshot
 from preprocessing.storage.files import is_disk_error, write_folder_atomically
 
-RELEASED = "released"
 MILESTONES = "milestones"
-BEST = "best"
-BEST_SCORE = "best.json"
-SCORE = "validation/l1"
-"""Metric whose lowest value makes a checkpoint the best."""
+STEP = "step"
+"""Metric by which Ray orders the checkpoints."""
 PATIENCE_S = 900.0
 """How long a store may be down: training goes on meanwhile, up to the next checkpoint."""
 RETRY_S = 5.0
@@ -47,8 +44,13 @@ class CheckpointReporter:
     """Reports the checkpoints of one rank; rank 0 stores them."""
 
     def __init__(
-        self, settings: TrainSettings, provenance: dict[str, Any], run_logger: RunLogger | None
+        self,
+        settings: TrainSettings,
+        provenance: dict[str, Any],
+        run_logger: RunLogger | None,
+        validation: CheckpointValidation | None = None,
     ) -> None:
+        self._validation = validation
         self._settings = settings
         self._provenance = provenance
         self._run_logger = run_logger
@@ -68,7 +70,7 @@ class CheckpointReporter:
             state: is free to change after the call.
             metrics: of this step.
         """
-        told = {"step": state.step, **metrics}
+        told = {STEP: state.step, **metrics}
         if self._run_logger is None:
             ray.train.report(told, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
         else:
@@ -76,7 +78,7 @@ class CheckpointReporter:
             self._run_logger.commit()
             self._is_stored.wait()
             self._is_stored.clear()
-            store = functools.partial(self._store, take_snapshot(state), metrics.get(SCORE))
+            store = functools.partial(self._store, take_snapshot(state))
             ray.train.report(
                 told,
                 # Only a name to Ray: `_store` has the content.
@@ -84,19 +86,17 @@ class CheckpointReporter:
                 checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
                 checkpoint_upload_fn=store,
                 delete_local_checkpoint_after_upload=False,
+                validation=self._validation.task(state.step) if self._validation else False,
             )
         if state.step == self._settings.num_steps:
             # A checkpoint is kept only once the controller has committed it, which the last one waits for.
             ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
 
-    def _store(self, snapshot: Snapshot, score: float | None, _: Checkpoint, name: str) -> Checkpoint:
+    def _store(self, snapshot: Snapshot, _: Checkpoint, name: str) -> Checkpoint:
         try:
             with self._written(snapshot, name) as keep:
                 if self._is_milestone(snapshot.step):
                     keep(f"{MILESTONES}/step-{snapshot.step:08d}")
-                if score is not None and score < self._best_score():
-                    keep(BEST)
-                    self._write_text(BEST_SCORE, json.dumps({"step": snapshot.step, "score": score}))
             if self._run_logger is not None:
                 self._run_logger.add_checkpoint(snapshot.step)
         finally:
@@ -141,19 +141,6 @@ class CheckpointReporter:
     def _is_milestone(self, step: int) -> bool:
         every_steps = self._settings.milestone_every_steps
         return every_steps > 0 and step % every_steps == 0
-
-    def _best_score(self) -> float:
-        try:
-            with self._storage.storage_filesystem.open_input_file(
-                (self._root / BEST_SCORE).as_posix()
-            ) as file:
-                return json.loads(file.read())["score"]
-        except FileNotFoundError:
-            return float("inf")
-
-    def _write_text(self, name: str, text: str) -> None:
-        with self._storage.storage_filesystem.open_output_stream((self._root / name).as_posix()) as file:
-            file.write(f"{text}\n".encode())
 
 
 def store_patiently(copy: Callable[[], None], name: str, patience_s: float = PATIENCE_S) -> None:

@@ -1,7 +1,6 @@
 """The training loop in pure torch, the same under Ray Train, on a single GPU machine and in tests.
 
-`python -m lia_model.training.loop DIR` trains on DIR/shards with the settings in DIR/train.json (the `train`
-section of params.yaml as JSON) and writes DIR/checkpoints; a second call resumes.
+`python -m lia_model.training.loop DIR` trains on a folder in one process: see `folder_run`.
 """
 
 from __future__ import annotations
@@ -12,24 +11,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lia_model.checkpoints.directory import save_generator
-from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.pixels import to_bytes
-from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import float32_products, resolve_precision
-from lia_model.losses.perceptual import describe_perceptual
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
 from lia_model.training.batch_share import BatchShare
@@ -39,7 +31,8 @@ from lia_model.training.ema import update_average
 from lia_model.training.pair_draw import build_draw
 from lia_model.training.pair_loader import PairLoader
 from lia_model.training.ranks import of_all_ranks
-from lia_model.training.state import TrainingState, load_state, new_state, write_state
+from lia_model.training.schedule import is_checkpoint_due
+from lia_model.training.state import TrainingState
 from lia_model.training.step import Networks, learning_rate_factor, training_step
 from preprocessing.strips import grid
 
@@ -176,14 +169,9 @@ def build_loader(clips: ShardedClips, settings: TrainSettings) -> PairLoader:
     return PairLoader(clips, build_draw(clips, settings), settings.augmentation)
 
 
-def loss_provenance(settings: TrainSettings, size_px: int) -> dict[str, Any]:
-    """Return what a checkpoint records about its losses in addition to the settings."""
-    return {"perceptual": describe_perceptual(settings.losses.perceptual, size_px)}
-
-
 def _is_any_hook_due(step: int, settings: TrainSettings) -> bool:
-    intervals = (settings.log_every_steps, settings.strip_every_steps, settings.checkpoint_every_steps)
-    return step == settings.num_steps or any(step % interval == 0 for interval in intervals)
+    intervals = (settings.log_every_steps, settings.strip_every_steps)
+    return is_checkpoint_due(step, settings) or any(step % interval == 0 for interval in intervals)
 
 
 def _count_damage(state: TrainingState, loader: PairLoader, hooks: Hooks) -> None:
@@ -212,7 +200,7 @@ def _call_hooks(
         means = _RunningMeans()
     if state.step % settings.strip_every_steps == 0 or is_last:
         hooks.on_strip(state.step, sample_strip(state, settings, *batch))
-    if state.step % settings.checkpoint_every_steps == 0 or is_last or is_wanted:
+    if is_checkpoint_due(state.step, settings) or is_wanted:
         hooks.on_checkpoint(state)
     return means
 
@@ -247,44 +235,7 @@ def _set_rates(state: TrainingState, rates: list[float], factor: float) -> None:
         group["lr"] = rate * factor
 
 
-def train_directory(directory: Path) -> Path:
-    """Train on `directory` in this process, or resume; return the released generator's checkpoint."""
-    settings = TrainSettings.model_validate_json((directory / "train.json").read_text())
-    device = torch.device("cuda" if settings.use_gpu else "cpu")
-    keep_freed_memory()
-    torch.set_num_threads(settings.num_threads)
-    verify_shards(directory / "shards", "train")
-    clips = ShardedClips(directory / "shards", "train")
-    state = new_state(settings, clips.size_px, device)
-    versions = CheckpointVersions(directory / "checkpoints" / "steps", settings.num_kept_checkpoints)
-    # Earlier versions of this program kept one checkpoint, under this name.
-    single = directory / "checkpoints" / "latest"
-    latest = versions.latest() or (single if single.is_dir() else None)
-    if latest is not None:
-        load_state(state, latest)
-    provenance = {
-        "crop": clips.crop.model_dump(),
-        "train": settings.model_dump(mode="json"),
-    } | loss_provenance(settings, clips.size_px)
-
-    def save(state: TrainingState) -> None:
-        with versions.write(state.step) as folder:
-            write_state(state, folder, provenance)
-
-    run(
-        state,
-        build_loader(clips, settings),
-        settings,
-        Hooks(
-            on_metrics=lambda step, values: log.info("step %d %s", step, values),
-            on_checkpoint=save,
-        ),
-    )
-    final = directory / "checkpoints" / "final"
-    save_generator(final, state.released_generator(settings.ema_decay), provenance)
-    return final
-
-
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    log.info("%s", train_directory(Path(sys.argv[1])))
+    from lia_model.training.folder_run import main
+
+    main(sys.argv[1:])

@@ -47,6 +47,8 @@ FREE = frozenset(
         "shard_cache",
         "strip_every_steps",
         "use_gpu",
+        "validate_every_steps",
+        "validation",
     }
 )
 """Settings that may change between two parts of a run. They reach its result in rounding alone, and by the

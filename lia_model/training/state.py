@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from lia_model.networks.generator import Generator
 from lia_model.networks.layers import lay_out_weights
 from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 from lia_model.training.damage import Damage
+from lia_model.training.ranks import is_first_rank
 from preprocessing.storage.files import write_folder_atomically
 
 TRAINING = "training.safetensors"
@@ -37,6 +39,8 @@ TRAINING = "training.safetensors"
 # but keeps the factors.
 GENERATOR_FACTOR = 4 / 5
 DISCRIMINATOR_FACTOR = 16 / 17
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -93,6 +97,12 @@ def _start_from(
     generator.load_state_dict(load_generator(directory).state_dict())
     if (directory / DISCRIMINATOR).is_file():
         load_weights(discriminator, directory / DISCRIMINATOR)
+    elif is_first_rank():
+        log.warning(
+            "train.init_from = %s has no %s, as released models have none: the discriminator starts fresh",
+            directory,
+            DISCRIMINATOR,
+        )
 
 
 def require_network(directory: Path, shape: NetworkSettings, name: str) -> None:

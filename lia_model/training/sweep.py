@@ -21,11 +21,12 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.losses.perceptual import describe_perceptual
 from lia_model.registry.run_journal import RunJournal
 from lia_model.registry.run_sender import OPENING, RunOpening, RunSender
 from lia_model.settings import TrainSettings
 from lia_model.training.checkpoint_reporter import RELEASED
-from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
+from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.rank_metrics import Machine, joined
 from lia_model.training.room import Wanted, wait_for_room
 from lia_model.training.run_logger import RunLogger
@@ -178,7 +179,7 @@ def _train_trial(config: dict[str, Any], work: Sweep) -> None:
         **work.provenance,
         "run_name": name,
         "train": params,
-        **loss_provenance(settings, clips.size_px),
+        "perceptual": describe_perceptual(settings.losses.perceptual, clips.size_px),
     }
     hooks = _hooks(work, settings, RunLogger(journal, settings.strip_every_steps), provenance)
     try:

@@ -25,16 +25,19 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lia_model.checkpoints.best import read_best
 from lia_model.data.shard_cache import shards_here
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.run_journal import last_checkpoint
 from lia_model.settings import TrainSettings
-from lia_model.training.checkpoint_reporter import CheckpointReporter
+from lia_model.training.best_storage import fetch_best, forget_of_earlier_run
+from lia_model.training.checkpoint_reporter import STEP, CheckpointReporter
+from lia_model.training.checkpoint_validation import CheckpointValidation
 from lia_model.training.data_parallel import DataParallel
 from lia_model.training.failures import FailureWindow, ending, in_one_line
 from lia_model.training.journal_actor import RemoteJournal, open_journal
-from lia_model.training.loop import Hooks, build_loader, loss_provenance, run
+from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.rank_metrics import Machine, joined
 from lia_model.training.room import TIMEOUT_S as ROOM_TIMEOUT_S
 from lia_model.training.room import Wanted, wait_for_room
@@ -43,6 +46,7 @@ from lia_model.training.run_storage import RunStorage
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.utilization import utilization_per_pair
+from lia_model.training.validation import is_possible
 from preprocessing.storage.object_store import Store
 
 log = logging.getLogger(__name__)
@@ -77,6 +81,8 @@ class Fit:
 def fit(work: Fit) -> Path:
     """Train to the last step and return the folder of its checkpoint, which includes `released/`.
 
+    The best generator by validation is in the folder `best` beside it.
+
     Failed workers are started again, from the last checkpoint. Failures are counted from one checkpoint to
     the next; lost nodes of which Ray was told beforehand do not count.
 
@@ -88,13 +94,17 @@ def fit(work: Fit) -> Path:
     """
     storage = work.storage
     storage.discard_damaged_list()
+    forget_of_earlier_run(storage)
     window, timeout_s = FailureWindow(), ROOM_TIMEOUT_S
     journal = open_journal(work.journal)
+    validation = None
+    if is_possible(work.settings, work.shards):
+        validation = CheckpointValidation(work.settings, work.shards, storage, journal)
     try:
         while True:
             wait_for_room(_wanted(work.settings), ray.nodes, timeout_s)
             try:
-                result = _trainer(work, journal).fit()
+                result = _trainer(work, journal, validation).fit()
             except (TrainingFailedError, RayActorError) as error:
                 _count(window, error, last_checkpoint(work.journal))
                 timeout_s = RETURN_TIMEOUT_S
@@ -109,7 +119,11 @@ def fit(work: Fit) -> Path:
             f"training {storage.name} ended without a checkpoint in {storage.place}: see the logs of its "
             "workers"
         )
-    return storage.fetch(result.checkpoint, work.result)
+    last = storage.fetch(result.checkpoint, work.result)
+    fetch_best(storage, last.parent)
+    if validation is not None and read_best(last.parent) is None:
+        log.warning("no checkpoint of %s was validated (see Ray's log): the last is released", storage.name)
+    return last
 
 
 def _wanted(settings: TrainSettings) -> Wanted:
@@ -117,19 +131,21 @@ def _wanted(settings: TrainSettings) -> Wanted:
     return Wanted(least, {"CPU": 1, "GPU": 1} if settings.use_gpu else {"CPU": 1})
 
 
-def _trainer(work: Fit, journal: RemoteJournal) -> TorchTrainer:
+def _trainer(work: Fit, journal: RemoteJournal, validation: CheckpointValidation | None) -> TorchTrainer:
     settings = work.settings
     files, root = work.storage.open()
     return TorchTrainer(
         _train_worker,
-        train_loop_config={"work": work, "journal": journal},
+        train_loop_config={"work": work, "journal": journal, "validation": validation},
+        validation_config=None if validation is None else validation.config(),
         scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
         torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
         run_config=RunConfig(
             name=work.storage.name,
             storage_path=root,
             storage_filesystem=files,
-            checkpoint_config=CheckpointConfig(num_to_keep=settings.num_kept_checkpoints),
+            # By step: else Ray takes a checkpoint for a new one when its validation ends.
+            checkpoint_config=CheckpointConfig(settings.num_kept_checkpoints, STEP),
             # Ray counts failures from the start of a run to its end; `fit` counts them itself.
             failure_config=FailureConfig(
                 max_failures=0, controller_failure_limit=0, preemption_grace_s=PREEMPTION_GRACE_S
@@ -177,7 +193,7 @@ def _train_on(clips: ShardedClips, work: Fit, journal: RemoteJournal) -> str | N
             state,
             build_loader(clips, settings),
             settings,
-            _hooks(work, run_logger, clips.size_px),
+            _hooks(work, run_logger, clips.size_px, config["validation"]),
             parallel,
         )
     except TrainingStopped as reason:
@@ -193,9 +209,10 @@ def _resume(state: TrainingState, work: Fit) -> None:
             log.info("resuming at step %d", state.step)
 
 
-def _hooks(work: Fit, run_logger: RunLogger | None, size_px: int) -> Hooks:
-    provenance = work.provenance | loss_provenance(work.settings, size_px)
-    reporter = CheckpointReporter(work.settings, provenance, run_logger)
+def _hooks(
+    work: Fit, run_logger: RunLogger | None, size_px: int, validation: CheckpointValidation | None
+) -> Hooks:
+    reporter = CheckpointReporter(work.settings, work.provenance, run_logger, validation)
     machine = Machine(get_device())
     per_pair = utilization_per_pair(work.settings, size_px, get_device())
     latest: dict[int, dict[str, float]] = {}

@@ -6,7 +6,6 @@ import csv
 import json
 import logging
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import flow, get_run_logger, task
 
+from lia_model.checkpoints.best import BEST, read_best
 from lia_model.checkpoints.directory import read_config
 from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
@@ -34,6 +34,7 @@ from lia_model.registry.run_sender import (
 from lia_model.settings import TrainSettings
 from lia_model.training.damage import Damage
 from lia_model.training.disk_use import expected_disk_use, require_space
+from lia_model.training.provenance import build_provenance, described_commit
 from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.state import require_network
 from pipelines.environment import Environment
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
 # Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
-TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate/")
+TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate/", "validation/")
 
 logger = logging.getLogger(__name__)
 
@@ -172,17 +173,14 @@ def train_flow(
     journal = paths.journal(name)
     sender = RunSender(journal)
     sender.describe(opening(name, settings, manifest, paths.artifacts, commit))
-    provenance = {
+    provenance = build_provenance(
+        settings,
+        manifest,
         # None as long as MLflow cannot be reached; the run is found by its name then.
-        "run_id": open_mlflow_run(sender),
-        "run_name": name,
-        "commit": commit,
-        "data_digest": data_digest(manifest),
-        "identity_disjoint": manifest.identity_disjoint,
-        "crop": manifest.crop.model_dump(),
-        "fps": manifest.fps,
-        "train": settings.model_dump(mode="json"),
-    }
+        run_id=open_mlflow_run(sender),
+        run_name=name,
+        commit=commit,
+    )
     work = Fit(
         settings=settings,
         shards=paths.shards,
@@ -311,13 +309,20 @@ def _end(journal: Path) -> int:
 
 @task(name="publish", persist_result=False)
 def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Path) -> None:
-    """Copy the released generator to each of `places`, and the run's curves to `metrics`."""
-    from lia_model.training.checkpoint_reporter import RELEASED
+    """Copy the released generator to each of `places`, and the run's curves to `metrics`.
+
+    Released is the best generator by validation, or the last one of a run without validation.
+    """
+    from lia_model.training.checkpoint_validation import RELEASED
 
     verify_hashes(checkpoint)
+    best = read_best(checkpoint.parent)
+    if best is not None:
+        logger.info("releasing step %d, the best by validation: %s %.4f", best.step, best.metric, best.score)
     for place in places:
         with write_folder_atomically(place) as folder:
-            shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
+            released = checkpoint / RELEASED if best is None else checkpoint.parent / BEST
+            shutil.copytree(released, folder, dirs_exist_ok=True)
     counters = json.loads((checkpoint / TRAINING_JSON).read_text())
     write_curves(journal, metrics, Damage.from_counters(counters))
 
@@ -345,22 +350,3 @@ def write_curves(journal: Path, metrics: Path, damage: Damage) -> None:
         writer = csv.writer(file)
         writer.writerow(["step", *histories])
         writer.writerows([step, *(history.get(step, "") for history in histories.values())] for step in steps)
-
-
-def described_commit(root: Path) -> str:
-    """Return the checkout's commit, with `-dirty` if tracked files are changed.
-
-    It is `unknown`, with a warning, if git cannot tell: without git or `.git`, without a commit, or in a
-    checkout that another user owns.
-    """
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        described = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        reason = "git is not installed"
-    else:
-        if described.returncode == 0:
-            return described.stdout.strip()
-        reason = (described.stderr.strip().splitlines() or ["git gave no reason"])[0]
-    logger.warning("the model's commit is recorded as unknown: %s", reason)
-    return "unknown"

@@ -26,6 +26,7 @@ SMALL = {
     "train.log_every_steps": 2,
     "train.strip_every_steps": 3,
     "train.checkpoint_every_steps": 3,
+    "train.validate_every_steps": 3,
     "train.losses.adversarial.every_steps": 2,
 }
 
@@ -109,7 +110,7 @@ def test_the_run_in_mlflow_has_losses_strips_and_evaluation(project):
         f"print(runs.Run({provenance['run_id']!r}).metric_history('loss/l1'))\n"
         "print('evaluate/l1' in run.data.metrics, run.inputs.dataset_inputs[0].dataset.name)\n"
         "images = runs.mlflow_client().list_artifacts(run.info.run_id, 'images')\n"
-        "print(sum(image.path.endswith('.png') for image in images))\n",
+        "print(sum('strip' in image.path and image.path.endswith('.png') for image in images))\n",
     ).splitlines()
     assert out[0] == "FINISHED False"
     assert [step for step, _ in eval(out[1])] == [2, 4, 6]

@@ -78,5 +78,12 @@ def train_settings() -> TrainSettings:
             "checkpoint_every_steps": 3,
             "num_kept_checkpoints": 2,
             "milestone_every_steps": 0,
+            "validate_every_steps": 0,
+            "validation": {
+                "metric": "l1",
+                "max_num_clips": 4,
+                "max_num_frames_per_clip": 2,
+                "lpips": "none",
+            },
         }
     )

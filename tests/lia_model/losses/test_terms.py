@@ -10,7 +10,7 @@ from lia_model import losses
 from lia_model.losses import terms
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, build_objective, check_terms, known_keys
 from lia_model.settings import LossSettings, TermSettings, TrainSettings
-from lia_model.training.loop import train_directory
+from lia_model.training.folder_run import train_directory
 from tests.lia_model.shards_on_disk import write_shards
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_one_new_file_is_a_new_term_that_training_takes_up(new_term, train_setti
     settings["losses"] |= {"l1_weight": 0.0, "grey": {"weight": 2.0, "every_steps": 2, "target": 0.25}}
     settings["losses"]["adversarial"]["weight"] = 0.0
     (tmp_path / "train.json").write_text(json.dumps(settings))
-    with caplog.at_level(logging.INFO, logger="lia_model.training.loop"):
+    with caplog.at_level(logging.INFO, logger="lia_model.training.folder_run"):
         train_directory(tmp_path)
     logged = [record.args[1]["loss/grey"] for record in caplog.records if "loss/grey" in str(record.args)]
     assert len(logged) == 20

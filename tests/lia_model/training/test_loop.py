@@ -1,20 +1,13 @@
-import logging
-import shutil
-
 import numpy as np
 import pytest
 import torch
 
-from lia_model.checkpoints.crop_record import read_crop
-from lia_model.checkpoints.directory import load_generator, read_config
-from lia_model.checkpoints.file_hashes import HASHES
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training import loop
-from lia_model.training.loop import Hooks, build_loader, run, train_directory
+from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state, save_state
 from lia_model.training.step import training_step
 from lia_model.training.stop import DamagedDataError, NonFiniteError
-from preprocessing.shards.manifest import CropFacts, read_manifest, write_manifest
 from tests.lia_model.shards_on_disk import damage_frame, write_shards
 
 CPU = torch.device("cpu")
@@ -124,47 +117,6 @@ def test_a_checkpoint_that_falls_due_after_a_bad_step_is_not_written(shards, tra
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, caplog):
-    def train_folder(folder, num_steps):
-        settings = train_settings.model_copy(update={"num_steps": num_steps, "log_every_steps": 1})
-        (folder / "train.json").write_text(settings.model_dump_json())
-        caplog.clear()
-        with caplog.at_level(logging.INFO, logger="lia_model.training.loop"):
-            final = train_directory(folder)
-        return final, [record.args[0] for record in caplog.records]
-
-    manifest = read_manifest(shards)
-    write_manifest(
-        shards, manifest.model_copy(update={"crop": CropFacts(rule="body", scale=2, outside="drop")})
-    )
-    final, steps = train_folder(shards.parent, 6)
-    assert steps == [1, 2, 3, 4, 5, 6]
-    assert read_config(final).provenance["train"]["num_steps"] == 6
-    assert read_crop(final) == read_manifest(shards).crop
-    resumed, steps = train_folder(shards.parent, 8)
-    assert steps == [7, 8]
-    assert {path.name for path in (shards.parent / "checkpoints/steps").glob("step-*")} == {
-        "step-00000006",
-        "step-00000008",
-    }
-    shutil.copytree(shards, tmp_path / "undisturbed/shards")
-    undisturbed, _ = train_folder(tmp_path / "undisturbed", 8)
-    assert torch.equal(load_generator(resumed).motion.free, load_generator(undisturbed).motion.free)
-
-
-def test_a_checkpoint_of_an_earlier_version_without_hashes_is_still_read(shards, train_settings):
-    state = new_state(train_settings, 32, CPU)
-    train(state, shards, train_settings)
-    old = shards.parent / "checkpoints/latest"
-    save_state(state, old, {})
-    (old / HASHES).unlink()
-    settings = train_settings.model_copy(update={"num_steps": 6})
-    (shards.parent / "train.json").write_text(settings.model_dump_json())
-    # Nothing is left to do, so the result is what was read.
-    final = load_generator(train_directory(shards.parent))
-    assert torch.equal(final.motion.free, state.average.motion.free)
-
-
 def test_a_damaged_frame_is_counted_and_many_of_its_pairs_end_the_run(shards, train_settings, tmp_path):
     damage_frame(shards, 1, 2)
     metrics, told, kept = [], [], []
@@ -198,13 +150,6 @@ def test_a_resumed_run_counts_damage_as_an_undisturbed_one_does(shards, train_se
     assert resumed.damage == half.damage
     train(resumed, shards, train_settings)
     assert resumed.damage == whole.damage
-
-
-def test_shards_that_are_not_those_of_the_manifest_are_refused(shards, train_settings):
-    damage_frame(shards, 1, 2, is_listed=False)
-    (shards.parent / "train.json").write_text(train_settings.model_dump_json())
-    with pytest.raises(ValueError, match=r"00000\.tar has the sha256"):
-        train_directory(shards.parent)
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])

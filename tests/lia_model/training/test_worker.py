@@ -5,11 +5,12 @@ import pytest
 import ray
 import torch
 
+from lia_model.checkpoints.best import BEST, read_best
 from lia_model.checkpoints.directory import DISCRIMINATOR, GENERATOR, read_config
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import entries
 from lia_model.training import worker
-from lia_model.training.checkpoint_reporter import RELEASED
+from lia_model.training.checkpoint_validation import RELEASED
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.run_storage import RAY_LIST, RunStorage
 from lia_model.training.state import TRAINING, load_state, new_state
@@ -202,3 +203,39 @@ def test_a_run_is_resumed_from_an_object_store_as_from_a_folder(
     assert resumed == tmp_path / "result"
     for name in (GENERATOR, DISCRIMINATOR, TRAINING):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, many and changing
+def test_checkpoints_are_validated_in_tasks_and_the_best_is_kept(cluster, train_settings, tmp_path):
+    clips = [np.full((4, 32, 32, 3), grey, np.uint8) for grey in (60, 200, 90, 160)]
+    write_shards(tmp_path / "shards", {"train": clips[:2], "test": clips[2:]}, 32)
+    # The last steps destroy what the first have learned.
+    rate = train_settings.optimizer.model_copy(update={"generator_lr": 0.5, "warmup_steps": 300})
+    settings = train_settings.model_copy(
+        update={"num_steps": 24, "validate_every_steps": 8, "optimizer": rate, "num_kept_checkpoints": 1}
+    )
+    storage = RunStorage(str(tmp_path / "storage"), "fit")
+    provenance = {"run_id": "abc"}
+    last = fit(Fit(settings, tmp_path / "shards", storage, tmp_path / "r", provenance, tmp_path / "j"))
+    lines = [line for line, _ in entries(tmp_path / "j")]
+    scores = {
+        line["step"]: line["metrics"]["validation/l1"]
+        for line in lines
+        if "validation/l1" in line.get("metrics", {})
+    }
+    assert scores.keys() == {8, 16, 24}
+    best = read_best(tmp_path / "storage/fit")
+    assert best is not None
+    assert best.score == min(scores.values()) == scores[best.step]
+    assert read_config(tmp_path / "storage/fit" / BEST).provenance["run_id"] == "abc"
+    # The best is kept beside the last checkpoint, which alone Ray keeps.
+    state = new_state(settings, 32, CPU)
+    load_state(state, last)
+    assert state.step == 24
+    assert {line["picture"] for line in lines if "picture" in line} >= {
+        "validation_same_person",
+        "validation_other_person",
+        "validation_directions",
+    }
+    assert any("test-0" in line.get("content", "") for line in lines)

@@ -2,7 +2,6 @@ import csv
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from pipelines import presets
 from pipelines.environment import read_environment
 from pipelines.params import check_params
 from pipelines.stages.train import (
-    described_commit,
     located,
     require_files,
     run_name,
@@ -90,35 +88,6 @@ def test_curves_hold_the_training_metrics_by_step_and_nothing_else(tmp_path):
         ],
         "num_replaced_pairs": 2,
     }
-
-
-def test_the_commit_is_marked_when_tracked_files_are_changed(tmp_path):
-    assert described_commit(tmp_path) == "unknown"
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    (tmp_path / "file").write_text("a")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
-        subprocess.run([*git, *command], check=True)
-    clean = described_commit(tmp_path)
-    assert len(clean) == 40
-    (tmp_path / "file").write_text("b")
-    assert described_commit(tmp_path) == f"{clean}-dirty"
-
-
-@pytest.mark.parametrize(
-    ("has_repository", "reason"), [(False, "not a git repository"), (True, "dubious ownership")]
-)
-def test_an_unknown_commit_is_warned_of_with_its_reason(
-    tmp_path, monkeypatch, caplog, has_repository, reason
-):
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    if has_repository:
-        subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-        # Git's own switch, with which its tests make it see another owner.
-        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    assert described_commit(tmp_path) == "unknown"
-    (line,) = caplog.messages
-    assert "recorded as unknown" in line
-    assert reason in line
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""Trains on a folder in this process, on a machine that has torch and no Ray, MLflow or Prefect.
+
+The folder holds `train.json` (the `train` section of params.yaml as JSON) and `shards`; `checkpoints` is
+written. A second call resumes. `lia evaluate` and `lia release` take the result, as checkpoints/final of a
+project with these shards.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lia_model.checkpoints.best import BEST, forget_best, keep_if_best, read_best
+from lia_model.checkpoints.directory import read_config, save_generator
+from lia_model.checkpoints.versions import CheckpointVersions
+from lia_model.data.shard_hashes import verify_shards
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.device.allocator import keep_freed_memory
+from lia_model.settings import TrainSettings
+from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.provenance import (
+    build_provenance,
+    described_commit,
+    require_same_run,
+)
+from lia_model.training.run_identity import identity_digest, run_identity
+from lia_model.training.schedule import is_validation_due
+from lia_model.training.state import TrainingState, load_state, new_state, write_state
+from lia_model.training.stop import TrainingStopped
+from lia_model.training.validation import Validator, is_possible, save_picture
+from preprocessing.shards.manifest import read_manifest
+from preprocessing.storage.files import write_folder_atomically
+
+RUN_ID_CHARS = 32
+RUN_NAME_CHARS = 12
+
+log = logging.getLogger(__name__)
+
+
+def train_directory(directory: Path) -> Path:
+    """Train on `directory` in this process, or resume; return the released generator's checkpoint.
+
+    Released are the weights of the best validation, or the last ones of a run without validation.
+
+    Raises:
+        ValueError: the folder lacks settings or shards, or its checkpoint comes from other data or settings.
+    """
+    path = directory / "train.json"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: write the `train` section of params.yaml to it, as JSON")
+    settings = TrainSettings.model_validate_json(path.read_text())
+    shards, checkpoints = directory / "shards", directory / "checkpoints"
+    device = torch.device("cuda" if settings.use_gpu else "cpu")
+    keep_freed_memory()
+    torch.set_num_threads(settings.num_threads)
+    verify_shards(shards, "train")
+    clips = ShardedClips(shards, "train")
+    provenance = _provenance(settings, shards)
+    writer = _Writer(settings, checkpoints, provenance)
+    if is_possible(settings, shards):
+        verify_shards(shards, "test")
+        writer.validator = Validator(shards, settings, device)
+    state = new_state(settings, clips.size_px, device)
+    writer.resume(state)
+    loader = build_loader(clips, settings)
+    run(state, loader, settings, Hooks(on_metrics=_log_metrics, on_checkpoint=writer.write))
+    final = checkpoints / "final"
+    best = read_best(checkpoints)
+    if best is None:
+        save_generator(final, state.released_generator(settings.ema_decay), provenance)
+    else:
+        log.info("releasing step %d, the best by validation: %s %.4f", best.step, best.metric, best.score)
+        with write_folder_atomically(final) as folder:
+            shutil.copytree(checkpoints / BEST, folder, dirs_exist_ok=True)
+    return final
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train on the folder that the command line names; exit 2, with one line, on bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        (directory,) = arguments
+    except ValueError:
+        sys.exit("usage: python -m lia_model.training.loop DIR")
+    try:
+        log.info("%s", train_directory(Path(directory)))
+    except (ValueError, TrainingStopped) as error:
+        log.error("%s", error)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
+
+
+@dataclass
+class _Writer:
+    """Writes and validates the checkpoints of a run."""
+
+    settings: TrainSettings
+    checkpoints: Path
+    provenance: dict[str, Any]
+    validator: Validator | None = None
+
+    def write(self, state: TrainingState) -> None:
+        """Write a checkpoint; validate it if that is due, and keep it if it is the best."""
+        with self._versions.write(state.step) as folder:
+            write_state(state, folder, self.provenance)
+        if self.validator is None or not is_validation_due(state.step, self.settings):
+            return
+        generator = state.released_generator(self.settings.ema_decay)
+        found = self.validator.validate(generator, state.step)
+        _log_metrics(state.step, found.metrics)
+        for name, picture in found.pictures.items():
+            save_picture(picture, self.checkpoints / "validation" / f"{name}.png")
+        keep_if_best(self.checkpoints, generator, self.provenance, found.record)
+
+    def resume(self, state: TrainingState) -> None:
+        """Load the latest checkpoint, which has to be of this run; without one, forget the best."""
+        # Earlier versions of this program kept one checkpoint, under this name.
+        single = self.checkpoints / "latest"
+        latest = self._versions.latest() or (single if single.is_dir() else None)
+        if latest is None:
+            forget_best(self.checkpoints)
+            return
+        require_same_run(read_config(latest).provenance, self.provenance, latest)
+        load_state(state, latest)
+        log.info("resuming at step %d", state.step)
+
+    @property
+    def _versions(self) -> CheckpointVersions:
+        return CheckpointVersions(self.checkpoints / "steps", self.settings.num_kept_checkpoints)
+
+
+def _log_metrics(step: int, values: dict[str, float]) -> None:
+    log.info("step %d %s", step, values)
+
+
+def _provenance(settings: TrainSettings, shards: Path) -> dict[str, Any]:
+    manifest = read_manifest(shards)
+    digest = identity_digest(run_identity(settings, manifest))
+    return build_provenance(
+        settings,
+        manifest,
+        run_id=digest[:RUN_ID_CHARS],
+        run_name=f"folder-{digest[:RUN_NAME_CHARS]}",
+        commit=described_commit(Path(__file__).parents[2]),
+    )

@@ -1,0 +1,176 @@
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from lia_model.checkpoints.best import BEST, read_best
+from lia_model.checkpoints.crop_record import read_crop
+from lia_model.checkpoints.directory import load_generator, read_config
+from lia_model.checkpoints.file_hashes import HASHES
+from lia_model.data.sharded_clips import ShardedClips
+from lia_model.training.folder_run import main, train_directory
+from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.state import new_state, save_state
+from preprocessing.shards.manifest import CropFacts, data_digest, read_manifest, write_manifest
+from tests.lia_model.shards_on_disk import damage_frame, write_shards
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def shards(tmp_path):
+    clips = list(np.random.default_rng(0).integers(0, 256, (3, 5, 32, 32, 3), dtype=np.uint8))
+    write_shards(tmp_path / "shards", {"train": clips}, 32)
+    return tmp_path / "shards"
+
+
+def test_a_folder_trains_alone_and_resumes(shards, train_settings, tmp_path, caplog):
+    def train_folder(folder, num_steps):
+        settings = train_settings.model_copy(update={"num_steps": num_steps, "log_every_steps": 1})
+        (folder / "train.json").write_text(settings.model_dump_json())
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="lia_model.training.folder_run"):
+            final = train_directory(folder)
+        return final, [record.args[0] for record in caplog.records if record.msg == "step %d %s"]
+
+    manifest = read_manifest(shards)
+    write_manifest(
+        shards, manifest.model_copy(update={"crop": CropFacts(rule="body", scale=2, outside="drop")})
+    )
+    final, steps = train_folder(shards.parent, 6)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert read_config(final).provenance["train"]["num_steps"] == 6
+    assert read_crop(final) == read_manifest(shards).crop
+    resumed, steps = train_folder(shards.parent, 8)
+    assert steps == [7, 8]
+    assert {path.name for path in (shards.parent / "checkpoints/steps").glob("step-*")} == {
+        "step-00000006",
+        "step-00000008",
+    }
+    shutil.copytree(shards, tmp_path / "undisturbed/shards")
+    undisturbed, _ = train_folder(tmp_path / "undisturbed", 8)
+    assert torch.equal(load_generator(resumed).motion.free, load_generator(undisturbed).motion.free)
+
+
+def test_a_checkpoint_of_an_earlier_version_without_hashes_is_still_read(shards, train_settings):
+    state = new_state(train_settings, 32, CPU)
+    run(state, build_loader(ShardedClips(shards, "train"), train_settings), train_settings, Hooks())
+    old = shards.parent / "checkpoints/latest"
+    save_state(state, old, {})
+    (old / HASHES).unlink()
+    settings = train_settings.model_copy(update={"num_steps": 6})
+    (shards.parent / "train.json").write_text(settings.model_dump_json())
+    # Nothing is left to do, so the result is what was read.
+    final = load_generator(train_directory(shards.parent))
+    assert torch.equal(final.motion.free, state.average.motion.free)
+
+
+def test_shards_that_are_not_those_of_the_manifest_are_refused(shards, train_settings):
+    damage_frame(shards, 1, 2, is_listed=False)
+    (shards.parent / "train.json").write_text(train_settings.model_dump_json())
+    with pytest.raises(ValueError, match=r"00000\.tar has the sha256"):
+        train_directory(shards.parent)
+
+
+def write_settings(folder, settings, **changes):
+    values = settings.model_copy(update=changes)
+    (folder / "train.json").write_text(values.model_dump_json())
+
+
+def test_the_provenance_is_complete(shards, train_settings):
+    write_settings(shards.parent, train_settings)
+    provenance = read_config(train_directory(shards.parent)).provenance
+    manifest = read_manifest(shards)
+    assert len(provenance["run_id"]) == 32
+    assert provenance["run_name"].startswith("folder-")
+    assert provenance["commit"]
+    assert provenance["data_digest"] == data_digest(manifest)
+    assert (provenance["identity_disjoint"], provenance["fps"]) == (True, 25)
+    assert provenance["train"]["num_steps"] == 6
+    again = read_config(train_directory(shards.parent)).provenance
+    assert again == provenance
+
+
+def test_changed_settings_and_data_are_refused_by_name_and_free_ones_are_not(shards, train_settings):
+    folder = shards.parent
+    write_settings(folder, train_settings, num_steps=3)
+    train_directory(folder)
+    write_settings(folder, train_settings, seed=5, ema_decay=0.5)
+    with pytest.raises(
+        ValueError, match=r"trained otherwise \(ema_decay 0\.9 -> 0\.5; seed 0 -> 5\): restore"
+    ):
+        train_directory(folder)
+    write_settings(folder, train_settings, num_threads=2, log_every_steps=1, num_kept_checkpoints=1)
+    train_directory(folder)
+    manifest = read_manifest(shards)
+    write_manifest(shards, manifest.model_copy(update={"fps": 24}))
+    with pytest.raises(ValueError, match=r"trained otherwise \(shards \w+ -> \w+\)"):
+        train_directory(folder)
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, caplog):
+    for arguments in ([], [str(tmp_path)]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2 or "usage" in str(end.value.code)
+    assert "train.json does not exist: write the `train` section" in caplog.messages[-1]
+
+
+def flat_clips(*greys):
+    return [np.full((4, 32, 32, 3), grey, np.uint8) for grey in greys]
+
+
+def test_after_a_divergence_the_best_weights_are_released(tmp_path, train_settings, models):
+    """The learning rate is raised far once the run has learned; the weights before that are released."""
+    write_shards(tmp_path / "shards", {"train": flat_clips(60, 200), "test": flat_clips(80, 180)}, 32)
+    quiet = {"validate_every_steps": 10, "checkpoint_every_steps": 10, "log_every_steps": 10}
+    write_settings(tmp_path, train_settings, num_steps=20, **quiet)
+    train_directory(tmp_path)
+    good = read_best(tmp_path / "checkpoints")
+    assert good.step in (10, 20)
+    # The same run goes on with a rate that destroys its weights; what it recorded is rewritten to match.
+    rate = train_settings.optimizer.model_copy(update={"generator_lr": 1.0})
+    write_settings(tmp_path, train_settings, num_steps=40, optimizer=rate, **quiet)
+    pretend_it_was_so(tmp_path / "checkpoints/steps", "optimizer", "generator_lr", 1.0)
+    final = train_directory(tmp_path)
+    best = read_best(tmp_path / "checkpoints")
+    assert best == good
+    assert read_config(final).provenance["validation"]["step"] == good.step
+    kept = load_generator(tmp_path / "checkpoints" / BEST)
+    assert torch.equal(load_generator(final).motion.free, kept.motion.free)
+    last = load_generator(tmp_path / "checkpoints/steps/step-00000040")
+    assert not torch.allclose(last.motion.free, kept.motion.free, atol=1e-2)
+    assert (tmp_path / "checkpoints/validation/validation_same_person.png").is_file()
+
+
+def pretend_it_was_so(steps, section, name, value):
+    """Change a recorded setting of every checkpoint, and forget its hashes."""
+    for config in steps.glob("step-*/config.json"):
+        content = json.loads(config.read_text())
+        content["provenance"]["identity"][section][name] = value
+        config.write_text(json.dumps(content))
+        (config.parent / HASHES).unlink()
+
+
+def test_a_new_run_in_an_old_folder_forgets_the_best_of_the_old_one(tmp_path, train_settings):
+    write_shards(tmp_path / "shards", {"train": flat_clips(60, 200), "test": flat_clips(80)}, 32)
+    write_settings(tmp_path, train_settings, num_steps=3, validate_every_steps=3)
+    train_directory(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints/steps")
+    write_settings(tmp_path, train_settings, num_steps=2, validate_every_steps=0)
+    train_directory(tmp_path)
+    assert read_best(tmp_path / "checkpoints") is None
+
+
+def test_without_held_out_clips_the_last_weights_are_released_and_that_is_said_once(
+    shards, train_settings, caplog
+):
+    write_settings(shards.parent, train_settings, validate_every_steps=3)
+    final = train_directory(shards.parent)
+    assert "validation" not in read_config(final).provenance
+    assert (
+        len([line for line in caplog.messages if "holds no test clips, so nothing is validated" in line]) == 1
+    )
