@@ -76,6 +76,8 @@ SETTINGS = TrainSettings.model_validate(
         "checkpoint_every_steps": 4000,
         "num_kept_checkpoints": 1,
         "milestone_every_steps": 0,
+        "validate_every_steps": 0,
+        "validation": {"metric": "l1", "max_num_clips": 1, "max_num_frames_per_clip": 1, "lpips": "none"},
     }
 )
 

@@ -28,6 +28,7 @@ OTHERS = {
     "checkpoint_every_steps": 17,
     "num_kept_checkpoints": 17,
     "milestone_every_steps": 51,
+    "validate_every_steps": 17,
     "seed": 5,
     "global_batch_size": 40,
     "micro_batch_size": 2,
