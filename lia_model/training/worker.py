@@ -177,10 +177,12 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     torch.set_num_threads(work.settings.num_threads)
     store = None if work.store_url is None else Store(work.store_url)
     with shards_here(work.shards, work.data_digest, "train", store, work.settings.shard_cache) as shards:
-        return _train_on(ShardedClips(shards, "train"), work, config["journal"])
+        return _train_on(ShardedClips(shards, "train"), work, config["journal"], config["validation"])
 
 
-def _train_on(clips: ShardedClips, work: Fit, journal: RemoteJournal) -> str | None:
+def _train_on(
+    clips: ShardedClips, work: Fit, journal: RemoteJournal, validation: CheckpointValidation | None
+) -> str | None:
     settings = work.settings
     context = ray.train.get_context()
     state = new_state(settings, clips.size_px, get_device())
@@ -193,7 +195,7 @@ def _train_on(clips: ShardedClips, work: Fit, journal: RemoteJournal) -> str | N
             state,
             build_loader(clips, settings),
             settings,
-            _hooks(work, run_logger, clips.size_px, config["validation"]),
+            _hooks(work, run_logger, clips.size_px, validation),
             parallel,
         )
     except TrainingStopped as reason:

@@ -217,7 +217,8 @@ def test_checkpoints_are_validated_in_tasks_and_the_best_is_kept(cluster, train_
     )
     storage = RunStorage(str(tmp_path / "storage"), "fit")
     provenance = {"run_id": "abc"}
-    last = fit(Fit(settings, tmp_path / "shards", storage, tmp_path / "r", provenance, tmp_path / "j"))
+    shards, digest = tmp_path / "shards", digest_of(tmp_path)
+    last = fit(Fit(settings, shards, digest, None, storage, tmp_path / "r", provenance, tmp_path / "j"))
     lines = [line for line, _ in entries(tmp_path / "j")]
     scores = {
         line["step"]: line["metrics"]["validation/l1"]
