@@ -1,7 +1,6 @@
 """Processes that train as one: on the CPU, over gloo, with the real loop and without Ray."""
 
 import multiprocessing
-import os
 
 import numpy as np
 import pytest
@@ -53,17 +52,18 @@ def weights(state):
     return torch.cat([p.detach().flatten() for module in modules for p in module.parameters()]).numpy()
 
 
-def _rank(rank, port, shards, settings, answers):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    distributed.init_process_group("gloo", rank=rank, world_size=MAX_RANKS)
-    groups = {size: distributed.new_group(list(range(size))) for size in range(1, MAX_RANKS + 1)}
-    for size, group in groups.items():
+def wrap(module):
+    return DistributedDataParallel(module, broadcast_buffers=False)
+
+
+def _rank(rank, ports, shards, settings, answers):
+    for size, port in ports.items():
         if rank >= size:
             continue
-
-        def wrap(module, group=group):
-            return DistributedDataParallel(module, process_group=group, broadcast_buffers=False)
-
+        # A group of its own for each number of ranks: the loop gathers over all ranks there are.
+        distributed.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+        )
         parallel = DataParallel(rank, size, wrap)
         found = {
             "float64": weights(train(shards, settings, parallel, torch.float64)),
@@ -74,7 +74,7 @@ def _rank(rank, port, shards, settings, answers):
         save_state(halfway, folder, {})
         found["resumed"] = weights(train(shards, settings, parallel, torch.float32, resumed_from=folder))
         answers.put((size, rank, found))
-    distributed.destroy_process_group()
+        distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,9 @@ def settings(train_settings):
 def found(shards, settings):
     """The weights of every rank of each number of ranks, by how they were trained."""
     context = multiprocessing.get_context("spawn")
-    answers, port = context.Queue(), free_port()
+    answers, ports = context.Queue(), {size: free_port() for size in range(1, MAX_RANKS + 1)}
     ranks = [
-        context.Process(target=_rank, args=(rank, port, shards, settings, answers))
+        context.Process(target=_rank, args=(rank, ports, shards, settings, answers))
         for rank in range(MAX_RANKS)
     ]
     with pytest.MonkeyPatch.context() as patch:
