@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 ALLOWED_PARTS = {
-    "lia_model/training/checkpoint_reporter.py": {"ray.train"},
-    "lia_model/training/checkpoint_validation.py": {"ray", "ray.train", "ray.util"},
-    "lia_model/training/journal_actor.py": {"ray", "ray.util"},
-    "lia_model/training/sweep.py": {"ray", "ray.tune"},
-    "lia_model/training/worker.py": {"ray", "ray.exceptions", "ray.train"},
+    "lia_model/training/cluster/checkpoint_reporter.py": {"ray.train"},
+    "lia_model/training/cluster/checkpoint_validation.py": {"ray", "ray.train", "ray.util"},
+    "lia_model/training/cluster/journal_actor.py": {"ray", "ray.util"},
+    "lia_model/training/cluster/sweep.py": {"ray", "ray.tune"},
+    "lia_model/training/cluster/worker.py": {"ray", "ray.exceptions", "ray.train"},
     "lia_model/serving/app.py": {"ray", "ray.serve"},
     "pipelines/local/cluster.py": {"ray"},
 }

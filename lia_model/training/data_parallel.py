@@ -1,9 +1,10 @@
-"""One process of a data-parallel run, and what makes its sums of gradients repeat exactly."""
+"""The ranks of a data-parallel run: one of them, what they tell each other, what makes their sums repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -11,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,22 @@ class DataParallel:
 
 
 ALONE = DataParallel()
+
+
+def of_all_ranks(item: Item) -> list[Item]:
+    """Return the `item` of every rank, by rank; every rank calls it at the same steps."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [item]
+    gathered: list[Item | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, item)
+    return gathered  # pyright: ignore[reportReturnType] - all of them are set
+
+
+def is_first_rank() -> bool:
+    """Return whether this process is rank 0, or alone."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return True
+    return torch.distributed.get_rank() == 0
 
 
 def settle_buckets(generator: nn.Module, discriminator: nn.Module, autocast: torch.autocast) -> None:

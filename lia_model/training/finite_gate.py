@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lia_model.training.ranks import of_all_ranks
+from lia_model.training.data_parallel import of_all_ranks
 from lia_model.training.stop import NonFiniteError
 
 Finding = tuple[int, int, str, float]

@@ -23,7 +23,7 @@ from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.settings import TrainSettings
+from lia_model.settings.train import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.provenance import (
     build_provenance,
@@ -34,7 +34,7 @@ from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.schedule import is_validation_due
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.stop import TrainingStopped
-from lia_model.training.validation import Validator, is_possible, save_picture
+from lia_model.training.validation.validator import Validator, is_possible, save_picture
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import write_folder_atomically
 

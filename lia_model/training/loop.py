@@ -23,14 +23,13 @@ from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import float32_products, resolve_precision
 from lia_model.losses.terms import build_objective
-from lia_model.settings import TrainSettings
-from lia_model.training.batch_share import BatchShare
-from lia_model.training.damage import Damage
-from lia_model.training.data_parallel import ALONE, DataParallel, settle_buckets
+from lia_model.settings.train import TrainSettings
+from lia_model.training.data_parallel import ALONE, DataParallel, of_all_ranks, settle_buckets
 from lia_model.training.ema import update_average
-from lia_model.training.pair_draw import build_draw
-from lia_model.training.pair_loader import PairLoader
-from lia_model.training.ranks import of_all_ranks
+from lia_model.training.pairs.batch_share import BatchShare
+from lia_model.training.pairs.damage import Damage
+from lia_model.training.pairs.draw import build_draw
+from lia_model.training.pairs.loader import PairLoader
 from lia_model.training.schedule import is_checkpoint_due
 from lia_model.training.state import TrainingState
 from lia_model.training.step import Networks, learning_rate_factor, training_step

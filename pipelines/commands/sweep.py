@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, waiting_senders
-from lia_model.training.sweep_settings import SweepSettings, with_values
+from lia_model.training.cluster.sweep_settings import SweepSettings, with_values
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
@@ -29,7 +29,7 @@ from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
-    from lia_model.training.sweep import Sweep
+    from lia_model.training.cluster.sweep import Sweep
 
 SEND_INTERVAL_S = 5.0
 
@@ -101,8 +101,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
 
 
 def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str]:
-    from lia_model.training.checkpoint_reporter import RELEASED
-    from lia_model.training.sweep import run_sweep as run_trials
+    from lia_model.training.cluster.checkpoint_reporter import RELEASED
+    from lia_model.training.cluster.sweep import run_sweep as run_trials
 
     with connected(environment.ray_address, paths.ray_home, environment.host), _sending(work):
         best, num_trials = run_trials(work)
@@ -124,7 +124,7 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
 
 def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, manifest: Manifest,
            opening: RunOpening, parent_id: str) -> Sweep:  # fmt: skip
-    from lia_model.training.sweep import Sweep
+    from lia_model.training.cluster.sweep import Sweep
 
     return Sweep(
         sweep=settings,

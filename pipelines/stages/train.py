@@ -31,9 +31,9 @@ from lia_model.registry.run_sender import (
     sending,
     waiting_senders,
 )
-from lia_model.settings import TrainSettings
-from lia_model.training.damage import Damage
-from lia_model.training.disk_use import expected_disk_use, require_space
+from lia_model.settings.train import TrainSettings
+from lia_model.training.cluster.disk_use import expected_disk_use, require_space
+from lia_model.training.pairs.damage import Damage
 from lia_model.training.provenance import build_provenance, described_commit
 from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.state import require_network
@@ -47,7 +47,7 @@ from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
-    from lia_model.training.worker import Fit
+    from lia_model.training.cluster.worker import Fit
 
 DIGEST_CHARS = 12
 PROGRESS_INTERVAL_S = 5
@@ -165,8 +165,8 @@ def train_flow(
         host: address that a private cluster binds.
         stores: the object stores of checkpoints and shards.
     """
-    from lia_model.training.run_storage import RunStorage
-    from lia_model.training.worker import Fit
+    from lia_model.training.cluster.run_storage import RunStorage
+    from lia_model.training.cluster.worker import Fit
 
     send_waiting(paths)
     commit = described_commit(paths.root)
@@ -267,7 +267,7 @@ def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str
         ray_home: temporary folder of a private cluster.
         host: address that a private cluster binds.
     """
-    from lia_model.training.worker import fit
+    from lia_model.training.cluster.worker import fit
 
     num_steps = work.settings.num_steps
     get_run_logger().info("training %s for %d steps", work.storage.name, num_steps)
@@ -313,7 +313,7 @@ def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Pa
 
     Released is the best generator by validation, or the last one of a run without validation.
     """
-    from lia_model.training.checkpoint_validation import RELEASED
+    from lia_model.training.cluster.checkpoint_validation import RELEASED
 
     verify_hashes(checkpoint)
     best = read_best(checkpoint.parent)

@@ -12,8 +12,8 @@ import torch
 
 from lia_model.data.pixels import decode_jpeg
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.training.pair_draw import PairDraw
-from lia_model.training.pair_loader import PairLoader
+from lia_model.training.pairs.draw import PairDraw
+from lia_model.training.pairs.loader import PairLoader
 from tests.benchmarks.timing import Row, by_turns
 from tests.lia_model.shards_on_disk import write_shards
 from tests.puppets import draw_identity, draw_motion, render_clip

@@ -13,11 +13,11 @@ from pathlib import Path
 import ray
 
 from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, sending
-from lia_model.settings import TrainSettings
-from lia_model.training.failures import FullDiskError, RepeatedFailureError
-from lia_model.training.run_storage import RunStorage
+from lia_model.settings.train import TrainSettings
+from lia_model.training.cluster.failures import FullDiskError, RepeatedFailureError
+from lia_model.training.cluster.run_storage import RunStorage
+from lia_model.training.cluster.worker import Fit, fit
 from lia_model.training.stop import TrainingStopped
-from lia_model.training.worker import Fit, fit
 from preprocessing.shards.manifest import data_digest, read_manifest
 
 ENDED = 3

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from lia_model.checkpoints.best import BEST
 from lia_model.registry.run_journal import curves, entries, last_checkpoint
-from lia_model.training.checkpoint_reporter import MILESTONES
+from lia_model.training.cluster.checkpoint_reporter import MILESTONES
 from tests.drills.faulty_training import ENDED
 from tests.lia_model.shards_on_disk import write_shards
 from tests.ports import free_ports

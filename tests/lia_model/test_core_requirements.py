@@ -50,7 +50,7 @@ def test_the_core_trains_and_animates_and_its_tests_and_benchmarks_load_with_exa
 def test_what_is_not_listed_cannot_be_imported_in_that_check(tmp_path):
     (tmp_path / "requirements.txt").write_text("numpy  # and nothing else\n")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.only_these", tmp_path / "requirements.txt", "lia_model.settings"],
+        [sys.executable, "-m", "tests.only_these", tmp_path / "requirements.txt", "lia_model.settings.train"],
         cwd=REQUIREMENTS.parents[1],
         capture_output=True,
         text=True,

@@ -7,8 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lia_model.losses.imagenet_features import VggFeatures
 from lia_model.losses.perceptual import PerceptualLoss
 from lia_model.losses.terms import LossTerm, Objective, build_objective
-from lia_model.training.augmentation import apply_change, draw_change
 from lia_model.training.ema import update_average
+from lia_model.training.pairs.augmentation import apply_change, draw_change
 from lia_model.training.state import new_state
 from lia_model.training.step import Networks, training_step
 from tests.lia_model.ops.traffic import counted

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.data_parallel import DataParallel
 from lia_model.training.loop import Hooks, build_loader, run
-from lia_model.training.pair_loader import PairLoader
+from lia_model.training.pairs.loader import PairLoader
 from lia_model.training.state import load_state, new_state, save_state
 from tests.lia_model.shards_on_disk import write_shards
 from tests.ports import free_port

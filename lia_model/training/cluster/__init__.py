@@ -1,0 +1,1 @@
+"""Training on Ray: workers, checkpoints, failures, validation tasks and sweeps."""

@@ -1,0 +1,183 @@
+"""Reports checkpoints to Ray Train: training waits for a copy in memory, a thread writes and stores it.
+
+Ray keeps the last checkpoints. Milestones, which stay longer, are further copies in folders of their own; on
+a local disk they share their files with Ray's.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import ray.train
+from ray.train import Checkpoint, CheckpointConsistencyMode, CheckpointUploadMode
+
+from lia_model.checkpoints.directory import write_generator
+from lia_model.checkpoints.file_hashes import write_hashes
+from lia_model.settings.train import TrainSettings
+from lia_model.training.cluster.checkpoint_validation import RELEASED, CheckpointValidation
+from lia_model.training.state import Snapshot, TrainingState, take_snapshot, write_snapshot
+from lia_model.training.tracking.run_logger import RunLogger
+from preprocessing.storage.files import is_disk_error, write_folder_atomically
+
+MILESTONES = "milestones"
+STEP = "step"
+"""Metric by which Ray orders the checkpoints."""
+PATIENCE_S = 900.0
+"""How long a store may be down: training goes on meanwhile, up to the next checkpoint."""
+RETRY_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointReporter:
+    """Reports the checkpoints of one rank; rank 0 stores them."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        provenance: dict[str, Any],
+        run_logger: RunLogger | None,
+        validation: CheckpointValidation | None = None,
+    ) -> None:
+        self._validation = validation
+        self._settings = settings
+        self._provenance = provenance
+        self._run_logger = run_logger
+        # Typed as its base class, which has nothing.
+        self._storage: Any = ray.train.get_context().get_storage()
+        self._root = Path(self._storage.experiment_fs_path)
+        self._is_stored = threading.Event()
+        self._is_stored.set()
+
+    def report(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        """Report a checkpoint of `state`; every rank calls it at the same steps.
+
+        It waits until the checkpoint before is stored, but not for this one, except after the last step. If
+        storing fails, Ray stops the workers with the reason.
+
+        Args:
+            state: is free to change after the call.
+            metrics: of this step.
+        """
+        told = {STEP: state.step, **metrics}
+        if self._run_logger is None:
+            ray.train.report(told, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+        else:
+            # The journal has all steps that are not repeated after this checkpoint.
+            self._run_logger.commit()
+            self._is_stored.wait()
+            self._is_stored.clear()
+            store = functools.partial(self._store, take_snapshot(state))
+            ray.train.report(
+                told,
+                # Only a name to Ray: `_store` has the content.
+                Checkpoint(str(self._root), self._storage.storage_filesystem),
+                checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+                checkpoint_upload_fn=store,
+                delete_local_checkpoint_after_upload=False,
+                validation=self._validation.task(state.step) if self._validation else False,
+            )
+        if state.step == self._settings.num_steps:
+            # A checkpoint is kept only once the controller has committed it, which the last one waits for.
+            ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+
+    def _store(self, snapshot: Snapshot, _: Checkpoint, name: str) -> Checkpoint:
+        try:
+            with self._written(snapshot, name) as keep:
+                if self._is_milestone(snapshot.step):
+                    keep(f"{MILESTONES}/step-{snapshot.step:08d}")
+            if self._run_logger is not None:
+                self._run_logger.add_checkpoint(snapshot.step)
+        finally:
+            self._is_stored.set()
+        return Checkpoint(str(self._root / name), self._storage.storage_filesystem)
+
+    @contextmanager
+    def _written(self, snapshot: Snapshot, name: str) -> Iterator[Callable[[str], None]]:
+        """Write a checkpoint to the storage under `name`; yield a function that keeps it under another."""
+        if self._is_local:
+            with write_folder_atomically(self._root / name) as folder:
+                self._write_files(snapshot, folder)
+            yield lambda other: _link_folder(self._root / name, self._root / other)
+            return
+        with tempfile.TemporaryDirectory(prefix="lia-checkpoint-") as temporary:
+            self._write_files(snapshot, Path(temporary))
+            self._upload(Path(temporary), name)
+            yield lambda other: self._upload(Path(temporary), other)
+
+    def _write_files(self, snapshot: Snapshot, folder: Path) -> None:
+        write_snapshot(snapshot, folder, self._provenance)
+        released = folder / RELEASED
+        released.mkdir()
+        weights = snapshot.released_generator(self._settings.ema_decay)
+        write_generator(released, snapshot.network, weights, self._provenance)
+        write_hashes(folder)
+
+    def _upload(self, folder: Path, name: str) -> None:
+        """Copy a folder to the store."""
+        store, path = self._storage.storage_filesystem, (self._root / name).as_posix()
+
+        def copy() -> None:
+            store.create_dir(path)
+            pyarrow.fs.copy_files(str(folder), path, destination_filesystem=store)
+
+        store_patiently(copy, name)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._storage.storage_filesystem, pyarrow.fs.LocalFileSystem)
+
+    def _is_milestone(self, step: int) -> bool:
+        every_steps = self._settings.milestone_every_steps
+        return every_steps > 0 and step % every_steps == 0
+
+
+def store_patiently(copy: Callable[[], None], name: str, patience_s: float = PATIENCE_S) -> None:
+    """Call `copy`, and again while the store is down; meanwhile training goes on.
+
+    Args:
+        copy: may be called again after it failed.
+        name: of what is stored, for the log.
+        patience_s: how long the store may be down.
+
+    Raises:
+        OSError: it was down for longer, or it is full.
+    """
+    started_s, is_told = time.monotonic(), False
+    while True:
+        try:
+            copy()
+        except OSError as error:
+            if is_disk_error(error) or time.monotonic() - started_s > patience_s:
+                raise
+            if not is_told:
+                log.warning("%s cannot be stored (%s) and is tried again; training goes on", name, error)
+            is_told = True
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+def _link_folder(folder: Path, target: Path) -> None:
+    """Replace `target` by a folder with the same files, which take no further space."""
+    with write_folder_atomically(target) as temporary:
+        shutil.copytree(folder, temporary, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # Not every file system links.
+        shutil.copy2(source, target)

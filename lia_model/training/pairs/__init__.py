@@ -1,0 +1,1 @@
+"""Training pairs: which ones, shared out over ranks, decoded, replaced if damaged, augmented."""

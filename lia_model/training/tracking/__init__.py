@@ -1,0 +1,1 @@
+"""What a training measures of itself and writes to its journal."""

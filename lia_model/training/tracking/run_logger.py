@@ -1,0 +1,83 @@
+"""What rank 0 tells the run's journal: metrics as they come, a limited number of sample strips."""
+
+from __future__ import annotations
+
+import json
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lia_model.registry.runs import DAMAGED_FRAMES
+from lia_model.training.pairs.damage import Damage
+
+STRIP = "strip"
+NUM_DENSE_STRIPS = 32
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """A journal that takes everything at once and writes it soon."""
+
+    def add_metrics(self, step: int, values: dict[str, float]) -> None:
+        """Keep the metrics of `step`, each once."""
+
+    def add_picture(self, name: str, step: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Keep an RGB picture of `step`."""
+
+    def add_text(self, path: str, content: str) -> None:
+        """Keep a text, which replaces an earlier one of this `path`."""
+
+    def add_checkpoint(self, step: int) -> None:
+        """Note that a checkpoint is stored."""
+
+    def sync(self) -> None:
+        """Return once everything so far is on disk."""
+
+
+class RunLogger:
+    """Passes on what training reports, without waiting; a checkpoint waits until it is on disk.
+
+    A killed run repeats the steps since its checkpoint. The journal has all steps before it, and drops those
+    that it has already.
+    """
+
+    def __init__(self, journal: Journal, strip_every_steps: int) -> None:
+        self._journal = journal
+        self._strip_every_steps = strip_every_steps
+
+    def add_metrics(self, step: int, values: dict[str, float]) -> None:
+        """Keep the metrics of `step`."""
+        self._journal.add_metrics(step, values)
+
+    def add_strip(self, step: int, strip: UInt8[np.ndarray, "H W 3"], name: str = STRIP) -> None:
+        """Keep a sample picture, if it is one of those that are kept."""
+        number, rest = divmod(step, self._strip_every_steps)
+        # The last step need not be a multiple.
+        if rest or is_kept(number):
+            self._journal.add_picture(name, step, strip)
+
+    def log_damage(self, damage: Damage) -> None:
+        """Keep the list of frames that do not decode, replacing an earlier one."""
+        frames = json.dumps(damage.counters()["damaged_frames"], indent=1) + "\n"
+        self._journal.add_text(DAMAGED_FRAMES, frames)
+
+    def add_checkpoint(self, step: int) -> None:
+        """Note that the checkpoint of `step` is stored."""
+        self._journal.add_checkpoint(step)
+
+    def commit(self) -> None:
+        """Return once everything is on disk.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self._journal.sync()
+
+
+def is_kept(number: int) -> bool:
+    """Return whether the strip of this number is kept: the first 32, then 16 for each doubling.
+
+    So a run of any length has few pictures, most of them from the time when its results change fast.
+    """
+    return number % max(1, 2 ** (number.bit_length() - NUM_DENSE_STRIPS.bit_length() + 1)) == 0
