@@ -1,5 +1,6 @@
 """Settings of the stages download and shards; their values are in `params.yaml` only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -209,3 +210,14 @@ class ShardsSettings(Settings):
     """Which square is cut out."""
     quality: QualitySettings
     """Which clips are kept."""
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys with dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

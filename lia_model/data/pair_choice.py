@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lia_model.data.pair_list import (
     FORMAT_VERSION,
@@ -61,6 +61,14 @@ def _why_no_transfer(settings: EvaluateSettings) -> str:
 def identity_of(clip: ShardedClip) -> str:
     """Return the clip's identity; without a named one, its source video counts as an identity."""
     return clip.identity or f"source {clip.source_key}"
+
+
+def deciding_clips(clips: Collection[ShardedClip]) -> list[ShardedClip]:
+    """Return the held-out clips by which models are judged: those that are split by time, if there are any.
+
+    Such a set is too small to learn other people from, so the clips of others judge nothing.
+    """
+    return [clip for clip in clips if clip.by_time] or list(clips)
 
 
 def other_identities(

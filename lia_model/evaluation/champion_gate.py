@@ -152,12 +152,12 @@ def _details(evidence: Evidence) -> list[str]:
     lines = [str(each) for each in (*evidence.copying.values(), *evidence.champion.values())]
     if evidence.is_by_time:
         lines.append(
-            "only clips that are split by time decide, which show people of the training clips: this says "
-            "nothing about other people"
+            "judged by the clips that are split by time alone; they show people of the training clips, so "
+            "this says nothing about other people"
         )
     for each in evidence.other_people.values():
         judged = "better" if each.is_better else "not better"
-        lines.append(f"on other people, which does not decide, {judged} than doing nothing: {each}")
+        lines.append(f"for information, on other people: {judged} than doing nothing, {each}")
     return lines + [f"not compared: {METRICS[one.what].label}: {one.reason}" for one in evidence.not_compared]
 
 

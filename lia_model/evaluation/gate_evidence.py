@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 
-from lia_model.data.pair_choice import identity_of
+from lia_model.data.pair_choice import deciding_clips, identity_of
 from lia_model.data.pair_list import PairList
 from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation.champion_gate import BETTER_THAN_COPYING, NOT_WORSE_THAN_CHAMPION, Evidence
@@ -27,8 +27,6 @@ def measure(
 ) -> Evidence:
     """Measure both models on the reconstruction pairs of a list.
 
-    If any clip is split by time, those clips alone decide.
-
     Args:
         challenger: named `CHALLENGER`.
         champion: named `CHAMPION`; None if no version is champion.
@@ -42,21 +40,21 @@ def measure(
     instruments = Instruments.open_for_gate(settings)
     evaluated = [challenger, EvaluatedModel(COPY_SOURCE, None), *([] if champion is None else [champion])]
     scores = evaluate(evaluated, reader, pairs, instruments, settings.batch_size)
-    by_time = {score.driving.key for score in scores if score.driving.by_time}
-    clips = {score.driving.key for score in scores}
+    driving = {score.driving.key: score.driving for score in scores}.values()
+    deciding = {clip.key for clip in deciding_clips(driving)}
+    others = {clip.key for clip in driving} - deciding
     table = _Table(scores, settings)
-    others = clips - by_time if by_time else set()
     champion_version = None if champion is None else champion.version
     comparisons = Evidence(
-        copying=table.against(COPY_SOURCE, "copying the source", BETTER_THAN_COPYING, by_time or clips),
+        copying=table.against(COPY_SOURCE, "copying the source", BETTER_THAN_COPYING, deciding),
         champion_version=champion_version,
         champion={}
         if champion is None
         else table.against(
-            CHAMPION, f"champion version {champion_version}", NOT_WORSE_THAN_CHAMPION, by_time or clips
+            CHAMPION, f"champion version {champion_version}", NOT_WORSE_THAN_CHAMPION, deciding
         ),
         other_people=table.against(COPY_SOURCE, "copying the source", BETTER_THAN_COPYING, others),
-        is_by_time=bool(by_time),
+        is_by_time=any(clip.by_time for clip in driving),
         not_compared=[one for one in instruments.skipped if one.what in NOT_WORSE_THAN_CHAMPION],
         list_sha256=hashlib.sha256(pairs.model_dump_json().encode()).hexdigest(),
     )

@@ -10,8 +10,8 @@ import fcntl
 import json
 import logging
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from lia_model.registry.run_journal import PICTURES, entries
 from lia_model.registry.runs import Logged, Run, log_dataset, open_run
+from preprocessing.background import in_background
 from preprocessing.storage.files import write_atomically
 
 OPENING = "run.json"
@@ -170,16 +171,19 @@ def _groups(folder: Path, offset_bytes: int) -> Iterator[tuple[list[dict[str, An
         yield group, offset_bytes
 
 
-@contextmanager
-def sending(sender: RunSender) -> Iterator[None]:
-    """Send in a thread while the block runs; an outage is told once, and tried again ever more rarely."""
-    stop = threading.Event()
+def sending(senders: Callable[[], Iterable[RunSender]]) -> AbstractContextManager[None]:
+    """Send in a thread while the block runs; an outage is told once, and tried again ever more rarely.
 
-    def keep_sending() -> None:
+    Args:
+        senders: returns the senders to serve, anew each time: a sweep gets runs as it goes on.
+    """
+
+    def keep_sending(stop: threading.Event) -> None:
         pause_s, is_out = INTERVAL_S, False
         while not stop.wait(pause_s):
             try:
-                sender.send()
+                for sender in senders():
+                    sender.send()
             except TrackingError as error:
                 if not is_out:
                     log.warning("%s; training goes on, and they wait on disk until it is back", error)
@@ -189,13 +193,7 @@ def sending(sender: RunSender) -> Iterator[None]:
                     log.info("MLflow is back and has all values of the run")
                 pause_s, is_out = INTERVAL_S, False
 
-    thread = threading.Thread(target=keep_sending, name="MLflow sender", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return in_background(keep_sending, "MLflow sender")
 
 
 def waiting_senders(folders: Sequence[Path]) -> list[RunSender]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.registry.locations import EXPERIMENT
+from preprocessing.settings import flatten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -201,17 +202,6 @@ class Run:
     def metric_names(self) -> list[str]:
         """Return the names of all metrics of the run."""
         return sorted(self._client.get_run(self.run_id).data.metrics)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys with dots."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:

@@ -23,6 +23,7 @@ from lia_model.serving.cleanup import drop_uploads
 from lia_model.serving.job import Job
 from lia_model.serving.jobs import JobStore, JobStoreError
 from lia_model.serving.messages import Error, ModelVersion
+from preprocessing.background import in_background
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +173,9 @@ class JobRunner:
     @contextmanager
     def _lease(self, job: Job) -> Iterator[threading.Event]:
         """Renew the job's lease until the block ends; the event is set if the lease is lost."""
-        lost, ended = threading.Event(), threading.Event()
+        lost = threading.Event()
 
-        def renew() -> None:
+        def renew(ended: threading.Event) -> None:
             while not ended.wait(self._jobs.rules.lease_s / RENEWALS_A_LEASE):
                 try:
                     is_held = self._jobs.renew(job)
@@ -186,13 +187,8 @@ class JobRunner:
                     lost.set()
                     return
 
-        thread = threading.Thread(target=renew, name=f"lease {job.id}", daemon=True)
-        thread.start()
-        try:
+        with in_background(renew, f"lease {job.id}"):
             yield lost
-        finally:
-            ended.set()
-            thread.join()
 
     def _drop_uploads(self, job: Job) -> None:
         """Delete the uploads of a job that has ended; files of a batch belong to its owner."""

@@ -11,6 +11,7 @@ from typing import Any
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.settings.train import TrainSettings
 from lia_model.training.run_identity import run_identity
+from preprocessing.settings import flatten
 from preprocessing.shards.manifest import Manifest, data_digest
 
 UNSET = "not set"
@@ -61,7 +62,7 @@ def require_same_run(recorded: Mapping[str, Any], current: Mapping[str, Any], di
     if recorded.get("data_digest", current["data_digest"]) != current["data_digest"]:
         changes.append(f"shards {recorded['data_digest']} -> {current['data_digest']}")
     if IDENTITY in recorded:
-        before, now = _flatten(recorded[IDENTITY]), _flatten(current[IDENTITY])
+        before, now = flatten(recorded[IDENTITY]), flatten(current[IDENTITY])
         changes += [
             f"{name} {before.get(name, UNSET)} -> {now.get(name, UNSET)}"
             for name in sorted(before.keys() | now.keys())
@@ -91,13 +92,3 @@ def described_commit(root: Path) -> str:
         reason = (described.stderr.strip().splitlines() or ["git gave no reason"])[0]
     logger.warning("the model's commit is recorded as unknown: %s", reason)
     return "unknown"
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

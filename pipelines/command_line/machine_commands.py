@@ -58,7 +58,7 @@ def clean(
     """List checkpoints of earlier runs and other leftovers; with --yes, remove them."""
     params, environment = enter_project()
     from pipelines.commands import clean as module
-    from pipelines.stages.train import present_run
+    from pipelines.training_run import present_run
 
     paths = environment.paths
     found = module.survey(paths, present_run(params, paths))

@@ -6,9 +6,6 @@ import hashlib
 import json
 import logging
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,22 +13,20 @@ import yaml
 from pydantic import ValidationError
 
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, waiting_senders
+from lia_model.registry.run_sender import RunOpening, RunSender, sending, waiting_senders
 from lia_model.training.cluster.sweep_settings import SweepSettings, with_values
+from lia_model.training.provenance import described_commit
+from pipelines import training_run
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages import train
-from pipelines.stages.checkpoint_run import data_digest
-from preprocessing.shards.manifest import Manifest, read_manifest
+from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
     from lia_model.training.cluster.sweep import Sweep
-
-SEND_INTERVAL_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +75,13 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     paths = environment.paths
     manifest = read_manifest(paths.shards)
     ShardedClips(paths.shards, "train")
-    base = train.located(params.train, paths.root)
-    train.require_files(base)
-    name = _name(settings, train.run_name(base, manifest), base.num_steps)
+    base = training_run.located(params.train, paths.root)
+    training_run.require_files(base)
+    name = _name(settings, training_run.run_name(base, manifest), base.num_steps)
     folder = paths.runs / "sweep" / name
     with held_lease(folder / "lease.json", f"the sweep {name}"):
         parent = RunSender(folder / "mlflow")
-        opening = train.opening(name, base, manifest, paths.artifacts, train.described_commit(paths.root))
+        opening = training_run.opening(name, base, manifest, paths.artifacts, described_commit(paths.root))
         parent.describe(opening.model_copy(update={"params": settings.model_dump(mode="json")}))
         parent_id = parent.send()
         work = _sweep(settings, base.model_dump(mode="json"), name, paths, manifest, opening, parent_id)
@@ -96,7 +91,7 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
             status = "FINISHED"
         finally:
             parent.finish(status)
-            train.send(parent)
+            training_run.send(parent)
     return lines
 
 
@@ -104,14 +99,17 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
     from lia_model.training.cluster.checkpoint_reporter import RELEASED
     from lia_model.training.cluster.sweep import run_sweep as run_trials
 
-    with connected(environment.ray_address, paths.ray_home, environment.host), _sending(work):
+    with (
+        connected(environment.ray_address, paths.ray_home, environment.host),
+        sending(lambda: waiting_senders(work.journals())),
+    ):
         best, num_trials = run_trials(work)
     for journal in work.journals():
         sender = RunSender(journal)
         sender.finish("FINISHED")
-        train.send(sender)
+        training_run.send(sender)
     run = RunSender(best.journal).run_id or best.name
-    with write_folder_atomically(train.released_directory(paths.runs, run)) as folder:
+    with write_folder_atomically(training_run.released_directory(paths.runs, run)) as folder:
         shutil.copytree(best.checkpoint / RELEASED, folder, dirs_exist_ok=True)
     values = ", ".join(f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
                        for key, value in best.values.items())  # fmt: skip
@@ -147,30 +145,4 @@ def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, 
 
 def _name(settings: SweepSettings, run: str, num_steps: int) -> str:
     text = json.dumps([settings.model_dump(mode="json"), run, num_steps], sort_keys=True)
-    return "sweep-" + hashlib.sha256(text.encode()).hexdigest()[: train.DIGEST_CHARS]
-
-
-@contextmanager
-def _sending(work: Sweep) -> Iterator[None]:
-    """Send the journals of the trials while the block runs."""
-    stop = threading.Event()
-
-    def keep_sending() -> None:
-        is_out = False
-        while not stop.wait(SEND_INTERVAL_S):
-            try:
-                for sender in waiting_senders(work.journals()):
-                    sender.send()
-                is_out = False
-            except TrackingError as error:
-                if not is_out:
-                    logger.warning("%s; the sweep goes on, and they wait on disk", error)
-                is_out = True
-
-    thread = threading.Thread(target=keep_sending, name="MLflow sender", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return "sweep-" + hashlib.sha256(text.encode()).hexdigest()[: training_run.DIGEST_CHARS]

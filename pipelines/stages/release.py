@@ -24,7 +24,7 @@ from lia_model.settings.evaluate import EvaluateSettings, ReleaseSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
-from pipelines.stages.train import released_directory, send_waiting
+from pipelines.training_run import released_directory, send_waiting
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import file_sha256
 

@@ -6,41 +6,42 @@ import csv
 import json
 import logging
 import shutil
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import flow, get_run_logger, task
 
 from lia_model.checkpoints.best import BEST, read_best
-from lia_model.checkpoints.directory import read_config
 from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry import models
-from lia_model.registry.run_journal import curves, entries
+from lia_model.registry.run_journal import curves
 from lia_model.registry.run_sender import (
-    DataSet,
-    RunOpening,
     RunSender,
     TrackingError,
     sending,
-    waiting_senders,
 )
 from lia_model.settings.train import TrainSettings
 from lia_model.training.cluster.disk_use import expected_disk_use, require_space
 from lia_model.training.pairs.damage import Damage
 from lia_model.training.provenance import build_provenance, described_commit
-from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.state import require_network
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.train_progress import logged_progress
+from pipelines.training_run import (
+    located,
+    opening,
+    released_directory,
+    require_files,
+    run_name,
+    send,
+    send_waiting,
+)
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_folder_atomically
@@ -49,8 +50,6 @@ from preprocessing.storage.lease import held_lease
 if TYPE_CHECKING:
     from lia_model.training.cluster.worker import Fit
 
-DIGEST_CHARS = 12
-PROGRESS_INTERVAL_S = 5
 # Prefixes of the metrics that the training loop logs; evaluation logs others to the same run.
 TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate/", "validation/")
 
@@ -105,45 +104,6 @@ def run_train(params: Params, environment: Environment) -> int:
     return 0
 
 
-def located(settings: TrainSettings, root: Path) -> TrainSettings:
-    """Return the settings with absolute paths and `init_from` resolved to a directory.
-
-    The working directory of Ray's workers is not the project's.
-    """
-    init_from = settings.init_from
-    if init_from is not None:
-        uri = init_from if init_from.startswith("models:/") else root / init_from
-        init_from = str(models.resolve(uri).directory)
-    return settings.with_paths_under(root).model_copy(update={"init_from": init_from})
-
-
-def require_files(settings: TrainSettings) -> None:
-    """Check that the files named by the settings exist, before anything starts.
-
-    Raises:
-        ValueError: one is missing.
-    """
-    perceptual = settings.losses.perceptual
-    if perceptual.weight and not perceptual.weights.is_file():
-        raise ValueError(
-            f"train.losses.perceptual.weights: {perceptual.weights} does not exist; run `lia fetch models`, "
-            f"or name a file with {perceptual.backbone}"
-        )
-
-
-def run_name(settings: TrainSettings, manifest: Manifest) -> str:
-    """Return the run's name, a hash of what decides its result; the settings hold absolute paths."""
-    return "train-" + identity_digest(run_identity(settings, manifest))[:DIGEST_CHARS]
-
-
-def present_run(params: Params, paths: ProjectPaths) -> str | None:
-    """Return the name of the run of the settings and the shards; None if a file of it is missing."""
-    try:
-        return run_name(located(params.train, paths.root), read_manifest(paths.shards))
-    except (ValueError, FileNotFoundError):
-        return None
-
-
 @flow(name="train", flow_run_name="{name}", persist_result=False, validate_parameters=False)
 def train_flow(
     name: str,
@@ -193,7 +153,7 @@ def train_flow(
     )
     status = "FAILED"
     try:
-        with sending(sender):
+        with sending(lambda: [sender]):
             checkpoint = fit_on_cluster(work, ray_address, paths.ray_home, host)
             released = released_directory(paths.runs, sender.run_id or name)
             publish(checkpoint, journal, [released, paths.checkpoints / "final"], paths.metrics)
@@ -201,30 +161,6 @@ def train_flow(
     finally:
         sender.finish(status)
         send(sender)
-
-
-def opening(
-    name: str, settings: TrainSettings, manifest: Manifest, artifacts: Path, commit: str
-) -> RunOpening:
-    """Return what opens the MLflow run called `name`: settings, data set, sources and commit."""
-    earlier = None
-    if settings.init_from is not None:
-        # This model was also trained on the sources of the checkpoint it starts from.
-        earlier = read_config(Path(settings.init_from)).provenance.get("run_id")
-    return RunOpening(
-        name=name,
-        artifacts=str(artifacts),
-        params=settings.model_dump(mode="json"),
-        tags={"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
-        data_set=DataSet(
-            name="shards",
-            digest=data_digest(manifest),
-            source="data/shards",
-            profile=manifest.counts.model_dump(),
-        ),
-        source_keys=sorted({clip.source_key for clip in manifest.splits.train.clips}),
-        earlier_run_id=earlier,
-    )
 
 
 @task(name="open MLflow run", persist_result=False)
@@ -235,26 +171,6 @@ def open_mlflow_run(sender: RunSender) -> str | None:
     except TrackingError as error:
         logger.warning("%s; training starts, and the run is opened when MLflow is back", error)
         return sender.run_id
-
-
-def send(sender: RunSender) -> None:
-    """Send what waits of a run, or warn of what will be sent later."""
-    try:
-        sender.send()
-    except TrackingError as error:
-        logger.warning(
-            "%s; %d lines of the journal of %s wait on disk, for the next `lia train` or `lia release`",
-            error,
-            sender.num_waiting(),
-            sender.name,
-        )
-
-
-def send_waiting(paths: ProjectPaths) -> None:
-    """Send what earlier runs of the project could not."""
-    for sender in waiting_senders(paths.journals()):
-        logger.info("sending to MLflow what the run %s could not", sender.name)
-        send(sender)
 
 
 @task(name="fit", persist_result=False)
@@ -275,38 +191,6 @@ def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str
         return fit(work)
 
 
-@contextmanager
-def logged_progress(journal: Path, num_steps: int) -> Iterator[None]:
-    """Log a line whenever the workers have added further steps to the run's journal."""
-    logger = get_run_logger()
-    stop = threading.Event()
-
-    def watch() -> None:
-        read_bytes, started_s = _end(journal), time.monotonic()
-        while not stop.wait(PROGRESS_INTERVAL_S):
-            line = None
-            for entry, end_bytes in entries(journal, read_bytes):
-                read_bytes = end_bytes
-                line = entry if "loss/l1" in entry.get("metrics", {}) else line
-            if line is not None:
-                step, value = line["step"], line["metrics"]["loss/l1"]
-                logger.info(
-                    "step %d/%d, l1 %.4f, %.0f s", step, num_steps, value, time.monotonic() - started_s
-                )
-
-    thread = threading.Thread(target=watch, name="training progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _end(journal: Path) -> int:
-    return max((offset_bytes for _, offset_bytes in entries(journal)), default=0)
-
-
 @task(name="publish", persist_result=False)
 def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Path) -> None:
     """Copy the released generator to each of `places`, and the run's curves to `metrics`.
@@ -325,11 +209,6 @@ def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Pa
             shutil.copytree(released, folder, dirs_exist_ok=True)
     counters = json.loads((checkpoint / TRAINING_JSON).read_text())
     write_curves(journal, metrics, Damage.from_counters(counters))
-
-
-def released_directory(runs: Path, run: str) -> Path:
-    """Return where a run's released generator is kept for `lia release --run`, by the run's id or name."""
-    return runs / "released" / run
 
 
 def write_curves(journal: Path, metrics: Path, damage: Damage) -> None:

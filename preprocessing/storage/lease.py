@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+from preprocessing.background import in_background
 
 RENEWAL_INTERVAL_S = 30.0
 STALE_AFTER_S = 300.0
@@ -70,14 +73,10 @@ def held_lease(path: Path, what: str) -> Iterator[None]:
         if holder is not None:
             log.warning("process %d on %s, which held %s, is gone", holder.pid, holder.host, what)
         path.write_text(json.dumps(asdict(owner), indent=1) + "\n")
-    stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(path, owner, what, stop), name="lease", daemon=True)
-    thread.start()
     try:
-        yield
+        with in_background(partial(_renew, path, owner, what), "lease"):
+            yield
     finally:
-        stop.set()
-        thread.join()
         with _guarded(path):
             if _read(path) == owner:
                 path.unlink()

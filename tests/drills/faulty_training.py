@@ -49,7 +49,7 @@ def main(folder: Path) -> int:
         journal=folder / "journal",
     )
     try:
-        with sending(sender):
+        with sending(lambda: [sender]):
             log.info("trained: %s", fit(work))
     finally:
         sender.finish("FINISHED" if sys.exc_info()[0] is None else "FAILED")

@@ -131,7 +131,7 @@ def test_release_registers_once_and_does_not_promote_what_is_worse_than_copying(
     for _ in range(2):
         printed = project.run("lia", "release").stdout
         assert printed.startswith("lia version 1: not promoted: not better than doing nothing: L1 0.")
-        assert "only clips that are split by time decide" in printed
+        assert "judged by the clips that are split by time alone" in printed
         assert printed.splitlines()[-1].endswith("name models:/lia@challenger")
     face = str(project.root / "data/samples/single_face.mp4")
     refused = project.run("lia", "animate", face, face, "-o", "out/none.mp4", succeeds=False)

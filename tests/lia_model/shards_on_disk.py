@@ -1,6 +1,7 @@
 """Small shards written without video tools: what the readers of shards are tested on."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -128,3 +129,20 @@ def damage_frame(directory: Path, clip: int, frame: int, *, is_listed: bool = Tr
         train = manifest.splits.train.model_copy(update={"tars": tars})
         splits = manifest.splits.model_copy(update={"train": train})
         write_manifest(directory, manifest.model_copy(update={"splits": splits}))
+
+
+def change_held_out(shards, *changes):
+    """Update the manifest's entries of the held-out clips, one mapping each."""
+    manifest = json.loads((shards / "manifest.json").read_text())
+    for clip, each in zip(manifest["splits"]["test"]["clips"], changes, strict=True):
+        clip.update(each)
+    (shards / "manifest.json").write_text(json.dumps(manifest))
+
+
+def write_coloured_clips(folder):
+    """Write five training clips; every frame has a colour of its own, by its clip and number."""
+    clips = [
+        np.stack([np.full((32, 32, 3), 10 * clip + frame, np.uint8) for frame in range(4 + clip)])
+        for clip in range(5)
+    ]
+    write_shards(folder, {"train": clips}, 32)

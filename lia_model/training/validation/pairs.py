@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from lia_model.data.pair_choice import identity_of, reconstruction_source, sample_evenly
+from lia_model.data.pair_choice import deciding_clips, identity_of, reconstruction_source, sample_evenly
 from lia_model.data.pair_list import Pair, SourceFrame
 from lia_model.data.pair_reader import PairReader
 from lia_model.data.sharded_clips import ShardedClip
@@ -28,6 +28,8 @@ class TurnedPair:
     pair: Pair
     turn_deg: Float[np.ndarray, " T"] | None
     """Difference in yaw of each driving frame, without sign; None where it was not measured."""
+    is_deciding: bool = True
+    """Whether the score that chooses the best weights counts this clip."""
 
     @property
     def farthest(self) -> int:
@@ -36,10 +38,15 @@ class TurnedPair:
 
 
 def choose_validation_pairs(reader: PairReader, settings: ValidationSettings) -> tuple[TurnedPair, ...]:
-    """Choose the pairs: a pure function of the shards and the settings."""
+    """Choose the pairs, first those that decide: a pure function of the shards and the settings."""
     clips = reader.held_out.clips
-    chosen = [clips[number] for number in sample_evenly(range(len(clips)), settings.max_num_clips)]
-    return tuple(_pair(reader, clip, settings) for clip in chosen)
+    deciding = {clip.key for clip in deciding_clips(clips)}
+    chosen: list[ShardedClip] = []
+    for is_deciding in (True, False):
+        numbers = [number for number, clip in enumerate(clips) if (clip.key in deciding) == is_deciding]
+        room = settings.max_num_clips - len(chosen)
+        chosen += [clips[number] for number in sample_evenly(numbers, room)]
+    return tuple(_pair(reader, clip, settings, is_deciding=clip.key in deciding) for clip in chosen)
 
 
 def list_sha256(pairs: tuple[TurnedPair, ...]) -> str:
@@ -59,7 +66,9 @@ def has_held_out_clips(shards: Path) -> bool:
     return bool(read_manifest(shards).splits.test.clips)
 
 
-def _pair(reader: PairReader, clip: ShardedClip, settings: ValidationSettings) -> TurnedPair:
+def _pair(
+    reader: PairReader, clip: ShardedClip, settings: ValidationSettings, *, is_deciding: bool
+) -> TurnedPair:
     source = reconstruction_source(clip)
     turns = _turns(reader, clip, source)
     # The source itself would be a frame without motion.
@@ -77,7 +86,7 @@ def _pair(reader: PairReader, clip: ShardedClip, settings: ValidationSettings) -
         face_frames=(),
         sha256=reader.sha256(source, clip.key, frames),
     )
-    return TurnedPair(pair, None if turns is None else turns[frames])
+    return TurnedPair(pair, None if turns is None else turns[frames], is_deciding)
 
 
 def _turns(reader: PairReader, clip: ShardedClip, source: SourceFrame) -> Float[np.ndarray, " T"] | None:

@@ -1,7 +1,8 @@
 """Validation inside a run: the averaged weights on fixed held-out pairs, in numbers and pictures.
 
-L1 (images in [0, 1]) and LPIPS are means over clips of means over frames, as in the evaluation. L1 is also
-given by how far the head is turned between source and driving frame, since small motions outnumber others.
+L1 (images in [0, 1]) and LPIPS are means over clips of means over frames, as in the evaluation, and over the
+clips by which the release gate judges; values of the other clips are named `other_people_…`. L1 is also given
+by how far the head is turned between source and driving frame, since small motions outnumber others.
 Axes: T frames, B batch, S side of the image in pixels, K directions.
 """
 
@@ -126,7 +127,8 @@ class Validator:
                 for name, values in self._distances(result, source, driving).items():
                     found.setdefault(name, []).extend(values.tolist())
             for name, values in found.items():
-                clips.setdefault(name, []).append(float(np.mean(values)))
+                prefix = "" if each.is_deciding else "other_people_"
+                clips.setdefault(f"{prefix}{name}", []).append(float(np.mean(values)))
             if each.turn_deg is not None:
                 for turn, value in zip(each.turn_deg, found["l1"], strict=True):
                     turned.setdefault(turn_name(float(turn)), []).append(value)

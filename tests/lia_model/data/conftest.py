@@ -1,5 +1,5 @@
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 
 from lia_model.settings.evaluate import EvaluateSettings
 from tests.lia_model.evaluation_settings import evaluation_settings
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import change_held_out, write_shards
 
 SIZE_PX = 32
 
@@ -39,11 +39,4 @@ def settings(models: Path) -> EvaluateSettings:
 @pytest.fixture
 def change_clips(shards: Path) -> Callable[..., None]:
     """Function `(*changes)` that updates the manifest's entries of the held-out clips, one mapping each."""
-
-    def change(*changes: dict) -> None:
-        manifest = json.loads((shards / "manifest.json").read_text())
-        for clip, each in zip(manifest["splits"]["test"]["clips"], changes, strict=True):
-            clip.update(each)
-        (shards / "manifest.json").write_text(json.dumps(manifest))
-
-    return change
+    return partial(change_held_out, shards)

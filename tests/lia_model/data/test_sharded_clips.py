@@ -1,18 +1,12 @@
-import numpy as np
 import pytest
 
 from lia_model.data.sharded_clips import ShardedClips
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import write_coloured_clips
 
 
 @pytest.fixture
 def shards(tmp_path):
-    # Every frame of a clip has a colour of its own, so that a decoded frame tells its clip and number.
-    clips = [
-        np.stack([np.full((32, 32, 3), 10 * clip + frame, np.uint8) for frame in range(4 + clip)])
-        for clip in range(5)
-    ]
-    write_shards(tmp_path, {"train": clips}, 32)
+    write_coloured_clips(tmp_path)
     return tmp_path
 
 

@@ -140,7 +140,7 @@ def test_the_thread_sends_as_it_comes_and_tells_of_an_outage_once(
     monkeypatch.setattr("lia_model.registry.run_sender.MAX_INTERVAL_S", 0.1)
     journal, sender = RunJournal(tmp_path), describe(tmp_path, "thread")
     caplog.set_level(logging.INFO, logger="lia_model")
-    with sending(sender):
+    with sending(lambda: [sender]):
         journal.add_metrics(1, {"loss/l1": 0.5})
         _wait_for(lambda: "training goes on" in caplog.text)
         time.sleep(0.3)

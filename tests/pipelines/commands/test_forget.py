@@ -22,7 +22,7 @@ from pipelines.commands.forget import RebuildError, rebuild
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.train import opening
+from pipelines.training_run import opening
 from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.sources.source import source_key

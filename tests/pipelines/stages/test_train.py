@@ -17,13 +17,8 @@ from lia_model.training.pairs.damage import Damage, DamagedFrame
 from pipelines import presets
 from pipelines.environment import read_environment
 from pipelines.params import check_params
-from pipelines.stages.train import (
-    located,
-    require_files,
-    run_name,
-    run_train,
-    write_curves,
-)
+from pipelines.stages.train import run_train, write_curves
+from pipelines.training_run import located, require_files, run_name
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.lease import held_lease
 from tests.lia_model.shards_on_disk import make_manifest, write_shards

@@ -5,19 +5,14 @@ from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.pairs.damage import DamagedFrame
 from lia_model.training.pairs.decoder import PairDecoder
 from lia_model.training.pairs.draw import PairDraw
-from tests.lia_model.shards_on_disk import damage_frame, write_shards
+from tests.lia_model.shards_on_disk import damage_frame, write_coloured_clips, write_shards
 
 NUMBERS = range(40)
 
 
 @pytest.fixture
 def shards(tmp_path):
-    # Every frame has a colour of its own, which identifies its clip and number.
-    clips = [
-        np.stack([np.full((32, 32, 3), 10 * clip + frame, np.uint8) for frame in range(4 + clip)])
-        for clip in range(5)
-    ]
-    write_shards(tmp_path, {"train": clips}, 32)
+    write_coloured_clips(tmp_path)
     return tmp_path
 
 

@@ -8,17 +8,12 @@ from lia_model.settings.train import AugmentationSettings
 from lia_model.training.pairs.augmentation import apply_change, draw_change
 from lia_model.training.pairs.draw import PairDraw
 from lia_model.training.pairs.loader import PairLoader
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import write_coloured_clips
 
 
 @pytest.fixture
 def shards(tmp_path):
-    # Every frame has a colour of its own, which identifies its clip and number.
-    clips = [
-        np.stack([np.full((32, 32, 3), 10 * clip + frame, np.uint8) for frame in range(4 + clip)])
-        for clip in range(5)
-    ]
-    write_shards(tmp_path, {"train": clips}, 32)
+    write_coloured_clips(tmp_path)
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from lia_model.settings.train import ValidationSettings
 from lia_model.training.validation.pairs import choose_validation_pairs, list_sha256, other_person
 from lia_model.training.validation.validator import MAX_CELL_PX, NUM_STEPS, Validator, is_possible, turn_name
 from preprocessing.shards.frame_index import INDEX_NAME, read_index, write_index
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import change_held_out, write_shards
 
 CPU = torch.device("cpu")
 NUM_FRAMES = 9
@@ -50,6 +50,23 @@ def test_l1_is_that_of_animated_frames(shards, settings, generator):
     assert (found.record.step, found.record.metric) == (7, "l1")
     assert found.metrics["validation/seconds"] > 0
     assert {"validation/lpips", "validation/l1_of_copying"} < found.metrics.keys()
+
+
+def test_clips_split_by_time_decide_alone_as_in_the_release_gate(shards, settings, generator):
+    of_all = Validator(shards, settings, CPU).validate(generator, 1).metrics
+    assert not any("other_people" in name for name in of_all)
+    change_held_out(shards, {}, {"by_time": True}, {})
+    found = Validator(shards, settings, CPU).validate(generator, 1)
+    of_other_people = found.metrics["validation/other_people_l1"]
+    assert found.record.score == found.metrics["validation/l1"] != pytest.approx(of_other_people, abs=1e-6)
+    assert found.metrics["validation/l1"] + 2 * of_other_people == pytest.approx(3 * of_all["validation/l1"])
+
+
+def test_clips_that_decide_have_the_first_places(shards, settings):
+    change_held_out(shards, {}, {}, {"by_time": True})
+    few = settings.validation.model_copy(update={"max_num_clips": 2})
+    first, second = choose_validation_pairs(PairReader(shards), few)
+    assert (first.pair.driving, first.is_deciding, second.is_deciding) == ("test-2", True, False)
 
 
 def test_l1_by_turn_is_the_mean_over_the_frames_turned_so_far(shards, settings, generator):
