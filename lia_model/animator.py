@@ -32,7 +32,7 @@ from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
 from lia_model.registry import models
-from lia_model.settings.choices import Compilation, Mode, Precision
+from lia_model.settings import Compilation, Mode, Precision
 from preprocessing.clips.crop import shows_faces
 from preprocessing.media.boxes import middle_square
 from preprocessing.shards.manifest import CropFacts

@@ -7,9 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lia_model.settings.evaluate import EvaluateSettings, ReleaseSettings
-from lia_model.settings.serve import ServeSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import EvaluateSettings, ReleaseSettings, ServeSettings, TrainSettings
 from preprocessing.settings import DownloadSettings, ShardsSettings
 
 

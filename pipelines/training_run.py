@@ -8,7 +8,7 @@ from pathlib import Path
 from lia_model.checkpoints.directory import read_config
 from lia_model.registry import models
 from lia_model.registry.run_sender import DataSet, RunOpening, RunSender, TrackingError, waiting_senders
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.run_identity import identity_digest, run_identity
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths

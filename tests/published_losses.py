@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lia_model.settings.losses import LossSettings
+from lia_model.settings import LossSettings
 
 
 def published_losses(vgg16: Path | None, precision: str = "fp32") -> LossSettings:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lia_model.animation.footage import MediaKind, UnreadableMediaError, media_kind, require_media
-from lia_model.settings.serve import MediaLimits
+from lia_model.settings import MediaLimits
 from preprocessing.media.animated_pictures import is_animated_picture, read_animation
 from preprocessing.media.images import is_heic, is_picture, picture_header
 from preprocessing.media.streams import watched_stream

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from lia_model.settings.choices import Mode
+from lia_model.settings import Mode
 from preprocessing.settings import Settings
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.settings import Settings
 from preprocessing.storage.files import write_folder_atomically
 

@@ -36,7 +36,7 @@ from lia_model.checkpoints.published_keys import (
 )
 from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.layers import PUBLISHED_CHANNELS
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.shards.manifest import CropFacts
 from preprocessing.storage.files import write_atomically, write_folder_atomically
 

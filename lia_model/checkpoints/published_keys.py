@@ -11,7 +11,7 @@ from torch import Tensor
 from lia_model.networks.encoder import NUM_MOTION_LAYERS
 from lia_model.networks.layers import num_channels, octaves
 from lia_model.ops.upfirdn2d import fir_kernel
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 def generator_keys(size_px: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from lia_model.data.pair_list import (
 )
 from lia_model.data.pair_reader import PairReader
 from lia_model.data.sharded_clips import ShardedClip
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 from preprocessing.strips import evenly_spaced
 
 

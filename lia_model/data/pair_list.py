@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from pydantic import ValidationError
 
-from lia_model.settings.choices import Mode
+from lia_model.settings import Mode
 from preprocessing.settings import Settings
 from preprocessing.shards.manifest import Split
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from lia_model.data.shard_hashes import verified_file, verify_shards, wrong_tars
-from lia_model.settings.train import ShardCacheSettings
+from lia_model.settings import ShardCacheSettings
 from preprocessing.shards.frame_index import INDEX_NAME
 from preprocessing.shards.manifest import MANIFEST_NAME, Manifest, Split, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE

@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 
-from lia_model.settings.choices import Precision
+from lia_model.settings import Precision
 
 ResolvedPrecision = Literal["fp32", "tf32", "bf16", "fp16"]
 DTYPES: dict[ResolvedPrecision, torch.dtype] = {

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.evaluation import face_distances
-from lia_model.settings.evaluate import FaceMetricSettings
+from lia_model.settings import FaceMetricSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader, FaceReading
 from preprocessing.media.boxes import Box

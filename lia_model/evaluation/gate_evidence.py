@@ -12,7 +12,7 @@ from lia_model.evaluation.champion_gate import BETTER_THAN_COPYING, NOT_WORSE_TH
 from lia_model.evaluation.paired_comparison import Comparison, compare
 from lia_model.evaluation.scores import COPY_SOURCE, EvaluatedModel, Instruments, Score, evaluate
 from lia_model.evaluation.summary import clip_means
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"

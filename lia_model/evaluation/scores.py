@@ -32,7 +32,7 @@ from lia_model.evaluation.set_distances import TRUTH, FeatureNetwork, SetDistanc
 from lia_model.losses import image_distances
 from lia_model.losses.image_distances import Lpips
 from lia_model.registry import models
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 from preprocessing.clips.crop import shows_faces
 from preprocessing.shards.manifest import CropFacts
 from preprocessing.storage.files import file_sha256

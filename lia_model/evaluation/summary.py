@@ -11,7 +11,7 @@ from jaxtyping import Float
 from lia_model.data.pair_list import PairList, Skipped
 from lia_model.evaluation.metric_table import PIXEL_METRICS, PROTOCOL_METRICS
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 from preprocessing.faces.embedder import EMBEDDING_MODEL, LANDMARK_MODEL
 
 Summary = dict[str, dict[str, dict[str, dict[str, Any]]]]

@@ -17,7 +17,7 @@ from lia_model.losses.terms import (
     Objective,
     loss_term,
 )
-from lia_model.settings.losses import AdversarialSettings
+from lia_model.settings import AdversarialSettings
 
 
 def generator_adversarial_loss(fake_logits: Float[Tensor, "B 1"]) -> Float[Tensor, ""]:

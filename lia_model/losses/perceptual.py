@@ -22,7 +22,7 @@ from lia_model.losses.imagenet_features import (
     build_features,
 )
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, Objective, loss_term
-from lia_model.settings.losses import PerceptualSettings
+from lia_model.settings import PerceptualSettings
 
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
 

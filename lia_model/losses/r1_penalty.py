@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lia_model.losses.terms import DiscriminatorOutputs, LossTerm, Objective, loss_term
-from lia_model.settings.losses import AdversarialSettings
+from lia_model.settings import AdversarialSettings
 
 
 def r1_penalty(real: Float[Tensor, "B 3 S S"], real_logits: Float[Tensor, "B 1"]) -> Float[Tensor, ""]:

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lia_model import losses
-from lia_model.settings.losses import LossSettings, TermSettings
+from lia_model.settings import LossSettings, TermSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 def build_generator(settings: NetworkSettings, seed: int | None = None) -> Generator:

@@ -19,7 +19,7 @@ from lia_model.networks.layers import (
     num_channels,
     octaves,
 )
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 NUM_MOTION_LAYERS = 5
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lia_model.networks.encoder import Encoder, MotionHead
 from lia_model.networks.motion import MotionDictionary
 from lia_model.networks.synthesis import Synthesis
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 class Generator(nn.Module):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from lia_model.settings.choices import Mode
+from lia_model.settings import Mode
 
 
 def is_relative(mode: str) -> bool:

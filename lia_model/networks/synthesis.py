@@ -23,7 +23,7 @@ from lia_model.networks.modulation import (
 )
 from lia_model.ops.projection import color_projection
 from lia_model.ops.warp import flow_warp, identity_grid
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 class SynthesisBlock(nn.Module):

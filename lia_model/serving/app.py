@@ -29,8 +29,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings.choices import Compilation, VideoDecoder, VideoEncoder
-from lia_model.settings.serve import MediaLimits, RequestLimits
+from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
 

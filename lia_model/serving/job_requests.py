@@ -32,7 +32,7 @@ from lia_model.serving.messages import (
     ModelVersion,
 )
 from lia_model.serving.uploads import MediaCheck, store_upload
-from lia_model.settings.serve import RequestLimits
+from lia_model.settings import RequestLimits
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""

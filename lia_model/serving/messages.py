@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.settings.choices import Mode
+from lia_model.settings import Mode
 
 PROJECT_HEADER = "LIA-Project"
 """Header of the health check's answer with the `project_mark` of the service's project."""

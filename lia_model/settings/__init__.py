@@ -2,3 +2,45 @@
 
 Values are in params.yaml and in checkpoints, never here; a field's docstring gives its meaning and unit.
 """
+
+from lia_model.settings.choices import Compilation, Mode, Precision, VideoDecoder, VideoEncoder
+from lia_model.settings.evaluate import EvaluateSettings, FaceMetricSettings, ReleaseSettings
+from lia_model.settings.losses import AdversarialSettings, LossSettings, PerceptualSettings, TermSettings
+from lia_model.settings.network import NetworkScale, NetworkSettings
+from lia_model.settings.serve import MediaLimits, RequestLimits, ServeSettings
+from lia_model.settings.train import (
+    AugmentationSettings,
+    Balance,
+    OptimizerSettings,
+    SamplingSettings,
+    ShardCacheSettings,
+    TrainSettings,
+    ValidationSettings,
+)
+
+__all__ = [
+    "AdversarialSettings",
+    "AugmentationSettings",
+    "Balance",
+    "Compilation",
+    "EvaluateSettings",
+    "FaceMetricSettings",
+    "LossSettings",
+    "MediaLimits",
+    "Mode",
+    "NetworkScale",
+    "NetworkSettings",
+    "OptimizerSettings",
+    "PerceptualSettings",
+    "Precision",
+    "ReleaseSettings",
+    "RequestLimits",
+    "SamplingSettings",
+    "ServeSettings",
+    "ShardCacheSettings",
+    "TermSettings",
+    "TrainSettings",
+    "ValidationSettings",
+    "VideoDecoder",
+    "VideoEncoder",
+]

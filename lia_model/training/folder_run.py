@@ -23,7 +23,7 @@ from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.provenance import (
     build_provenance,

@@ -23,7 +23,7 @@ from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import float32_products, resolve_precision
 from lia_model.losses.terms import build_objective
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.data_parallel import ALONE, DataParallel, of_all_ranks, settle_buckets
 from lia_model.training.ema import update_average
 from lia_model.training.pairs.batch_share import BatchShare

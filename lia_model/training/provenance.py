@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lia_model.losses.perceptual import describe_perceptual
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.run_identity import run_identity
 from preprocessing.settings import flatten
 from preprocessing.shards.manifest import Manifest, data_digest

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lia_model.checkpoints.directory import DISCRIMINATOR, GENERATOR
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from preprocessing.shards.manifest import Manifest
 from preprocessing.storage.files import file_sha256
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 
 
 def is_validation_due(step: int, settings: TrainSettings) -> bool:

@@ -29,8 +29,7 @@ from lia_model.networks.build import build_discriminator, build_generator
 from lia_model.networks.discriminator import Discriminator
 from lia_model.networks.generator import Generator
 from lia_model.networks.layers import lay_out_weights
-from lia_model.settings.network import NetworkSettings
-from lia_model.settings.train import OptimizerSettings, TrainSettings
+from lia_model.settings import NetworkSettings, OptimizerSettings, TrainSettings
 from lia_model.training.data_parallel import is_first_rank
 from lia_model.training.pairs.damage import Damage
 from preprocessing.storage.files import write_folder_atomically

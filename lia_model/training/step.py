@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
-from lia_model.settings.train import OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.finite_gate import FiniteGate, backpropagate
 from lia_model.training.pairs.batch_share import BatchShare
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lia_model.settings.choices import Compilation, VideoDecoder, VideoEncoder
+from lia_model.settings import Compilation, VideoDecoder, VideoEncoder
 from pipelines.command_line.arguments import Arithmetic, Convert, Crop, Device, Model
 from pipelines.command_line.option_parameters import takes_animation_options
 from pipelines.command_line.startup import activate_environment, enter_project

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lia_model.settings.choices import Precision
+from lia_model.settings import Precision
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

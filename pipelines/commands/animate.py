@@ -13,7 +13,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
-from lia_model.settings.choices import Compilation, Precision, VideoDecoder, VideoEncoder
+from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
 from pipelines.local.progress import progress
 from pipelines.params import Params
 from preprocessing.faces.detector import FaceDetector

@@ -28,7 +28,7 @@ from lia_model.evaluation.page_pictures import picture_name
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score, evaluate
 from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint

@@ -20,7 +20,7 @@ from lia_model.evaluation.gate_evidence import CHALLENGER, CHAMPION, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
 from lia_model.registry.runs import Run
-from lia_model.settings.evaluate import EvaluateSettings, ReleaseSettings
+from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint

@@ -23,7 +23,7 @@ from lia_model.registry.run_sender import (
     TrackingError,
     sending,
 )
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.disk_use import expected_disk_use, require_space
 from lia_model.training.pairs.damage import Damage
 from lia_model.training.provenance import build_provenance, described_commit

@@ -13,7 +13,7 @@ import torch
 from lia_model.checkpoints.directory import write_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.settings.train import OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import (
     Snapshot,
     TrainingState,

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from lia_model.networks.layers import num_channels, octaves
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 class Convolution(NamedTuple):

@@ -14,7 +14,7 @@ from lia_model.inference import InferenceModel
 from lia_model.losses.image_distances import psnr
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from tests.benchmarks.apart import Apart
 from tests.benchmarks.floor import build_floor, convolutions
 from tests.benchmarks.published_formulation import PublishedFormulation

@@ -14,7 +14,7 @@ from lia_model.losses.perceptual import PerceptualLoss
 from lia_model.losses.reconstruction import reconstruction_loss
 from lia_model.losses.terms import build_objective
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.settings.train import OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Networks, training_step
 from tests.benchmarks.model import DTYPES, published_network

@@ -24,8 +24,7 @@ from lia_model.losses.imagenet_features import VGG_BLOCKS, build_features
 from lia_model.losses.perceptual import PerceptualLoss, pyramid_scales
 from lia_model.losses.terms import build_objective
 from lia_model.networks.layers import octaves
-from lia_model.settings.network import NetworkSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import NetworkSettings, TrainSettings
 from lia_model.training.ema import update_average
 from lia_model.training.loop import build_loader
 from lia_model.training.state import TrainingState, new_state

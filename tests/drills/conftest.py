@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 
 from lia_model.registry.run_sender import RunOpening, RunSender, TrackingError, sending
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.failures import FullDiskError, RepeatedFailureError
 from lia_model.training.cluster.run_storage import RunStorage
 from lia_model.training.cluster.worker import Fit, fit

@@ -15,7 +15,7 @@ from torch import Tensor
 from lia_model.data.pixels import to_bytes, to_float
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.networks.generator import Generator
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import TrainingState, new_state
 from tests.lia_model.shards_on_disk import write_shards

@@ -20,7 +20,7 @@ from PIL import Image
 from lia_model.animation.compositing import resize
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines import presets
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter

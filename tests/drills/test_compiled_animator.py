@@ -12,7 +12,7 @@ IN_A_BARE_PROCESS = """
 import numpy as np
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 settings = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
 generator = build_generator(settings, 1)

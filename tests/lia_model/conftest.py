@@ -3,8 +3,7 @@ import pytest
 from lia_model.device.precision import float32_products
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
-from lia_model.settings.network import NetworkSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import NetworkSettings, TrainSettings
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 
 
 def evaluation_settings(models: Path, **changes: Any) -> EvaluateSettings:

@@ -9,7 +9,7 @@ from lia_model.inference import InferenceModel, fold_head
 from lia_model.losses.image_distances import psnr
 from lia_model.networks.build import build_generator
 from lia_model.ops import dispatch
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 import lia_model.animator as module
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from tests.gpu import needs_gpu
 from tests.lia_model.device.played_back import PlayedBack
 

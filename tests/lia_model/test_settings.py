@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lia_model.settings.network import NetworkScale
+from lia_model.settings import NetworkScale
 
 
 def test_a_misspelt_key_is_refused():

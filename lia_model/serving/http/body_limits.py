@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lia_model.serving.errors import error_answer
-from lia_model.settings.serve import RequestLimits
+from lia_model.settings import RequestLimits
 
 MAX_TEXT_BYTES = 16_000_000
 """Largest body that is not a form with files: it is held in memory, several times over once it is parsed."""

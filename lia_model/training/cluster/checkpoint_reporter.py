@@ -24,7 +24,7 @@ from ray.train import Checkpoint, CheckpointConsistencyMode, CheckpointUploadMod
 
 from lia_model.checkpoints.directory import write_generator
 from lia_model.checkpoints.file_hashes import write_hashes
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.checkpoint_validation import RELEASED, CheckpointValidation
 from lia_model.training.state import Snapshot, TrainingState, take_snapshot, write_snapshot
 from lia_model.training.tracking.run_logger import RunLogger

@@ -16,7 +16,7 @@ from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.runs import VALIDATED_SOURCE_KEYS
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import keep_in_storage
 from lia_model.training.cluster.run_storage import RunStorage
 from lia_model.training.schedule import is_validation_due

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.settings.network import NetworkSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import NetworkSettings, TrainSettings
 
 _BYTES_PER_WEIGHT = 4
 

@@ -24,7 +24,7 @@ from lia_model.device.allocator import keep_freed_memory
 from lia_model.losses.perceptual import describe_perceptual
 from lia_model.registry.run_journal import RunJournal
 from lia_model.registry.run_sender import OPENING, RunOpening, RunSender
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.checkpoint_reporter import RELEASED
 from lia_model.training.cluster.room import Wanted, wait_for_room
 from lia_model.training.cluster.sweep_settings import Axis, SweepSettings, with_values

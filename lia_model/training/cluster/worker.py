@@ -30,7 +30,7 @@ from lia_model.data.shard_cache import shards_here
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.run_journal import last_checkpoint
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import fetch_best, forget_of_earlier_run
 from lia_model.training.cluster.checkpoint_reporter import STEP, CheckpointReporter
 from lia_model.training.cluster.checkpoint_validation import CheckpointValidation

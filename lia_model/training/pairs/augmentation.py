@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lia_model.settings.train import AugmentationSettings
+from lia_model.settings import AugmentationSettings
 
 LUMA = (0.299, 0.587, 0.114)
 # RGB to the two colour axes of YIQ, whose rotation changes the hue and keeps the luma (ITU-R BT.470).

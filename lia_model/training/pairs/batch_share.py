@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxtyping import Shaped
 from torch import Tensor
 
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 
 
 @dataclass(frozen=True)

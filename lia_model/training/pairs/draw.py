@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.settings.train import Balance, TrainSettings
+from lia_model.settings import Balance, TrainSettings
 
 Pair = tuple[int, int, int]
 """Clip, source frame and driving frame."""

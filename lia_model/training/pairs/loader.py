@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lia_model.data.pixels import to_range
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.settings.train import AugmentationSettings
+from lia_model.settings import AugmentationSettings
 from lia_model.training.pairs.augmentation import apply_change, draw_change
 from lia_model.training.pairs.damage import ReplacedPair
 from lia_model.training.pairs.decoder import PairDecoder

@@ -12,7 +12,7 @@ import math
 import torch
 
 from lia_model.losses.terms import Objective, build_objective
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.state import new_state
 from lia_model.training.step import Networks, training_step
 

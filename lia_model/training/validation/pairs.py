@@ -17,7 +17,7 @@ from lia_model.data.pair_choice import deciding_clips, identity_of, reconstructi
 from lia_model.data.pair_list import Pair, SourceFrame
 from lia_model.data.pair_reader import PairReader
 from lia_model.data.sharded_clips import ShardedClip
-from lia_model.settings.train import ValidationSettings
+from lia_model.settings import ValidationSettings
 from preprocessing.shards.manifest import read_manifest
 
 

@@ -26,7 +26,7 @@ from lia_model.data.pixels import to_bytes, to_float
 from lia_model.device.precision import float32_products
 from lia_model.losses.image_distances import Lpips, l1
 from lia_model.networks.generator import Generator
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.validation.pairs import (
     choose_validation_pairs,
     has_held_out_clips,

@@ -2,7 +2,7 @@
 
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 SIZE = 32
 """Side of its pictures in pixels."""

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lia_model.animation.footage import UnreadableMediaError
 from lia_model.animation.media_check import MediaChecker, MediaTooLargeError, check_media
-from lia_model.settings.serve import MediaLimits
+from lia_model.settings import MediaLimits
 from preprocessing.media.video_writer import VideoWriter
 
 LIMITS = MediaLimits(

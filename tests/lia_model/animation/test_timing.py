@@ -16,7 +16,7 @@ from lia_model.animation.options import AnimationOptions, OptionsConflictError
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import decode, probe
 
 SIZE, RATE_HZ = 32, 16000

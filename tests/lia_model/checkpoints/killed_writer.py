@@ -16,7 +16,7 @@ import torch
 
 from lia_model.checkpoints.file_hashes import HASHES
 from lia_model.checkpoints.versions import POINTER, CheckpointVersions
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.state import load_state, new_state, write_state
 
 

@@ -9,7 +9,7 @@ from lia_model.checkpoints.published_keys import (
     unused_generator_entries,
 )
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 NETWORKS = {
     "generator": (build_generator, generator_keys, unused_generator_entries),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lia_model.settings.evaluate import EvaluateSettings
+from lia_model.settings import EvaluateSettings
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import change_held_out, write_shards
 

@@ -6,7 +6,7 @@ import pytest
 
 from lia_model.data.shard_cache import shards_here
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.settings.train import ShardCacheSettings
+from lia_model.settings import ShardCacheSettings
 from preprocessing.shards.manifest import data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store, StoreError

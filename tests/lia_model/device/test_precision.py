@@ -13,7 +13,7 @@ from lia_model.animator import Animator
 from lia_model.device import precision
 from lia_model.device.precision import ResolvedPrecision, float32_products, resolve_precision
 from lia_model.losses.terms import LossTerm, Objective
-from lia_model.settings.choices import Precision
+from lia_model.settings import Precision
 from lia_model.training.state import new_state
 from lia_model.training.step import Networks, training_step
 

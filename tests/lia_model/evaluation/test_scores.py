@@ -14,7 +14,7 @@ from lia_model.evaluation.scores import (
 )
 from lia_model.evaluation.summary import clip_means
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.shards.manifest import CropFacts
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards

@@ -7,7 +7,7 @@ from lia_model.losses.adversarial import (
     discriminator_loss,
     generator_adversarial_loss,
 )
-from lia_model.settings.losses import AdversarialSettings
+from lia_model.settings import AdversarialSettings
 
 
 def test_an_undecided_discriminator_costs_log_two_on_each_side():

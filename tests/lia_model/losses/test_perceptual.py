@@ -14,7 +14,7 @@ from lia_model.losses.perceptual import (
     sum_of_l1,
     sum_of_l1_together,
 )
-from lia_model.settings.losses import PerceptualSettings
+from lia_model.settings import PerceptualSettings
 from tests.puppets import draw_identity, draw_motion, render
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from lia_model.losses.r1_penalty import build_r1, r1_penalty
-from lia_model.settings.losses import AdversarialSettings
+from lia_model.settings import AdversarialSettings
 
 
 def test_r1_of_a_linear_critic_is_its_squared_slope():

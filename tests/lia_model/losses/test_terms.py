@@ -9,8 +9,7 @@ import torch
 from lia_model import losses
 from lia_model.losses import terms
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, build_objective, check_terms, known_keys
-from lia_model.settings.losses import LossSettings, TermSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import LossSettings, TermSettings, TrainSettings
 from lia_model.training.folder_run import train_directory
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -20,7 +19,6 @@ import torch
 from torch import Tensor
 
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, Objective, loss_term
-from lia_model.settings.losses import TermSettings
 
 
 class GreySettings(TermSettings):

@@ -15,7 +15,7 @@ from torch import nn
 
 from lia_model.checkpoints.published_keys import discriminator_keys, generator_keys, published_shape
 from lia_model.networks.build import build_discriminator, build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 REFERENCE = dict(np.load(Path(__file__).with_name("published_reference.npz")))
 

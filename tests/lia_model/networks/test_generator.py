@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 @pytest.fixture

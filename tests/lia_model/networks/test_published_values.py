@@ -6,7 +6,7 @@ import torch
 
 from lia_model.losses.perceptual import downscale
 from lia_model.losses.terms import build_objective
-from lia_model.settings.train import OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import build_optimizers
 from lia_model.training.step import Networks, training_step
 from tests.lia_model.networks import published_recipe as recipe

@@ -14,7 +14,7 @@ from lia_model.ops.bias_act import bias_act
 from lia_model.ops.modulated_conv2d import modulated_conv2d
 from lia_model.ops.upfirdn2d import upsample
 from lia_model.ops.warp import flow_warp, identity_grid
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
 

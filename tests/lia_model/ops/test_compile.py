@@ -52,7 +52,7 @@ def test_networks_run_on_the_cpu_without_importing_triton_or_the_compiler():
         "assert not [name for name in hidden if name in sys.modules]\n"
         "sys.modules.update(dict.fromkeys(hidden))  # importing one of them raises\n"
         "from lia_model.networks.build import build_discriminator, build_generator\n"
-        "from lia_model.settings.network import NetworkSettings\n"
+        "from lia_model.settings import NetworkSettings\n"
         "network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)\n"
         "fake = build_generator(network)(*torch.rand(2, 1, 3, 32, 32))\n"
         "build_discriminator(network)(fake).sum().backward()\n",

@@ -9,7 +9,7 @@ from lia_model.ops.bias_act import bias_act
 from lia_model.ops.projection import modulated_projection
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from tests.lia_model.ops.traffic import counted, size_bytes
 
 SIDE = 32

@@ -4,7 +4,7 @@ import pytest
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 
 
 @pytest.fixture(scope="package")

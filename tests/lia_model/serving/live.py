@@ -21,7 +21,7 @@ from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.retry_rules import RetryRules
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of, png
 from tests.ports import free_port

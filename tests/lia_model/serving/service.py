@@ -16,7 +16,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.retry_rules import RetryRules
-from lia_model.settings.serve import MediaLimits, RequestLimits
+from lia_model.settings import MediaLimits, RequestLimits
 
 MEDIA = MediaLimits(
     max_pixels=2_000_000, max_num_frames=100, max_duration_s=10, check_timeout_s=60, check_memory_bytes=10**9

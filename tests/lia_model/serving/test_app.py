@@ -16,7 +16,7 @@ from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_
 from lia_model.serving.job import Order
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import JobStatus, ModelVersion
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of

@@ -24,7 +24,7 @@ from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.serving.retry_rules import RetryRules
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter

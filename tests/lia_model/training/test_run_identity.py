@@ -2,7 +2,7 @@ import pytest
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import TrainSettings
 from lia_model.training.run_identity import DECISIVE, FREE, identity_digest, run_identity
 from tests.lia_model.shards_on_disk import make_manifest
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lia_model.losses.terms import LossTerm, Objective, build_objective
-from lia_model.settings.train import OptimizerSettings
+from lia_model.settings import OptimizerSettings
 from lia_model.training.state import new_state
 from lia_model.training.step import Networks, learning_rate_factor, training_step, weighted_sum
 

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines import presets
 from pipelines.cli import main
 from preprocessing.media.video_reader import decode, probe

@@ -22,7 +22,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.commands.batch import run_batch
 from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector

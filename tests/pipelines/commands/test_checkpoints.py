@@ -6,7 +6,7 @@ from lia_model.checkpoints.directory import read_config
 from lia_model.checkpoints.published import to_published
 from lia_model.checkpoints.published_keys import generator_keys, unused_generator_entries
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.commands.checkpoints import run_export, run_import
 
 

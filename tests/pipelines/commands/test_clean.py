@@ -8,7 +8,7 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry.run_journal import RunJournal
 from lia_model.registry.run_sender import RunOpening, RunSender
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.commands.clean import remove, survey
 from pipelines.project_paths import ProjectPaths
 from preprocessing.storage.lease import held_lease

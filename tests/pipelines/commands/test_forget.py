@@ -17,7 +17,7 @@ from lia_model.registry import aliases, models
 from lia_model.registry.run_journal import RunJournal
 from lia_model.registry.run_sender import RunSender
 from lia_model.registry.runs import Run
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.commands.forget import RebuildError, rebuild
 from pipelines.environment import read_environment
 from pipelines.params import read_params

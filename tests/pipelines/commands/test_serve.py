@@ -5,7 +5,7 @@ import pytest
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.batch_folders import BatchFolders
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.commands.serve import make_config, require_token_beyond_loopback, run_serve
 from pipelines.environment import read_environment
 from pipelines.params import read_params

@@ -11,7 +11,7 @@ from torch import nn
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pair_list import read_pair_list
 from lia_model.networks.build import build_generator
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.evaluate import Comparison, evaluate_checkpoint, run_evaluate, summary_lines

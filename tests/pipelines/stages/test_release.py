@@ -9,8 +9,7 @@ import torch
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
-from lia_model.settings.evaluate import ReleaseSettings
-from lia_model.settings.network import NetworkSettings
+from lia_model.settings import NetworkSettings, ReleaseSettings
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages import release
 from pipelines.stages.release import find_checkpoint, run_release, run_rollback

@@ -11,8 +11,7 @@ import yaml
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry.run_journal import RunJournal
-from lia_model.settings.network import NetworkSettings
-from lia_model.settings.train import TrainSettings
+from lia_model.settings import NetworkSettings, TrainSettings
 from lia_model.training.pairs.damage import Damage, DamagedFrame
 from pipelines import presets
 from pipelines.environment import read_environment

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lia_model.settings.train import AugmentationSettings
+from lia_model.settings import AugmentationSettings
 from lia_model.training.pairs.augmentation import Change, apply_change, draw_change
 
 NOTHING = {"is_mirrored": False, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}

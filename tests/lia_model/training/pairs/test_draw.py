@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.settings.train import SamplingSettings
+from lia_model.settings import SamplingSettings
 from lia_model.training.pairs.draw import GAP_BIN_DEG, PairDraw, build_draw, visiting_order
 from tests.lia_model.shards_on_disk import write_shards
 

@@ -4,7 +4,7 @@ import torch
 
 from lia_model.data.pixels import to_float
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.settings.train import AugmentationSettings
+from lia_model.settings import AugmentationSettings
 from lia_model.training.pairs.augmentation import apply_change, draw_change
 from lia_model.training.pairs.draw import PairDraw
 from lia_model.training.pairs.loader import PairLoader

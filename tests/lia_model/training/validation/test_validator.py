@@ -4,7 +4,7 @@ import torch
 
 from lia_model.animator import Animator
 from lia_model.data.pair_reader import PairReader
-from lia_model.settings.train import ValidationSettings
+from lia_model.settings import ValidationSettings
 from lia_model.training.validation.pairs import choose_validation_pairs, list_sha256, other_person
 from lia_model.training.validation.validator import MAX_CELL_PX, NUM_STEPS, Validator, is_possible, turn_name
 from preprocessing.shards.frame_index import INDEX_NAME, read_index, write_index
