@@ -6,6 +6,7 @@ on: its trials resume from their checkpoints.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.tune import Result
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -29,6 +31,7 @@ from lia_model.training.cluster.checkpoint_reporter import RELEASED
 from lia_model.training.cluster.room import Wanted, wait_for_room
 from lia_model.training.cluster.sweep_settings import Axis, SweepSettings, with_values
 from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.schedule import is_checkpoint_due
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.tracking.rank_metrics import Machine, joined
@@ -123,19 +126,27 @@ def run_sweep(work: Sweep) -> tuple[Trial, int]:
             ),
         )
     results = tuner.fit()
-    best = results.get_best_result(settings.metric, settings.mode)
-    if best.checkpoint is None or best.metrics is None or best.config is None:
-        raise RuntimeError(f"no trial of {work.name} has a checkpoint: see the logs in {work.folder}")
-    trial = best.metrics["trial_id"]
-    found = Trial(
-        _run_name(work, trial),
-        _journal(work, trial),
-        best.config,
-        best.metrics[settings.metric],
-        best.metrics["step"],
-        Path(best.checkpoint.path),
-    )
-    return found, len(results)
+    trials = [trial for result in results if (trial := _trial(work, result)) is not None]
+    if not trials:
+        raise RuntimeError(
+            f"each trial of {work.name} diverged or ended before its first checkpoint: "
+            f"see the logs in {work.folder}"
+        )
+    sign = 1 if settings.mode == "min" else -1
+    # A resumed sweep lists its trials in another order: the name decides between equal scores.
+    return min(trials, key=lambda trial: (sign * trial.score, trial.name)), len(results)
+
+
+def _trial(work: Sweep, result: Result) -> Trial | None:
+    """Return the outcome of a trial at its last checkpoint, or None if it has none or diverged."""
+    if not result.best_checkpoints or result.metrics is None or result.config is None:
+        return None
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda one: one[1]["step"])
+    trial, score = metrics["trial_id"], metrics[work.sweep.metric]
+    if not math.isfinite(score) or not math.isfinite(result.metrics[work.sweep.metric]):
+        return None
+    name, journal = _run_name(work, trial), _journal(work, trial)
+    return Trial(name, journal, result.config, score, metrics["step"], Path(checkpoint.path))
 
 
 def _space(settings: SweepSettings) -> dict[str, Any]:
@@ -203,7 +214,9 @@ def _hooks(work: Sweep, settings: TrainSettings, run_logger: RunLogger, provenan
                 f"sweep: the metric {work.sweep.metric} is not among those of a training: choose one of "
                 f"{', '.join(sorted(latest))}"
             )
-        tune.report({"step": step, work.sweep.metric: latest[work.sweep.metric]})
+        # Tune may end a trial at any report: the one of a step with a checkpoint comes with it.
+        if not is_checkpoint_due(step, settings):
+            tune.report({"step": step, work.sweep.metric: latest[work.sweep.metric]})
 
     def on_checkpoint(state: TrainingState) -> None:
         run_logger.commit()

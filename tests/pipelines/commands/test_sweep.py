@@ -77,6 +77,8 @@ def test_the_best_trial_is_proposed_and_a_second_sweep_finds_it_done(new_project
     assert best.startswith("best of 2 trials: sweep-")
     run = proposal.rpartition(" ")[2]
     assert read_config(project.root / "runs/released" / run).provenance["run_name"] in best
+    # The last step's report and its checkpoint are one, so that the score is that of the released weights.
+    assert best.endswith(" at step 8")
     assert project.run("lia", "sweep", str(spec)).stdout.splitlines()[-3:] == [best, values, proposal]
     found = project.run(
         "python", "-c",
