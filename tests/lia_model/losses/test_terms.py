@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, Objective, loss_term
+from lia_model.settings import TermSettings
 
 
 class GreySettings(TermSettings):
