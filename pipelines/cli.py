@@ -20,6 +20,7 @@ from pipelines.command_line import (
     data_commands,
     machine_commands,
     stage_commands,
+    token_commands,
 )
 from preprocessing.storage.files import DISK_ERRORS
 
@@ -69,6 +70,12 @@ app.command()(machine_commands.demo)
 motion = _group("Motion files: the motion of a driving clip without its pictures.")
 app.add_typer(motion, name="motion")
 motion.command("extract")(animation_commands.motion_extract)
+
+token = _group("Tokens of the animation service.")
+app.add_typer(token, name="token")
+token.command("create")(token_commands.token_create)
+token.command("list")(token_commands.token_list)
+token.command("revoke")(token_commands.token_revoke)
 
 sources = _group("The list of sources, data/sources.csv.")
 app.add_typer(sources, name="sources")

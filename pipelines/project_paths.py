@@ -120,6 +120,11 @@ class ProjectPaths:
         return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
 
     @property
+    def service_tokens(self) -> Path:
+        """Hashes of the animation service's tokens."""
+        return self.runs / "serving" / "tokens.json"
+
+    @property
     def ray_token(self) -> Path:
         """Token of this project's Ray clusters; inside the project even where Ray's home is not."""
         return self.runs / "ray" / "auth_token"

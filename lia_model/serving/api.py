@@ -61,7 +61,7 @@ def build_api(
     # The last one added sees a request first.
     api.add_middleware(HeadMiddleware)
     api.add_middleware(BodyMiddleware, max_body_bytes=limits.max_upload_bytes, limits=limits.requests)
-    api.add_middleware(AccessMiddleware, token=limits.token)
+    api.add_middleware(AccessMiddleware, tokens=limits.tokens)
     api.add_middleware(RateMiddleware, max_per_s=limits.requests.max_requests_per_s)
     api.add_middleware(SecurityHeadersMiddleware)
     api.add_middleware(UnreadBodyMiddleware)

@@ -20,10 +20,13 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.serving.access.token_file import TokenFile
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.heartbeat import Heartbeat
+from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
@@ -52,7 +55,9 @@ class ServingConfig(BaseModel):
     folders: BatchFolders
     """Folders that batches may use."""
     token: str | None = Field(repr=False)
-    """Required bearer token; None requires none."""
+    """A bearer token that is not in the file, with the scope admin; None has none."""
+    token_file: Path
+    """Where the other tokens are kept; it may be missing."""
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int
@@ -163,7 +168,7 @@ class AnimationApi:
         limits = ApiLimits(
             folders=config.folders,
             media=config.media_folder,
-            token=config.token,
+            tokens=Tokens(TokenFile(config.token_file), config.token, is_public=not is_loopback(host)),
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,
             max_num_batch_items=config.max_num_batch_items,

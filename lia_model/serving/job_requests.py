@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import UploadFile
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.job import Job, Order, count, new_id, summarize
@@ -46,8 +47,8 @@ class ApiLimits:
     """Folders that batches may use."""
     media: Path
     """Folder for uploads and their results."""
-    token: str | None
-    """Bearer token that every path but the health check requires; None requires none."""
+    tokens: Tokens
+    """Bearer tokens of every path but the health check."""
     max_upload_bytes: int
     """Largest request body."""
     max_num_queued: int

@@ -97,7 +97,7 @@ def manipulate(
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address; beyond loopback LIA_API_TOKEN must be set.")
+        str, typer.Option(help="Address; beyond loopback a token is required, see `lia token`.")
     ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; by default LIA_SERVE_PORT or 8000.")] = None,
     model: Model = None,

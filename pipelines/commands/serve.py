@@ -6,10 +6,12 @@ import urllib.error
 
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
+from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.batch_folders import BatchFolders
+from lia_model.serving.http.access import is_loopback
 from lia_model.serving.messages import ModelVersion
-from pipelines.commands.service_address import is_loopback, require_address, url_of, without_proxy
+from pipelines.commands.service_address import require_address, url_of, without_proxy
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
@@ -46,7 +48,7 @@ def run_serve(
             is False without a running Ray head.
         ServiceSilentError: the service does not answer at the address within 20 s.
     """
-    require_token_beyond_loopback(host, environment.api_token)
+    require_token_beyond_loopback(host, environment)
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
     require_address(environment, host, port)
@@ -61,16 +63,19 @@ def run_serve(
             withdraw()
 
 
-def require_token_beyond_loopback(host: str, token: str | None) -> None:
+def require_token_beyond_loopback(host: str, environment: Environment) -> None:
     """Require a token for any address that other machines can reach.
 
     Raises:
-        ValueError: `host` is not a loopback address and `token` is None.
+        ValueError: `host` is not a loopback address, and there is no token.
+        TokenFileError: the file of the tokens cannot be read.
     """
-    if token is None and not is_loopback(host):
+    if is_loopback(host) or environment.api_token is not None:
+        return
+    if not TokenFile(environment.paths.service_tokens).read():
         raise ValueError(
-            f"got host {host} without a token; only loopback (127.0.0.1) is allowed without one: "
-            "set LIA_API_TOKEN or omit --host"
+            f"got host {host} without a token; only loopback (127.0.0.1) is allowed without one: create one "
+            "with `lia token create`, or omit --host"
         )
 
 
@@ -98,6 +103,7 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
         home=paths.runs / "serving",
         folders=folders,
         token=token,
+        token_file=paths.service_tokens,
         max_upload_bytes=params.serve.max_upload_bytes,
         max_num_queued=params.serve.max_num_queued,
         max_num_batch_items=params.serve.max_num_batch_items,

@@ -1,7 +1,6 @@
 """The address at which `lia serve` lets the animation service listen, checked before anything starts."""
 
 import http.client
-import ipaddress
 import os
 import socket
 import urllib.error
@@ -9,6 +8,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lia_model.serving.http.access import is_loopback
 from lia_model.serving.messages import PROJECT_HEADER, project_mark
 from pipelines.environment import Environment
 
@@ -35,16 +35,6 @@ def require_address(environment: Environment, host: str, port: int) -> None:
             f"got {host}:{port} for the service, which cannot be bound ({reason}): stop the program that "
             "listens there, or choose another port with --port or LIA_SERVE_PORT"
         ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches the address; a name other than localhost counts as public."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def url_of(host: str, port: int) -> str:

@@ -12,6 +12,7 @@ from lia_model.animation.media_check import check_media
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.heartbeat import Heartbeat
@@ -71,6 +72,7 @@ class LiveService:
         version="1",
         max_num_queued=8,
         max_upload_bytes=1_000_000,
+        token_file=None,
     ):
         self.root = folder
         self.media = folder / "serving" / "media"
@@ -80,8 +82,9 @@ class LiveService:
             busy_timeout_s=busy_timeout_s,
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
+        tokens = Tokens(token_file, None)
         limits = ApiLimits(
-            folders_of(folder), self.media, None, max_upload_bytes, max_num_queued, 200, REQUESTS
+            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, 200, REQUESTS
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lia_model.animation.media_check import check_media
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.heartbeat import Heartbeat
@@ -42,13 +43,21 @@ class Service:
     """The API in a folder of its own."""
 
     def __init__(
-        self, folder, token=None, max_upload_bytes=1_000_000, max_num_queued=3, check=None, requests=REQUESTS
+        self,
+        folder,
+        token=None,
+        token_file=None,
+        max_upload_bytes=1_000_000,
+        max_num_queued=3,
+        check=None,
+        requests=REQUESTS,
     ):
         self.jobs = JobStore(folder / "serving" / "jobs.sqlite", RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
         self.root = folder
+        tokens = Tokens(token_file, token)
         limits = ApiLimits(
-            folders_of(folder), self.media, token, max_upload_bytes, max_num_queued, MAX_ITEMS, requests
+            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, MAX_ITEMS, requests
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()

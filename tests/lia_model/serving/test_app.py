@@ -57,6 +57,7 @@ def config(tmp_path, models):
         home=tmp_path / "serving",
         folders=folders_of(tmp_path),
         token=None,
+        token_file=tmp_path / "tokens.json",
         max_upload_bytes=100_000,
         max_num_queued=8,
         max_num_batch_items=8,

@@ -4,6 +4,8 @@ import pytest
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
+from lia_model.serving.access.scopes import Scope
+from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.settings import NetworkSettings
 from pipelines.commands.serve import make_config, require_token_beyond_loopback, run_serve
@@ -25,15 +27,23 @@ def environment(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_loopback_needs_no_token(host):
-    require_token_beyond_loopback(host, None)
+def test_loopback_needs_no_token(host, environment):
+    require_token_beyond_loopback(host, environment)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org"])
 def test_every_other_address_needs_a_token(host, params, environment):
-    require_token_beyond_loopback(host, "s3cret")
-    with pytest.raises(ValueError, match="LIA_API_TOKEN"):
-        run_serve(params, environment, host, 8000, "models:/lia@champion")
+    def refuses():
+        with pytest.raises(ValueError, match="lia token create"):
+            run_serve(params, environment, host, 8000, "models:/lia@champion")
+
+    refuses()
+    require_token_beyond_loopback(host, environment.model_copy(update={"api_token": "s3cret"}))
+    file = TokenFile(environment.paths.service_tokens)
+    token = file.create(Scope.READ)
+    require_token_beyond_loopback(host, environment)
+    file.revoke(token.record.id)
+    refuses()
 
 
 def save_model(folder, rule):

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lia_model.serving.http.access import is_loopback
 from pipelines.commands.serve import run_serve
-from pipelines.commands.service_address import is_loopback, require_address, url_of
+from pipelines.commands.service_address import require_address, url_of
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 from tests.lia_model.serving.live import live

@@ -2,7 +2,11 @@ import asyncio
 
 import pytest
 
+from lia_model.serving.access.scopes import Scope
+from lia_model.serving.access.token_file import TokenFile
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.http.access import OPEN_PATHS, AccessMiddleware
+from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import Service, assert_refused
 
 PATHS = ("/v1/models", "/openapi.json", "/v1/animations/a", "/nowhere", "/healthz/")
@@ -96,5 +100,60 @@ def test_what_is_no_http_request_needs_no_token():
         passed.append((scope, receive, send))
 
     parts = ({"type": "lifespan"}, object(), object())
-    asyncio.run(AccessMiddleware(application, token="s3cret")(*parts))
+    asyncio.run(AccessMiddleware(application, Tokens(None, "s3cret"))(*parts))
     assert passed == [parts]
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token.secret}"}
+
+
+def test_a_running_service_knows_new_and_revoked_tokens_at_once(tmp_path):
+    file = TokenFile(tmp_path / "tokens.json")
+    with live(tmp_path, token_file=file) as service:
+        assert service.client.get("/v1/models").status_code == 200
+        first, second = file.create(Scope.READ), file.create(Scope.READ)
+        assert_refused(service.client.get("/v1/models"), 401, "unauthorized")
+        for token in (first, second):
+            assert service.client.get("/v1/models", headers=bearer(token)).status_code == 200
+        file.revoke(first.record.id)
+        assert_refused(service.client.get("/v1/models", headers=bearer(first)), 401, "unauthorized")
+        assert service.client.get("/v1/models", headers=bearer(second)).status_code == 200
+        file.revoke(second.record.id)
+        # A service whose last token was revoked stays closed.
+        for headers in ({}, bearer(second)):
+            assert_refused(service.client.get("/v1/models", headers=headers), 401, "unauthorized")
+
+
+def test_a_reading_token_changes_nothing(tmp_path):
+    file = TokenFile(tmp_path / "tokens.json")
+    reader, submitter = (bearer(file.create(scope)) for scope in (Scope.READ, Scope.SUBMIT))
+    with live(tmp_path, token_file=file) as service:
+        for method, path in (
+            ("POST", "/v1/animations"),
+            ("DELETE", "/v1/animations/a"),
+            ("POST", "/v1/batches"),
+            ("POST", "/nowhere"),
+        ):
+            refused = service.client.request(method, path, headers=reader)
+            assert_refused(refused, 403, "missing_scope", "has the scope read", "needs submit")
+            assert refused.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="submit"'
+            assert service.client.request(method, path, headers=submitter).status_code in (404, 415, 422)
+        for method in ("GET", "HEAD"):
+            assert service.client.request(method, "/v1/models", headers=reader).status_code == 200
+
+
+def test_a_service_for_other_machines_never_opens(tmp_path):
+    """Even if its file of tokens is deleted while it runs."""
+    assert Tokens(TokenFile(tmp_path / "tokens.json"), is_public=True).is_required
+
+
+def test_a_damaged_file_of_tokens_closes_the_service(tmp_path):
+    file = TokenFile(tmp_path / "tokens.json")
+    token = file.create(Scope.ADMIN)
+    with live(tmp_path, token_file=file) as service:
+        file.path.write_text("{")
+        refused = service.client.get("/v1/models", headers=bearer(token))
+        assert_refused(refused, 503, "unavailable")
+        assert str(tmp_path) not in refused.text
+        assert service.client.get("/healthz").status_code == 200
