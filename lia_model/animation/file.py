@@ -32,6 +32,7 @@ from lia_model.animation.framing import Framing, NoFaceError, choose_faces, fram
 from lia_model.animation.motion_file import is_motion_file
 from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsConflictError
 from lia_model.animation.prefetch import prefetch
+from lia_model.animation.provenance import provenance_tags
 from lia_model.animation.run import AnimationRun
 from lia_model.networks.relative_motion import is_relative, nearest_frame
 from preprocessing.clips.crop import shows_faces
@@ -122,7 +123,8 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
             timed = at_constant_rate(timed, fps, led_by.frame_s)
         size = (sample.shape[1], sample.shape[0])
         sound, hardware = led_by.sound, run.hardware_encoding
-        with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments) as video:
+        tags = provenance_tags(run.model, run.animator.fingerprint, request.source)
+        with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments, tags) as video:
             for picture, start in timed:
                 video.write(picture, None if is_constant else start)
                 done += 1

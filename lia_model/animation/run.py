@@ -38,6 +38,8 @@ class AnimationRun:
     """How videos are decoded."""
     hardware_encoding: bool = False
     """Encode the result on the GPU, which must have an encoder."""
+    model: str = "unnamed"
+    """URI of the model with its version, or its checkpoint's name; results are tagged with it."""
     progress: Callable[[int, int], None] = _ignore
     """Called after each frame with the number of frames done and the total."""
     should_stop: Callable[[], bool] = _never

@@ -39,6 +39,11 @@ class ResolvedModel:
     version: str | None
     """Registered version, or None for a directory."""
 
+    @property
+    def uri(self) -> str:
+        """Return the URI of a registered version, or the directory's name."""
+        return self.name if self.version is None else f"models:/{self.name}/{self.version}"
+
 
 def resolve(uri: str | Path) -> ResolvedModel:
     """Find the checkpoint directory behind a model URI; an alias is resolved to its present version.

@@ -91,7 +91,7 @@ class JobRequests:
             RefusalError: the model is not served, an upload is not an image or a video, or the queue is full;
                 nothing is kept.
         """
-        served = f"models:/{self.model.name}/{self.model.version}"
+        served = self.model.uri
         if model not in (None, self.model.name, served):
             raise bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
         job_id = new_id()

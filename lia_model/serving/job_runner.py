@@ -63,7 +63,7 @@ class JobRunner:
     ) -> None:
         self._check = check
         self._jobs = jobs
-        self._run = run
+        self._run = replace(run, model=model.uri)
         self._model = model
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="animations", daemon=True)

@@ -75,6 +75,11 @@ class ModelVersion(Message):
     version: str
     """Version in the registry, or `local` for a checkpoint folder."""
 
+    @property
+    def uri(self) -> str:
+        """Return its URI in the registry, whose form that of a checkpoint folder has too."""
+        return f"models:/{self.name}/{self.version}"
+
 
 class AnimationLinks(Message):
     """Paths of one animation on this server."""

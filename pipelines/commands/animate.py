@@ -13,6 +13,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
+from lia_model.registry.models import ResolvedModel, resolve
 from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
 from pipelines.local.progress import progress
 from pipelines.params import Params
@@ -55,13 +56,13 @@ def run_animate(
     """
     _require_files(request.source, request.driving)
     hardware_encoding = takes_gpu_encoder(inference.video_encoder)
-    animator = _load_animator(params, inference)
+    model = _resolve_model(params, inference)
+    animator = _load_animator(model, inference)
     cropper = _load_cropper(params, root, animator) if request.options.crop else None
     with progress("frames") as show:
         decoding = Decoding(hardware=inference.video_decoder == "gpu")
-        run = AnimationRun(
-            animator, cropper, params.serve.batch_size, decoding, hardware_encoding, progress=show
-        )
+        batch_size = params.serve.batch_size
+        run = AnimationRun(animator, cropper, batch_size, decoding, hardware_encoding, model.uri, show)
         return animate_file(run, request)
 
 
@@ -81,7 +82,7 @@ def run_extract(
         ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
     """
     _require_files(driving)
-    animator = _load_animator(params, inference)
+    animator = _load_animator(_resolve_model(params, inference), inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     run = AnimationRun(animator, cropper, params.serve.batch_size)
     motion = extract_motion(run, driving, convert)
@@ -99,7 +100,7 @@ def run_manipulate(
             model does not exist.
     """
     _require_files(request.source)
-    animator = _load_animator(params, inference)
+    animator = _load_animator(_resolve_model(params, inference), inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     return manipulate_file(animator, cropper, request)
 
@@ -110,10 +111,13 @@ def _require_files(*paths: Path) -> None:
             raise ValueError(f"{path} does not exist: give an image or a video")
 
 
-def _load_animator(params: Params, inference: Inference) -> Animator:
+def _resolve_model(params: Params, inference: Inference) -> ResolvedModel:
+    return resolve(inference.model or champion_uri(params.release.name))
+
+
+def _load_animator(model: ResolvedModel, inference: Inference) -> Animator:
     keep_freed_memory()
-    model = inference.model or champion_uri(params.release.name)
-    return Animator.load(model, inference.device, inference.precision, inference.compilation)
+    return Animator.load(model.directory, inference.device, inference.precision, inference.compilation)
 
 
 def _load_cropper(params: Params, root: Path, animator: Animator) -> FaceCropper | None:

@@ -3,7 +3,7 @@
 Pixels are converted as the tags say: BT.709 from 720 lines on, else BT.601, limited range, exact rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -43,6 +43,7 @@ class VideoWriter:
             AAC; sound beyond the video's end is cut off. None, or a file without sound, gives a silent video.
         hardware: encode on the GPU (NVENC).
         segments: stretches of that file's video that make up this one, if it has holes; see `Soundtrack`.
+        tags: metadata of the container, by any names; None has none.
 
     Raises:
         NoVideoHardwareError: on entering, `hardware` without a GPU that encodes.
@@ -56,6 +57,7 @@ class VideoWriter:
         audio_from: Path | None = None,
         hardware: bool = False,
         segments: Sequence[Segment] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._path = path
         self._fps = Fraction(fps)
@@ -63,6 +65,7 @@ class VideoWriter:
         self._audio_from = audio_from
         self._hardware = hardware
         self._segments = segments
+        self._tags = tags or {}
         self._time_base = Fraction(1, self._fps.numerator * -(-LEAST_TICKS_PER_S // self._fps.numerator))
         self._convert = VideoReformatter()
         self._end = Fraction(0)
@@ -79,7 +82,10 @@ class VideoWriter:
         return self
 
     def _open(self, partial: Path) -> None:
-        self._output = av.open(f"file:{partial}", "w", format="mp4", options={"movflags": "+faststart"})
+        # mp4 has a fixed list of names by default, and tags of other names are dropped.
+        flags = "+faststart+use_metadata_tags" if self._tags else "+faststart"
+        self._output = av.open(f"file:{partial}", "w", format="mp4", options={"movflags": flags})
+        self._output.metadata.update(self._tags)
         codec, options = NVENC if self._hardware else X264
         stream = self._output.add_stream(codec, rate=self._fps, options=options)
         stream.width, stream.height = (side + side % 2 for side in self._size)

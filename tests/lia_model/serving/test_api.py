@@ -1,5 +1,7 @@
+import hashlib
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -85,6 +87,17 @@ def test_the_health_check_marks_the_project_without_naming_its_folder(service):
     answer = service.ask("GET", "/healthz")
     assert answer.headers[PROJECT_HEADER] == project_mark(service.root) != project_mark(service.root / "copy")
     assert not any(service.root.name in value for value in answer.headers.values())
+
+
+def test_a_result_names_the_model_and_the_source_it_was_made_of(tmp_path):
+    with live(tmp_path, version="2") as service, service.running("2"):
+        link = service.submit()
+        service.ended(link)
+        (tmp_path / "result.mp4").write_bytes(service.client.get(f"{link}/video").content)
+    with av.open(str(tmp_path / "result.mp4")) as container:
+        tags = container.metadata
+    assert (tags["synthetic"], tags["model"]) == ("true", "models:/lia/2")
+    assert tags["source_sha256"] == hashlib.sha256(png()).hexdigest()
 
 
 def test_head_is_answered_as_get_without_the_body(tmp_path):

@@ -25,6 +25,7 @@ from pipelines import presets
 from pipelines.cli import main
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
+from preprocessing.storage.files import file_sha256
 
 NETWORK = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
 
@@ -156,6 +157,15 @@ def test_a_turned_photo_is_animated_without_a_word(lia, tmp_path, caplog):
     arguments = ("animate", tmp_path / "turned.jpg", "clip.mp4", "-o", tmp_path / "out.mp4")
     assert lia(*arguments, "--model", "model", "--no-crop")[0] == 0
     assert caplog.messages == []
+
+
+def test_a_result_names_the_model_and_the_source_it_was_made_of(lia, project, tmp_path):
+    output = tmp_path / "out.mp4"
+    assert lia("animate", "portrait.png", "clip.mp4", "-o", output, "--model", "model", "--no-crop")[0] == 0
+    with av.open(str(output)) as container:
+        tags = container.metadata
+    assert (tags["synthetic"], tags["model"]) == ("true", "model")
+    assert tags["source_sha256"] == file_sha256(project / "portrait.png")
 
 
 @pytest.mark.parametrize("role", ["source", "driving"])

@@ -1,6 +1,7 @@
 import os
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -107,3 +108,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, run_on_small_disk)
     told, left = run_on_small_disk(FILL, tmp_path / "small", "100k", tmp_path / "small")
     assert told.startswith("True 1 ")
     assert left == "[]"
+
+
+def test_tags_of_any_name_are_written_and_read(tmp_path):
+    tags = {"comment": "Größe ≤ 5", "our_own": "a" * 500, "title": "x"}
+    with VideoWriter(tmp_path / "a.mp4", Fraction(25), (32, 32), tags=tags) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert {name: container.metadata[name] for name in tags} == tags
+    assert probe(tmp_path / "a.mp4").num_frames == 1
