@@ -62,6 +62,9 @@ class Environment(BaseSettings):
     """LIA_SERVE_PORT: the animation service."""
     api_token: str | None = Field(default=None, repr=False)
     """LIA_API_TOKEN: bearer token of the animation service; None serves loopback only."""
+    database_url: str | None = Field(default=None, repr=False)
+    """LIA_DATABASE_URL: URL of the animation service's database, with its password; replaces
+    `serve.database`."""
     download_proxy: str | None = Field(default=None, repr=False)
     """LIA_DOWNLOAD_PROXY: URL of the proxy for downloads, with its password; replaces `download.proxy`."""
     prefect_api_url: str | None = None

@@ -25,6 +25,7 @@ from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.cleanup import Cleanup
+from lia_model.serving.database import open_database
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
@@ -51,7 +52,9 @@ class ServingConfig(BaseModel):
     model: ModelVersion
     """Its name and concrete version."""
     home: Path
-    """Folder of the job store and of the uploads and their results."""
+    """Folder of the uploads and their results."""
+    database: str = Field(repr=False)
+    """URL of the database with the jobs."""
     folders: BatchFolders
     """Folders that batches may use."""
     token: str | None = Field(repr=False)
@@ -90,11 +93,6 @@ class ServingConfig(BaseModel):
     """Detect faces in every k-th driving frame."""
 
     @property
-    def jobs(self) -> Path:
-        """The job store's file."""
-        return self.home / "jobs.sqlite"
-
-    @property
     def media_folder(self) -> Path:
         """Folder of the uploads and their results."""
         return self.home / "media"
@@ -102,7 +100,7 @@ class ServingConfig(BaseModel):
 
 def open_jobs(config: ServingConfig) -> JobStore:
     """Open the store that both replicas share."""
-    return JobStore(config.jobs, root=config.folders.root)
+    return JobStore(open_database(config.database), root=config.folders.root)
 
 
 def heartbeat(config: ServingConfig) -> Heartbeat:

@@ -10,8 +10,9 @@ import threading
 import time
 from pathlib import Path
 
+from lia_model.serving.database import DatabaseError
 from lia_model.serving.job import Job
-from lia_model.serving.jobs import JobStore, JobStoreError
+from lia_model.serving.jobs import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Cleanup:
         """Delete all that is left behind or expired by now.
 
         Raises:
-            JobStoreError: the store cannot be read or written.
+            DatabaseError: the store cannot be read or written.
             OSError: a file cannot be deleted.
         """
         for job in self._jobs.uncleared():
@@ -85,7 +86,7 @@ class Cleanup:
         while True:
             try:
                 self.run_once()
-            except (JobStoreError, OSError) as error:
+            except (DatabaseError, OSError) as error:
                 logger.error("the clean-up failed and is tried again in %g s: %s", INTERVAL_S, error)
             if self._stopping.wait(INTERVAL_S):
                 return

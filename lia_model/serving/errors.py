@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from lia_model.serving.jobs import JobStoreBusyError, JobStoreError
+from lia_model.serving.database import DatabaseBusyError, DatabaseError
 from lia_model.serving.messages import Error, ErrorAnswer
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def add_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(RefusalError, _on_refusal)
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_bad_field)
-    api.add_exception_handler(JobStoreBusyError, _on_busy_store)
-    api.add_exception_handler(JobStoreError, _on_broken_store)
+    api.add_exception_handler(DatabaseBusyError, _on_busy_store)
+    api.add_exception_handler(DatabaseError, _on_broken_store)
     api.add_exception_handler(Exception, _on_unexpected_error)
 
 

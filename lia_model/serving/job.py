@@ -24,6 +24,10 @@ class Order:
     """Word of the client's by which a repeated order is recognised; None recognises none."""
     is_pinned: bool = False
     """Whether the client asked for this version, so that no other may animate it."""
+    owner: str | None = None
+    """Name of who submitted it; None is nobody in particular."""
+    priority: int = 0
+    """Among the owner's own jobs the highest starts first."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
         """Return whether both ask for one animation, whatever model is served."""
@@ -46,8 +50,14 @@ class Job:
     frames_total: int
     attempts: int
     """How often it was started."""
+    failures: int
+    """How often it failed unexpectedly."""
+    losses: int
+    """How many runners died while they held it."""
     lease: str | None
     submitted_s: float
+    started_s: float | None
+    """Start of the latest attempt; None before the first."""
     ended_s: float | None
     warnings: tuple[str, ...] = ()
     """What was wrong with the files of a job that succeeded all the same."""

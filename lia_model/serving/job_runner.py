@@ -20,8 +20,9 @@ from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.serving.cleanup import drop_uploads
+from lia_model.serving.database import DatabaseError
 from lia_model.serving.job import Job
-from lia_model.serving.jobs import JobStore, JobStoreError
+from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import Error, ModelVersion
 from preprocessing.background import in_background
 
@@ -86,7 +87,7 @@ class JobRunner:
         """Claim and perform the oldest job; False if none is queued.
 
         Raises:
-            JobStoreError: the store cannot be read or written.
+            DatabaseError: the store cannot be read or written.
         """
         job = self._jobs.claim(self._model)
         if job is None:
@@ -98,7 +99,7 @@ class JobRunner:
         """Finish or fail one claimed job, or queue it again after an unexpected failure.
 
         Raises:
-            JobStoreError: the store cannot be read or written; the job runs again once its lease expires.
+            DatabaseError: the store cannot be read or written; the job runs again once its lease expires.
         """
         try:
             self._animate(job)
@@ -107,7 +108,7 @@ class JobRunner:
             self._jobs.fail(job, Error(code=code, message=_without_folders(str(error), job)))
         except StoppedError:
             self._jobs.release(job)
-        except JobStoreError:
+        except DatabaseError:
             raise
         except Exception as error:
             # One failing job must not end the thread.
@@ -122,7 +123,7 @@ class JobRunner:
             try:
                 if not self.perform_next():
                     self._stopping.wait(POLL_S)
-            except JobStoreError as error:
+            except DatabaseError as error:
                 logger.error("%s", error)
                 self._stopping.wait(STORE_PAUSE_S)
 
@@ -151,7 +152,7 @@ class JobRunner:
                 try:
                     self._jobs.finish(job, produced, result.num_frames, result.warnings)
                     return
-                except JobStoreError as error:
+                except DatabaseError as error:
                     logger.error("%s", error)
                     if should_stop():
                         raise
@@ -161,7 +162,7 @@ class JobRunner:
         """Store the progress; without it the job goes on all the same."""
         try:
             self._jobs.advance(job, done, total)
-        except JobStoreError as error:
+        except DatabaseError as error:
             logger.warning("the progress of job %s is not stored: %s", job.id, error)
 
     def _check_files(self, job: Job) -> None:
@@ -179,7 +180,7 @@ class JobRunner:
             while not ended.wait(self._jobs.rules.lease_s / RENEWALS_A_LEASE):
                 try:
                     is_held = self._jobs.renew(job)
-                except JobStoreError as error:
+                except DatabaseError as error:
                     # The job may still be ours: only the store tells.
                     logger.warning("the lease of job %s is not renewed: %s", job.id, error)
                     continue

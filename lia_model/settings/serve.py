@@ -43,6 +43,9 @@ class RequestLimits(Settings):
 class ServeSettings(Settings):
     """The animation service."""
 
+    database: str | None
+    """URL of the database with the jobs, `sqlite:///FILE` or `postgresql://HOST/NAME`; null is a SQLite file
+    in runs/serving. Without a password, which goes into LIA_DATABASE_URL."""
     batch_size: Annotated[int, Field(ge=1)]
     """Driving frames per forward pass."""
     num_threads: Annotated[int, Field(ge=1)]

@@ -9,6 +9,7 @@ from lia_model.registry import models
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, deploy, withdraw
 from lia_model.serving.batch_folders import BatchFolders
+from lia_model.serving.database import parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.messages import ModelVersion
 from pipelines.commands.service_address import require_address, url_of, without_proxy
@@ -17,6 +18,7 @@ from pipelines.local.cluster import connected
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips.crop import shows_faces
+from preprocessing.download.credentials import mask_credentials
 from preprocessing.faces.detector import require_models
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,8 @@ def run_serve(
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
     require_address(environment, host, port)
-    config = make_config(params, environment.paths, environment.api_token, model)
+    database = database_url(params, environment)
+    config = make_config(params, environment.paths, environment.api_token, model, database)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)
@@ -79,7 +82,28 @@ def require_token_beyond_loopback(host: str, environment: Environment) -> None:
         )
 
 
-def make_config(params: Params, paths: ProjectPaths, token: str | None, model: str) -> ServingConfig:
+def database_url(params: Params, environment: Environment) -> str:
+    """Return the URL of the service's database.
+
+    Raises:
+        ValueError: it is of an unknown kind, or the setting holds a password.
+    """
+    setting = params.serve.database
+    if setting is not None and mask_credentials(setting) != setting:
+        raise ValueError(
+            f"got {mask_credentials(setting)} in serve.database, which is kept in git; allowed is a URL "
+            "without a password: set LIA_DATABASE_URL to the whole URL"
+        )
+    url = environment.database_url or setting
+    if url is None:
+        return sqlite_url(environment.paths.runs / "serving" / "jobs.sqlite")
+    parse_url(url)
+    return url
+
+
+def make_config(
+    params: Params, paths: ProjectPaths, token: str | None, model: str, database: str
+) -> ServingConfig:
     """Resolve the model and the detector, and make every path absolute.
 
     Raises:
@@ -101,6 +125,7 @@ def make_config(params: Params, paths: ProjectPaths, token: str | None, model: s
         checkpoint=found.directory,
         model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
         home=paths.runs / "serving",
+        database=database,
         folders=folders,
         token=token,
         token_file=paths.service_tokens,

@@ -11,6 +11,7 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from lia_model.animation.options import AnimationOptions, read_options
+from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.http.form import form_fields
 from lia_model.serving.job import Order
 from lia_model.serving.jobs import JobStore
@@ -84,7 +85,7 @@ def test_an_option_arrives_through_every_door(name, tmp_path):
     assert by_form({name: str(OTHERS[name])}) == expected
     assert BatchItem(source="a", driving="b", **{name: OTHERS[name]}).options == expected
     assert read_options({name: str(OTHERS[name])}) == expected
-    store = JobStore(tmp_path / "jobs.sqlite")
+    store = JobStore(open_database(sqlite_url(tmp_path / "jobs.sqlite")))
     order = Order(tmp_path, tmp_path, tmp_path / "o.mp4", expected, ModelVersion(name="lia", version="1"))
     store.submit({"mine": order}, max_num_queued=1)
     job = store.get("mine")

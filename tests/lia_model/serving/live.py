@@ -15,13 +15,13 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.cleanup import Cleanup
+from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of, png
@@ -76,10 +76,10 @@ class LiveService:
     ):
         self.root = folder
         self.media = folder / "serving" / "media"
+        self.database_path = folder / "serving" / "jobs.sqlite"
+        self.url = sqlite_url(self.database_path)
         self.jobs = JobStore(
-            folder / "serving" / "jobs.sqlite",
-            rules or RetryRules(lease_s=1, back_off_s=0),
-            busy_timeout_s=busy_timeout_s,
+            open_database(self.url, busy_timeout_s), rules or RetryRules(lease_s=1, back_off_s=0)
         )
         self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
         tokens = Tokens(token_file, None)

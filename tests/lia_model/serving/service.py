@@ -12,11 +12,11 @@ from lia_model.animation.media_check import check_media
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
+from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import MediaLimits, RequestLimits
 
 MEDIA = MediaLimits(
@@ -52,7 +52,8 @@ class Service:
         check=None,
         requests=REQUESTS,
     ):
-        self.jobs = JobStore(folder / "serving" / "jobs.sqlite", RetryRules(back_off_s=0))
+        database = open_database(sqlite_url(folder / "serving" / "jobs.sqlite"))
+        self.jobs = JobStore(database, RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
         self.root = folder
         tokens = Tokens(token_file, token)

@@ -13,8 +13,8 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
+from lia_model.serving.database import sqlite_url
 from lia_model.serving.job import Order
-from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe
@@ -55,6 +55,7 @@ def config(tmp_path, models):
         checkpoint=tmp_path / "checkpoint",
         model=ModelVersion(name="lia", version="7"),
         home=tmp_path / "serving",
+        database=sqlite_url(tmp_path / "serving" / "jobs.sqlite"),
         folders=folders_of(tmp_path),
         token=None,
         token_file=tmp_path / "tokens.json",
@@ -151,7 +152,7 @@ def test_a_model_trained_without_faces_animates_what_shows_none(config, tmp_path
     save_generator(config.checkpoint, generator, {"crop": record})
     files = [clip(tmp_path / name) for name in ("source.mp4", "driving.mp4")]
     order = Order(*files, tmp_path / "out.mp4", AnimationOptions(), config.model)
-    store = JobStore(config.jobs)
+    store = open_jobs(config)
     store.submit({"job": order}, 1)
     replica = AnimationReplica(config.model_copy(update={"detector": tmp_path / "none"}))
     deadline = time.monotonic() + 60
@@ -168,7 +169,11 @@ def test_the_queue_of_a_copied_project_names_the_copies_of_its_files(config, tmp
     copy = tmp_path / "copy"
     shutil.copytree(config.home, copy / "serving")
     copied = (
-        open_jobs(config.model_copy(update={"home": copy / "serving", "folders": folders_of(copy)}))
+        open_jobs(
+            config.model_copy(
+                update={"database": sqlite_url(copy / "serving" / "jobs.sqlite"), "folders": folders_of(copy)}
+            )
+        )
         .get("job")
         .order
     )

@@ -6,9 +6,8 @@ import pytest
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.cleanup import ORPHAN_S, Cleanup
 from lia_model.serving.job import Order
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import Error, ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import assert_refused
 
@@ -29,8 +28,8 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
-    return JobStore(tmp_path / "jobs.sqlite", RetryRules(lease_s=10, max_losses=1), clock)
+def store(database, clock):
+    return JobStore(database, RetryRules(lease_s=10, max_losses=1), clock)
 
 
 @pytest.fixture
@@ -123,6 +122,7 @@ def test_old_folders_without_a_job_are_deleted(store, cleanup, tmp_path):
     assert names(tmp_path / "media") == {"a", "new"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_thread_outlives_an_error(store, cleanup, clock, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("lia_model.serving.cleanup.INTERVAL_S", 0.05)
     submit(store, tmp_path / "out", "a")

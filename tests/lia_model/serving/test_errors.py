@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from lia_model.serving.database import DatabaseBusyError
 from lia_model.serving.errors import (
     CODES,
     RefusalError,
@@ -15,7 +16,6 @@ from lia_model.serving.errors import (
     error_answer,
     refusals,
 )
-from lia_model.serving.jobs import JobStoreBusyError
 from lia_model.serving.messages import ErrorAnswer
 from tests.lia_model.serving.service import assert_refused
 
@@ -133,4 +133,4 @@ def test_unknown_paths_and_methods_are_refused_in_json(service):
 
 
 def test_a_busy_job_store_asks_the_client_to_try_again():
-    assert_refused(answer_to(JobStoreBusyError("held")), 503, "busy")
+    assert_refused(answer_to(DatabaseBusyError("held")), 503, "busy")

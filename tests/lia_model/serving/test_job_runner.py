@@ -21,9 +21,8 @@ from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.job import Order, new_id
 from lia_model.serving.job_runner import JobRunner
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import JobStatus, ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
@@ -47,8 +46,8 @@ def cropper(models):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return JobStore(tmp_path / "jobs.sqlite", RetryRules(lease_s=2, back_off_s=0))
+def store(database):
+    return JobStore(database, RetryRules(lease_s=2, back_off_s=0))
 
 
 @pytest.fixture
@@ -217,8 +216,8 @@ def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
     assert names(tmp_path / "a") == set()
 
 
-def test_the_lease_is_renewed_while_the_work_takes_longer(tmp_path, animator, cropper):
-    store = JobStore(tmp_path / "jobs.sqlite", RetryRules(lease_s=1))
+def test_the_lease_is_renewed_while_the_work_takes_longer(database, tmp_path, animator, cropper):
+    store = JobStore(database, RetryRules(lease_s=1))
     job_id = queue(store, fill(order(tmp_path / "a")))
     started = threading.Event()
 
@@ -284,7 +283,7 @@ def test_the_lease_outlives_a_store_that_cannot_be_used_for_longer_than_it_lasts
         slow = SlowAnimator(animator)
         with service.running(animator=slow) as runner:
             assert slow.started.wait(20)
-            with closing(sqlite3.connect(service.jobs.path, isolation_level=None)) as other:
+            with closing(sqlite3.connect(service.database_path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 wait(lambda: caplog.text.count("is not renewed") >= 2)
                 slow.may_go_on.set()
@@ -301,12 +300,12 @@ def test_the_lease_is_still_renewed_after_the_store_was_gone_for_a_while(tmp_pat
         slow = SlowAnimator(animator)
         with service.running(animator=slow):
             assert slow.started.wait(20)
-            away = service.jobs.path.rename(tmp_path / "away")
-            service.jobs.path.mkdir()
+            away = service.database_path.rename(tmp_path / "away")
+            service.database_path.mkdir()
             wait(lambda: "is not renewed: got `unable to open database file`" in caplog.text)
             assert_refused(service.client.get(link), 503, "unavailable")
-            service.jobs.path.rmdir()
-            away.rename(service.jobs.path)
+            service.database_path.rmdir()
+            away.rename(service.database_path)
             time.sleep(1.5)
             assert service.jobs.claim(MODEL) is None
             slow.may_go_on.set()
@@ -315,22 +314,22 @@ def test_the_lease_is_still_renewed_after_the_store_was_gone_for_a_while(tmp_pat
 
 def test_a_runner_goes_on_after_an_error_of_the_store(tmp_path, caplog):
     with live(tmp_path) as service, service.running() as runner:
-        away = service.jobs.path.rename(tmp_path / "away")
-        service.jobs.path.mkdir()
+        away = service.database_path.rename(tmp_path / "away")
+        service.database_path.mkdir()
         wait(lambda: "unable to open database file" in caplog.text)
         assert runner.is_alive
-        service.jobs.path.rmdir()
-        away.rename(service.jobs.path)
+        service.database_path.rmdir()
+        away.rename(service.database_path)
         assert service.ended(service.submit())["status"] == "succeeded"
 
 
 CLAIM_AND_DIE = """
 import os, signal, sys
-from pathlib import Path
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.database import open_database
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.retry_rules import RetryRules
-job = JobStore(Path(sys.argv[1]), RetryRules(lease_s=0.1)).claim(ModelVersion(name="lia", version="1"))
+model = ModelVersion(name="lia", version="1")
+job = JobStore(open_database(sys.argv[1]), RetryRules(lease_s=0.1)).claim(model)
 job.folder.mkdir()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -340,7 +339,7 @@ def test_a_job_given_up_after_lost_workers_leaves_no_uploads(tmp_path):
     with live(tmp_path, rules=RetryRules(lease_s=0.1, max_losses=1)) as service:
         link = service.submit()
         folder = service.media / link.rpartition("/")[2]
-        subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(service.jobs.path)], check=False)
+        subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, service.url], check=False)
         assert len(names(folder)) == 3
         with service.running():
             done = service.ended(link)

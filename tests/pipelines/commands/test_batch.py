@@ -17,6 +17,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.api import build_api
+from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
@@ -49,7 +50,7 @@ def root(tmp_path_factory, samples):
 @pytest.fixture(scope="module")
 def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
-    jobs = JobStore(root / "serving" / "jobs.sqlite")
+    jobs = JobStore(open_database(sqlite_url(root / "serving" / "jobs.sqlite")))
     limits = ApiLimits(folders_of(root), root / "serving" / "media", "s3cret", 1_000_000, 2, 2, REQUESTS)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")

@@ -55,19 +55,29 @@ def save_model(folder, rule):
 
 def test_a_missing_detector_is_reported_before_anything_starts(params, environment, tmp_path):
     with pytest.raises(ValueError, match="lia fetch models"):
-        make_config(params, environment.paths, None, save_model(tmp_path / "faces", "fomm_square"))
+        make_config(
+            params,
+            environment.paths,
+            None,
+            save_model(tmp_path / "faces", "fomm_square"),
+            "sqlite:///jobs.sqlite",
+        )
 
 
 @pytest.mark.parametrize("rule", ["body", "none"])
 def test_a_model_trained_without_faces_is_served_without_detector(params, environment, tmp_path, rule):
-    config = make_config(params, environment.paths, None, save_model(tmp_path / "mine", rule))
+    config = make_config(
+        params, environment.paths, None, save_model(tmp_path / "mine", rule), "sqlite:///jobs.sqlite"
+    )
     assert not config.detector.exists()
 
 
 def test_results_of_batches_may_not_replace_the_projects_files(params, environment, tmp_path):
     own = params.model_copy(update={"serve": params.serve.model_copy(update={"batch_outputs": (Path(),)})})
     with pytest.raises(ValueError, match=r"serve\.batch_outputs"):
-        make_config(own, environment.paths, None, save_model(tmp_path / "mine", "none"))
+        make_config(
+            own, environment.paths, None, save_model(tmp_path / "mine", "none"), "sqlite:///jobs.sqlite"
+        )
 
 
 def test_a_detached_service_needs_a_ray_head(params, environment):
@@ -79,7 +89,9 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     (environment.paths.root / "models").symlink_to(models)
     settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
     save_generator(environment.paths.root / "mine", build_generator(settings, seed=0))
-    config = make_config(params, environment.paths, None, str(environment.paths.root / "mine"))
+    config = make_config(
+        params, environment.paths, None, str(environment.paths.root / "mine"), "sqlite:///jobs.sqlite"
+    )
     assert config.keep_s == 3600 * params.serve.keep_hours
     assert (config.model.name, config.model.version) == ("mine", "local")
     root = environment.paths.root

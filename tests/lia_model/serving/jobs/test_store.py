@@ -1,22 +1,20 @@
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.job import Job, Order, new_id
-from lia_model.serving.jobs import JobStore, JobStoreBusyError, QueueFullError
+from lia_model.serving.jobs import JobStore, QueueFullError, RetryRules
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 
 MODEL = ModelVersion(name="lia", version="3")
 
@@ -72,10 +70,8 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
-    return JobStore(
-        tmp_path / "jobs.sqlite", RetryRules(lease_s=60, max_failures=3, max_losses=4, back_off_s=10), clock
-    )
+def store(database, clock):
+    return JobStore(database, RetryRules(lease_s=60, max_failures=3, max_losses=4, back_off_s=10), clock)
 
 
 def test_an_order_reads_back_as_it_was_given(store, tmp_path):
@@ -92,8 +88,8 @@ def test_jobs_are_claimed_in_the_order_they_came(store, tmp_path):
     assert store.claim(MODEL) is None
 
 
-def test_a_job_is_claimed_once_however_many_runners_ask(tmp_path):
-    store = JobStore(tmp_path / "jobs.sqlite")
+def test_a_job_is_claimed_once_however_many_runners_ask(database, tmp_path):
+    store = JobStore(database)
     ids = submit(store, tmp_path, 12)
     claimed: list[str] = []
 
@@ -263,11 +259,11 @@ def test_a_batch_keeps_its_order_and_its_stillborn_items(store, tmp_path):
 CLAIM_AND_HANG = """
 import sys, time
 from pathlib import Path
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.database import open_database
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.retry_rules import RetryRules
 model = ModelVersion(name="lia", version="3")
-job = JobStore(Path(sys.argv[1]), RetryRules(lease_s=0.5)).claim(model)
+job = JobStore(open_database(sys.argv[1]), RetryRules(lease_s=0.5)).claim(model)
 job.folder.mkdir()
 (job.folder / "result.mp4").write_bytes(b"half")
 print(job.id, flush=True)
@@ -275,16 +271,15 @@ time.sleep(600)
 """
 
 
-def test_a_job_outlives_a_killed_runner_and_shows_one_whole_result(tmp_path):
-    path = tmp_path / "jobs.sqlite"
-    (job_id,) = submit(JobStore(path), tmp_path)
+def test_a_job_outlives_a_killed_runner_and_shows_one_whole_result(database_url, database, tmp_path):
+    store = JobStore(database)
+    (job_id,) = submit(store, tmp_path)
     with subprocess.Popen(
-        [sys.executable, "-c", CLAIM_AND_HANG, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True
     ) as runner:
         assert runner.stdout is not None
         assert runner.stdout.readline().strip() == job_id
         os.kill(runner.pid, signal.SIGKILL)
-    store = JobStore(path)
     heir = None
     while heir is None:
         heir = store.claim(MODEL)
@@ -299,45 +294,149 @@ import os, signal, sys
 from pathlib import Path
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.job import Order
+from lia_model.serving.database import open_database
+from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 folder = Path(sys.argv[1])
 options = AnimationOptions(mode="absolute", crop=False)
 order = Order(folder, folder, folder / "o.mp4", options, ModelVersion(name="lia", version="1"))
-JobStore(folder / "jobs.sqlite").submit({"mine": order}, max_num_queued=1)
+JobStore(open_database(sys.argv[2])).submit({"mine": order}, max_num_queued=1)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_an_accepted_job_outlives_the_server_that_took_it(tmp_path):
-    ended = subprocess.run([sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path)], check=False)
+def test_an_accepted_job_outlives_the_server_that_took_it(database_url, database, tmp_path):
+    ended = subprocess.run([sys.executable, "-c", SUBMIT_AND_DIE, str(tmp_path), database_url], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert take(JobStore(tmp_path / "jobs.sqlite")).id == "mine"
-
-
-def test_a_store_that_another_process_holds_is_waited_for_and_then_reported(tmp_path):
-    store = JobStore(tmp_path / "jobs.sqlite", busy_timeout_s=0.2)
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
-        with pytest.raises(
-            JobStoreBusyError, match=r"within 0\.2 s, since another process writes to it"
-        ) as busy:
-            store.claim(MODEL)
-        assert time.monotonic() - started >= 0.2
-        assert "\n" not in str(busy.value)
-        other.execute("ROLLBACK")
-    assert store.claim(MODEL) is None
+    assert take(JobStore(database)).id == "mine"
 
 
 def test_a_store_copied_with_its_project_names_the_copies_of_files(tmp_path):
     original, copy = tmp_path / "original", tmp_path / "copy"
     (original / "uploads").mkdir(parents=True)
     order = replace(make_order(original / "uploads"), driving=tmp_path / "shared.mp4")
-    JobStore(original / "jobs.sqlite", root=original).submit({"a": order}, max_num_queued=1)
+    JobStore(open_database(sqlite_url(original / "jobs.sqlite")), root=original).submit(
+        {"a": order}, max_num_queued=1
+    )
     shutil.copytree(original, copy)
-    found = JobStore(copy / "jobs.sqlite", root=copy).claim(MODEL).order
+    found = JobStore(open_database(sqlite_url(copy / "jobs.sqlite")), root=copy).claim(MODEL).order
     wanted = make_order(copy / "uploads")
     assert (found.source, found.output) == (wanted.source, wanted.output)
     assert found.driving == tmp_path / "shared.mp4"
-    assert JobStore(original / "jobs.sqlite", root=original).get("a").order == order
+    assert (
+        JobStore(open_database(sqlite_url(original / "jobs.sqlite")), root=original).get("a").order == order
+    )
+
+
+def owned(folder, owner, name, **more):
+    return replace(make_order(folder, name), owner=owner, **more)
+
+
+def claimed(store, number):
+    return [take(store).id for _ in range(number)]
+
+
+def test_owners_take_turns_however_many_jobs_one_of_them_has(store, tmp_path):
+    for owner, names in (("ann", "abcd"), (None, "xy"), ("bob", "pq")):
+        for name in names:
+            store.submit({name: owned(tmp_path, owner, name)}, max_num_queued=100)
+    first_round = claimed(store, 3)
+    assert sorted(first_round) == ["a", "p", "x"]
+    assert sorted(claimed(store, 3)) == ["b", "q", "y"]
+    assert claimed(store, 2) == ["c", "d"]
+
+
+def test_uploads_start_before_items_of_batches_whoever_owns_them(store, tmp_path):
+    store.submit({"item": owned(tmp_path, "bob", "item")}, max_num_queued=100, batch="batch")
+    for name in "ab":
+        store.submit({name: owned(tmp_path, "ann", name)}, max_num_queued=100)
+    assert claimed(store, 3) == ["a", "b", "item"]
+
+
+def test_priority_orders_an_owners_own_jobs_and_no_others(store, tmp_path):
+    store.submit({"low": owned(tmp_path, "ann", "low")}, max_num_queued=100)
+    for name, priority in (("high", 9), ("highest", 10)):
+        store.submit({name: owned(tmp_path, "ann", name, priority=priority)}, max_num_queued=100)
+    store.submit({"other": owned(tmp_path, "bob", "other")}, max_num_queued=100)
+    assert claimed(store, 4) == ["highest", "other", "high", "low"]
+
+
+def test_one_owners_queue_leaves_room_for_anothers(store, tmp_path):
+    store.submit({"a": owned(tmp_path, "ann", "a")}, max_num_queued=1)
+    with pytest.raises(QueueFullError):
+        store.submit({"b": owned(tmp_path, "ann", "b")}, max_num_queued=1)
+    store.submit({"c": owned(tmp_path, "bob", "c")}, max_num_queued=1)
+    store.submit({"d": owned(tmp_path, None, "d")}, max_num_queued=1)
+
+
+def test_the_same_key_of_two_owners_names_two_jobs(store, tmp_path):
+    for batch, owner in (
+        ("first", "ann"),
+        ("second", "bob"),
+        ("third", "ann"),
+        ("fourth", None),
+        ("fifth", None),
+    ):
+        order = owned(tmp_path, owner, "same", idempotency_key="key")
+        store.submit({new_id(): order}, max_num_queued=100, batch=batch)
+    first, second, third, fourth, fifth = (
+        store.get_batch(batch)[0].id for batch in ("first", "second", "third", "fourth", "fifth")
+    )
+    assert (first, fourth) == (third, fifth)
+    assert len({first, second, fourth}) == 3
+
+
+def test_pages_of_one_owners_jobs_leave_out_the_others(store, tmp_path):
+    for number in range(6):
+        owner = ("ann", "bob")[number % 2]
+        store.submit({str(number): owned(tmp_path, owner, str(number))}, max_num_queued=100)
+    page = store.newest(2, owner="ann")
+    assert [job.id for job in page] == ["4", "2"]
+    assert [job.id for job in store.newest(2, before=page[-1].number, owner="ann")] == ["0"]
+    store.cancel("4")
+    assert [job.id for job in store.newest(9, JobStatus.CANCELLED, owner="ann")] == ["4"]
+    assert store.newest(9, JobStatus.CANCELLED, owner="bob") == []
+    assert len(store.newest(9)) == 6
+
+
+def test_a_job_knows_when_its_latest_attempt_started(store, clock, tmp_path):
+    (job_id,) = submit(store, tmp_path)
+    assert store.get(job_id).started_s is None
+    clock.now += 5
+    store.release(take(store))
+    clock.now += 5
+    assert take(store).started_s == clock.now
+    assert store.get(job_id).submitted_s == clock.now - 10
+
+
+def test_words_with_null_characters_name_nothing_and_break_nothing(store, tmp_path):
+    submit(store, tmp_path)
+    assert store.get("a\0") is None
+    assert store.get_batch("\0") == []
+    assert not store.cancel("\0")
+    job = take(store)
+    assert store.fail(job, Error(code="internal", message="bad \0 byte"))
+    assert store.get(job.id).order.error.message == "bad  byte"
+
+
+def test_jobs_submitted_at_once_never_exceed_the_limit(database, tmp_path):
+    store = JobStore(database)
+
+    def submit_one(number):
+        try:
+            store.submit({str(number): make_order(tmp_path, str(number))}, max_num_queued=4)
+        except QueueFullError:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(submit_one, range(12))) == 4
+    assert store.num_queued() == 4
+
+
+def test_without_a_clock_of_its_own_the_store_has_the_databases(database, tmp_path):
+    store = JobStore(database)
+    before = time.time()
+    (job_id,) = submit(store, tmp_path)
+    assert before - 1 < store.get(job_id).submitted_s < time.time() + 1
