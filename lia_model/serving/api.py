@@ -6,7 +6,7 @@ event loop. Nothing is computed here.
 
 from typing import Annotated, Any, no_type_check
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
@@ -85,13 +85,17 @@ def _animations(requests: JobRequests) -> APIRouter:
         driving: UploadFile,
         fields: Annotated[dict[str, Any], Depends(form_fields())],
         model: Annotated[str | None, Form()] = None,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
     ) -> AnimationAccepted:
-        """Animate the portrait `source` by the motion of `driving`, each an image or a video."""
+        """Animate the portrait `source` by the motion of `driving`, each an image or a video.
+
+        A request that is sent again with the same `Idempotency-Key` gets the job of the first one.
+        """
         try:
             options = read_options(fields)
         except ValueError as error:
             raise bad_field("options", str(error)) from None
-        return requests.accept(source, driving, options, model)
+        return requests.accept(source, driving, options, model, idempotency_key)
 
     @router.get("", responses=refusals(422))
     def list_newest(

@@ -26,13 +26,20 @@ class Order:
     """Whether the client asked for this version, so that no other may animate it."""
     owner: str | None = None
     """Name of who submitted it; None is nobody in particular."""
+    content: str | None = None
+    """Hash of the uploads, if there is a key to recognise them by; None for files, known by their paths."""
     priority: int = 0
     """Among the owner's own jobs the highest starts first."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
         """Return whether both ask for one animation, whatever model is served."""
-        mine = (self.source, self.driving, self.output, self.options)
-        return mine == (other.source, other.driving, other.output, other.options)
+
+        def asked(order: Order) -> tuple[object, ...]:
+            if order.content is not None:
+                return order.content, order.options
+            return order.source, order.driving, order.output, order.options
+
+        return asked(self) == asked(other)
 
 
 @dataclass(frozen=True)

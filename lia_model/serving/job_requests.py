@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -34,6 +34,7 @@ from lia_model.serving.messages import (
 )
 from lia_model.serving.uploads import MediaCheck, store_upload
 from lia_model.settings import RequestLimits
+from preprocessing.storage.files import file_sha256
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""
@@ -76,7 +77,12 @@ class JobRequests:
         self._check = check
 
     def accept(
-        self, source: UploadFile, driving: UploadFile, options: AnimationOptions, model: str | None = None
+        self,
+        source: UploadFile,
+        driving: UploadFile,
+        options: AnimationOptions,
+        model: str | None = None,
+        idempotency_key: str | None = None,
     ) -> AnimationAccepted:
         """Store the uploads and queue their animation; both are on the disk when this returns.
 
@@ -86,10 +92,12 @@ class JobRequests:
             options: how.
             model: name of the served model, or its URI with the version, which then no other may replace;
                 None is any.
+            idempotency_key: recognises a repeated request, which gets the earlier job unless that failed, was
+                cancelled or has lost its result.
 
         Raises:
-            RefusalError: the model is not served, an upload is not an image or a video, or the queue is full;
-                nothing is kept.
+            RefusalError: the model is not served, an upload is not an image or a video, the key came before
+                with another request, or the queue is full; nothing is kept.
         """
         served = self.model.uri
         if model not in (None, self.model.name, served):
@@ -105,11 +113,16 @@ class JobRequests:
             make_durable(folder.parent)
             files = (paths["source"], paths["driving"], folder / "video.mp4")
             order = Order(*files, options, self.model, is_pinned=model == served)
-            self._submit({job_id: order}, batch=None)
+            if idempotency_key is not None:
+                content = " ".join(file_sha256(path) for path in paths.values())
+                order = replace(order, idempotency_key=idempotency_key, content=content)
+            accepted = self._submit({job_id: order}, batch=None)[job_id]
         except BaseException:
             shutil.rmtree(folder)
             raise
-        return AnimationAccepted(id=job_id, status=JobStatus.QUEUED, links=_links(job_id))
+        if accepted != job_id:
+            shutil.rmtree(folder)
+        return AnimationAccepted(id=accepted, status=self.get(accepted).status, links=_links(accepted))
 
     def accept_batch(self, request: BatchRequest) -> BatchAccepted:
         """Queue the items of a batch; an item whose files are missing fails at once, the others are queued.
@@ -224,13 +237,14 @@ class JobRequests:
             id=batch, status=summarize(counts), counts=counts, items=items, links=_batch_links(batch)
         )
 
-    def _submit(self, orders: Mapping[str, Order], batch: str | None) -> None:
+    def _submit(self, orders: Mapping[str, Order], batch: str | None) -> dict[str, str]:
         most = self.limits.max_num_queued if batch is None else self.limits.max_num_batch_items
         try:
-            self.jobs.submit(orders, most, batch)
+            return self.jobs.submit(orders, most, batch)
         except KeyReusedError as error:
             raise bad_field(
-                "items", f"the idempotency_key {error.key} came before with another animation; give a new one"
+                "Idempotency-Key" if batch is None else "items",
+                f"the idempotency_key {error.key} came before with another animation; give a new one",
             ) from None
         except QueueFullError:
             raise RefusalError(
@@ -272,6 +286,7 @@ def _progress(job: Job) -> dict[str, Any]:
         "warnings": list(job.warnings),
         "model": job.order.model,
         "submitted_s": job.submitted_s,
+        "started_s": job.started_s,
         "ended_s": job.ended_s,
     }
 

@@ -103,7 +103,7 @@ class AnimationAccepted(Message):
     id: str
     """Names the job from now on."""
     status: JobStatus
-    """`queued`."""
+    """`queued`, or that of the earlier job with the same idempotency key."""
     links: AnimationLinks
     """URLs of the status and, later, of the video."""
 
@@ -129,6 +129,8 @@ class Progress(Message):
     """Model that animates it."""
     submitted_s: float
     """When it was submitted, in seconds since 1970 (UTC)."""
+    started_s: float | None
+    """When its latest attempt started; None before the first."""
     ended_s: float | None
     """When it ended; None before."""
 
@@ -163,7 +165,7 @@ class BatchItem(AnimationOptions):
     """Video or image whose motion it takes."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")] | None = None
     """File name of the result without `.mp4`; None is the item's place in the batch, from 00000."""
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")] | None = None
     """Recognises a repeated item, which is not animated again unless it failed, was cancelled or has lost its
     file; None always animates."""
 

@@ -64,11 +64,14 @@ class JobStore:
         self._clock = clock
         self._root = Path() if root is None else root
 
-    def submit(self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None) -> None:
+    def submit(
+        self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None
+    ) -> dict[str, str]:
         """Queue `orders`, given by job id, all or none; they are on the disk when this returns.
 
-        An order whose idempotency key came before from its owner is not queued again: its batch gets the
-        earlier job, unless that failed, was cancelled or has lost its result.
+        An order whose idempotency key came before from its owner is not queued again: the earlier job stands
+        for it, unless that failed, was cancelled or has lost its result. Returns the id of the job for each
+        order.
 
         Args:
             orders: of one owner, by job id.
@@ -98,6 +101,7 @@ class JobStore:
                     for position, job_id in enumerate(jobs.values())
                 ]
                 db.execute(sa.insert(BATCH_ITEMS), items)
+        return jobs
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none of that id."""

@@ -26,6 +26,7 @@ JOBS = sa.Table(
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("is_pinned", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("idempotency_key", sa.Text),
+    sa.Column("content", sa.Text),
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("frames_done", sa.Integer, nullable=False, server_default="0"),
@@ -92,6 +93,7 @@ def row_of(job_id: str, batch: str | None, order: Order, root: Path, now_s: floa
         "model_version": order.model.version,
         "is_pinned": order.is_pinned,
         "idempotency_key": order.idempotency_key,
+        "content": order.content,
         "priority": order.priority,
         "status": JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
         **(
@@ -112,7 +114,7 @@ def job_of(row: Row, root: Path) -> Job:
         options=AnimationOptions.model_validate(row["options"]),
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
-        **{name: row[name] for name in ("idempotency_key", "is_pinned", "owner", "priority")},
+        **{name: row[name] for name in ("idempotency_key", "content", "is_pinned", "owner", "priority")},
     )
     same = ("number", "id", "batch", "frames_done", "frames_total", "attempts", "failures", "losses", "lease")
     return Job(

@@ -362,3 +362,33 @@ def test_a_batch_may_have_more_items_than_the_queue_has_uploads(tmp_path):
         answer = service.client.post("/v1/batches", json={"items": items, "output": "out"})
         assert answer.status_code == 202, answer.text
         assert service.status(answer.json()["links"]["self"])["counts"]["queued"] == 150
+
+
+def keyed(service, key, **more):
+    files = {"source": ("a.png", png()), "driving": more.pop("driving", ("b.png", png()))}
+    headers = {"Idempotency-Key": key}
+    return service.ask("POST", "/v1/animations", files=files, data=more, headers=headers)
+
+
+def test_an_upload_sent_again_with_its_key_is_the_same_job(service):
+    first = keyed(service, "mine").json()
+    assert keyed(service, "mine").json() == first
+    assert keyed(service, "other").json()["id"] != first["id"]
+    assert len(list(service.media.iterdir())) == service.jobs.num_queued() == 2
+    done = service.finish()
+    assert keyed(service, "mine").json() == {**first, "status": "succeeded"}
+    done.order.output.unlink()
+    assert keyed(service, "mine").json()["id"] != first["id"]
+
+
+def test_a_key_of_another_upload_is_refused_and_nothing_kept(service):
+    keyed(service, "mine")
+    assert_refused(keyed(service, "mine", mode="absolute"), 422, "bad_field", "Idempotency-Key", "mine")
+    changed = ("b.png", png() + b" ")
+    assert_refused(keyed(service, "mine", driving=changed), 422, "bad_field", "Idempotency-Key")
+    assert len(list(service.media.iterdir())) == 1
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201])
+def test_a_key_of_no_or_of_many_letters_is_refused(service, key):
+    assert_refused(keyed(service, key), 422, "bad_field", "200" if key else "")
