@@ -84,7 +84,7 @@ class ModelVersion(Message):
 class AnimationLinks(Message):
     """Paths of one animation on this server."""
 
-    itself: str = Field(serialization_alias="self")
+    itself: str = Field(validation_alias="self", serialization_alias="self")
     """Its status; DELETE cancels or removes it."""
     video: str
     """Its mp4, once it has succeeded."""
@@ -93,7 +93,7 @@ class AnimationLinks(Message):
 class BatchLinks(Message):
     """Paths of one batch on this server."""
 
-    itself: str = Field(serialization_alias="self")
+    itself: str = Field(validation_alias="self", serialization_alias="self")
     """Its status."""
 
 

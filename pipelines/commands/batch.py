@@ -12,10 +12,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from lia_model.serving.client import Client
+from lia_model.serving.client_errors import NoServiceError, RefusedError
+from lia_model.serving.messages import (
+    BatchItem,
+    BatchItemStatus,
+    BatchRequest,
+    JobStatus,
+    ModelVersion,
+    project_mark,
+)
 from pipelines.commands.batch_rows import BatchRow, output_name, read_batch, read_results, write_results
-from pipelines.commands.service_client import NoServiceError, RefusedError, ServiceClient
 from pipelines.local.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -45,11 +53,16 @@ def run_batch(
         NoServiceError: no service answers at the endpoint, it is another project's, or it refuses the token.
     """
     rows = read_batch(manifest)
-    if project is not None and not ServiceClient(endpoint, token).is_of(project):
-        raise NoServiceError(
-            f"got the service of another project at {endpoint}; rows go to that of {project}: start it with "
-            "`lia serve` and its own LIA_SERVE_PORT, or name the other one with --endpoint"
-        )
+    with Client(endpoint, token) as client:
+        if project is not None and client.project() not in (None, project_mark(project)):
+            raise NoServiceError(
+                f"got the service of another project at {endpoint}; rows go to that of {project}: start it "
+                "with `lia serve` and its own LIA_SERVE_PORT, or name the other one with --endpoint"
+            )
+        return _run(client, rows, output)
+
+
+def _run(client: Client, rows: Sequence[BatchRow], output: Path) -> int:
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     results = output / "results.csv"
@@ -68,9 +81,8 @@ def run_batch(
             show(num_ended, len(missing))
 
         on_result([], 0)
-        client = ServiceClient(endpoint, token)
         # Later requests wait for a service that is away, since it may be restarting.
-        client.require_answer()
+        client.project()
         for start in range(0, len(missing), PORTION):
             _animate(client, missing[start : start + PORTION], output, on_result)
     num_failed = sum(not state[row.key].is_done for row in rows)
@@ -80,7 +92,7 @@ def run_batch(
 
 
 def _animate(
-    client: ServiceClient,
+    client: Client,
     rows: Sequence[BatchRow],
     output: Path,
     on_result: Callable[[Iterable[BatchRow], int], None],
@@ -102,12 +114,8 @@ def _animate(
         return
     num_ended = 0
     while num_ended < len(rows):
-        items = client.request_patiently("GET", batch)["items"]
-        ended = [
-            _result(row, item)
-            for row, item in zip(rows, items, strict=True)
-            if item["status"] not in ("queued", "running")
-        ]
+        items = client.batch_status(batch).items
+        ended = [_result(row, item) for row, item in zip(rows, items, strict=True) if item.status.is_final]
         if len(ended) > num_ended:
             on_result(ended, len(ended) - num_ended)
             num_ended = len(ended)
@@ -115,28 +123,27 @@ def _animate(
             time.sleep(POLL_S)
 
 
-def _submit(client: ServiceClient, rows: Sequence[BatchRow], output: Path) -> str:
-    """Submit the rows, waiting while the queue is full, and return the URL path of the batch's status."""
-    models = client.request_patiently("GET", "/v1/models")["models"]
+def _submit(client: Client, rows: Sequence[BatchRow], output: Path) -> str:
+    """Submit the rows, waiting while the queue is full, and return the id of their batch."""
+    models = client.models().models
     items = [
-        {
-            "source": row.source,
-            "driving": row.driving,
-            "name": output_name(row),
-            "idempotency_key": _idempotency_key(row, output, models),
+        BatchItem(
+            source=row.source,
+            driving=row.driving,
+            name=output_name(row),
+            idempotency_key=_idempotency_key(row, output, models),
             **row.options.model_dump(),
-        }
+        )
         for row in rows
     ]
-    # Twice does no harm, since the service recognises the items.
-    answer = client.request_patiently("POST", "/v1/batches", {"items": items, "output": str(output)})
-    return answer["links"]["self"]
+    return client.submit_batch(BatchRequest(items=items, output=str(output))).id
 
 
-def _idempotency_key(row: BatchRow, output: Path, models: object) -> str:
+def _idempotency_key(row: BatchRow, output: Path, models: Sequence[ModelVersion]) -> str:
     """Return what is the same only for the same animation of the same files by the same model."""
     versions = [_file_version(Path(path)) for path in (row.source, row.driving)]
-    return hashlib.sha256(repr((row.key, str(output), versions, models)).encode()).hexdigest()
+    served = [{"name": model.name, "version": model.version} for model in models]
+    return hashlib.sha256(repr((row.key, str(output), versions, served)).encode()).hexdigest()
 
 
 def _file_version(path: Path) -> tuple[int, int] | None:
@@ -148,15 +155,15 @@ def _file_version(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _result(row: BatchRow, item: dict[str, Any]) -> BatchRow:
-    error = "" if item["error"] is None else f"{item['error']['code']}: {item['error']['message']}"
-    is_done = item["status"] == "succeeded"
-    for warning in item["warnings"]:
+def _result(row: BatchRow, item: BatchItemStatus) -> BatchRow:
+    error = "" if item.error is None else f"{item.error.code}: {item.error.message}"
+    is_done = item.status is JobStatus.SUCCEEDED
+    for warning in item.warnings:
         logger.warning("%s by %s: %s", Path(row.source).name, Path(row.driving).name, warning)
     return replace(
         row,
-        status=item["status"],
-        output=item["output"] if is_done else "",
-        frames=item["frames_done"] if is_done else 0,
+        status=str(item.status),
+        output=item.output if is_done else "",
+        frames=item.frames_done if is_done else 0,
         error=error,
     )

@@ -16,7 +16,9 @@ from lia_model.animation.media_check import check_media
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
+from lia_model.serving.client_errors import NoServiceError
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
@@ -25,7 +27,6 @@ from lia_model.serving.jobs import JobStore
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
 from pipelines.commands.batch import run_batch
-from pipelines.commands.service_client import NoServiceError
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -51,7 +52,8 @@ def root(tmp_path_factory, samples):
 def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(open_database(sqlite_url(root / "serving" / "jobs.sqlite")))
-    limits = ApiLimits(folders_of(root), root / "serving" / "media", "s3cret", 1_000_000, 2, 2, REQUESTS)
+    tokens = Tokens(None, "s3cret")
+    limits = ApiLimits(folders_of(root), root / "serving" / "media", tokens, 1_000_000, 2, 2, REQUESTS)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
     api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
