@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.profiler import record_function
 
 from lia_model.training.data_parallel import of_all_ranks
 from lia_model.training.stop import NonFiniteError
@@ -25,7 +26,8 @@ def backpropagate(loss: Float[Tensor, ""], factor: float = 1.0) -> None:
 
     Some losses are infinite and have finite gradients.
     """
-    loss.backward(loss.detach() * 0 + factor)
+    with record_function("backward"):
+        loss.backward(loss.detach() * 0 + factor)
 
 
 class FiniteGate:
@@ -51,7 +53,8 @@ class FiniteGate:
         self._norms[name] = norm
         if max_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-        self._step(optimizer, norm)
+        with record_function("optimizer"):
+            self._step(optimizer, norm)
 
     def _step(self, optimizer: Optimizer, norm: Float[Tensor, ""]) -> None:
         # 0 times infinity is NaN; `isfinite` takes four launches.

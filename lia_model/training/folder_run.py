@@ -1,8 +1,8 @@
 """Trains on a folder in this process, on a machine that has torch and no Ray, MLflow or Prefect.
 
 The folder holds `train.json` (the `train` section of params.yaml as JSON) and `shards`; `checkpoints` is
-written. A second call resumes. `lia evaluate` and `lia release` take the result, as checkpoints/final of a
-project with these shards.
+written, and with --profile `profile`. A second call resumes. `lia evaluate` and `lia release` take the
+result, as checkpoints/final of a project with these shards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.schedule import is_validation_due
 from lia_model.training.state import TrainingState, load_state, new_state, write_state
 from lia_model.training.stop import TrainingStopped
+from lia_model.training.tracking.step_trace import FOLDER, StepTrace, announced, require_steps
 from lia_model.training.validation.validator import Validator, is_possible, save_picture
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import write_folder_atomically
@@ -44,13 +46,18 @@ RUN_NAME_CHARS = 12
 log = logging.getLogger(__name__)
 
 
-def train_directory(directory: Path) -> Path:
+def train_directory(directory: Path, *, with_profile: bool = False) -> Path:
     """Train on `directory` in this process, or resume; return the released generator's checkpoint.
 
     Released are the weights of the best validation, or the last ones of a run without validation.
 
+    Args:
+        directory: of the run.
+        with_profile: write a trace of some steps to its folder `profile`; the result stays the same.
+
     Raises:
-        ValueError: the folder lacks settings or shards, or its checkpoint comes from other data or settings.
+        ValueError: the folder lacks settings or shards, its checkpoint comes from other data or settings, or
+            too few steps are left for a trace.
     """
     path = directory / "train.json"
     if not path.is_file():
@@ -70,7 +77,12 @@ def train_directory(directory: Path) -> Path:
     state = new_state(settings, clips.size_px, device)
     writer.resume(state)
     loader = build_loader(clips, settings)
-    run(state, loader, settings, Hooks(on_metrics=_log_metrics, on_checkpoint=writer.write))
+    hooks = Hooks(on_metrics=_log_metrics, on_checkpoint=writer.write)
+    if with_profile:
+        require_steps(state.step, settings.num_steps)
+        trace = StepTrace(settings.num_steps, partial(_keep_trace, directory / FOLDER))
+        hooks = replace(hooks, on_step=trace.after_step)
+    run(state, loader, settings, hooks)
     final = checkpoints / "final"
     best = read_best(checkpoints)
     if best is None:
@@ -85,12 +97,13 @@ def train_directory(directory: Path) -> Path:
 def main(arguments: Sequence[str]) -> None:
     """Train on the folder that the command line names; exit 2, with one line, on bad input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with_profile = "--profile" in arguments
     try:
-        (directory,) = arguments
+        (directory,) = (each for each in arguments if each != "--profile")
     except ValueError:
-        sys.exit("usage: python -m lia_model.training.loop DIR")
+        sys.exit("usage: python -m lia_model.training.loop DIR [--profile]")
     try:
-        log.info("%s", train_directory(Path(directory)))
+        log.info("%s", train_directory(Path(directory), with_profile=with_profile))
     except (ValueError, TrainingStopped) as error:
         log.error("%s", error)
         sys.exit(2 if isinstance(error, ValueError) else 1)
@@ -133,6 +146,11 @@ class _Writer:
     @property
     def _versions(self) -> CheckpointVersions:
         return CheckpointVersions(self.checkpoints / "steps", self.settings.num_kept_checkpoints)
+
+
+def _keep_trace(folder: Path, trace: Path, name: str) -> None:
+    folder.mkdir(exist_ok=True)
+    log.info("%s", announced(str(shutil.copy(trace, folder / name))))
 
 
 def _log_metrics(step: int, values: dict[str, float]) -> None:

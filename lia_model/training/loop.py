@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from torch.profiler import record_function
 
 from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
@@ -46,6 +47,8 @@ def _nothing(*_: object) -> None:
 class Hooks:
     """Callbacks of the loop; every rank calls them at the same steps."""
 
+    on_step: Callable[[int], None] = _nothing
+    """The number of updates made, after every one of them and before the other hooks."""
     on_metrics: Callable[[int, dict[str, float]], None] = _nothing
     """Step, and since the last call: means of losses and gradient norms, this rank's pairs per second and the
     share of time that it waited for them; and the present learning rates."""
@@ -134,7 +137,8 @@ def run(
         settle_buckets(networks.generator, networks.discriminator, autocast)
         while state.step < settings.num_steps:
             asked_s = time.perf_counter()
-            frames = upcoming.result()
+            with record_function("wait for data"):
+                frames = upcoming.result()
             means.waited_s += time.perf_counter() - asked_s
             upcoming = pool.submit(load, state.num_pairs + settings.global_batch_size)
             source, driving = loader.images(frames, share.numbers(state.num_pairs))
@@ -153,10 +157,12 @@ def run(
             state.step += 1
             state.num_pairs += settings.global_batch_size
             if settings.ema_decay:
-                update_average(state.average, state.generator, settings.ema_decay, state.step)
+                with record_function("average"):
+                    update_average(state.average, state.generator, settings.ema_decay, state.step)
             losses = {f"loss/{name}": value for name, value in values.items()}
             means.add(losses | networks.gate.norms())
             networks.gate.record(state.step, losses)
+            hooks.on_step(state.step)
             if _is_any_hook_due(state.step, settings):
                 networks.gate.check()
                 _count_damage(state, loader, hooks)

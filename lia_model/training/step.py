@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from torch.profiler import record_function
 
 from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
@@ -66,13 +67,14 @@ def training_step(
     """
     share = share or BatchShare(1, len(source))
     due = [term for term in objective.discriminator if term.is_due(step)]
-    fakes, values = _update_generator(
-        networks, share.split(source), share.split(driving), step, objective.generator, autocast, share.factor
-    )
-    if due:
-        values |= _update_discriminator(
-            networks, share.split(driving), fakes, step, due, autocast, share.factor
+    sources, drivings = share.split(source), share.split(driving)
+    with record_function("update of the generator"):
+        fakes, values = _update_generator(
+            networks, sources, drivings, step, objective.generator, autocast, share.factor
         )
+    if due:
+        with record_function("update of the discriminator"):
+            values |= _update_discriminator(networks, drivings, fakes, step, due, autocast, share.factor)
     return values
 
 
@@ -92,7 +94,7 @@ def _update_generator(
         _accumulation(networks.generator, len(sources)), sources, drivings, strict=True
     ):
         with context:
-            with autocast:
+            with autocast, record_function("generator, forward"):
                 fake = networks.generator(source, driving)
             fake = fake.float() if fake.dtype in (torch.bfloat16, torch.float16) else fake
             outputs = GeneratorOutputs(source, driving, fake, unwrapped(networks.discriminator), autocast)
@@ -156,7 +158,8 @@ def weighted_sum(
     total, values = None, {}
     for term in terms:
         if term.is_due(step):
-            values[term.name] = term.compute(outputs)
+            with record_function(f"loss {term.name}"):
+                values[term.name] = term.compute(outputs)
             weighted = term.factor * values[term.name]
             total = weighted if total is None else total + weighted
     if total is None:

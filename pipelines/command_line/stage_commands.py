@@ -27,12 +27,16 @@ def shards() -> None:
     raise typer.Exit(run_shards(params, environment) or 0)
 
 
-def train() -> None:
+def train(
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of some steps into the run's folder.")
+    ] = False,
+) -> None:
     """Train on data/shards, resuming an interrupted run; writes checkpoints/final."""
     params, environment = enter_project()
     from pipelines.stages.train import run_train
 
-    raise typer.Exit(run_train(params, environment) or 0)
+    raise typer.Exit(run_train(params, environment, with_profile=profile) or 0)
 
 
 def sweep(

@@ -17,7 +17,7 @@ from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.registry.run_journal import curves
+from lia_model.registry.run_journal import curves, last_checkpoint
 from lia_model.registry.run_sender import (
     RunSender,
     TrackingError,
@@ -28,6 +28,7 @@ from lia_model.training.cluster.disk_use import expected_disk_use, require_space
 from lia_model.training.pairs.damage import Damage
 from lia_model.training.provenance import build_provenance, described_commit
 from lia_model.training.state import require_network
+from lia_model.training.tracking.step_trace import require_steps
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params
@@ -56,6 +57,15 @@ TRAINING_METRICS = ("loss/", "speed/", "data/", "gradient_norm/", "learning_rate
 logger = logging.getLogger(__name__)
 
 
+class Cluster(NamedTuple):
+    """Where the workers of a training run."""
+
+    address: str | None
+    """Of a running Ray cluster; None starts a private one."""
+    host: str
+    """Address that a private cluster binds."""
+
+
 class StoreUrls(NamedTuple):
     """Object stores that the machines of a cluster reach."""
 
@@ -65,12 +75,17 @@ class StoreUrls(NamedTuple):
     """Where workers on other machines fetch them from; None for nowhere."""
 
 
-def run_train(params: Params, environment: Environment) -> int:
+def run_train(params: Params, environment: Environment, *, with_profile: bool = False) -> int:
     """Train, or go on with the run that the settings and the shards identify.
 
+    Args:
+        params: of the project.
+        environment: of the project.
+        with_profile: write a trace of some steps into the run's folder; the result stays the same.
+
     Raises:
-        ValueError: there are no shards, a file that the settings name is missing or holds other networks, or
-            another process trains this run.
+        ValueError: there are no shards, a file that the settings name is missing or holds other networks,
+            another process trains this run, or too few steps are left for a trace.
     """
     paths = environment.paths
     settings = located(params.train, paths.root)
@@ -86,6 +101,8 @@ def run_train(params: Params, environment: Environment) -> int:
         shape = settings.network.at(manifest.size_px)
         require_network(Path(settings.init_from), shape, "train.init_from")
     name = run_name(settings, manifest)
+    if with_profile:
+        require_steps(last_checkpoint(paths.journal(name)), settings.num_steps)
     use = expected_disk_use(settings, manifest.size_px)
     storage_url = environment.train_storage_url
     if storage_url is None:
@@ -97,9 +114,9 @@ def run_train(params: Params, environment: Environment) -> int:
             settings,
             manifest,
             paths,
-            environment.ray_address,
-            environment.host,
+            Cluster(environment.ray_address, environment.host),
             StoreUrls(storage_url, environment.store_url),
+            with_profile=with_profile,
         )
     return 0
 
@@ -110,9 +127,10 @@ def train_flow(
     settings: TrainSettings,
     manifest: Manifest,
     paths: ProjectPaths,
-    ray_address: str | None,
-    host: str,
+    cluster: Cluster,
     stores: StoreUrls,
+    *,
+    with_profile: bool = False,
 ) -> None:
     """Open the MLflow run, train, and publish the result.
 
@@ -121,9 +139,9 @@ def train_flow(
         settings: with absolute paths.
         manifest: of the shards.
         paths: of the project.
-        ray_address: cluster to train on; None starts a private one.
-        host: address that a private cluster binds.
+        cluster: to train on.
         stores: the object stores of checkpoints and shards.
+        with_profile: write a trace of some steps.
     """
     from lia_model.training.cluster.run_storage import RunStorage
     from lia_model.training.cluster.worker import Fit
@@ -150,11 +168,12 @@ def train_flow(
         result=paths.runs / "train" / name / "result",
         provenance=provenance,
         journal=journal,
+        with_profile=with_profile,
     )
     status = "FAILED"
     try:
         with sending(lambda: [sender]):
-            checkpoint = fit_on_cluster(work, ray_address, paths.ray_home, host)
+            checkpoint = fit_on_cluster(work, cluster, paths.ray_home)
             released = released_directory(paths.runs, sender.run_id or name)
             publish(checkpoint, journal, [released, paths.checkpoints / "final"], paths.metrics)
         status = "FINISHED"
@@ -174,20 +193,19 @@ def open_mlflow_run(sender: RunSender) -> str | None:
 
 
 @task(name="fit", persist_result=False)
-def fit_on_cluster(work: Fit, ray_address: str | None, ray_home: Path, host: str) -> Path:
+def fit_on_cluster(work: Fit, cluster: Cluster, ray_home: Path) -> Path:
     """Train on a Ray cluster and return the folder of the last checkpoint.
 
     Args:
         work: what to train.
-        ray_address: of a running cluster; None starts a private one.
+        cluster: to train on.
         ray_home: temporary folder of a private cluster.
-        host: address that a private cluster binds.
     """
     from lia_model.training.cluster.worker import fit
 
     num_steps = work.settings.num_steps
     get_run_logger().info("training %s for %d steps", work.storage.name, num_steps)
-    with connected(ray_address, ray_home, host), logged_progress(work.journal, num_steps):
+    with connected(cluster.address, ray_home, cluster.host), logged_progress(work.journal, num_steps):
         return fit(work)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from lia_model.registry.run_journal import entries
+from lia_model.training.tracking.run_logger import TRACE
 from preprocessing.background import in_background
 
 INTERVAL_S = 5
@@ -26,6 +27,8 @@ def logged_progress(journal: Path, num_steps: int) -> AbstractContextManager[Non
             for entry, end_bytes in entries(journal, read_bytes):
                 read_bytes = end_bytes
                 line = entry if "loss/l1" in entry.get("metrics", {}) else line
+                if entry.get("text") == TRACE:
+                    logger.info("%s", entry["content"].strip())
             if line is not None:
                 step, value = line["step"], line["metrics"]["loss/l1"]
                 logger.info(

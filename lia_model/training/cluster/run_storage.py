@@ -102,6 +102,16 @@ class RunStorage:
             with checkpoint.as_directory() as latest:
                 yield whole_or_earlier(Path(latest), lambda: self._newest_whole(Path(folder)))
 
+    def keep(self, file: Path, name: str) -> str:
+        """Copy a file of this machine into the run's folder, under the relative path `name`; return where."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        files, root = self.open()
+        target = f"{root}/{self.name}/{name}"
+        files.create_dir(target.rpartition("/")[0])
+        copy_files(str(file), target, source_filesystem=LocalFileSystem(), destination_filesystem=files)
+        return f"{self.place}/{self.name}/{name}"
+
     def fetch(self, checkpoint: StoredCheckpoint, place: Path) -> Path:
         """Return a checkpoint's folder on this machine: its own, or `place`, which is replaced by a copy."""
         if self.directory is not None:

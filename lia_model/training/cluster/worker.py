@@ -45,6 +45,7 @@ from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.tracking.rank_metrics import Machine, joined
 from lia_model.training.tracking.run_logger import RunLogger
+from lia_model.training.tracking.step_trace import FOLDER, StepTrace
 from lia_model.training.tracking.utilization import utilization_per_pair
 from lia_model.training.validation.validator import is_possible
 from preprocessing.storage.object_store import Store
@@ -76,6 +77,8 @@ class Fit:
     """Stored in every checkpoint."""
     journal: Path
     """Folder, on the machine that calls `fit`, of the run's journal."""
+    with_profile: bool = False
+    """Rank 0 writes a trace of some steps to the folder `profile` in the storage of the run."""
 
 
 def fit(work: Fit) -> Path:
@@ -195,7 +198,7 @@ def _train_on(
             state,
             build_loader(clips, settings),
             settings,
-            _hooks(work, run_logger, clips.size_px, validation),
+            _with_trace(_hooks(work, run_logger, clips.size_px, validation), work, run_logger),
             parallel,
         )
     except TrainingStopped as reason:
@@ -236,6 +239,17 @@ def _hooks(
     if run_logger is None:
         return hooks
     return replace(hooks, on_strip=run_logger.add_strip, on_damage=run_logger.log_damage)
+
+
+def _with_trace(hooks: Hooks, work: Fit, run_logger: RunLogger | None) -> Hooks:
+    """Return the hooks, on rank 0 with those that write a trace, if one is wanted."""
+    if run_logger is None or not work.with_profile:
+        return hooks
+
+    def keep(trace: Path, name: str) -> None:
+        run_logger.add_trace(work.storage.keep(trace, f"{FOLDER}/{name}"))
+
+    return replace(hooks, on_step=StepTrace(work.settings.num_steps, keep).after_step)
 
 
 class PreemptionNotice:

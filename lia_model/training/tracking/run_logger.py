@@ -10,8 +10,10 @@ from jaxtyping import UInt8
 
 from lia_model.registry.runs import DAMAGED_FRAMES
 from lia_model.training.pairs.damage import Damage
+from lia_model.training.tracking.step_trace import announced
 
 STRIP = "strip"
+TRACE = "profile.txt"
 NUM_DENSE_STRIPS = 32
 
 
@@ -61,6 +63,10 @@ class RunLogger:
         """Keep the list of frames that do not decode, replacing an earlier one."""
         frames = json.dumps(damage.counters()["damaged_frames"], indent=1) + "\n"
         self._journal.add_text(DAMAGED_FRAMES, frames)
+
+    def add_trace(self, place: str) -> None:
+        """Keep a line that says where a trace of some steps is."""
+        self._journal.add_text(TRACE, announced(place) + "\n")
 
     def add_checkpoint(self, step: int) -> None:
         """Note that the checkpoint of `step` is stored."""

@@ -174,3 +174,23 @@ def test_without_held_out_clips_the_last_weights_are_released_and_that_is_said_o
     assert (
         len([line for line in caplog.messages if "holds no test clips, so nothing is validated" in line]) == 1
     )
+
+
+def test_a_profile_is_in_the_folder_of_the_run_which_stays_the_same_run(shards, train_settings, caplog):
+    folder = shards.parent
+
+    def train_for(num_steps, *options):
+        settings = train_settings.model_copy(update={"num_steps": num_steps})
+        (folder / "train.json").write_text(settings.model_dump_json())
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="lia_model.training.folder_run"):
+            main([*options, str(folder)])
+        return caplog.text
+
+    told = train_for(6, "--profile")
+    (trace,) = (folder / "profile").iterdir()
+    assert f"a trace of some steps is in {trace}: open it at https://ui.perfetto.dev" in told
+    assert "resuming at step 6" in train_for(8)
+    with pytest.raises(SystemExit):
+        train_for(10, "--profile")
+    assert "got --profile with 2 steps left of 10" in caplog.text

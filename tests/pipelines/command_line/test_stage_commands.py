@@ -18,6 +18,12 @@ def test_a_stage_gets_params_and_project_and_gives_the_exit_code(lia, root, reco
     assert call["environment"].paths.root == root
 
 
+def test_a_training_is_profiled_where_that_is_asked_for(lia, record):
+    calls = record("pipelines.stages.train.run_train", 0)
+    assert lia("train").code == lia("train", "--profile").code == 0
+    assert [call["with_profile"] for call in calls] == [False, True]
+
+
 def test_paths_of_the_evaluation_are_relative_to_the_callers_folder(lia, root, record, monkeypatch):
     below = root / "below"
     below.mkdir()

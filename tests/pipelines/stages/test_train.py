@@ -120,3 +120,11 @@ def test_a_start_of_other_networks_is_refused_before_anything_starts(project):
     ):
         run_train(params_with(init_from="start"), project)
     assert not project.paths.runs.exists()
+
+
+def test_a_profile_of_a_run_that_has_ended_is_refused_before_anything_starts(project):
+    params = params_with(num_steps=100)
+    name = run_name(located(params.train, project.paths.root), read_manifest(project.paths.shards))
+    RunJournal(project.paths.journal(name)).add_checkpoint(100)
+    with pytest.raises(ValueError, match=r"^got --profile with 0 steps left of 100; a trace needs 6: raise"):
+        run_train(params, project, with_profile=True)

@@ -16,6 +16,7 @@ from lia_model.training.cluster.worker import Fit, fit
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import TRAINING, load_state, new_state
 from lia_model.training.stop import TrainingStopped
+from lia_model.training.tracking.run_logger import TRACE
 from preprocessing.shards.manifest import data_digest, read_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -63,6 +64,7 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
                 result=tmp_path / "result",
                 provenance={"run_id": "abc"},
                 journal=tmp_path / "journal",
+                with_profile=num_steps > 6,
             )
         )
 
@@ -86,10 +88,14 @@ def test_two_workers_train_as_one_and_a_second_fit_resumes(cluster, train_settin
 
     # A driver that was killed while Ray wrote its list of checkpoints.
     (tmp_path / "storage/fit" / RAY_LIST).write_text("{")
-    load_state(resumed, fit_for(8))
-    assert resumed.step == 8
+    load_state(resumed, fit_for(12))
+    assert resumed.step == 12
     lines = [line for line, _ in entries(tmp_path / "journal")]
-    assert [line["step"] for line in lines if "metrics" in line] == [2, 3, 4, 6, 8]
+    assert [line["step"] for line in lines if "metrics" in line] == [2, 3, 4, 6, 8, 10, 12]
+    (trace,) = (tmp_path / "storage/fit/profile").iterdir()
+    assert trace.name == "steps-00000012-00000012.json.gz"
+    (told,) = (line["content"] for line in lines if line.get("text") == TRACE)
+    assert str(trace) in told
     assert {"system/rank_0/cpu_percent", "system/rank_1/cpu_percent"} < lines[0]["metrics"].keys()
     assert any((tmp_path / "journal").rglob("strip*.png"))
 
