@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
 from lia_model.animation.options import read_options
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.errors import RefusalError, add_error_handlers, bad_field, refusals
 from lia_model.serving.heartbeat import Heartbeat
-from lia_model.serving.http.access import AccessMiddleware
+from lia_model.serving.http.access import AccessMiddleware, caller_of
 from lia_model.serving.http.body_limits import BodyMiddleware
 from lia_model.serving.http.form import form_fields
 from lia_model.serving.http.head_requests import HeadMiddleware
@@ -39,6 +40,8 @@ from lia_model.serving.messages import (
 )
 from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
 
+Who = Annotated[Caller, Depends(caller_of)]
+"""Parameter of a handler: who sent the request."""
 MAX_PAGE = 200
 """Most animations of one page."""
 
@@ -81,6 +84,7 @@ def _animations(requests: JobRequests) -> APIRouter:
     # FastAPI wants its own class and passes Starlette's, which the shape checks of the tests refuse.
     @no_type_check
     def create(
+        caller: Who,
         source: UploadFile,
         driving: UploadFile,
         fields: Annotated[dict[str, Any], Depends(form_fields())],
@@ -95,31 +99,35 @@ def _animations(requests: JobRequests) -> APIRouter:
             options = read_options(fields)
         except ValueError as error:
             raise bad_field("options", str(error)) from None
-        return requests.accept(source, driving, options, model, idempotency_key)
+        return requests.accept(caller, source, driving, options, model, idempotency_key)
 
     @router.get("", responses=refusals(422))
     def list_newest(
+        caller: Who,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
         status: JobStatus | None = None,
         before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     ) -> AnimationList:
-        """List animations, the newest first; `next` of the answer is the URL of the next page."""
-        return requests.list_newest(limit, status, before)
+        """List one's own animations, the newest first; an admin's list has everybody's.
+
+        `next` of the answer is the URL of the next page.
+        """
+        return requests.list_newest(caller, limit, status, before)
 
     @router.get("/{job_id}")
-    def read(job_id: str) -> AnimationStatus:
+    def read(caller: Who, job_id: str) -> AnimationStatus:
         """Return the status of an animation."""
-        return requests.status(job_id)
+        return requests.status(caller, job_id)
 
     @router.get("/{job_id}/video", response_class=FileResponse, responses=refusals(409))
-    def read_video(job_id: str) -> FileResponse:
+    def read_video(caller: Who, job_id: str) -> FileResponse:
         """Return the finished mp4, or the requested byte range of it."""
-        return VideoAnswer(requests.video(job_id), media_type="video/mp4")
+        return VideoAnswer(requests.video(caller, job_id), media_type="video/mp4")
 
     @router.delete("/{job_id}", status_code=204, responses=refusals(409))
-    def delete(job_id: str) -> None:
+    def delete(caller: Who, job_id: str) -> None:
         """Cancel an animation that has not ended; remove one that has. Its files are deleted either way."""
-        requests.delete(job_id)
+        requests.delete(caller, job_id)
 
     return router
 
@@ -128,14 +136,14 @@ def _batches(requests: JobRequests) -> APIRouter:
     router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=refusals(401, 404))
 
     @router.post("", status_code=202, responses=refusals(422, 429))
-    def create(request: BatchRequest) -> BatchAccepted:
+    def create(caller: Who, request: BatchRequest) -> BatchAccepted:
         """Animate files on the server's own disk; each gives one mp4 in the output folder."""
-        return requests.accept_batch(request)
+        return requests.accept_batch(caller, request)
 
     @router.get("/{batch_id}")
-    def read(batch_id: str) -> BatchStatus:
+    def read(caller: Who, batch_id: str) -> BatchStatus:
         """Return the status of a batch and of each of its items."""
-        return requests.batch_status(batch_id)
+        return requests.batch_status(caller, batch_id)
 
     return router
 

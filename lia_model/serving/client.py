@@ -10,6 +10,7 @@ A service that is full or restarts is waited for. It needs httpx and pydantic al
 
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -60,8 +61,7 @@ class Client:
     """Talks to the service at `endpoint`, which is never reached through a proxy on loopback.
 
     Every method may raise a `RefusedError`, or a `NoServiceError` once the service has been away for `away_s`
-    seconds. A request that may be sent twice without harm is sent again after a lost connection; `submit` is
-    sent again only after a refusal.
+    seconds. A request is sent again after a lost connection.
 
     Args:
         endpoint: URL of the service.
@@ -101,7 +101,11 @@ class Client:
         options: AnimationOptions | None = None,
         model: str | None = None,
     ) -> AnimationAccepted:
-        """Upload a portrait and a driving clip, and queue their animation; None are the defaults."""
+        """Upload a portrait and a driving clip, and queue their animation; None are the defaults.
+
+        A key tells the service when the request is sent again, so that it is animated once.
+        """
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
         chosen = {} if options is None else options.model_dump(mode="json", exclude_defaults=True)
         fields = {name: _as_text(value) for name, value in chosen.items()}
         if model is not None:
@@ -113,9 +117,9 @@ class Client:
                     name: (path.name, stack.enter_context(path.open("rb")))
                     for name, path in (("source", source), ("driving", driving))
                 }
-                return self._http.post("/v1/animations", data=fields, files=files)
+                return self._http.post("/v1/animations", data=fields, files=files, headers=headers)
 
-        return self._parse(AnimationAccepted, self._patiently(send, is_repeatable=False))
+        return self._parse(AnimationAccepted, self._patiently(send))
 
     def status(self, job_id: str) -> AnimationStatus:
         """Return the status of an animation."""
@@ -220,7 +224,7 @@ class Client:
         except ValidationError:
             raise self._silence("its answer is not that of an animation service") from None
 
-    def _patiently(self, send: Callable[[], httpx.Response], is_repeatable: bool = True) -> httpx.Response:
+    def _patiently(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         """Return the answer of a request, sent again for as long as the service is full or away."""
         patience = _Patience(self._away_s, self._full_s)
         while True:
@@ -228,8 +232,6 @@ class Client:
                 answer = send()
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 failure = self._silence(error)
-                if not (is_repeatable or isinstance(error, httpx.ConnectError)):
-                    raise failure from None
             else:
                 if not answer.is_error:
                     return answer

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import UploadFile
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
@@ -78,6 +79,7 @@ class JobRequests:
 
     def accept(
         self,
+        caller: Caller,
         source: UploadFile,
         driving: UploadFile,
         options: AnimationOptions,
@@ -87,6 +89,7 @@ class JobRequests:
         """Store the uploads and queue their animation; both are on the disk when this returns.
 
         Args:
+            caller: who will own the job.
             source: image or video of the person to animate.
             driving: image or video whose motion it takes.
             options: how.
@@ -112,7 +115,7 @@ class JobRequests:
             make_durable(folder)
             make_durable(folder.parent)
             files = (paths["source"], paths["driving"], folder / "video.mp4")
-            order = Order(*files, options, self.model, is_pinned=model == served)
+            order = Order(*files, options, self.model, is_pinned=model == served, owner=caller.owner)
             if idempotency_key is not None:
                 content = " ".join(file_sha256(path) for path in paths.values())
                 order = replace(order, idempotency_key=idempotency_key, content=content)
@@ -122,9 +125,11 @@ class JobRequests:
             raise
         if accepted != job_id:
             shutil.rmtree(folder)
-        return AnimationAccepted(id=accepted, status=self.get(accepted).status, links=_links(accepted))
+        return AnimationAccepted(
+            id=accepted, status=self.get(caller, accepted).status, links=_links(accepted)
+        )
 
-    def accept_batch(self, request: BatchRequest) -> BatchAccepted:
+    def accept_batch(self, caller: Caller, request: BatchRequest) -> BatchAccepted:
         """Queue the items of a batch; an item whose files are missing fails at once, the others are queued.
 
         Raises:
@@ -145,7 +150,7 @@ class JobRequests:
         if len(set(keys)) < len(keys):
             raise bad_field("items", "two items have the same idempotency_key; give each its own")
         orders = {
-            new_id(): self._order(f"items.{index}", item, output / f"{name}.mp4")
+            new_id(): self._order(caller, f"items.{index}", item, output / f"{name}.mp4")
             for index, (item, name) in enumerate(zip(request.items, names, strict=True))
         }
         try:
@@ -156,20 +161,24 @@ class JobRequests:
             ) from None
         batch = new_id()
         self._submit(orders, batch)
-        return BatchAccepted(id=batch, status=self.batch_status(batch).status, links=_batch_links(batch))
+        return BatchAccepted(
+            id=batch, status=self.batch_status(caller, batch).status, links=_batch_links(batch)
+        )
 
-    def status(self, job_id: str) -> AnimationStatus:
+    def status(self, caller: Caller, job_id: str) -> AnimationStatus:
         """Return the status of one animation.
 
         Raises:
             RefusalError: there is no such job.
         """
-        return _status(self.get(job_id))
+        return _status(self.get(caller, job_id))
 
-    def list_newest(self, limit: int, status: JobStatus | None, before: int | None) -> AnimationList:
-        """Return one page of animations, the newest first; see `JobStore.newest`."""
+    def list_newest(
+        self, caller: Caller, limit: int, status: JobStatus | None, before: int | None
+    ) -> AnimationList:
+        """Return one page of the animations that the caller sees, the newest first; see `JobStore.newest`."""
         # One more tells whether there is a next page.
-        found = self.jobs.newest(limit + 1, status, before)
+        found = self.jobs.newest(limit + 1, status, before, caller.visible_owner)
         page = found[:limit]
         query: dict[str, object] = {"limit": limit, "before": page[-1].number if page else 0}
         if status is not None:
@@ -177,24 +186,24 @@ class JobRequests:
         following = f"/v1/animations?{urlencode(query)}" if len(found) > limit else None
         return AnimationList(animations=[_status(job) for job in page], next=following)
 
-    def get(self, job_id: str) -> Job:
+    def get(self, caller: Caller, job_id: str) -> Job:
         """Return the job.
 
         Raises:
-            RefusalError: there is no such job.
+            RefusalError: there is no such job, or only one of another owner, which looks the same.
         """
         job = self.jobs.get(job_id)
-        if job is None:
+        if job is None or not caller.sees(job.order.owner):
             raise RefusalError(404, "not_found", f"there is no animation {job_id}")
         return job
 
-    def video(self, job_id: str) -> Path:
+    def video(self, caller: Caller, job_id: str) -> Path:
         """Return the finished video.
 
         Raises:
             RefusalError: there is no such job, it has not succeeded, or its video was removed.
         """
-        job = self.get(job_id)
+        job = self.get(caller, job_id)
         if job.status is not JobStatus.SUCCEEDED:
             raise RefusalError(
                 409, "not_ready", f"the animation is {job.status}; it has a video only once it has succeeded"
@@ -203,13 +212,13 @@ class JobRequests:
             raise RefusalError(404, "not_found", "the video was removed")
         return job.order.output
 
-    def delete(self, job_id: str) -> None:
+    def delete(self, caller: Caller, job_id: str) -> None:
         """Cancel a job that has not ended, or remove one that has; the files of an upload are deleted.
 
         Raises:
             RefusalError: there is no such job, or it has ended and belongs to a batch.
         """
-        job = self.get(job_id)
+        job = self.get(caller, job_id)
         was_active = self.jobs.cancel(job_id)
         if job.batch is None:
             shutil.rmtree(self.limits.media / job_id, ignore_errors=True)
@@ -222,14 +231,14 @@ class JobRequests:
                 "the animation has ended and belongs to a batch; delete its file from the output folder",
             )
 
-    def batch_status(self, batch: str) -> BatchStatus:
+    def batch_status(self, caller: Caller, batch: str) -> BatchStatus:
         """Return the status of a batch and of each of its items.
 
         Raises:
             RefusalError: there is no such batch.
         """
         found = self.jobs.get_batch(batch)
-        if not found:
+        if not found or not all(caller.sees(job.order.owner) for job in found):
             raise RefusalError(404, "not_found", f"there is no batch {batch}")
         counts = count([job.status for job in found])
         items = [_item_status(index, job) for index, job in enumerate(found)]
@@ -255,14 +264,23 @@ class JobRequests:
                 {"Retry-After": str(RETRY_AFTER_S)},
             ) from None
 
-    def _order(self, field: str, item: BatchItem, output: Path) -> Order:
+    def _order(self, caller: Caller, field: str, item: BatchItem, output: Path) -> Order:
         source = self.limits.folders.input_path(f"{field}.source", item.source)
         driving = self.limits.folders.input_path(f"{field}.driving", item.driving)
         # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
         files = ((source, item.source), (driving, item.driving))
         missing = next((given for path, given in files if not os.path.isfile(path)), None)  # noqa: PTH113
         error = None if missing is None else Error(code="not_found", message=f"there is no file {missing}")
-        return Order(source, driving, output, item.options, self.model, error, item.idempotency_key)
+        return Order(
+            source,
+            driving,
+            output,
+            item.options,
+            self.model,
+            error,
+            item.idempotency_key,
+            owner=caller.owner,
+        )
 
 
 def _links(job_id: str) -> AnimationLinks:

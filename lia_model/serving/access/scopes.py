@@ -3,10 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-ENVIRONMENT_OWNER = "@environment"
-"""Owner of the jobs sent with LIA_API_TOKEN; no token has such a name."""
-LOCAL_OWNER = "@local"
-"""Owner of the jobs sent to a service without tokens."""
 _READING_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -30,8 +26,8 @@ class Scope(StrEnum):
 class Caller:
     """Who sent a request."""
 
-    owner: str
-    """Name of the token, which the jobs it submits belong to."""
+    owner: str | None
+    """Name of the token, which the jobs it submits belong to; None is the operator of the service."""
     scope: Scope
     """What it may do."""
 
@@ -39,6 +35,14 @@ class Caller:
     def visible_owner(self) -> str | None:
         """Return the owner whose jobs it sees; None sees everybody's."""
         return None if self.scope is Scope.ADMIN else self.owner
+
+    def sees(self, owner: str | None) -> bool:
+        """Return whether it sees the jobs of `owner`."""
+        return self.scope is Scope.ADMIN or owner == self.owner
+
+
+OPERATOR = Caller(None, Scope.ADMIN)
+"""Who uses the token of the service's environment, or a service without tokens."""
 
 
 def required_scope(method: str) -> Scope:

@@ -3,11 +3,8 @@
 import hmac
 import threading
 
-from lia_model.serving.access.scopes import ENVIRONMENT_OWNER, LOCAL_OWNER, Caller, Scope
+from lia_model.serving.access.scopes import OPERATOR, Caller
 from lia_model.serving.access.token_file import TokenFile, TokenRecord, token_hash
-
-LOCAL_CALLER = Caller(LOCAL_OWNER, Scope.ADMIN)
-"""Who sends requests to a service without tokens."""
 
 
 class Tokens:
@@ -55,7 +52,7 @@ class Tokens:
         if record is not None:
             return Caller(record.name, record.scope)
         if self._admin_token is not None and hmac.compare_digest(token.encode(), self._admin_token.encode()):
-            return Caller(ENVIRONMENT_OWNER, Scope.ADMIN)
+            return OPERATOR
         return None
 
     def _known(self) -> dict[str, TokenRecord]:

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lia_model.serving.access.scopes import Caller, required_scope
+from lia_model.serving.access.scopes import OPERATOR, Caller, required_scope
 from lia_model.serving.access.token_file import TokenFileError
-from lia_model.serving.access.tokens import LOCAL_CALLER, Tokens
+from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.errors import error_answer
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class AccessMiddleware:
         """Return who sent a request, or the answer that refuses it."""
         if not self._tokens.is_required:
             if is_local(headers.get("host", ""), headers.get("origin")):
-                return LOCAL_CALLER
+                return OPERATOR
             return error_answer(
                 403,
                 "foreign_origin",

@@ -1,7 +1,4 @@
-import pytest
-
-from lia_model.serving.access.scopes import ENVIRONMENT_OWNER, LOCAL_OWNER, Caller, Scope, required_scope
-from lia_model.serving.access.token_file import TokenFile
+from lia_model.serving.access.scopes import Caller, Scope, required_scope
 
 
 def test_each_scope_includes_those_before_it():
@@ -20,7 +17,7 @@ def test_only_an_admin_sees_the_jobs_of_others():
     assert seen == {Scope.READ: "alice", Scope.SUBMIT: "alice", Scope.ADMIN: None}
 
 
-@pytest.mark.parametrize("owner", [ENVIRONMENT_OWNER, LOCAL_OWNER])
-def test_no_token_can_be_named_like_an_owner_of_ours(tmp_path, owner):
-    with pytest.raises(ValueError, match="choose another"):
-        TokenFile(tmp_path / "tokens.json").create(Scope.READ, owner)
+def test_a_caller_sees_its_own_jobs_and_an_admin_everybodys():
+    for scope in Scope:
+        caller = Caller("alice", scope)
+        assert [caller.sees(owner) for owner in ("alice", "bob", None)] == [True, *[scope is Scope.ADMIN] * 2]

@@ -1,6 +1,6 @@
 import pytest
 
-from lia_model.serving.access.scopes import ENVIRONMENT_OWNER, Caller, Scope
+from lia_model.serving.access.scopes import OPERATOR, Caller, Scope
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
 
@@ -25,7 +25,7 @@ def test_what_the_file_keeps_is_no_token(file):
 
 
 def test_the_token_of_the_environment_is_an_admin(file):
-    assert Tokens(file, "s3cret").caller("Bearer s3cret") == Caller(ENVIRONMENT_OWNER, Scope.ADMIN)
+    assert Tokens(file, "s3cret").caller("Bearer s3cret") == OPERATOR
 
 
 def test_a_token_of_the_file_gains_no_scope_in_the_environment_of_the_service(file):
