@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lia_model.networks.layers import EqualizedLinear, Foldable, ScaledLayer
-from lia_model.ops.modulated_conv2d import EPSILON, energy, modulated_conv2d, normalized
+from lia_model.ops.modulated_conv2d import EPSILON, energy, modulated_conv2d, normalized, runs_in_half
 from lia_model.ops.projection import modulated_projection
 
 
@@ -127,33 +128,79 @@ class Modulations(Foldable):
 
     weight: Tensor | None
     bias: Tensor | None
+    members: Tensor | None
+    owners: Tensor | None
 
     def __init__(self, layers: Sequence[StyledLayer]) -> None:
         super().__init__()
         # In a tuple, where torch does not find them: they must not be twice in the state dict.
         self._layers = tuple(layers)
-        self.register_buffer("weight", None, persistent=False)
-        self.register_buffer("bias", None, persistent=False)
+        for name in ("weight", "bias", "members", "owners"):
+            self.register_buffer(name, None, persistent=False)
 
     def forward(self, code: Float[Tensor, "B D"]) -> list[Modulation]:
         """Return a modulation for each layer."""
         if self.weight is None:
             return [Modulation(layer.style(code), True) for layer in self._layers]
         styles = functional.linear(code, self.weight, self.bias)
-        squares = styles.square()
         sizes = [layer.weight.shape[1] for layer in self._layers]
+        demodulations = self._demodulations(styles.square().split(sizes, dim=1))
+        bounded = styles
+        if runs_in_half(self._layers[0].weight):
+            bounded, demodulations = self._within_half(styles, demodulations)
+        outputs = [layer.weight.shape[0] for layer in self._layers if isinstance(layer, ModulatedConv2d)]
+        each = iter(demodulations.split(outputs, dim=1))
+        return [
+            Modulation(small, next(each)) if isinstance(layer, ModulatedConv2d) else Modulation(style, False)
+            for layer, style, small in zip(
+                self._layers, styles.split(sizes, dim=1), bounded.split(sizes, dim=1), strict=True
+            )
+        ]
+
+    def _demodulations(self, squares: Sequence[Tensor]) -> Float[Tensor, "B O"]:
+        """Return those of all convolutions, side by side."""
         norms = [
             layer.square_norm(square)
-            for layer, square in zip(self._layers, squares.split(sizes, dim=1), strict=True)
+            for layer, square in zip(self._layers, squares, strict=True)
             if isinstance(layer, ModulatedConv2d)
         ]
-        demodulations = iter(torch.cat(norms, dim=1).rsqrt().split([x.shape[1] for x in norms], dim=1))
-        return [
-            Modulation(style, next(demodulations) if isinstance(layer, ModulatedConv2d) else False)
-            for layer, style in zip(self._layers, styles.split(sizes, dim=1), strict=True)
-        ]
+        return torch.cat(norms, dim=1).rsqrt()
+
+    def _within_half(
+        self, styles: Float[Tensor, "B I"], demodulations: Float[Tensor, "B O"]
+    ) -> tuple[Float[Tensor, "B I"], Float[Tensor, "B O"]]:
+        """Do for all layers together what `modulated_conv2d.within_half` does, in few launches."""
+        assert self.members is not None
+        assert self.owners is not None
+        loudest = torch.linalg.vector_norm(styles[:, self.members], math.inf, dim=2).clamp(min=EPSILON)
+        of_inputs, of_outputs = loudest[:, self.owners].split(
+            [styles.shape[1], demodulations.shape[1]], dim=1
+        )
+        return styles / of_inputs, demodulations * of_outputs
 
     def fold(self) -> None:
         """Put the linear layers of all styles into one."""
         self.weight = torch.cat([layer.style.scaled_weight() for layer in self._layers]).detach()
         self.bias = torch.cat([layer.style.bias for layer in self._layers]).detach()
+        self.members, self.owners = self._places(self.weight.device)
+
+    def _places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return where each layer's styles stand, the first repeated to equal numbers; and whose each is.
+
+        The latter is the number of a layer for each style and then for each demodulation.
+        """
+        shapes = [layer.weight.shape[:2] for layer in self._layers]
+        widest = max(num_in for _, num_in in shapes)
+        ends = list(accumulate(num_in for _, num_in in shapes))
+        rows = [
+            [*range(end - num_in, end), *[end - num_in] * (widest - num_in)]
+            for end, (_, num_in) in zip(ends, shapes, strict=True)
+        ]
+        owners = [number for number, (_, num_in) in enumerate(shapes) for _ in range(num_in)]
+        owners += [
+            number
+            for number, layer in enumerate(self._layers)
+            if isinstance(layer, ModulatedConv2d)
+            for _ in range(len(layer.weight))
+        ]
+        return torch.tensor(rows, device=device), torch.tensor(owners, device=device)

@@ -40,19 +40,21 @@ def modulated_conv2d(
         weight: with its equalised learning-rate scale already in it.
         style: factor on each input channel.
         bias: with it, `bias_act` follows; None leaves the convolution bare.
-        demodulate: give each output channel of each sample a weight of unit norm; `demodulation` of a
-            `normalized` weight says so too, and neither is computed again.
+        demodulate: give each output channel of each sample a weight of unit norm. A tensor is what does so,
+            for a `normalized` weight and, in float16, a style `within_half`; neither is computed again.
         upsample: transposed convolution of stride 2, then the FIR filter.
         impl: see `dispatch`.
     """
-    is_normalized = isinstance(demodulate, Tensor)
     style = style.to(torch.promote_types(style.dtype, torch.float32))
     scale = demodulate if isinstance(demodulate, Tensor) else None
     if demodulate is True:
         scale = demodulation(energy(weight), style)
-    if _in_half(x):
-        weight, style, factor = _within_half(weight, style, is_normalized)
-        scale = factor if scale is None else scale * factor
+    if runs_in_half(x):
+        if not isinstance(demodulate, Tensor):
+            weight, powers = normalized(weight.to(style.dtype))
+            style, loudest = within_half(style)
+            factor = loudest * powers
+            scale = factor if scale is None else scale * factor
     elif _has_fewer_weights(x, weight) and not takes_fused("bias_act", x, impl):
         return _convolve_one(x, weight, style, bias, scale, upsample)
     y = _modulated(x, style[:, :, None, None], impl)
@@ -126,7 +128,7 @@ def normalized(
     return weight / powers[:, None, None, None], powers
 
 
-def _in_half(x: Tensor) -> bool:
+def runs_in_half(x: Tensor) -> bool:
     """Tell whether the convolution of `x` runs in float16, whose largest number is 65504."""
     device = x.device.type
     if torch.is_autocast_enabled(device):
@@ -134,17 +136,7 @@ def _in_half(x: Tensor) -> bool:
     return x.dtype == torch.float16
 
 
-def _within_half(
-    weight: Float[Tensor, "O I k k"], style: Float[Tensor, "B I"], is_normalized: bool
-) -> tuple[Float[Tensor, "O I k k"], Float[Tensor, "B I"], Tensor]:
-    """Divide weight and style by their largest entries, so that neither the input nor a sum overflows.
-
-    Returns:
-        The weight as `normalized`; the style, each sample at most 1; and the factor on the output that takes
-        both back.
-    """
+def within_half(style: Float[Tensor, "B I"]) -> tuple[Float[Tensor, "B I"], Float[Tensor, "B 1"]]:
+    """Return the style divided by its largest entry, so that the input does not overflow; and that entry."""
     loudest = style.abs().amax(dim=1, keepdim=True).clamp(min=EPSILON)
-    if is_normalized:
-        return weight, style / loudest, loudest
-    weight, powers = normalized(weight.to(style.dtype))
-    return weight, style / loudest, loudest * powers
+    return style / loudest, loudest

@@ -87,7 +87,9 @@ def test_the_gradients_of_a_projection_read_and_write_its_input_once(monkeypatch
     assert moved <= 1.3 * (2 * size_bytes(x) + 3 * given)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"]
+)
 def test_a_frame_takes_few_launches(monkeypatch, dtype):
     settings = NetworkSettings(size_px=256, width=0.02, latent_dim=16, num_directions=4)
     model = InferenceModel(build_generator(settings), dtype)
