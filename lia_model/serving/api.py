@@ -4,10 +4,11 @@ Handlers are plain functions, which FastAPI runs in threads, so that files and t
 event loop. Nothing is computed here.
 """
 
+from functools import partial
 from typing import Annotated, Any, no_type_check
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, UploadFile
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from lia_model.animation.options import read_options
 from lia_model.serving.access.scopes import Caller
@@ -17,6 +18,8 @@ from lia_model.serving.http.access import AccessMiddleware, caller_of
 from lia_model.serving.http.body_limits import BodyMiddleware
 from lia_model.serving.http.form import form_fields
 from lia_model.serving.http.head_requests import HeadMiddleware
+from lia_model.serving.http.metrics import TEXT_FORMAT, Metrics, MetricsMiddleware
+from lia_model.serving.http.openapi import describe
 from lia_model.serving.http.query import require_known_query
 from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
@@ -60,6 +63,8 @@ def build_api(
     requests = JobRequests(jobs, model, limits, check)
     api.include_router(_animations(requests))
     api.include_router(_batches(requests))
+    metrics = Metrics(jobs, workers)
+    api.include_router(_metrics(metrics))
     api.include_router(_about(jobs, model, project_mark(limits.folders.root), workers))
     # The last one added sees a request first.
     api.add_middleware(HeadMiddleware)
@@ -67,8 +72,10 @@ def build_api(
     api.add_middleware(AccessMiddleware, tokens=limits.tokens)
     api.add_middleware(RateMiddleware, max_per_s=limits.requests.max_requests_per_s)
     api.add_middleware(SecurityHeadersMiddleware)
+    api.add_middleware(MetricsMiddleware, metrics=metrics)
     api.add_middleware(UnreadBodyMiddleware)
     add_error_handlers(api)
+    api.openapi = partial(describe, api)
     return api
 
 
@@ -144,6 +151,17 @@ def _batches(requests: JobRequests) -> APIRouter:
     def read(caller: Who, batch_id: str) -> BatchStatus:
         """Return the status of a batch and of each of its items."""
         return requests.batch_status(caller, batch_id)
+
+    return router
+
+
+def _metrics(metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["about"])
+
+    @router.get("/metrics", response_class=PlainTextResponse, responses=refusals(401, 503))
+    def read() -> Response:
+        """Return the service's figures for Prometheus; any token may read them."""
+        return Response(metrics.text(), media_type=TEXT_FORMAT)
 
     return router
 

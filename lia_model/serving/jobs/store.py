@@ -20,6 +20,7 @@ from lia_model.serving.database import Database
 from lia_model.serving.job import Job, Order
 from lia_model.serving.jobs import queue
 from lia_model.serving.jobs.durable import make_durable
+from lia_model.serving.jobs.figures import JobFigures, read_figures
 from lia_model.serving.jobs.retry_rules import RetryRules
 from lia_model.serving.jobs.table import BATCH_ITEMS, FINAL, JOBS, Row, error_columns, is_of, job_of, row_of
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
@@ -142,6 +143,11 @@ class JobStore:
         queued = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.status == JobStatus.QUEUED)
         with self.database.reading() as db:
             return db.execute(queued).scalar_one()
+
+    def figures(self) -> JobFigures:
+        """Return the sums over all jobs."""
+        with self.database.reading() as db:
+            return read_figures(db, self._now(db))
 
     def claim(self, model: ModelVersion) -> Job | None:
         """Claim the queued job whose turn it is, with a new lease, for a runner that has `model`.

@@ -1,0 +1,71 @@
+"""Examples of the calls of the HTTP interface, by method and path, for its description."""
+
+from typing import Any
+
+_JOB = "0123456789abcdef0123456789abcdef"
+_BATCH = "fedcba9876543210fedcba9876543210"
+_LINKS = {"self": f"/v1/animations/{_JOB}", "video": f"/v1/animations/{_JOB}/video"}
+_BATCH_LINKS = {"self": f"/v1/batches/{_BATCH}"}
+_PROGRESS: dict[str, Any] = {
+    "id": _JOB,
+    "status": "running",
+    "progress": 0.25,
+    "frames_done": 30,
+    "frames_total": 120,
+    "error": None,
+    "warnings": [],
+    "model": {"name": "lia", "version": "3"},
+    "submitted_s": 1795651200.0,
+    "started_s": 1795651201.5,
+    "ended_s": None,
+}
+_ANIMATION = {**_PROGRESS, "batch": None, "links": _LINKS}
+
+PARAMETERS: dict[str, Any] = {"job_id": _JOB, "batch_id": _BATCH}
+"""Values of parameters in the path."""
+REQUESTS: dict[str, Any] = {
+    "POST /v1/animations": {
+        "source": "(bytes of portrait.jpg)",
+        "driving": "(bytes of talking.mp4)",
+        "mode": "relative",
+        "side_by_side": "true",
+    },
+    "POST /v1/batches": {
+        "items": [
+            {
+                "source": "data/portraits/anna.jpg",
+                "driving": "data/clips/talking.mp4",
+                "mode": "relative",
+                "name": "anna",
+                "idempotency_key": "anna-talking-1",
+            }
+        ],
+        "output": "out/batch",
+    },
+}
+"""Bodies."""
+ANSWERS: dict[str, Any] = {
+    "POST /v1/animations": {"id": _JOB, "status": "queued", "links": _LINKS},
+    "GET /v1/animations": {"animations": [_ANIMATION], "next": None},
+    "GET /v1/animations/{job_id}": _ANIMATION,
+    "POST /v1/batches": {"id": _BATCH, "status": "queued", "links": _BATCH_LINKS},
+    "GET /v1/batches/{batch_id}": {
+        "id": _BATCH,
+        "status": "running",
+        "counts": {"queued": 0, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0},
+        "items": [
+            {
+                **_PROGRESS,
+                "index": 0,
+                "source": "/srv/lia/data/portraits/anna.jpg",
+                "driving": "/srv/lia/data/clips/talking.mp4",
+                "mode": "relative",
+                "output": "/srv/lia/out/batch/anna.mp4",
+            }
+        ],
+        "links": _BATCH_LINKS,
+    },
+    "GET /v1/models": {"models": [{"name": "lia", "version": "3"}]},
+    "GET /healthz": {"status": "ok"},
+}
+"""Bodies of the answers of calls that succeed with JSON."""
