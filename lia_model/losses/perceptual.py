@@ -22,6 +22,7 @@ from lia_model.losses.imagenet_features import (
     build_features,
 )
 from lia_model.losses.terms import GeneratorOutputs, LossTerm, Objective, loss_term
+from lia_model.ops.l1 import sum_of_l1
 from lia_model.settings import PerceptualSettings
 
 PYRAMID_SCALES = (1.0, 0.5, 0.25, 0.125)
@@ -61,25 +62,6 @@ def pyramid_scales(size_px: int, min_side_px: int) -> list[float]:
     return [scale for scale in PYRAMID_SCALES if size_px * scale >= min_side_px]
 
 
-def sum_of_l1(got: list[Tensor], wanted: list[Tensor]) -> Float[Tensor, ""]:
-    """Return the sum of the mean absolute differences of the pairs; sums are float32 at least."""
-    return torch.stack([_mean_distance(a, b) for a, b in zip(got, wanted, strict=True)]).sum()
-
-
-def _mean_distance(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
-    exact = torch.promote_types(a.dtype, torch.float32)
-    return (a - b).abs().mean(dtype=exact)
-
-
-def sum_of_l1_together(got: list[Tensor], wanted: list[Tensor]) -> Float[Tensor, ""]:
-    """Return what `sum_of_l1` does, with one launch a step for all pairs; sums are float32."""
-    differences = torch._foreach_sub(got, wanted)  # pyright: ignore[reportPrivateImportUsage]
-    sums = torch._foreach_norm(differences, 1, dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage]
-    shares = [1 / each.numel() for each in got]
-    means = torch._foreach_mul(sums, shares)  # pyright: ignore[reportPrivateImportUsage]
-    return torch.stack(list(means)).sum()
-
-
 class PerceptualLoss(nn.Module):
     """Sum over pyramid levels of the mean absolute difference of features; the target gets no gradient.
 
@@ -103,7 +85,7 @@ class PerceptualLoss(nn.Module):
             with torch.no_grad():
                 wanted += self._features_at(scale, target)
             got += self._features_at(scale, fake)
-        return (sum_of_l1_together if fake.is_cuda else sum_of_l1)(got, wanted)
+        return sum_of_l1(got, wanted)
 
     def _features_at(self, scale: float, image: Tensor) -> list[Tensor]:
         kernel = None if scale == 1.0 else self.get_buffer(f"gaussian_{round(1 / scale)}")

@@ -19,6 +19,7 @@ from triton.runtime import JITFunction
 
 from lia_model.ops import dispatch, kernels
 from lia_model.ops.bias_act import bias_act
+from lia_model.ops.l1 import sum_of_l1
 from lia_model.ops.projection import color_projection, modulated_projection
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
@@ -38,18 +39,24 @@ instructions = defaultdict(Counter)
 def compile_instead(kernel, *args, grid, warmup, **constants):
     signature, fixed = {}, dict(constants)
     for name, value in zip(kernel.arg_names, args, strict=False):
-        if isinstance(value, torch.Tensor):
-            signature[name] = TYPES[value.dtype]
-        elif value == 1:
+        if isinstance(value, int) and value == 1:
             fixed[name] = value  # Triton specialises on it.
         else:
-            signature[name] = "fp32" if isinstance(value, float) else "i32"
+            signature[name] = type_of(value)
     signature = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)
     binary = compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32)).asm["cubin"]
     name = f"{kernel.fn.__module__.split('.')[-1]}.{kernel.fn.__name__}"
     compiled.append(name)
     instructions[name].update(WATCHED.findall(disassembled(binary)))
+
+
+def type_of(value):
+    if isinstance(value, tuple):
+        return tuple(map(type_of, value))
+    if isinstance(value, torch.Tensor):
+        return TYPES[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32"
 
 
 def disassembled(binary):
@@ -77,10 +84,11 @@ def main():
             modulated_projection(x, torch.randn(3, 48, 1, 1), scale, three, below).sum().backward()
             with torch.no_grad():
                 color_projection(x, torch.randn(3, 48, 1, 1).to(dtype), three.to(dtype), three)
+            sum_of_l1([x, x[:, :5]], [warped, warped[:, :5]]).backward()
             torch.use_deterministic_algorithms(True)
             warped.sum().backward()
             torch.use_deterministic_algorithms(False)
-    assert len(compiled) == 34, compiled
+    assert len(compiled) == 38, compiled
     sys.stdout.write(json.dumps(instructions))
 
 

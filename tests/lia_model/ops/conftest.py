@@ -15,6 +15,7 @@ if not ON_GPU:
     import triton.experimental.gluon  # noqa: F401
 
     import lia_model.ops.kernels.bias_act
+    import lia_model.ops.kernels.l1
     import lia_model.ops.kernels.projection
     import lia_model.ops.kernels.upfirdn2d
     import lia_model.ops.kernels.warp  # noqa: F401

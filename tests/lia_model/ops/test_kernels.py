@@ -170,7 +170,7 @@ def launches():
 
 def test_every_kernel_is_launched_on_the_gpu_of_its_tensors():
     found = dict(launches())
-    assert len(found) == 6
+    assert len(found) == 8
     assert all(any(context.startswith("on_device(") for context in around) for around in found.values())
 
 
@@ -211,10 +211,11 @@ def registered_calls(device):
         "bias_act_grad": (x, x.detach(), x, scale, 1.5, True),
         "upfirdn2d": (x, 2, 1, 2, 8, 10, 4.0),
         "flow_warp": (square, square, square, grid),
+        "sum_of_l1": ([x, square], [x.detach() + 1, square.detach() - 1]),
     }
 
 
-@pytest.mark.parametrize("name", ["bias_act", "bias_act_grad", "upfirdn2d", "flow_warp"])
+@pytest.mark.parametrize("name", ["bias_act", "bias_act_grad", "upfirdn2d", "flow_warp", "sum_of_l1"])
 def test_torch_finds_the_operator_well_registered(kernel_device, name):
     """Its schema, shape function and gradients hold under fake tensors, as torch.compile needs them."""
     torch.library.opcheck(getattr(torch.ops.lia, name), registered_calls(kernel_device)[name])

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lia_model.ops import dispatch, kernels
-from lia_model.ops.kernels import bias_act, projection, upfirdn2d, warp
+from lia_model.ops.kernels import bias_act, l1, projection, upfirdn2d, warp
 
 OPERATORS = {
     f"lia::{name}": getattr(module, name)._init_fn
-    for module in (bias_act, projection, upfirdn2d, warp)
+    for module in (bias_act, l1, projection, upfirdn2d, warp)
     for name in vars(module)
     if hasattr(getattr(module, name), "_init_fn")
 }
@@ -79,6 +79,8 @@ def counted(monkeypatch) -> Iterator[Traffic]:
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "INTERPRETED", True)
         for kind in KERNELS:
-            patch.setattr(kind, "run", lambda kernel, *args, **_: traffic.add(kernel.fn.__name__, args))
+            patch.setattr(
+                kind, "run", lambda kernel, *args, **_: traffic.add(kernel.fn.__name__, tree_leaves(args))
+            )
         with dispatch.use("fused"), traffic:
             yield traffic
