@@ -63,7 +63,8 @@ class Cleanup:
             OSError: a file cannot be deleted.
         """
         for job in self._jobs.uncleared():
-            _delete_folder(job.folder)
+            for folder in job.folders():
+                _delete_folder(folder)
             drop_uploads(job)
             self._jobs.set_cleared(job.id)
         for job in self._jobs.expired(self._keep_s):
@@ -77,8 +78,7 @@ class Cleanup:
         if not self._media.is_dir():
             return
         for folder in self._media.iterdir():
-            is_old = time.time() - folder.stat().st_mtime > ORPHAN_S
-            if is_old and self._jobs.get(folder.name) is None:
+            if _age_s(folder) > ORPHAN_S and self._jobs.get(folder.name) is None:
                 logger.info("folder %s belongs to no job and is deleted", folder)
                 _delete_folder(folder)
 
@@ -90,6 +90,14 @@ class Cleanup:
                 logger.error("the clean-up failed and is tried again in %g s: %s", INTERVAL_S, error)
             if self._stopping.wait(INTERVAL_S):
                 return
+
+
+def _age_s(folder: Path) -> float:
+    """Return the age of a folder in seconds; 0 if a request has deleted it meanwhile."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _delete_folder(folder: Path) -> None:

@@ -71,8 +71,15 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Return where the runner writes: beside the result, so that a rename publishes it."""
-        return self.order.output.parent / f".{self.id}"
+        """Return where the runner writes: beside the result, so that a rename publishes it.
+
+        Each attempt has its own: a runner that has lost its lease may write on until it notices.
+        """
+        return self.order.output.parent / f".{self.id}.{self.lease}"
+
+    def folders(self) -> list[Path]:
+        """Return where the runners of all attempts wrote, as far as it is still there."""
+        return list(self.order.output.parent.glob(f".{self.id}.*"))
 
 
 def new_id() -> str:

@@ -128,8 +128,6 @@ class JobRunner:
                 self._stopping.wait(STORE_PAUSE_S)
 
     def _animate(self, job: Job) -> None:
-        # Files of an attempt that was killed.
-        shutil.rmtree(job.folder, ignore_errors=True)
         job.folder.mkdir(parents=True)
         produced = job.folder / "result.mp4"
         request = AnimationRequest(job.order.source, job.order.driving, produced, job.order.options)

@@ -6,6 +6,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from lia_model.animation.media_check import check_media
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
@@ -38,6 +40,8 @@ def serve(jobs: JobStore, folder: Path, port: int) -> None:
 
 def work(jobs: JobStore, folder: Path) -> None:
     """Animate jobs until interrupted."""
+    # As the service does by default; the order of sums, and so a last bit, depends on the threads.
+    torch.set_num_threads(1)
     cleanup = Cleanup(jobs, folder / "media", keep_s=3600)
     cleanup.start()
     runner_of(jobs).start()

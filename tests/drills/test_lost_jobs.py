@@ -87,7 +87,16 @@ class Customer:
         while (status := self.ask("GET", link).json())["status"] in ("queued", "running"):
             time.sleep(0.5)
         assert status["status"] == "succeeded", status
-        return hashlib.sha256(self.ask("GET", f"{link}/video").content).hexdigest()
+        answer = self.ask("GET", f"{link}/video")
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    def close(self):
+        self._client.close()
+
+
+def hash_of(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -99,15 +108,16 @@ def database_url(request, tmp_path):
         yield server.create()
 
 
-def undisturbed_hashes(folder, clips):
-    """Return the hashes of the clips' results by a service that nobody disturbs."""
+def undisturbed_results(folder, clips):
+    """Return the clips' results by a service that nobody disturbs."""
     port = free_port()
     url = sqlite_url(folder / "jobs.sqlite")
+    customer = Customer(port, clips)
     parts = [Part("serve", folder, url, "--port", port), Part("work", folder, url)]
     try:
-        customer = Customer(port, clips)
         return [customer.result(customer.submit(number)) for number in range(len(clips))]
     finally:
+        customer.close()
         for part in parts:
             part.end()
 
@@ -116,7 +126,7 @@ def test_every_job_survives_killed_workers_and_servers_with_one_right_result(
     database_url, tmp_path, drill_folder
 ):
     clips = [write_clip(tmp_path / f"{length}.mp4", length).read_bytes() for length in CLIP_LENGTHS]
-    expected = undisturbed_hashes(tmp_path / "undisturbed", clips)
+    expected = undisturbed_results(tmp_path / "undisturbed", clips)
     port, folder = free_port(), tmp_path / "disturbed"
     server = Part("serve", folder, database_url, "--port", port)
     workers = [Part("work", folder, database_url) for _ in range(2)]
@@ -139,10 +149,13 @@ def test_every_job_survives_killed_workers_and_servers_with_one_right_result(
     try:
         with ThreadPoolExecutor(8) as pool:
             links = list(pool.map(customer.submit, range(NUM_JOBS)))
-            hashes = list(pool.map(customer.result, links))
-        jobs = JobStore(open_database(database_url)).newest(NUM_JOBS + 1)
+            results = list(pool.map(customer.result, links))
+        database = open_database(database_url)
+        jobs = JobStore(database).newest(NUM_JOBS + 1)
+        database.close()
     finally:
         ended.set()
+        customer.close()
         for killer in killers:
             killer.join()
         for part in (server, *workers):
@@ -161,6 +174,10 @@ def test_every_job_survives_killed_workers_and_servers_with_one_right_result(
     kind = database_url.partition(":")[0]
     (drill_folder / f"lost_jobs_{kind}.json").write_text(json.dumps(figures, indent=1))
     assert len(set(links)) == len(jobs) == NUM_JOBS
-    assert hashes == [expected[number % len(clips)] for number in range(NUM_JOBS)]
+    by_link = dict(zip(links, enumerate(results), strict=True))
+    for job in jobs:
+        number, result = by_link[f"/v1/animations/{job.id}"]
+        (drill_folder / "lost_jobs_last.mp4").write_bytes(result)
+        assert hash_of(result) == hash_of(expected[number % len(clips)]), job
     assert server.num_kills == 2
     assert num_kills >= 2

@@ -61,12 +61,13 @@ def names(folder):
 def test_a_lost_runner_leaves_neither_uploads_nor_working_files(store, cleanup, clock, tmp_path, batch, left):
     folder = tmp_path / "media" / "a"
     submit(store, folder, "a", batch=batch)
-    store.claim(MODEL).folder.mkdir()
+    working = store.claim(MODEL).folder
+    working.mkdir()
     clock.now += 11
     assert store.claim(MODEL) is None
     clock.now += 9
     cleanup.run_once()
-    assert names(folder) == left | {"source", "driving", ".a"}
+    assert names(folder) == left | {"source", "driving", working.name}
     clock.now += 11
     cleanup.run_once()
     assert names(folder) == left
@@ -76,10 +77,11 @@ def test_a_lost_runner_leaves_neither_uploads_nor_working_files(store, cleanup, 
 def test_files_of_jobs_that_have_not_ended_are_kept(store, cleanup, clock, tmp_path):
     for name in "ab":
         submit(store, tmp_path / "media" / name, name)
-    store.claim(MODEL).folder.mkdir()
+    working = store.claim(MODEL).folder
+    working.mkdir()
     clock.now += 9
     cleanup.run_once()
-    assert names(tmp_path / "media" / "a") == {"source", "driving", ".a"}
+    assert names(tmp_path / "media" / "a") == {"source", "driving", working.name}
     assert names(tmp_path / "media" / "b") == {"source", "driving"}
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
 from lia_model.animation.framing import FaceCropper
@@ -22,6 +23,7 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.job import Order, new_id
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.table import JOBS
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
@@ -203,7 +205,7 @@ def test_a_stopped_runner_gives_its_job_back(store, runner, tmp_path):
     runner.stop()
     job = store.get(job_id)
     assert job.status in (JobStatus.QUEUED, JobStatus.SUCCEEDED)
-    assert not job.folder.exists()
+    assert job.folders() == []
 
 
 def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
@@ -382,3 +384,22 @@ def test_a_conversion_warns_of_what_it_loses_and_a_rotation_of_nothing(tmp_path,
     with live(tmp_path) as service, service.running():
         done = service.ended(service.submit(source=("a.png", (tmp_path / "photo.png").read_bytes())))
     assert (done["status"], done["warnings"]) == ("succeeded", warnings)
+
+
+def test_an_attempt_that_lost_its_lease_does_not_touch_the_files_of_the_next(tmp_path, animator):
+    with live(tmp_path, rules=RetryRules(lease_s=0.5, back_off_s=0)) as service:
+        clip = write_clip(tmp_path / "long.mp4", 30).read_bytes()
+        link = service.submit(driving=("b.mp4", clip))
+        slow = SlowAnimator(animator)
+        with service.running(animator=slow):
+            assert slow.started.wait(20)
+            working = [path.name for path in (service.media / link.rpartition("/")[2]).glob(".*")]
+            # As if the machine of the first had slept for longer than its lease, and another had the job now.
+            with service.jobs.database.writing() as db:
+                db.execute(sa.update(JOBS).values(lease="another"))
+            heir = service.jobs.get(link.rpartition("/")[2])
+            heir.folder.mkdir()
+            (heir.folder / "result.mp4").write_bytes(b"half")
+            slow.may_go_on.set()
+            wait(lambda: not (heir.folder.parent / working[0]).exists())
+        assert (heir.folder / "result.mp4").read_bytes() == b"half"

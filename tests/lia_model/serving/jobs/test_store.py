@@ -135,6 +135,7 @@ def test_a_lapsed_lease_gives_the_job_to_another_and_silences_the_first(store, c
     clock.now += 61
     heir = take(store)
     assert (heir.id, heir.attempts) == (job_id, 2)
+    assert heir.folder != slow.folder
     assert not store.renew(slow)
     assert not store.advance(slow, 5, 9)
     assert not store.fail(slow, Error(code="internal", message="late"))
