@@ -71,6 +71,8 @@ class ServingConfig(BaseModel):
     """Limits of the files that are animated."""
     keep_s: float
     """How long ended jobs and the results of uploads are kept."""
+    max_stored_bytes: int
+    """Most bytes of uploads that wait and of their results."""
     requests: RequestLimits
     """Limits of requests."""
     batch_size: int
@@ -131,7 +133,7 @@ class AnimationReplica:
             takes_gpu_encoder(config.video_encoder),
         )
         jobs = open_jobs(config)
-        self._cleanup = Cleanup(jobs, config.media_folder, config.keep_s)
+        self._cleanup = Cleanup(jobs, config.media_folder, config.keep_s, config.max_stored_bytes)
         self._cleanup.start()
         self._runner = JobRunner(jobs, run, config.model, MediaChecker(config.media).check)
         self._runner.start()
@@ -171,6 +173,7 @@ class AnimationApi:
             max_num_queued=config.max_num_queued,
             max_num_batch_items=config.max_num_batch_items,
             requests=config.requests,
+            max_stored_bytes=config.max_stored_bytes,
         )
         check = MediaChecker(config.media).check
         api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config))

@@ -37,12 +37,14 @@ class Cleanup:
         media: folder with one folder of uploads and result per job; nothing else may be in it.
         keep_s: how long the rows of ended jobs and the results of uploads are kept. Results of a batch are
             never deleted, since its output folder is the user's own.
+        max_stored_bytes: size of uploads and their results, beyond which the oldest results go sooner.
     """
 
-    def __init__(self, jobs: JobStore, media: Path, keep_s: float) -> None:
+    def __init__(self, jobs: JobStore, media: Path, keep_s: float, max_stored_bytes: int) -> None:
         self._jobs = jobs
         self._media = media
         self._keep_s = keep_s
+        self._max_stored_bytes = max_stored_bytes
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="cleanup", daemon=True)
 
@@ -68,11 +70,17 @@ class Cleanup:
             drop_uploads(job)
             self._jobs.set_cleared(job.id)
         for job in self._jobs.expired(self._keep_s):
-            # The files first: a row without files is found again, files without a row only as orphans.
-            if job.batch is None:
-                _delete_folder(self._media / job.id)
-            self._jobs.remove(job.id)
+            self._remove(job)
+        for job in self._jobs.beyond_quota(self._max_stored_bytes):
+            logger.info("animation %s is removed, since the results exceed serve.max_stored_bytes", job.id)
+            self._remove(job)
         self._delete_orphans()
+
+    def _remove(self, job: Job) -> None:
+        # The files first: a row without files is found again, files without a row only as orphans.
+        if job.batch is None:
+            _delete_folder(self._media / job.id)
+        self._jobs.remove(job.id)
 
     def _delete_orphans(self) -> None:
         if not self._media.is_dir():

@@ -28,6 +28,8 @@ class Order:
     """Name of who submitted it; None is nobody in particular."""
     content: str | None = None
     """Hash of the uploads, if there is a key to recognise them by; None for files, known by their paths."""
+    stored_bytes: int = 0
+    """Size of its files that the service keeps: the uploads, later the result; 0 for files of a batch."""
     priority: int = 0
     """Among the owner's own jobs the highest starts first."""
 

@@ -59,6 +59,8 @@ class ApiLimits:
     """Most queued items of batches."""
     requests: RequestLimits
     """Number and speed of requests."""
+    max_stored_bytes: int
+    """Most bytes of the uploads that wait and of the results that are kept."""
 
 
 class JobRequests:
@@ -115,7 +117,16 @@ class JobRequests:
             make_durable(folder)
             make_durable(folder.parent)
             files = (paths["source"], paths["driving"], folder / "video.mp4")
-            order = Order(*files, options, self.model, is_pinned=model == served, owner=caller.owner)
+            num_bytes = sum(path.stat().st_size for path in paths.values())
+            self._require_room(num_bytes)
+            order = Order(
+                *files,
+                options,
+                self.model,
+                is_pinned=model == served,
+                owner=caller.owner,
+                stored_bytes=num_bytes,
+            )
             if idempotency_key is not None:
                 content = " ".join(file_sha256(path) for path in paths.values())
                 order = replace(order, idempotency_key=idempotency_key, content=content)
@@ -245,6 +256,17 @@ class JobRequests:
         return BatchStatus(
             id=batch, status=summarize(counts), counts=counts, items=items, links=_batch_links(batch)
         )
+
+    def _require_room(self, num_bytes: int) -> None:
+        """Refuse uploads that do not fit beside those that wait; results make room for them."""
+        if self.jobs.num_stored_bytes(of_active=True) + num_bytes > self.limits.max_stored_bytes:
+            raise RefusalError(
+                429,
+                "storage_full",
+                f"the uploads that wait may have {self.limits.max_stored_bytes} bytes, and these do not fit; "
+                "try again later",
+                {"Retry-After": str(RETRY_AFTER_S)},
+            )
 
     def _submit(self, orders: Mapping[str, Order], batch: str | None) -> dict[str, str]:
         most = self.limits.max_num_queued if batch is None else self.limits.max_num_batch_items

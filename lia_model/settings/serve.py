@@ -64,6 +64,9 @@ class ServeSettings(Settings):
     """Limits of uploaded files and of those that a batch names."""
     keep_hours: Annotated[float, Field(gt=0)]
     """How long the service keeps ended jobs and the results of uploads; batch results are never deleted."""
+    max_stored_bytes: Annotated[int, Field(gt=0)]
+    """Most bytes of uploads that wait and of their results. The oldest results make room within half a
+    minute; an upload that does not fit beside those that wait gets status 429."""
     requests: RequestLimits
     """Limits of requests."""
     detector: Path

@@ -134,6 +134,7 @@ def make_config(
         max_num_batch_items=params.serve.max_num_batch_items,
         media=params.serve.media,
         keep_s=3600 * params.serve.keep_hours,
+        max_stored_bytes=params.serve.max_stored_bytes,
         requests=params.serve.requests,
         batch_size=params.serve.batch_size,
         num_threads=params.serve.num_threads,

@@ -29,7 +29,7 @@ MAX_NUM_QUEUED = 40
 def serve(jobs: JobStore, folder: Path, port: int) -> None:
     """Answer at the port until interrupted."""
     limits = ApiLimits(
-        folders_of(folder), folder / "media", Tokens(None, None), 10**6, MAX_NUM_QUEUED, 1, REQUESTS
+        folders_of(folder), folder / "media", Tokens(None, None), 10**6, MAX_NUM_QUEUED, 1, REQUESTS, 10**9
     )
     workers = Heartbeat(folder / "worker")
     model = ModelVersion(name="lia", version="1")
@@ -42,7 +42,7 @@ def work(jobs: JobStore, folder: Path) -> None:
     """Animate jobs until interrupted."""
     # As the service does by default; the order of sums, and so a last bit, depends on the threads.
     torch.set_num_threads(1)
-    cleanup = Cleanup(jobs, folder / "media", keep_s=3600)
+    cleanup = Cleanup(jobs, folder / "media", keep_s=3600, max_stored_bytes=10**9)
     cleanup.start()
     runner_of(jobs).start()
     threading.Event().wait()

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.drill
 NUM_JOBS = int(os.environ.get("DRILL_NUM_JOBS", "300"))
 """Jobs on each database; 1000 is the drill's full size."""
 KILL_WORKER_S = 20.0
+KILL_SERVER_S = 13.0
 CLIP_LENGTHS = (1, 2, 4, 6, 9)
 PATIENCE_S = 1800.0
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def test_every_job_survives_killed_workers_and_servers_with_one_right_result(
 
     def kill_server():
         for _ in range(2):
-            if ended.wait(KILL_WORKER_S * 1.3):
+            if ended.wait(KILL_SERVER_S):
                 return
             server.kill()
 

@@ -21,6 +21,7 @@ from lia_model.serving.job import Job, Order
 from lia_model.serving.jobs import queue
 from lia_model.serving.jobs.durable import make_durable
 from lia_model.serving.jobs.figures import JobFigures, read_figures
+from lia_model.serving.jobs.quota import to_remove
 from lia_model.serving.jobs.retry_rules import RetryRules
 from lia_model.serving.jobs.table import BATCH_ITEMS, FINAL, JOBS, Row, error_columns, is_of, job_of, row_of
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
@@ -200,6 +201,8 @@ class JobStore:
                 "warnings": [warning.replace("\0", "") for warning in warnings],
                 "ended_s": self._now(db),
             }
+            if job.batch is None:
+                change["stored_bytes"] = produced.stat().st_size
             done = queue.change_held(db, job, change)
             if done:
                 produced.replace(job.order.output)
@@ -251,9 +254,27 @@ class JobStore:
         return self._select(ended.where(JOBS.c.ended_s < since))
 
     def set_cleared(self, job_id: str) -> None:
-        """Note that the working files of an ended job are gone."""
+        """Note that all files of an ended job but its result are gone."""
+        result_bytes = sa.case((JOBS.c.status == JobStatus.SUCCEEDED, JOBS.c.stored_bytes), else_=0)
         with self.database.writing() as db:
-            db.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(is_cleared=True))
+            cleared = sa.update(JOBS).values(is_cleared=True, stored_bytes=result_bytes)
+            db.execute(cleared.where(JOBS.c.id == job_id))
+
+    def num_stored_bytes(self, of_active: bool = False) -> int:
+        """Return the size of the files kept for all jobs, or for those that have not ended."""
+        total = sa.select(sa.func.coalesce(sa.func.sum(JOBS.c.stored_bytes), 0))
+        if of_active:
+            total = total.where(JOBS.c.status.not_in(FINAL))
+        with self.database.reading() as db:
+            return int(db.execute(total).scalar_one())
+
+    def beyond_quota(self, max_stored_bytes: int) -> list[Job]:
+        """Return the ended jobs, the oldest, whose files have to go so that the others fit."""
+        total = self.num_stored_bytes()
+        if total <= max_stored_bytes:
+            return []
+        ended = sa.select(JOBS).where(JOBS.c.status.in_(FINAL), JOBS.c.stored_bytes > 0)
+        return to_remove(self._select(ended.order_by(JOBS.c.ended_s)), total, max_stored_bytes)
 
     def expired(self, keep_s: float) -> list[Job]:
         """Return the jobs that ended more than `keep_s` seconds ago, as did all of their batches' jobs."""

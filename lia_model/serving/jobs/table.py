@@ -95,6 +95,7 @@ def row_of(job_id: str, batch: str | None, order: Order, root: Path, now_s: floa
         "idempotency_key": order.idempotency_key,
         "content": order.content,
         "priority": order.priority,
+        "stored_bytes": order.stored_bytes,
         "status": JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
         **(
             {"error_code": None, "error_message": None} if order.error is None else error_columns(order.error)
@@ -114,7 +115,10 @@ def job_of(row: Row, root: Path) -> Job:
         options=AnimationOptions.model_validate(row["options"]),
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
-        **{name: row[name] for name in ("idempotency_key", "content", "is_pinned", "owner", "priority")},
+        **{
+            name: row[name]
+            for name in ("idempotency_key", "content", "is_pinned", "owner", "priority", "stored_bytes")
+        },
     )
     same = ("number", "id", "batch", "frames_done", "frames_total", "attempts", "failures", "losses", "lease")
     return Job(

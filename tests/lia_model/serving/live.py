@@ -81,10 +81,10 @@ class LiveService:
         self.jobs = JobStore(
             open_database(self.url, busy_timeout_s), rules or RetryRules(lease_s=1, back_off_s=0)
         )
-        self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600)
+        self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600, max_stored_bytes=10**9)
         tokens = Tokens(token_file, None)
         limits = ApiLimits(
-            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, 200, REQUESTS
+            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, 200, REQUESTS, 10**9
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()

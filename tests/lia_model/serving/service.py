@@ -26,6 +26,8 @@ REQUESTS = RequestLimits(max_num_uploads=4, max_pause_s=20, min_bytes_per_s=1000
 MODEL = ModelVersion(name="lia", version="3")
 
 MAX_ITEMS = 5
+MAX_BYTES = 10_000_000
+"""Of uploads and results."""
 
 
 def folders_of(root):
@@ -58,7 +60,14 @@ class Service:
         self.root = folder
         tokens = Tokens(token_file, token)
         limits = ApiLimits(
-            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, MAX_ITEMS, requests
+            folders_of(folder),
+            self.media,
+            tokens,
+            max_upload_bytes,
+            max_num_queued,
+            MAX_ITEMS,
+            requests,
+            MAX_BYTES,
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()

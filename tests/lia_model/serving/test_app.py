@@ -62,6 +62,7 @@ def config(tmp_path, models):
         max_upload_bytes=100_000,
         max_num_queued=8,
         max_num_batch_items=8,
+        max_stored_bytes=10**9,
         media=MEDIA,
         keep_s=3600,
         requests=REQUESTS,

@@ -34,22 +34,25 @@ def store(database, clock):
 
 @pytest.fixture
 def cleanup(store, tmp_path):
-    return Cleanup(store, tmp_path / "media", KEEP_S)
+    return Cleanup(store, tmp_path / "media", KEEP_S, max_stored_bytes=100)
 
 
-def submit(store, folder, *ids, batch=None):
+def submit(store, folder, *ids, batch=None, stored_bytes=0):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("source", "driving"):
         (folder / name).write_bytes(b"media")
     files = (folder / "source", folder / "driving")
-    orders = {one: Order(*files, folder / f"{one}.mp4", AnimationOptions(), MODEL) for one in ids}
+    orders = {
+        one: Order(*files, folder / f"{one}.mp4", AnimationOptions(), MODEL, stored_bytes=stored_bytes)
+        for one in ids
+    }
     store.submit(orders, 10, batch)
 
 
-def finish(store):
+def finish(store, content=b"video"):
     job = store.claim(MODEL)
     job.folder.mkdir()
-    (job.folder / "result.mp4").write_bytes(b"video")
+    (job.folder / "result.mp4").write_bytes(content)
     assert store.finish(job, job.folder / "result.mp4", 1)
 
 
@@ -153,6 +156,38 @@ def test_over_http_an_expired_animation_is_not_found(tmp_path):
         service.cleanup.run_once()
         assert service.client.get(f"{link}/video").status_code == 200
         time.sleep(0.01)
-        Cleanup(service.jobs, service.media, keep_s=0).run_once()
+        Cleanup(service.jobs, service.media, keep_s=0, max_stored_bytes=10**9).run_once()
         assert_refused(service.client.get(link), 404, "not_found")
         assert names(service.media) == set()
+
+
+def test_the_oldest_results_go_when_all_of_them_exceed_the_quota(store, cleanup, clock, tmp_path):
+    for name in "abcd":
+        folder = tmp_path / "media" / name
+        submit(store, folder, name, stored_bytes=10)
+        finish(store, b"v" * 40)
+        clock.now += 1
+    submit(store, tmp_path / "media" / "e", "e", stored_bytes=10)
+    cleanup.run_once()
+    # 4 results of 40 bytes and one upload of 10.
+    assert names(tmp_path / "media") == {"c", "d", "e"}
+    assert [job.id for job in store.newest(9)] == ["e", "d", "c"]
+    assert store.num_stored_bytes() == 90
+    assert store.num_stored_bytes(of_active=True) == 10
+
+
+def test_results_of_batches_are_no_part_of_the_quota(store, cleanup, tmp_path):
+    submit(store, tmp_path / "out", "a", batch="batch")
+    finish(store, b"v" * 400)
+    cleanup.run_once()
+    assert store.num_stored_bytes() == 0
+    assert (tmp_path / "out" / "a.mp4").is_file()
+
+
+def test_uploads_of_a_failed_job_are_no_part_of_the_quota_once_deleted(store, cleanup, clock, tmp_path):
+    submit(store, tmp_path / "media" / "a", "a", stored_bytes=90)
+    store.fail(store.claim(MODEL), Error(code="no_face", message="none"))
+    clock.now += 11
+    cleanup.run_once()
+    assert store.num_stored_bytes() == 0
+    assert store.get("a") is not None

@@ -392,3 +392,16 @@ def test_a_key_of_another_upload_is_refused_and_nothing_kept(service):
 @pytest.mark.parametrize("key", ["", "k" * 201])
 def test_a_key_of_no_or_of_many_letters_is_refused(service, key):
     assert_refused(keyed(service, key), 422, "bad_field", "200" if key else "")
+
+
+def test_uploads_that_do_not_fit_beside_those_that_wait_are_refused(service, monkeypatch):
+    monkeypatch.setattr("tests.lia_model.serving.service.MAX_BYTES", 5 * len(png()))
+    small = Service(service.root / "small")
+    for _ in range(2):
+        assert small.post().status_code == 202
+    answer = small.post()
+    assert_refused(answer, 429, "storage_full", "try again")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert len(list(small.media.iterdir())) == 2
+    small.finish()
+    assert small.post().status_code == 202

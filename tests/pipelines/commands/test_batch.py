@@ -53,7 +53,7 @@ def endpoint(root, models):
     """The real API and job runner, with a queue of two and a token."""
     jobs = JobStore(open_database(sqlite_url(root / "serving" / "jobs.sqlite")))
     tokens = Tokens(None, "s3cret")
-    limits = ApiLimits(folders_of(root), root / "serving" / "media", tokens, 1_000_000, 2, 2, REQUESTS)
+    limits = ApiLimits(folders_of(root), root / "serving" / "media", tokens, 1_000_000, 2, 2, REQUESTS, 10**9)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
     api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
