@@ -48,7 +48,7 @@ def test_a_sweep_of_known_keys_and_allowed_values_is_read(tmp_path, params):
         ({"space": {"serve.batch_size": {"choice": [1]}}}, "keys of train are allowed"),
         ({"trials": 3}, "trials: .*; known keys are metric, mode, num_trials"),
         ({"space": {}}, "space: "),
-        ({"grace_steps": 10**9}, "at most train.num_steps, 600, is allowed"),
+        ({"grace_steps": 10**9}, "at most train.num_steps, 2600, is allowed"),
     ],
 )
 def test_what_a_sweep_cannot_vary_is_refused_in_one_line(tmp_path, params, changes, reason):
