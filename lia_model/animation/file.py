@@ -307,7 +307,7 @@ def _compose(
     moments: Iterator[_FramePair],
     options: AnimationOptions,
 ) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Fraction]]:
-    """Yield the finished pictures with their times; the streams together hold at most one batch of frames."""
+    """Yield the finished pictures with their times; the streams hold at most two batches of frames."""
     still = source.footage.first_frame() if source.footage.is_still else None
     moments, *streams = tee(moments, 1 + len(subjects))
     results = [
