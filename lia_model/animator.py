@@ -232,6 +232,14 @@ class Animator:
             walks, images = (self._full(list(each), batch_size) for each in zip(*some, strict=True))
             yield self._move_each(images, walks, start), len(some)
 
+    def encode(self, image: UInt8[np.ndarray, "H W 3"]) -> Portrait:
+        """Encode a cropped portrait, to be painted many times by `paint`."""
+        return self._encode(image, 1)
+
+    def paint(self, portrait: Portrait, weights: Float32[np.ndarray, " K"]) -> UInt8[np.ndarray, "S S 3"]:
+        """Return the portrait with these motion weights; its own are `portrait.weights`."""
+        return self._move(portrait, [weights], None)[0]
+
     def _usable_batch(self, batch_size: int) -> int:
         if self.device.type != "cpu":
             return batch_size

@@ -62,9 +62,12 @@ def served(api, port=None):
 
 
 class LiveService:
-    """A service over the folder, with a client; runners are started by the tests."""
+    """A service over the folder, with a client; runners are started by the tests.
 
-    def __init__(
+    `page` has the limits of media and the routes of a service that answers the page's calls too.
+    """
+
+    def __init__(  # noqa: PLR0913
         self,
         folder,
         rules=None,
@@ -73,6 +76,7 @@ class LiveService:
         max_num_queued=8,
         max_upload_bytes=1_000_000,
         token_file=None,
+        page=None,
     ):
         self.root = folder
         self.media = folder / "serving" / "media"
@@ -88,12 +92,14 @@ class LiveService:
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
+        self.check = partial(check_media, limits=MEDIA if page is None else page.limits)
         self._api = build_api(
             self.jobs,
             ModelVersion(name="lia", version=version),
             limits,
-            partial(check_media, limits=MEDIA),
+            self.check,
             self.workers,
+            () if page is None else page.routes(self),
         )
 
     @contextmanager
