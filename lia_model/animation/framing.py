@@ -95,7 +95,7 @@ def square_of(image: UInt8[np.ndarray, "H W 3"], asked_for: Box | None) -> Box:
         return middle_square((width, height))
     if iou(asked_for, Box(0, 0, width, height)) == 0:
         raise OptionsConflictError(
-            f"got a square at {asked_for.left:g},{asked_for.top:g}, outside the picture of {width}x{height} "
+            f"got a square at {asked_for.left:g}:{asked_for.top:g}, outside the picture of {width}x{height} "
             "px: choose one that shows the face"
         )
     return asked_for

@@ -30,8 +30,8 @@ FrameRate = Literal["source"] | Annotated[float, Field(gt=0, le=MAX_FPS)]
 """The driving clip's own times, or a constant rate."""
 
 
-SourceSquare = Literal["auto"] | Annotated[str, Field(pattern=r"^-?\d{1,6},-?\d{1,6},[1-9]\d{0,5}$")]
-"""Found automatically, or LEFT,TOP,SIDE in whole pixels of the upright picture; it may reach beyond it."""
+SourceSquare = Literal["auto"] | Annotated[str, Field(pattern=r"^-?\d{1,6}:-?\d{1,6}:[1-9]\d{0,5}$")]
+"""Found automatically, or LEFT:TOP:SIDE in whole pixels of the upright picture; it may reach beyond it."""
 
 
 class OptionsConflictError(ValueError):
@@ -54,7 +54,7 @@ class AnimationOptions(Settings):
     crop: bool = True
     """Crop as in training: to faces or, for crop rules body and none, to the middle, as false always does."""
     square: SourceSquare = "auto"
-    """Part of the source to animate: auto follows crop, LEFT,TOP,SIDE is a square in pixels."""
+    """Part of the source to animate: auto follows crop, LEFT:TOP:SIDE is a square in pixels."""
     fps: FrameRate = "source"
     """Frames a second: source keeps the times of the driving frames; a number, such as 25, is constant."""
     strict: bool = False
@@ -90,12 +90,12 @@ class AnimationOptions(Settings):
 
 
 def parse_square(text: str) -> Box:
-    """Return the square that LEFT,TOP,SIDE names.
+    """Return the square that LEFT:TOP:SIDE names.
 
     Raises:
         ValueError: the text does not have that form.
     """
-    left, top, side = (int(number) for number in TypeAdapter(SourceSquare).validate_python(text).split(","))
+    left, top, side = (int(number) for number in TypeAdapter(SourceSquare).validate_python(text).split(":"))
     return Box(left, top, left + side, top + side)
 
 
@@ -140,6 +140,6 @@ def _choices(kind: object) -> Iterator[str]:
     elif kind is float:
         yield f"a number above 0 and up to {MAX_FPS}"
     elif kind is str:
-        yield "LEFT,TOP,SIDE in pixels"
+        yield "LEFT:TOP:SIDE in pixels"
     elif isinstance(kind, type):
         yield kind.__name__

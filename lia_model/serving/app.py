@@ -33,14 +33,14 @@ from lia_model.serving.database import open_database
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
+from lia_model.serving.interactive.direction_names import DirectionNames, NamesInFile, NamesInRegistry
+from lia_model.serving.interactive.live_model import FramedPicture, LiveModel, PictureFormat
+from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeoutError
+from lia_model.serving.interactive.routes import live_routes
+from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
-from lia_model.serving.live.direction_names import DirectionNames, NamesInFile, NamesInRegistry
-from lia_model.serving.live.live_model import FramedPicture, LiveModel, PictureFormat
-from lia_model.serving.live.live_requests import LiveRequests, LiveTimeoutError
-from lia_model.serving.live.routes import live_routes
-from lia_model.serving.live.samples import samples_routes
 from lia_model.serving.messages import Error, ModelVersion
 from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector

@@ -105,7 +105,7 @@ export class Picker {
       this.fail(`No face is seen in ${where}.`);
     } else {
       this.note.textContent = isPortrait
-        ? "The bright square is what the model sees. Drag it, or leave it: it then follows the clip."
+        ? "The model sees the bright square. Drag it where you like."
         : "The model sees the bright square, widened by the face's way through the clip.";
     }
     if (isPortrait && crop.square !== null) this.showTuning(crop);
@@ -137,7 +137,7 @@ export class Picker {
   }
 
   adjust(place) {
-    this.square = `${place.left},${place.top},${place.side}`;
+    this.square = `${place.left}:${place.top}:${place.side}`;
     this.size.value = place.side;
     this.onChange(this);
   }

@@ -67,7 +67,7 @@ class LiveService:
     `page` has the limits of media and the routes of a service that answers the page's calls too.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         folder,
         rules=None,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from lia_model.animation.framing import FaceCropper
 from lia_model.animation.run import AnimationRun
+from lia_model.serving.interactive.direction_names import NamesInFile
+from lia_model.serving.interactive.live_model import LiveModel
+from lia_model.serving.interactive.live_requests import LiveRequests
+from lia_model.serving.interactive.routes import live_routes
+from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_runner import JobRunner
-from lia_model.serving.live.direction_names import NamesInFile
-from lia_model.serving.live.live_model import LiveModel
-from lia_model.serving.live.live_requests import LiveRequests
-from lia_model.serving.live.routes import live_routes
-from lia_model.serving.live.samples import samples_routes
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import MediaLimits
 from preprocessing.faces.detector import FaceDetector

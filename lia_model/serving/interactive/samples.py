@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from lia_model.serving.errors import RefusalError, refusals
-from lia_model.serving.live.messages import Sample, SampleList
+from lia_model.serving.interactive.messages import Sample, SampleList
 
 SUFFIXES = (".mp4", ".mov", ".webm")
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -50,6 +50,7 @@ class FramedPicture:
     """The square at the model's size, as PNG; empty without one."""
 
 
+@runtime_checkable
 class LiveCalls(Protocol):
     """The calls of a `LiveModel`, here or in another process."""
 

@@ -5,16 +5,17 @@ from typing import Annotated, Literal, no_type_check
 from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.responses import Response
 
+from lia_model.animation.options import parse_square
 from lia_model.serving.errors import bad_field, refusals
-from lia_model.serving.live.live_model import PictureFormat
-from lia_model.serving.live.live_requests import LiveRequests
-from lia_model.serving.live.messages import Crop, Direction, DirectionList, DirectionName
+from lia_model.serving.interactive.live_model import PictureFormat
+from lia_model.serving.interactive.live_requests import LiveRequests
+from lia_model.serving.interactive.messages import Crop, Direction, DirectionList, DirectionName
 from lia_model.serving.uploads import require_fields, require_multipart
 from preprocessing.media.boxes import Box
 
 PORTRAIT_HEADER = "LIA-Portrait"
 """Header of a manipulation's answer: names the portrait in later calls."""
-_SQUARE = r"^-?\d{1,6},-?\d{1,6},[1-9]\d{0,5}$"
+_SQUARE = r"^-?\d{1,6}:-?\d{1,6}:[1-9]\d{0,5}$"
 
 FaceField = Annotated[str, Form(pattern=r"^(largest|[1-9]\d{0,3})$")]
 SquareField = Annotated[str | None, Form(pattern=_SQUARE)]
@@ -95,7 +96,4 @@ def _face(text: str) -> int | Literal["largest"]:
 
 
 def _square(text: str | None) -> Box | None:
-    if text is None:
-        return None
-    left, top, side = (int(number) for number in text.split(","))
-    return Box(left, top, left + side, top + side)
+    return None if text is None else parse_square(text)

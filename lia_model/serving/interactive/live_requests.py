@@ -9,11 +9,11 @@ from typing import Literal
 from starlette.datastructures import UploadFile
 
 from lia_model.serving.errors import RefusalError, bad_field
+from lia_model.serving.interactive.direction_names import DirectionNames, NamesUnavailableError
+from lia_model.serving.interactive.live_model import FramedPicture, LiveCalls, PictureFormat
+from lia_model.serving.interactive.messages import Crop, Direction, DirectionList, Square
+from lia_model.serving.interactive.portraits import Portraits
 from lia_model.serving.job import new_id
-from lia_model.serving.live.direction_names import DirectionNames, NamesUnavailableError
-from lia_model.serving.live.live_model import FramedPicture, LiveCalls, PictureFormat
-from lia_model.serving.live.messages import Crop, Direction, DirectionList, Square
-from lia_model.serving.live.portraits import Portraits
 from lia_model.serving.messages import Error, ModelVersion
 from lia_model.serving.uploads import MediaCheck, store_upload
 from preprocessing.media.boxes import Box

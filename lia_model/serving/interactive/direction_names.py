@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lia_model.registry.models import tag_version, version_tags
 from lia_model.serving.messages import ModelVersion
@@ -29,6 +29,7 @@ class NamesUnavailableError(Exception):
     """The names cannot be read or stored now."""
 
 
+@runtime_checkable
 class DirectionNames(Protocol):
     """Names by direction, counted from 1; a direction without a name is missing."""
 
