@@ -62,10 +62,9 @@ def served(api, port=None):
 
 
 class LiveService:
-    """A service over the folder, with a client; runners are started by the tests.
+    """A service over the folder, with a client; runners are started by the tests."""
 
-    `page` has the limits of media and the routes of a service that answers the page's calls too.
-    """
+    media_limits = MEDIA
 
     def __init__(
         self,
@@ -76,7 +75,6 @@ class LiveService:
         max_num_queued=8,
         max_upload_bytes=1_000_000,
         token_file=None,
-        page=None,
     ):
         self.root = folder
         self.media = folder / "serving" / "media"
@@ -92,15 +90,18 @@ class LiveService:
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
-        self.check = partial(check_media, limits=MEDIA if page is None else page.limits)
+        self.check = partial(check_media, limits=self.media_limits)
         self._api = build_api(
             self.jobs,
             ModelVersion(name="lia", version=version),
             limits,
             self.check,
             self.workers,
-            () if page is None else page.routes(self),
+            self.more_routes(),
         )
+
+    def more_routes(self):
+        return ()
 
     @contextmanager
     def serving(self, port=None):

@@ -2,10 +2,8 @@
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 from lia_model.animation.framing import FaceCropper
 from lia_model.animation.run import AnimationRun
@@ -38,18 +36,20 @@ def shorten(clip, path, num_frames):
     return path
 
 
-@dataclass(frozen=True)
-class PageRoutes:
-    """What a service needs to answer the page's calls."""
+class PageService(LiveService):
+    """Answers the page's calls too."""
 
-    model: LiveModel
-    names: Path
-    samples: Path | None
-    limits: MediaLimits = LIMITS
+    media_limits = LIMITS
 
-    def routes(self, service):
-        live = LiveRequests(self.model, NamesInFile(self.names), MODEL, service.media, service.check)
-        return live_routes(live), samples_routes(self.samples)
+    def __init__(self, folder, model, samples):
+        self._model = model
+        self._samples = samples
+        super().__init__(folder, max_upload_bytes=50_000_000)
+
+    def more_routes(self):
+        names = NamesInFile(self.root / "names.json")
+        live = LiveRequests(self._model, names, MODEL, self.media, self.check)
+        return live_routes(live), samples_routes(self._samples)
 
 
 @contextmanager
@@ -58,8 +58,7 @@ def page_service(folder, models, samples=None, animator=None):
     animator = animator or tiny_animator()
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.6)
 
-    page = PageRoutes(LiveModel(animator, cropper), folder / "names.json", samples)
-    service = LiveService(folder, max_upload_bytes=50_000_000, page=page)
+    service = PageService(folder, LiveModel(animator, cropper), samples)
     runner = JobRunner(service.jobs, AnimationRun(animator, cropper, 4), MODEL)
     ended = threading.Event()
     service.workers.keep_beating(lambda: not ended.is_set())
