@@ -204,3 +204,10 @@ def version_tag(name: str, version: str, key: str) -> str | None:
 def version_tags(name: str, version: str, tracking_uri: str | None = None) -> dict[str, str]:
     """Return the tags of a registered version."""
     return dict(mlflow_client(tracking_uri).get_model_version(name, version).tags)
+
+
+def registry_errors() -> tuple[type[Exception], ...]:
+    """Return what these functions raise where the registry does not answer or has no such version."""
+    from mlflow import MlflowException
+
+    return MlflowException, OSError

@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
-from lia_model.registry.models import tag_version, version_tags
+from lia_model.registry.models import registry_errors, tag_version, version_tags
 from lia_model.serving.messages import ModelVersion
 from preprocessing.storage.files import write_atomically
 
@@ -82,11 +82,9 @@ class NamesInRegistry:
         self._call(lambda: tag_version(self._model.name, self._model.version, tag, self._tracking_uri))
 
     def _call(self, ask: Callable[[], Result]) -> Result:
-        from mlflow import MlflowException
-
         try:
             return self._calls.submit(ask).result(TIMEOUT_S)
-        except (MlflowException, OSError, FutureTimeoutError) as error:
+        except (*registry_errors(), FutureTimeoutError) as error:
             logger.warning("names of directions: MLflow at %s failed: %r", self._tracking_uri, error)
             raise NamesUnavailableError("the model registry does not answer; try again later") from None
 
