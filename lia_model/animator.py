@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from lia_model.checkpoints.crop_record import UNRECORDED, read_crop
 from lia_model.checkpoints.directory import load_generator
-from lia_model.data.pixels import to_float
+from lia_model.data.pixels import middle_of, to_float
 from lia_model.device.cuda_graph import CudaGraphs, Recorder
 from lia_model.device.host_copies import Finish, copies_from, in_turn, num_ahead
 from lia_model.device.pinned_ring import copies_to
@@ -37,7 +37,6 @@ from lia_model.networks.relative_motion import add_to_source, is_relative, split
 from lia_model.registry import models
 from lia_model.settings import Compilation, Mode, Precision
 from preprocessing.clips.crop import shows_faces
-from preprocessing.media.boxes import middle_square
 from preprocessing.shards.manifest import CropFacts
 
 # Larger batches only cost memory on a CPU.
@@ -238,7 +237,7 @@ class Animator:
 
     def paint(self, portrait: Portrait, weights: Float32[np.ndarray, " K"]) -> UInt8[np.ndarray, "S S 3"]:
         """Return the portrait with these motion weights; its own are `portrait.weights`."""
-        return self._move(portrait, [weights], None)[0]
+        return self._move(portrait, [weights], None)()[0]
 
     def _usable_batch(self, batch_size: int) -> int:
         if self.device.type != "cpu":
@@ -338,12 +337,6 @@ def require_picture(image: np.ndarray) -> None:
             f"got an image of type {image.dtype} and shape {list(image.shape)}; "
             "images must be uint8 RGB [H, W, 3] with at least one pixel: convert it"
         )
-
-
-def middle_of(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "E E 3"]:
-    """Return the largest square in the middle of a picture."""
-    left, top, right, bottom = (int(side) for side in middle_square((image.shape[1], image.shape[0])))
-    return image[top:bottom, left:right]
 
 
 def weights_sha256(module: nn.Module) -> str:
