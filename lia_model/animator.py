@@ -1,7 +1,8 @@
 """Animates a portrait with a loaded generator, frame by frame.
 
 Two streaming stages, driving frames to motion weights, then source and motion weights to frames. Both work in
-batches, so that memory does not grow with the length of the clip.
+batches, so that memory does not grow with the length of the clip. A GPU gets the next batch before the host
+waits for the frames of this one.
 Axes: B batch, K directions, H W pixels, S side of the network's images.
 """
 
@@ -24,17 +25,18 @@ from torch.nn import functional
 
 from lia_model.checkpoints.crop_record import UNRECORDED, read_crop
 from lia_model.checkpoints.directory import load_generator
-from lia_model.data.pixels import to_float
+from lia_model.data.pixels import middle_of, to_float
 from lia_model.device.cuda_graph import CudaGraphs, Recorder
+from lia_model.device.host_copies import Finish, copies_from, in_turn, num_ahead
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import DTYPES, ResolvedPrecision, float32_products, resolve_precision
+from lia_model.device.selection import resolve_device
 from lia_model.inference import InferenceModel
 from lia_model.networks.generator import Generator
 from lia_model.networks.relative_motion import add_to_source, is_relative, split_first
 from lia_model.registry import models
 from lia_model.settings import Compilation, Mode, Precision
 from preprocessing.clips.crop import shows_faces
-from preprocessing.media.boxes import middle_square
 from preprocessing.shards.manifest import CropFacts
 
 # Larger batches only cost memory on a CPU.
@@ -86,6 +88,8 @@ class Animator:
         self.compilation: Compilation = compilation
         self.model = InferenceModel(self.generator, DTYPES[self.precision])
         self._stack = copies_to(self.device)
+        self._fetch = copies_from(self.device)
+        self._num_ahead = num_ahead(self.device)
         # What runs for every batch; a single source is encoded as it is.
         speed_up = accelerator(compilation, self.device)
         self._weigh_batch = speed_up(self.model.weigh_images)
@@ -171,10 +175,14 @@ class Animator:
         self, driving: Iterable[UInt8[np.ndarray, "H W 3"]], batch_size: int = 16
     ) -> Iterator[Float32[np.ndarray, " K"]]:
         """Yield the motion weights of each driving frame."""
-        batch_size = self._usable_batch(batch_size)
+        yield from in_turn(self._weighings(driving, self._usable_batch(batch_size)), self._num_ahead)
+
+    def _weighings(
+        self, driving: Iterable[UInt8[np.ndarray, "H W 3"]], batch_size: int
+    ) -> Iterator[tuple[Finish, int]]:
         frames = iter(driving)
         while chunk := list(islice(frames, batch_size)):
-            yield from self._weigh(self._full(chunk, batch_size))[: len(chunk)]
+            yield self._weigh(self._full(chunk, batch_size)), len(chunk)
 
     def synthesize(
         self,
@@ -192,16 +200,44 @@ class Animator:
             batch_size: frames per forward pass.
         """
         batch_size = self._usable_batch(batch_size)
-        if isinstance(source, np.ndarray) and source.ndim == 3:
-            portrait = self._encode(source, batch_size)
-            weights = iter(motion)
-            while chunk := list(islice(weights, batch_size)):
-                yield from self._move(portrait, self._full(chunk, batch_size), start)[: len(chunk)]
-            return
+        moves = (
+            self._moves(source, motion, start, batch_size)
+            if isinstance(source, np.ndarray) and source.ndim == 3
+            else self._moves_of_each(source, motion, start, batch_size)
+        )
+        yield from in_turn(moves, self._num_ahead)
+
+    def _moves(
+        self,
+        source: UInt8[np.ndarray, "H W 3"],
+        motion: Iterable[Float32[np.ndarray, " K"]],
+        start: Float32[np.ndarray, " K"] | None,
+        batch_size: int,
+    ) -> Iterator[tuple[Finish, int]]:
+        portrait = self._encode(source, batch_size)
+        weights = iter(motion)
+        while chunk := list(islice(weights, batch_size)):
+            yield self._move(portrait, self._full(chunk, batch_size), start), len(chunk)
+
+    def _moves_of_each(
+        self,
+        source: Iterable[UInt8[np.ndarray, "H W 3"]],
+        motion: Iterable[Float32[np.ndarray, " K"]],
+        start: Float32[np.ndarray, " K"] | None,
+        batch_size: int,
+    ) -> Iterator[tuple[Finish, int]]:
         pairs = zip(motion, source, strict=False)
         while some := list(islice(pairs, batch_size)):
             walks, images = (self._full(list(each), batch_size) for each in zip(*some, strict=True))
-            yield from self._move_each(images, walks, start)[: len(some)]
+            yield self._move_each(images, walks, start), len(some)
+
+    def encode(self, image: UInt8[np.ndarray, "H W 3"]) -> Portrait:
+        """Encode a cropped portrait, to be painted many times by `paint`."""
+        return self._encode(image, 1)
+
+    def paint(self, portrait: Portrait, weights: Float32[np.ndarray, " K"]) -> UInt8[np.ndarray, "S S 3"]:
+        """Return the portrait with these motion weights; its own are `portrait.weights`."""
+        return self._move(portrait, [weights], None)()[0]
 
     def _usable_batch(self, batch_size: int) -> int:
         if self.device.type != "cpu":
@@ -220,27 +256,27 @@ class Animator:
         return Portrait(code[:1].clone(), [feature[:1].clone() for feature in features], weights)
 
     @_infer
-    def _weigh(self, images: list[np.ndarray]) -> Float32[np.ndarray, "B K"]:
-        return self._weigh_batch(self._prepare(images)).float().cpu().numpy()
+    def _weigh(self, images: list[np.ndarray]) -> Finish:
+        return self._fetch(self._weigh_batch(self._prepare(images)).float())
 
     @_infer
     def _move(
         self, portrait: Portrait, walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
-    ) -> UInt8[np.ndarray, "B S S 3"]:
+    ) -> Finish:
         walk = torch.from_numpy(np.stack(walks))
         if start is not None:
             walk = add_to_source(walk, torch.from_numpy(start), portrait.weights)
-        moved = self._paint_batch(self._stack(walk.numpy()), portrait.code, *portrait.features)
-        return moved.cpu().numpy()
+        return self._fetch(self._paint_batch(self._stack(walk.numpy()), portrait.code, *portrait.features))
 
     @_infer
     def _move_each(
         self, images: list[np.ndarray], walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
-    ) -> UInt8[np.ndarray, "B S S 3"]:
+    ) -> Finish:
         walk = np.stack(walks) if start is None else np.stack(walks) - start
         own_share = np.full((1, 1), float(start is not None), np.float32)
-        moved = self._repaint_batch(self._prepare(images), self._stack(walk), self._stack(own_share))
-        return moved.cpu().numpy()
+        return self._fetch(
+            self._repaint_batch(self._prepare(images), self._stack(walk), self._stack(own_share))
+        )
 
     def _prepare(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Float[Tensor, "B 3 S S"]:
         """Move bytes to the device and convert them there, which transfers a quarter of the data."""
@@ -303,12 +339,6 @@ def require_picture(image: np.ndarray) -> None:
         )
 
 
-def middle_of(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "E E 3"]:
-    """Return the largest square in the middle of a picture."""
-    left, top, right, bottom = (int(side) for side in middle_square((image.shape[1], image.shape[0])))
-    return image[top:bottom, left:right]
-
-
 def weights_sha256(module: nn.Module) -> str:
     """Return the sha256 over names, types, shapes and values of the module's state dict."""
     digest = hashlib.sha256()
@@ -316,24 +346,3 @@ def weights_sha256(module: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the torch device; `auto` becomes CUDA if there is a GPU, else the CPU.
-
-    Raises:
-        ValueError: torch knows no such device, or this machine has no such GPU.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"got device {device!r}; cpu, cuda, cuda:N or auto is allowed; choose one") from None
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= num_gpus:
-        raise ValueError(
-            f"got device {device}, but torch {torch.__version__} finds {num_gpus} CUDA GPUs on this machine; "
-            "choose cpu or auto, or install the driver and torch's CUDA build"
-        )
-    return found

@@ -11,7 +11,7 @@ ALLOWED_PARTS = {
     "lia_model/training/cluster/journal_actor.py": {"ray", "ray.util"},
     "lia_model/training/cluster/sweep.py": {"ray", "ray.tune"},
     "lia_model/training/cluster/worker.py": {"ray", "ray.exceptions", "ray.train"},
-    "lia_model/serving/app.py": {"ray", "ray.serve"},
+    "lia_model/serving/app.py": {"ray", "ray.exceptions", "ray.serve"},
     "pipelines/local/cluster.py": {"ray"},
 }
 

@@ -28,15 +28,15 @@ from lia_model.animation.driving import (
 )
 from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.frame_rate import at_constant_rate
-from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip
+from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip, square_of
 from lia_model.animation.motion_file import is_motion_file
-from lia_model.animation.options import AnimationOptions, FaceChoice, OptionsConflictError
+from lia_model.animation.options import AnimationOptions, OptionsConflictError
 from lia_model.animation.prefetch import prefetch
 from lia_model.animation.provenance import provenance_tags
 from lia_model.animation.run import AnimationRun
 from lia_model.networks.relative_motion import is_relative, nearest_frame
 from preprocessing.clips.crop import shows_faces
-from preprocessing.media.boxes import Box, middle_square, square_around
+from preprocessing.media.boxes import Box, square_around
 from preprocessing.media.images import cut
 from preprocessing.media.video_writer import VideoWriter
 
@@ -101,7 +101,7 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     _warn(options, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
     run.progress(0, led_by.num_frames)
-    source = _find_source(footage, run, options.face)
+    source = _find_source(footage, run, options)
     driving = frame_driving(driving, run)
     if is_relative(options.mode) and options.start == "best":
         driving = replace(driving, motion=collect_motion(driving, run))
@@ -234,16 +234,18 @@ def _warn(options: AnimationOptions, source: Footage, driving: Driving) -> None:
         )
 
 
-def _find_source(footage: Footage, run: AnimationRun, choice: FaceChoice) -> _MovedSource:
-    if run.cropper is None:
-        height, width = footage.first_frame().shape[:2]
-        return _MovedSource(footage, footage.num_frames, squares=(middle_square((width, height)),))
+def _find_source(footage: Footage, run: AnimationRun, options: AnimationOptions) -> _MovedSource:
+    if run.cropper is None or options.source_square is not None:
+        square = square_of(footage.first_frame(), options.source_square)
+        return _MovedSource(footage, footage.num_frames, squares=(square,))
     if footage.is_still:
         faces = run.cropper.find(footage.first_frame())
         if not faces:
             raise NoFaceError("source", footage.path)
-        return _MovedSource(footage, 1, faces=tuple(choose_faces(faces, choice)), scale=run.cropper.scale)
-    framings, num_frames = frame_clip(run.until_stopped(footage.frames()), run.cropper, choice)
+        return _MovedSource(
+            footage, 1, faces=tuple(choose_faces(faces, options.face)), scale=run.cropper.scale
+        )
+    framings, num_frames = frame_clip(run.until_stopped(footage.frames()), run.cropper, options.face)
     if not framings:
         raise NoFaceError("source", footage.path)
     return _MovedSource(footage, num_frames, squares=tuple(framing.square for framing in framings))
@@ -307,7 +309,7 @@ def _compose(
     moments: Iterator[_FramePair],
     options: AnimationOptions,
 ) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Fraction]]:
-    """Yield the finished pictures with their times; the streams together hold at most one batch of frames."""
+    """Yield the finished pictures with their times; the streams hold at most two batches of frames."""
     still = source.footage.first_frame() if source.footage.is_still else None
     moments, *streams = tee(moments, 1 + len(subjects))
     results = [

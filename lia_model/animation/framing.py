@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model.animation.options import FaceChoice
+from lia_model.animation.options import FaceChoice, OptionsConflictError
 from preprocessing.clips.crop import shows_faces
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.boxes import Box, iou, square_around, union
+from preprocessing.media.boxes import Box, iou, middle_square, square_around, union
 from preprocessing.shards.manifest import CropFacts
 
 RULE = "fomm_square"
@@ -82,6 +82,23 @@ def make_cropper(
         ValueError: the detector is needed and missing.
     """
     return FaceCropper(open_detector(), every_num_frames, crop.scale) if shows_faces(crop.rule) else None
+
+
+def square_of(image: UInt8[np.ndarray, "H W 3"], asked_for: Box | None) -> Box:
+    """Return the square that was asked for; without one, the largest in the middle of the picture.
+
+    Raises:
+        OptionsConflictError: it lies wholly outside the picture.
+    """
+    height, width = image.shape[:2]
+    if asked_for is None:
+        return middle_square((width, height))
+    if iou(asked_for, Box(0, 0, width, height)) == 0:
+        raise OptionsConflictError(
+            f"got a square at {asked_for.left:g}:{asked_for.top:g}, outside the picture of {width}x{height} "
+            "px: choose one that shows the face"
+        )
+    return asked_for
 
 
 class FacePosition(NamedTuple):

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from lia_model.settings import Mode
+from preprocessing.media.boxes import Box
 from preprocessing.settings import Settings
 
 
@@ -27,6 +28,10 @@ MAX_DENOMINATOR = 1001
 """So that 29.97 is 30000/1001, as in the standards."""
 FrameRate = Literal["source"] | Annotated[float, Field(gt=0, le=MAX_FPS)]
 """The driving clip's own times, or a constant rate."""
+
+
+SourceSquare = Literal["auto"] | Annotated[str, Field(pattern=r"^-?\d{1,6}:-?\d{1,6}:[1-9]\d{0,5}$")]
+"""Found automatically, or LEFT:TOP:SIDE in whole pixels of the upright picture; it may reach beyond it."""
 
 
 class OptionsConflictError(ValueError):
@@ -48,6 +53,8 @@ class AnimationOptions(Settings):
     """Show source, driving clip as the model sees it, and result next to each other."""
     crop: bool = True
     """Crop as in training: to faces or, for crop rules body and none, to the middle, as false always does."""
+    square: SourceSquare = "auto"
+    """Part of the source to animate: auto follows crop, LEFT:TOP:SIDE is a square in pixels."""
     fps: FrameRate = "source"
     """Frames a second: source keeps the times of the driving frames; a number, such as 25, is constant."""
     strict: bool = False
@@ -57,6 +64,11 @@ class AnimationOptions(Settings):
     def output_fps(self) -> Fraction | None:
         """Return the constant rate of the result; None keeps the times of the driving clip."""
         return None if self.fps == "source" else Fraction(self.fps).limit_denominator(MAX_DENOMINATOR)
+
+    @property
+    def source_square(self) -> Box | None:
+        """Return the square of the source; None finds it."""
+        return None if self.square == "auto" else parse_square(self.square)
 
     @model_validator(mode="after")
     def _check_combination(self) -> AnimationOptions:
@@ -69,7 +81,22 @@ class AnimationOptions(Settings):
             raise ValueError(
                 f"face is {self.face} without crop, but only cropping detects faces: leave out face, or crop"
             )
+        if self.square != "auto" and self.face != "largest":
+            raise ValueError(
+                f"face is {self.face} with square {self.square}, which says itself what is animated: leave "
+                "out one of them"
+            )
         return self
+
+
+def parse_square(text: str) -> Box:
+    """Return the square that LEFT:TOP:SIDE names.
+
+    Raises:
+        ValueError: the text does not have that form.
+    """
+    left, top, side = (int(number) for number in TypeAdapter(SourceSquare).validate_python(text).split(":"))
+    return Box(left, top, left + side, top + side)
 
 
 def read_options(values: dict[str, Any]) -> AnimationOptions:
@@ -112,5 +139,7 @@ def _choices(kind: object) -> Iterator[str]:
         yield "a number from 1"
     elif kind is float:
         yield f"a number above 0 and up to {MAX_FPS}"
+    elif kind is str:
+        yield "LEFT:TOP:SIDE in pixels"
     elif isinstance(kind, type):
         yield kind.__name__

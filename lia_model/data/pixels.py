@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from preprocessing.media.boxes import middle_square
+
 
 class UndecodableImageError(ValueError):
     """An image file is damaged, or its picture is not of the size that it has to have."""
@@ -77,3 +79,9 @@ def decode_jpeg_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]
         Image.DecompressionBombError,
     ) as error:
         raise UndecodableImageError(" ".join(str(error).split())) from None
+
+
+def middle_of(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "E E 3"]:
+    """Return the largest square in the middle of a picture."""
+    left, top, right, bottom = (int(side) for side in middle_square((image.shape[1], image.shape[0])))
+    return image[top:bottom, left:right]

@@ -1,1 +1,1 @@
-"""What is asked of the processor that computes: its memory, copies to it, recorded launches."""
+"""What is asked of the processor that computes: its memory, copies to it and from it, recorded launches."""

@@ -19,13 +19,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lia_model.animator import Animator, resolve_device
+from lia_model.animator import Animator
 from lia_model.checkpoints.directory import GENERATOR
 from lia_model.data.pair_list import Pair, PairList, Skipped
 from lia_model.data.pair_reader import PairFrames, PairReader
 from lia_model.data.pixels import to_float
 from lia_model.data.sharded_clips import ShardedClip
 from lia_model.device.precision import float32_products
+from lia_model.device.selection import resolve_device
 from lia_model.evaluation.faces import FaceMeter
 from lia_model.evaluation.metric_table import FACE_METRICS, PIXEL_METRICS
 from lia_model.evaluation.set_distances import TRUTH, FeatureNetwork, SetDistance, SetMetric

@@ -179,9 +179,9 @@ def version_of_run(name: str, run_id: str, weights_sha256: str | None = None) ->
     return str(max(int(entry.version) for entry in found)) if found else None
 
 
-def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
+def tag_version(name: str, version: str, tags: Mapping[str, str], tracking_uri: str | None = None) -> None:
     """Set tags of a registered version."""
-    client = mlflow_client()
+    client = mlflow_client(tracking_uri)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
 
@@ -199,3 +199,15 @@ def record_verdict(name: str, version: str, tags: Mapping[str, str], description
 def version_tag(name: str, version: str, key: str) -> str | None:
     """Return a tag of a registered version, or None."""
     return mlflow_client().get_model_version(name, version).tags.get(key)
+
+
+def version_tags(name: str, version: str, tracking_uri: str | None = None) -> dict[str, str]:
+    """Return the tags of a registered version."""
+    return dict(mlflow_client(tracking_uri).get_model_version(name, version).tags)
+
+
+def registry_errors() -> tuple[type[Exception], ...]:
+    """Return what these functions raise where the registry does not answer or has no such version."""
+    from mlflow import MlflowException
+
+    return MlflowException, OSError

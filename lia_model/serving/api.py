@@ -4,6 +4,7 @@ Handlers are plain functions, which FastAPI runs in threads, so that files and t
 event loop. Nothing is computed here.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, no_type_check
 
@@ -20,6 +21,7 @@ from lia_model.serving.http.form import form_fields
 from lia_model.serving.http.head_requests import HeadMiddleware
 from lia_model.serving.http.metrics import TEXT_FORMAT, Metrics, MetricsMiddleware
 from lia_model.serving.http.openapi import describe
+from lia_model.serving.http.page_files import PageMiddleware
 from lia_model.serving.http.query import require_known_query
 from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
@@ -50,7 +52,12 @@ MAX_PAGE = 200
 
 
 def build_api(
-    jobs: JobStore, model: ModelVersion, limits: ApiLimits, check: MediaCheck, workers: Heartbeat
+    jobs: JobStore,
+    model: ModelVersion,
+    limits: ApiLimits,
+    check: MediaCheck,
+    workers: Heartbeat,
+    more_routes: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """Build the application over a job store; `workers` elsewhere animate, and `check` looks at uploads."""
     api = FastAPI(
@@ -66,10 +73,14 @@ def build_api(
     metrics = Metrics(jobs, workers)
     api.include_router(_metrics(metrics))
     api.include_router(_about(jobs, model, project_mark(limits.folders.root), workers))
+    for routes in more_routes:
+        api.include_router(routes)
     # The last one added sees a request first.
     api.add_middleware(HeadMiddleware)
     api.add_middleware(BodyMiddleware, max_body_bytes=limits.max_upload_bytes, limits=limits.requests)
     api.add_middleware(AccessMiddleware, tokens=limits.tokens)
+    # Before access is checked: the page itself asks for the token.
+    api.add_middleware(PageMiddleware)
     api.add_middleware(RateMiddleware, max_per_s=limits.requests.max_requests_per_s)
     api.add_middleware(SecurityHeadersMiddleware)
     api.add_middleware(MetricsMiddleware, metrics=metrics)

@@ -7,11 +7,15 @@ application on a running cluster keeps running when the process that deployed it
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from ray import cluster_resources, serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.animation.footage import Decoding
@@ -29,17 +33,26 @@ from lia_model.serving.database import open_database
 from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
+from lia_model.serving.interactive.direction_names import DirectionNames, NamesInFile, NamesInRegistry
+from lia_model.serving.interactive.live_model import FramedPicture, LiveModel, PictureFormat
+from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeoutError
+from lia_model.serving.interactive.routes import live_routes
+from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
-from lia_model.serving.messages import ModelVersion
+from lia_model.serving.messages import Error, ModelVersion
 from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector
+from preprocessing.media.boxes import Box
 from preprocessing.media.video_hardware import takes_gpu_encoder
+from preprocessing.storage.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
 APPLICATION = "lia"
+LIVE_TIMEOUT_S = 60.0
+"""How long a live call may take; the first one waits for the model to be loaded."""
 
 
 class ServingConfig(BaseModel):
@@ -51,6 +64,10 @@ class ServingConfig(BaseModel):
     """Checkpoint directory of the model."""
     model: ModelVersion
     """Its name and concrete version."""
+    registry: str | None = None
+    """URI of the MLflow store that the model was registered in; None for a checkpoint folder."""
+    samples: Path | None = None
+    """Folder of the sample clips that the page offers; None or a missing one offers none."""
     home: Path
     """Folder of the uploads and their results."""
     database: str = Field(repr=False)
@@ -111,7 +128,7 @@ def heartbeat(config: ServingConfig) -> Heartbeat:
 
 
 class AnimationReplica:
-    """Runs jobs from the store in a thread of its own; Ray calls nothing but its health check."""
+    """Runs jobs from the store in a thread of its own; live calls come through Ray."""
 
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, and start the job runner."""
@@ -132,6 +149,9 @@ class AnimationReplica:
             Decoding(hardware=config.video_decoder == "gpu"),
             takes_gpu_encoder(config.video_encoder),
         )
+        # Neither compiled nor recorded, since jobs run in another thread.
+        live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)
+        self._live = LiveModel(live, cropper)
         jobs = open_jobs(config)
         self._cleanup = Cleanup(jobs, config.media_folder, config.keep_s, config.max_stored_bytes)
         self._cleanup.start()
@@ -148,6 +168,10 @@ class AnimationReplica:
         if not self._runner.is_alive:
             raise RuntimeError("the thread that runs animation jobs has died")
 
+    def live(self, call: str, *arguments: Any) -> Any:  # noqa: ANN401 - those of the method
+        """Call a method of the live model."""
+        return getattr(self._live, call)(*arguments)
+
     def __del__(self) -> None:
         """Queue the current job again."""
         if hasattr(self, "_runner"):
@@ -155,8 +179,47 @@ class AnimationReplica:
             self._cleanup.stop()
 
 
+class RemoteLiveModel:
+    """Calls the live model of the replica that animates.
+
+    Each call raises a LiveTimeoutError if no replica answers in time.
+    """
+
+    def __init__(self, animation: DeploymentHandle) -> None:
+        self._animation = animation
+
+    def describe(self) -> tuple[int, int]:
+        """Return the number of directions and the side of a picture in pixels."""
+        return self._ask("describe")
+
+    def frame(self, path: Path, face: int | Literal["largest"], square: Box | None) -> FramedPicture | Error:
+        """See `LiveModel.frame`."""
+        return self._ask("frame", path, face, square)
+
+    def paint(
+        self, portrait_id: str, portrait: bytes, steps: Sequence[float], picture_format: PictureFormat
+    ) -> bytes | Error:
+        """See `LiveModel.paint`."""
+        return self._ask("paint", portrait_id, portrait, steps, picture_format)
+
+    def _ask(self, call: str, *arguments: object) -> Any:  # noqa: ANN401 - as the method returns
+        try:
+            return self._animation.live.remote(call, *arguments).result(timeout_s=LIVE_TIMEOUT_S)
+        except (RayError, RayServeException, TimeoutError) as error:
+            logger.warning("the live call %s failed: %r", call, error)
+            raise LiveTimeoutError from None
+
+
+def direction_names(config: ServingConfig) -> DirectionNames:
+    """Return where the names of the model's directions are kept."""
+    if config.registry is not None:
+        return NamesInRegistry(config.model, config.registry)
+    weights = file_sha256(config.checkpoint / "generator.safetensors")
+    return NamesInFile(config.home / "direction_names" / f"{weights[:16]}.json")
+
+
 class AnimationApi:
-    """Answers HTTP; it takes the other replica's handle only so that both form one application."""
+    """Answers HTTP, and asks the other replica for what a user waits for."""
 
     def __init__(self, config: ServingConfig, animation: DeploymentHandle, host: str, port: int) -> None:
         """Start the server.
@@ -164,7 +227,6 @@ class AnimationApi:
         Raises:
             OSError: another program listens at `host`:`port`.
         """
-        self._animation = animation
         limits = ApiLimits(
             folders=config.folders,
             media=config.media_folder,
@@ -176,7 +238,11 @@ class AnimationApi:
             max_stored_bytes=config.max_stored_bytes,
         )
         check = MediaChecker(config.media).check
-        api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config))
+        live = LiveRequests(
+            RemoteLiveModel(animation), direction_names(config), config.model, config.media_folder, check
+        )
+        routes = (live_routes(live), samples_routes(config.samples))
+        api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config), routes)
         self._server = HttpServer(api, host, port)
         self._server.start()
 

@@ -43,7 +43,15 @@ async def require_known_fields(request: Request) -> None:
         RefusalError: a field is neither a file, nor the model, nor an option of the animation; or it comes
             several times.
     """
-    known = {"source", "driving", "model", *AnimationOptions.model_fields}
+    await require_fields(request, {"source", "driving", "model", *AnimationOptions.model_fields})
+
+
+async def require_fields(request: Request, known: set[str]) -> None:
+    """Refuse a form with a field that is not known, or with one field several times.
+
+    Raises:
+        RefusalError: there is such a field.
+    """
     for name, num_values in Counter(name for name, _ in (await request.form()).multi_items()).items():
         if name not in known:
             raise bad_field(name, f"there is no such field; allowed are {', '.join(sorted(known))}")

@@ -79,7 +79,9 @@ class _RunningMeans:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def read(self, batch_size: int) -> dict[str, float]:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        # Read together, in one copy from the device.
+        totals = torch.stack(list(self.sums.values())).tolist() if self.sums else []
+        means = {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
         elapsed_s = time.perf_counter() - self.started_s
         means["speed/pairs_per_s"] = self.num_steps * batch_size / elapsed_s
         means["speed/data_wait_share"] = self.waited_s / elapsed_s

@@ -56,6 +56,8 @@ def run_serve(
     require_address(environment, host, port)
     database = database_url(params, environment)
     config = make_config(params, environment.paths, environment.api_token, model, database)
+    if config.model.version != LOCAL_VERSION:
+        config = config.model_copy(update={"registry": environment.mlflow_tracking_uri})
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)
@@ -126,6 +128,7 @@ def make_config(
         model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
         home=paths.runs / "serving",
         database=database,
+        samples=paths.samples,
         folders=folders,
         token=token,
         token_file=paths.service_tokens,

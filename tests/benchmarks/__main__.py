@@ -18,9 +18,9 @@ from types import ModuleType
 
 import torch
 
-from lia_model.animator import resolve_device
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.precision import has_native_bf16
+from lia_model.device.selection import resolve_device
 from tests.benchmarks import checkpoint, model, ops, training
 from tests.benchmarks.timing import Row
 

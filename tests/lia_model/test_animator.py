@@ -1,14 +1,16 @@
 import copy
 import subprocess
 import sys
+from itertools import count
 
 import numpy as np
 import pytest
 import torch
 
-from lia_model.animator import Animator, require_picture, resolve_device
+from lia_model.animator import Animator, require_picture
 from lia_model.checkpoints.directory import save_generator
 from lia_model.data.pixels import to_bytes, to_float
+from lia_model.device.host_copies import num_ahead
 
 
 @pytest.fixture
@@ -44,6 +46,36 @@ def test_driving_frames_are_read_at_most_one_batch_ahead(animator, frames):
 
     next(iter(animator.animate(frames[0], driving(), batch_size=3)))
     assert taken == [0, 1, 2]
+
+
+def started_and_read(animator, use):
+    """Run `use`; return in order when a batch was started and when the host waited for one."""
+    events, starts, fetch = [], count(), animator._fetch
+
+    def watched(x):
+        number, finish = next(starts), fetch(x)
+        events.append(("start", number))
+        return lambda: events.append(("read", number)) or finish()
+
+    animator._fetch = watched
+    assert list(use())
+    return events
+
+
+@pytest.mark.parametrize("source_is_video", [False, True])
+def test_on_a_gpu_the_host_starts_a_batch_before_it_reads_the_last(animator, frames, source_is_video):
+    motion = list(animator.motion_weights(frames))
+    wanted = list(animator.synthesize(frames, motion, batch_size=2))
+    animator._num_ahead = num_ahead(torch.device("cuda"))
+    source = frames if source_is_video else frames[0]
+    for use in (
+        lambda: animator.motion_weights(frames, 2),
+        lambda: animator.synthesize(source, motion, batch_size=2),
+    ):
+        events = started_and_read(animator, use)
+        assert [kind for kind, _ in events] == ["start", *["start", "read"] * 3, "read"]
+    got = list(animator.synthesize(frames, motion, batch_size=2))
+    assert np.array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("mode", ["absolute", "relative"])
@@ -159,19 +191,6 @@ def test_the_core_imports_with_torch_alone():
 def test_cuda_graphs_need_cuda(generator):
     with pytest.raises(ValueError, match="it needs CUDA: use 'inductor' or 'none'"):
         Animator(generator, precision="fp32", compilation="cuda-graphs")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_without_a_gpu_is_refused(device):
-    with pytest.raises(ValueError, match=f"got device {device}, but torch .* finds 0 CUDA GPUs"):
-        resolve_device(device)
-
-
-def test_an_unknown_device_is_refused():
-    assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(ValueError, match="got device 'gpu'; cpu, cuda, cuda:N or auto is allowed"):
-        resolve_device("gpu")
 
 
 @pytest.mark.parametrize(("rule", "is_cut"), [("body", True), ("none", True), ("fomm_square", False)])

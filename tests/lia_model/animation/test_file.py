@@ -9,7 +9,7 @@ from PIL import Image
 from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.footage import UnreadableMediaError, first_picture
 from lia_model.animation.framing import NoFaceError
-from lia_model.animation.options import AnimationOptions
+from lia_model.animation.options import AnimationOptions, OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
 from preprocessing.media.video_reader import decode, probe
 from tests.lia_model.animation.small_model import SIZE
@@ -283,3 +283,28 @@ def test_what_does_not_go_together_is_refused(animator, cropper, photo, face_cli
     with pytest.raises(ValueError, match="without crop, but only cropping detects faces"):
         run(animator, None, photo, face_clip, tmp_path / "out.mp4", face=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_square_of_the_source_is_animated_as_a_picture_of_it_alone(
+    animator, cropper, photo, face_clip, tmp_path, written
+):
+    Image.fromarray(first_picture(photo)[30:130, 40:140]).save(tmp_path / "cut.png")
+    whole = AnimationOptions(square="40:30:100", crop=False)
+    cut = AnimationOptions(crop=False)
+    run = AnimationRun(animator, cropper)
+    animate_file(run, AnimationRequest(photo, face_clip, tmp_path / "a.mp4", whole))
+    of_square = np.array(written)
+    written.clear()
+    animate_file(run, AnimationRequest(tmp_path / "cut.png", face_clip, tmp_path / "b.mp4", cut))
+    np.testing.assert_array_equal(of_square, np.array(written))
+
+
+def test_a_square_needs_no_face_in_the_source_and_must_touch_the_picture(
+    animator, cropper, portrait, face_clip, tmp_path
+):
+    run = AnimationRun(animator, cropper)
+    inside = AnimationRequest(portrait, face_clip, tmp_path / "a.mp4", AnimationOptions(square="-5:4:40"))
+    assert animate_file(run, inside).num_frames == 7
+    outside = AnimationRequest(portrait, face_clip, tmp_path / "b.mp4", AnimationOptions(square="40:0:40"))
+    with pytest.raises(OptionsConflictError, match="40:0, outside the picture of 40x50 px: choose"):
+        animate_file(run, outside)

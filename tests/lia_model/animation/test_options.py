@@ -24,6 +24,7 @@ OTHERS = {
     "face": 2,
     "paste_back": True,
     "side_by_side": True,
+    "square": "10:20:300",
     "crop": False,
     "fps": 25.0,
     "strict": True,

@@ -64,6 +64,8 @@ def served(api, port=None):
 class LiveService:
     """A service over the folder, with a client; runners are started by the tests."""
 
+    media_limits = MEDIA
+
     def __init__(
         self,
         folder,
@@ -88,13 +90,18 @@ class LiveService:
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
+        self.check = partial(check_media, limits=self.media_limits)
         self._api = build_api(
             self.jobs,
             ModelVersion(name="lia", version=version),
             limits,
-            partial(check_media, limits=MEDIA),
+            self.check,
             self.workers,
+            self.more_routes(),
         )
+
+    def more_routes(self):
+        return ()
 
     @contextmanager
     def serving(self, port=None):

@@ -111,6 +111,18 @@ def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
         (tmp_path / "result.mp4").write_bytes(whole.content)
         info = probe(tmp_path / "result.mp4")
         assert (info.num_frames, info.fps, info.width_px) == (12, NTSC, 32)
+        directions = client.get("/v1/directions").json()
+        assert (directions["size_px"], len(directions["directions"])) == (32, 4)
+        portrait = {"source": files["source"], "square": (None, "0:0:40")}
+        painted = client.post("/v1/manipulations", files=portrait)
+        assert (painted.status_code, painted.headers["content-type"]) == (200, "image/png")
+        kept = {"portrait": (None, painted.headers["LIA-Portrait"]), "weights": (None, "0,0,0,0")}
+        assert client.post("/v1/manipulations", files=kept).content == painted.content
+        refused = client.post("/v1/manipulations", files={"source": files["source"]})
+        assert refused.json()["error"]["code"] == "no_face"
+        assert client.put("/v1/directions/1", json={"name": "nod"}).status_code == 200
+        assert client.get("/v1/directions").json()["directions"][0]["name"] == "nod"
+        assert "<title>" in client.get("/").text
         assert client.delete(links["self"]).status_code == 204
         assert client.get(links["self"]).status_code == 404
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lia_model.animation.media_check import MediaChecker
-from tests.lia_model.serving.live import served
+from tests.lia_model.serving.live import served, write_clip
 from tests.lia_model.serving.service import MEDIA, REQUESTS, Service, assert_refused, png
 from tests.peak_memory import forget_peak, peak_bytes
 
@@ -131,3 +131,38 @@ def test_only_the_application_answers(start):
     for path in ("/-/routes", "/-/healthz", "/openapi.json", "/docs"):
         assert_refused(client.get(path), 401, "unauthorized")
     assert "server" not in client.get("/healthz").headers
+
+
+PLAYLISTS = (
+    "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:3.0,\n{url}\n#EXT-X-ENDLIST\n",
+    '#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:9\n#EXT-X-MAP:URI="{url}"\n#EXTINF:3.0,\n{url}\n',
+    "ffconcat version 1.0\nfile {url}\n",
+    "ffconcat version 1.0\nfile source\n",
+    "[playlist]\nFile1={url}\n",
+    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n",
+    '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet mimeType="video/mp4">'
+    '<Representation id="0" bandwidth="9"><BaseURL>{url}</BaseURL></Representation></AdaptationSet></Period>'
+    "</MPD>",
+    '<svg xmlns="http://www.w3.org/2000/svg"><image href="{url}"/></svg>',
+)
+
+
+def test_an_upload_that_names_other_files_opens_none(start, tmp_path):
+    """A playlist would read other files of the server, or addresses that only the server reaches."""
+    service, client = start(token="s3cret")
+    client.headers["Authorization"] = "Bearer s3cret"
+    secret = write_clip(tmp_path / "secret.mp4")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for url in (f"file://{secret}", f"http://127.0.0.1:{port}/a.mp4"):
+            for playlist in PLAYLISTS:
+                content = playlist.format(url=url, port=port).encode()
+                answer = client.post(
+                    "/v1/animations",
+                    files={"source": png(), "driving": ("clip.m3u8", content, "application/octet-stream")},
+                )
+                assert answer.status_code in (400, 415), (playlist, answer.text)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert service.jobs.num_queued() == 0

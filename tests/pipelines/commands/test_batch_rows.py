@@ -12,6 +12,7 @@ OTHERS = {
     "paste_back": "true",
     "side_by_side": "true",
     "crop": "false",
+    "square": "10:20:300",
     "fps": "29.97",
     "strict": "true",
 }

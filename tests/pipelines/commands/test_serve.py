@@ -7,8 +7,9 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.batch_folders import BatchFolders
+from lia_model.serving.database import sqlite_url
 from lia_model.settings import NetworkSettings
-from pipelines.commands.serve import make_config, require_token_beyond_loopback, run_serve
+from pipelines.commands.serve import database_url, make_config, require_token_beyond_loopback, run_serve
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 
@@ -98,3 +99,27 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     assert all(path.is_relative_to(root) for path in (config.checkpoint, config.home, config.detector))
     assert config.folders == BatchFolders(root, (root / "data", root / "out"), (root / "out",))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))
+
+
+def with_database(params, url):
+    return params.model_copy(update={"serve": params.serve.model_copy(update={"database": url})})
+
+
+def test_jobs_are_in_a_file_of_the_project_unless_a_database_is_named(params, environment, tmp_path):
+    in_project = sqlite_url(tmp_path / "runs" / "serving" / "jobs.sqlite")
+    assert database_url(params, environment) == in_project
+    named = with_database(params, "postgresql://db/jobs")
+    assert database_url(named, environment) == "postgresql://db/jobs"
+    override = "postgresql://me:s3cret@db/other"
+    assert database_url(named, read_environment(tmp_path, {"LIA_DATABASE_URL": override})) == override
+
+
+def test_a_password_in_the_settings_is_refused_without_repeating_it(params, environment):
+    with pytest.raises(ValueError, match="LIA_DATABASE_URL") as error:
+        database_url(with_database(params, "postgresql://me:s3cret@db/jobs"), environment)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_database_of_another_kind_is_refused(params, environment):
+    with pytest.raises(ValueError, match="sqlite:///FILE and postgresql://"):
+        database_url(with_database(params, "mysql://db/jobs"), environment)

@@ -1,0 +1,1 @@
+"""What the service computes while a user waits: crops of pictures, and portraits moved by sliders."""

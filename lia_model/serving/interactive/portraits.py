@@ -1,0 +1,38 @@
+"""The portraits that sliders move, in the memory of the process that answers HTTP.
+
+Each is the square that the model sees, a few kilobytes of PNG. Every call hands it to the model, so that a
+model replica that restarts, or another one, goes on where the last one stopped.
+"""
+
+import threading
+from collections import OrderedDict
+
+from lia_model.serving.job import new_id
+
+MAX_NUM_PORTRAITS = 256
+"""The ones that have not been used for longest are forgotten."""
+
+
+class Portraits:
+    """Portraits by an id that cannot be guessed."""
+
+    def __init__(self, max_num: int = MAX_NUM_PORTRAITS) -> None:
+        self._max_num = max_num
+        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, picture: bytes) -> str:
+        """Keep a portrait and return its id."""
+        portrait_id = new_id()
+        with self._lock:
+            self._pictures[portrait_id] = picture
+            while len(self._pictures) > self._max_num:
+                self._pictures.popitem(last=False)
+        return portrait_id
+
+    def get(self, portrait_id: str) -> bytes | None:
+        """Return a portrait; None if it was never there or is forgotten."""
+        with self._lock:
+            if portrait_id in self._pictures:
+                self._pictures.move_to_end(portrait_id)
+            return self._pictures.get(portrait_id)

@@ -1,0 +1,145 @@
+"""The page in a real browser, over a real service with a small model."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.lia_model.serving.page_service import page_service, shorten
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --use-fake-device-for-media-stream "
+    "--use-fake-ui-for-media-stream"
+)
+TIMEOUT_MS = 120_000
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.access(CHROMIUM, os.X_OK),
+        reason="chromium is not installed: run `sudo infra/debian-packages.sh`",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, models, samples):
+    with page_service(tmp_path_factory.mktemp("service"), models, samples) as service:
+        yield service
+
+
+@pytest.fixture
+def page(browser, service):
+    errors = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console", lambda message: errors.append(message.text) if "Content Security" in message.text else None
+    )
+    page.goto(str(service.client.base_url))
+    yield page
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def clip(samples, tmp_path_factory):
+    return shorten(samples / "single_face.mp4", tmp_path_factory.mktemp("clip") / "clip.mp4", 8)
+
+
+def choose(page, picker, path: Path):
+    page.locator(f"#{picker} input[type=file]").set_input_files(str(path))
+
+
+def test_an_upload_becomes_a_result_that_plays_and_can_be_downloaded(page, clip):
+    page.locator("#portrait").get_by_role("button", name="Single face").click()
+    choose(page, "driving", clip)
+    page.get_by_role("button", name="Animate", exact=True).click()
+    page.locator("#result").wait_for()
+    page.wait_for_function("document.getElementById('result-video').currentTime > 0")
+    assert page.evaluate("document.getElementById('result-video').videoWidth") == 32
+    assert page.locator("#made-by").inner_text().startswith("8 frames, made by lia 1")
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+    page.get_by_role("tab", name="Jobs").click()
+    page.locator("#job-list .succeeded").first.wait_for()
+
+
+def test_a_clip_without_a_face_is_told_in_words(page, samples, tmp_path):
+    faceless = shorten(samples / "no_face.mp4", tmp_path / "faceless.mp4", 6)
+    page.locator("#portrait").get_by_role("button", name="Single face").click()
+    choose(page, "driving", faceless)
+    page.locator("#driving").get_by_text("No face is seen in the first frame").wait_for()
+    page.get_by_role("button", name="Animate", exact=True).click()
+    page.locator("#failure").wait_for()
+    assert "no face in the driving file" in page.locator("#failure").inner_text()
+    assert page.locator("#result").is_hidden()
+    assert page.get_by_role("button", name="Animate", exact=True).is_enabled()
+
+
+def test_a_slider_changes_the_picture_and_a_name_is_kept(page, clip):
+    page.get_by_role("tab", name="Explore").click()
+    choose(page, "subject", clip)
+    page.locator("#live").wait_for()
+    # A page may not fetch a blob under its policy, so the picture is read from a canvas.
+    digest = """() => {
+        const image = document.getElementById('live');
+        const canvas = document.createElement('canvas');
+        canvas.width = canvas.height = image.naturalWidth;
+        canvas.getContext('2d').drawImage(image, 0, 0);
+        return canvas.toDataURL();
+    }"""
+    before = page.evaluate(digest)
+    page.get_by_role("slider", name="Direction 2").focus()
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    page.wait_for_function(f"before => ({digest})() !== before", arg=before)
+    page.get_by_label("Name of direction 2").fill("turn")
+    page.get_by_label("Name of direction 2").press("Enter")
+    page.get_by_role("slider", name="turn").wait_for()
+    page.reload()
+    page.get_by_role("tab", name="Explore").click()
+    page.get_by_role("slider", name="turn").wait_for()
+    page.get_by_label("Name of direction 2").fill("")
+    page.get_by_label("Name of direction 2").press("Enter")
+    page.get_by_role("slider", name="Direction 2").wait_for()
+
+
+def test_the_crop_is_moved_by_keys_and_sent_with_the_job(page, clip, service):
+    choose(page, "portrait", clip)
+    square = page.locator("#portrait .square")
+    square.wait_for()
+    left = float(square.get_attribute("x"))
+    square.focus()
+    page.keyboard.press("ArrowRight")
+    assert float(square.get_attribute("x")) > left
+    choose(page, "driving", clip)
+    page.get_by_role("button", name="Animate", exact=True).click()
+    page.locator("#result").wait_for()
+    (newest, *_) = service.jobs.newest(1, None, None)
+    moved = [round(float(square.get_attribute(side))) for side in ("x", "y", "width")]
+    assert newest.order.options.square == ":".join(map(str, moved))
+
+
+def test_the_camera_records_a_driving_clip(page):
+    page.locator("#driving").get_by_role("button", name="Use the camera").click()
+    page.locator("#driving").get_by_role("button", name="Record").click()
+    page.wait_for_timeout(700)
+    page.locator("#driving").get_by_role("button", name="Stop").click()
+    page.locator("#driving").get_by_text("No face is seen in the first frame").wait_for()
