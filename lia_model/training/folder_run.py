@@ -1,8 +1,8 @@
 """Trains on a folder in this process, on a machine that has torch and no Ray, MLflow or Prefect.
 
 The folder holds `train.json` (the `train` section of params.yaml as JSON) and `shards`; `checkpoints` is
-written, and with --profile `profile`. A second call resumes. `lia evaluate` and `lia release` take the
-result, as checkpoints/final of a project with these shards.
+written, and with --profile `profile`. A second call resumes; one process at a time may train on the folder.
+`lia evaluate` and `lia release` take the result, as checkpoints/final of a project with these shards.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from lia_model.training.tracking.step_trace import FOLDER, StepTrace, announced,
 from lia_model.training.validation.validator import Validator, is_possible, save_picture
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import write_folder_atomically
+from preprocessing.storage.lease import held_lease
 
+LEASE = "lease.json"
 RUN_ID_CHARS = 32
 RUN_NAME_CHARS = 12
 
@@ -57,12 +59,17 @@ def train_directory(directory: Path, *, with_profile: bool = False) -> Path:
 
     Raises:
         ValueError: the folder lacks settings or shards, its checkpoint comes from other data or settings, or
-            too few steps are left for a trace.
+            another process trains on it, or too few steps are left for a trace.
     """
     path = directory / "train.json"
     if not path.is_file():
         raise ValueError(f"{path} does not exist: write the `train` section of params.yaml to it, as JSON")
     settings = TrainSettings.model_validate_json(path.read_text())
+    with held_lease(directory / LEASE, f"the run in {directory}"):
+        return _train(directory, settings, with_profile=with_profile)
+
+
+def _train(directory: Path, settings: TrainSettings, *, with_profile: bool) -> Path:
     shards, checkpoints = directory / "shards", directory / "checkpoints"
     device = torch.device("cuda" if settings.use_gpu else "cpu")
     keep_freed_memory()

@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import re
 import shutil
 
 import numpy as np
@@ -15,6 +17,7 @@ from lia_model.training.folder_run import main, train_directory
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import new_state, save_state
 from preprocessing.shards.manifest import CropFacts, data_digest, read_manifest, write_manifest
+from preprocessing.storage.lease import held_lease
 from tests.lia_model.shards_on_disk import damage_frame, write_shards
 
 CPU = torch.device("cpu")
@@ -117,6 +120,23 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, caplog):
             main(arguments)
         assert end.value.code == 2 or "usage" in str(end.value.code)
     assert "train.json does not exist: write the `train` section" in caplog.messages[-1]
+
+
+def test_a_folder_that_another_process_trains_on_is_refused_in_one_line(shards, train_settings, caplog):
+    folder = shards.parent
+    write_settings(folder, train_settings, num_steps=1)
+    with held_lease(folder / "lease.json", "x"), pytest.raises(SystemExit) as end:
+        main([str(folder)])
+    assert end.value.code == 2
+    (line,) = [line for line in caplog.messages if "is held by" in line]
+    assert re.fullmatch(
+        rf"the run in {folder} is held by process {os.getpid()} on \S+ since \S+ \S+ UTC; one process at a "
+        rf"time may work on it: wait for it or stop it, or, if it is gone, remove {folder}/lease\.json",
+        line,
+    )
+    assert not (folder / "checkpoints").exists()
+    train_directory(folder)
+    assert not (folder / "lease.json").exists()
 
 
 def flat_clips(*greys):

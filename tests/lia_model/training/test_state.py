@@ -69,6 +69,32 @@ def test_training_can_start_from_a_checkpoint(train_settings, tmp_path):
     assert torch.equal(state.average.motion.free, start.motion.free)
 
 
+def test_a_start_without_a_discriminator_is_named_once_and_one_with_it_is_continued(
+    train_settings, tmp_path, caplog
+):
+    start = new_state(train_settings.model_copy(update={"seed": 9}), 32, CPU)
+    save_generator(tmp_path / "released", start.generator)
+    save_state(start, tmp_path / "trained", {})
+    fresh = new_state(train_settings, 32, CPU)
+
+    def begin(name):
+        caplog.clear()
+        state = new_state(train_settings.model_copy(update={"init_from": str(tmp_path / name)}), 32, CPU)
+        is_as = [
+            all(map(torch.equal, state.discriminator.parameters(), other.discriminator.parameters()))
+            for other in (start, fresh)
+        ]
+        return is_as, caplog.messages
+
+    assert begin("trained") == ([True, False], [])
+    is_as, (line,) = begin("released")
+    assert is_as == [False, True]
+    assert line == (
+        f"train.init_from = {tmp_path}/released has no discriminator.safetensors, as released models have "
+        "none: the discriminator starts fresh"
+    )
+
+
 def test_a_start_of_another_shape_is_refused(train_settings, tmp_path):
     save_generator(tmp_path / "start", build_generator(train_settings.network.at(64)))
     with pytest.raises(
