@@ -119,3 +119,39 @@ def test_no_convolution_gets_features_or_gradients_in_another_layout_than_channe
     with Watch() as watch, counted(monkeypatch):
         assert "r1" not in step(1)
     assert watch.transposed == []
+
+
+class WatchWeights(TorchDispatchMode):
+    """Counts conversions of weights, and notes those of convolutions that are not in channels_last."""
+
+    def __init__(self):
+        super().__init__()
+        self.transposed = []
+        self.num_conversions = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        if name in CONVOLUTIONS:
+            weight = args[CONVOLUTIONS[name]]
+            if weight.shape[1] > 3 and not weight.is_contiguous(memory_format=torch.channels_last):
+                self.transposed.append((name, tuple(weight.shape)))
+        if name in ("clone", "_to_copy"):
+            self.num_conversions += args[0].shape[2:] == (3, 3)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_weights_of_vgg_are_converted_and_laid_out_once(dtype, monkeypatch):
+    monkeypatch.setattr("lia_model.ops.frozen_conv2d._is_laid_out_on", lambda device: False)
+    loss = perceptual_loss()
+    loss.dtype = dtype
+    fake, target = torch.rand(2, 2, 3, 32, 32)
+    fake.requires_grad_()
+    counts = []
+    for _ in range(2):
+        with WatchWeights() as watch:
+            loss(fake, target).backward()
+        assert watch.transposed == []
+        counts.append(watch.num_conversions)
+    assert counts[0] >= len(loss.features.names) - 1
+    assert counts[1] == 0
