@@ -16,7 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lia_model.networks.layers import EqualizedLinear, Foldable, ScaledLayer
-from lia_model.ops.modulated_conv2d import EPSILON, energy, modulated_conv2d, normalized, runs_in_half
+from lia_model.ops.modulated_conv2d import (
+    EPSILON,
+    convolve_modulated,
+    energy,
+    modulated,
+    modulated_conv2d,
+    modulates_ahead,
+    normalized,
+    runs_in_half,
+)
 from lia_model.ops.projection import modulated_projection
 
 
@@ -117,6 +126,24 @@ class StyledConv(nn.Module):
     def forward(self, x: Float[Tensor, "B I R R"], modulation: Modulation) -> Float[Tensor, "B O R2 R2"]:
         """Convolve and activate."""
         return self.conv(x, modulation, self.bias)
+
+
+def in_a_row(
+    first: StyledConv, second: StyledConv, x: Float[Tensor, "B I R R"], of_both: Sequence[Modulation]
+) -> Float[Tensor, "B O R2 R2"]:
+    """Return what the second layer makes of the first's result.
+
+    Where fused kernels run, the first's activation is multiplied by the second's style in the same launch.
+    """
+    of_first, of_second = of_both
+    scales = [each.demodulate for each in of_both if isinstance(each.demodulate, Tensor)]
+    if len(scales) < len(of_both) or not modulates_ahead(x):
+        return second(first(x, of_first), of_second)
+    x = modulated(x, of_first.style)
+    for layer, scale, after in zip((first, second), scales, (of_second.style, None), strict=True):
+        weight, upsample = layer.conv.scaled_weight(), layer.conv.upsample
+        x = convolve_modulated(x, weight, layer.bias, scale, after, upsample=upsample)
+    return x
 
 
 class Modulations(Foldable):

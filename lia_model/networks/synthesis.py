@@ -20,6 +20,7 @@ from lia_model.networks.modulation import (
     Modulations,
     StyledConv,
     StyledLayer,
+    in_a_row,
 )
 from lia_model.ops.projection import color_projection
 from lia_model.ops.warp import flow_warp, identity_grid
@@ -50,8 +51,8 @@ class SynthesisBlock(nn.Module):
         rgb: Float[Tensor, "B 3 R R"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, raw flow and RGB of the doubled side; `flow` and `rgb` are the octave below's."""
-        of_up, of_conv, of_flow = modulations
-        x = self.conv(self.up(x, of_up), of_conv)
+        *of_convs, of_flow = modulations
+        x = in_a_row(self.up, self.conv, x, of_convs)
         raw = self.to_flow(x, of_flow, self.flow_bias, flow)
         warped, x = flow_warp(raw, feature, x, self.grid)
         weight, bias = self.to_rgb.conv.scaled_weight(), self.to_rgb.scaled_bias()

@@ -24,10 +24,11 @@ def bias_act(
     scale: Float[Tensor, "B C"] | None = None,
     *,
     gain: float = GAIN,
+    after: Float[Tensor, "B C"] | None = None,
     overwrite: bool = False,
     impl: Impl = "auto",
 ) -> Float[Tensor, "B C *HW"]:
-    """Scale, add `bias` to every channel, then leaky ReLU of slope 0.2, times `gain`.
+    """Scale, add `bias` to every channel, then leaky ReLU of slope 0.2, times `gain` and `after`.
 
     Gradients of every order exist.
 
@@ -36,6 +37,7 @@ def bias_act(
         bias: added to each channel.
         scale: factor on each channel of each sample; None for 1.
         gain: √2 keeps the variance.
+        after: factor on each channel of each sample of the result; None for 1.
         overwrite: the caller needs `x` no more. On a CPU fresh memory costs more than the arithmetic.
         impl: see `dispatch`.
     """
@@ -43,10 +45,14 @@ def bias_act(
         # Imported here because the core must run without Triton.
         from lia_model.ops.kernels.bias_act import bias_act as fused
 
-        return fused(x, bias, scale, gain)
+        if after is None or not torch.is_grad_enabled():
+            return fused(x, bias, scale, gain, after)
+        # Gradients take the sign of what is activated from the output, which the factor might change.
+        return _multiplied(fused(x, bias, scale, gain), after)
     # The compiler plans its own memory, and refuses an output that is not contiguous.
     in_place = overwrite and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return _reference(x, bias, scale, gain, out=x if in_place else None)
+    y = _reference(x, bias, scale, gain, out=x if in_place else None)
+    return y if after is None else _multiplied(y, after)
 
 
 def conv_act(
@@ -78,3 +84,7 @@ def _reference(
     else:
         shifted = torch.addcmul(shift, x, (scale * gain).to(x.dtype).view(*scale.shape, *ones), out=out)
     return functional.leaky_relu_(shifted, NEGATIVE_SLOPE)
+
+
+def _multiplied(y: Tensor, factor: Tensor) -> Tensor:
+    return y * factor.to(y.dtype).view(*factor.shape, *[1] * (y.ndim - 2))

@@ -57,18 +57,54 @@ def modulated_conv2d(
             scale = factor if scale is None else scale * factor
     elif _has_fewer_weights(x, weight) and not takes_fused("bias_act", x, impl):
         return _convolve_one(x, weight, style, bias, scale, upsample)
-    y = _modulated(x, style[:, :, None, None], impl)
-    y = _convolve(y, weight.to(x.dtype), upsample, impl)
+    y = modulated(x, style, impl)
     if bias is not None:
-        return bias_act(y, bias, scale, overwrite=True, impl=impl)
+        return convolve_modulated(y, weight, bias, scale, upsample=upsample, impl=impl)
+    y = _convolve(y, weight.to(x.dtype), upsample, impl)
     return y if scale is None else y * scale.to(y.dtype)[:, :, None, None]
 
 
-def _modulated(x: Tensor, style: Float[Tensor, "B I 1 1"], impl: Impl) -> Tensor:
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or not takes_fused("bias_act", x, impl):
-        return x * style.to(x.dtype)
+def modulates_ahead(x: Float[Tensor, "B I H W"], impl: Impl = "auto") -> bool:
+    """Tell whether an activation applies the next layer's style in its own launch: fused, in inference."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return takes_fused("bias_act", x, impl)
+
+
+def modulated(
+    x: Float[Tensor, "B I H W"], style: Float[Tensor, "B I"], impl: Impl = "auto"
+) -> Float[Tensor, "B I H W"]:
+    """Return `x` times the style, in the type of `x`."""
+    each = style[:, :, None, None]
+    if not modulates_ahead(x, impl):
+        return x * each.to(x.dtype)
     # In one launch, whatever the two types are; gradients need the other way.
-    return torch.mul(x, style, out=torch.empty_like(x))
+    return torch.mul(x, each, out=torch.empty_like(x))
+
+
+def convolve_modulated(
+    x: Float[Tensor, "B I H W"],
+    weight: Float[Tensor, "O I k k"],
+    bias: Float[Tensor, " O"],
+    scale: Float[Tensor, "B O"] | None,
+    after: Float[Tensor, "B O"] | None = None,
+    *,
+    upsample: bool = False,
+    impl: Impl = "auto",
+) -> Float[Tensor, "B O H2 W2"]:
+    """Return the rest of `modulated_conv2d`, of a `modulated` input, times `after`.
+
+    Args:
+        x: the input.
+        weight: as there.
+        bias: as there.
+        scale: the demodulation, and what else the output is multiplied by before the bias is added.
+        after: the style of the next layer, whose input is then `modulated` already; None for 1.
+        upsample: as there.
+        impl: as there.
+    """
+    y = _convolve(x, weight.to(x.dtype), upsample, impl)
+    return bias_act(y, bias, scale, after=after, overwrite=True, impl=impl)
 
 
 def _convolve(y: Tensor, weight: Tensor, upsample: bool, impl: Impl) -> Tensor:

@@ -27,6 +27,7 @@ def _forward_kernel(
     x,
     bias,
     scale,
+    after,
     y,
     gain,
     num_positions,
@@ -35,6 +36,7 @@ def _forward_kernel(
     stride_channel,
     SLOPE: tl.constexpr,
     SCALED: tl.constexpr,
+    MULTIPLIED: tl.constexpr,
     P: tl.constexpr,
     C: tl.constexpr,
 ):
@@ -49,6 +51,9 @@ def _forward_kernel(
         value *= tl.load(scale + sample * num_channels + channel, mask=known).to(tl.float32)
     value += tl.load(bias + channel, mask=channel < num_channels).to(tl.float32)
     value = tl.where(value > 0, value, value * SLOPE) * gain
+    if MULTIPLIED:
+        known = channel < num_channels
+        value *= tl.load(after + sample * num_channels + channel, mask=known).to(tl.float32)
     tl.store(y + at, value.to(y.dtype.element_ty), mask=inside)
 
 
@@ -114,20 +119,23 @@ def _extent(x: Tensor, scaled: bool) -> tuple[int, int, int, bool]:
 @custom_op(
     "lia::bias_act",
     mutates_args=(),
-    schema="(Tensor x, Tensor bias, Tensor? scale, float gain) -> Tensor",
+    schema="(Tensor x, Tensor bias, Tensor? scale, float gain, Tensor? after=None) -> Tensor",
 )
-def bias_act(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tensor:
-    """Return leaky_relu(x·scale + bias)·gain."""
+def bias_act(
+    x: Tensor, bias: Tensor, scale: Tensor | None, gain: float, after: Tensor | None = None
+) -> Tensor:
+    """Return leaky_relu(x·scale + bias)·gain·after; with `after` there are no gradients."""
     require_small(x)
     x = dense(x)
     y = torch.empty_like(x)
-    samples, positions, channels, channels_last = _extent(x, scale is not None)
+    samples, positions, channels, channels_last = _extent(x, not (scale is None and after is None))
     p, c = tile(positions, channels, channels_last)
     with on_device(x):
         _forward_kernel[(triton.cdiv(positions, p), triton.cdiv(channels, c), samples)](
             x,
             bias.contiguous(),
             x if scale is None else scale.contiguous(),
+            x if after is None else after.contiguous(),
             y,
             gain,
             positions,
@@ -135,6 +143,7 @@ def bias_act(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tens
             *((channels, 1) if channels_last else (1, positions)),
             SLOPE=SLOPE,
             SCALED=scale is not None,
+            MULTIPLIED=after is not None,
             P=p,
             C=c,
         )
@@ -200,7 +209,7 @@ def bias_act_grad(
 
 
 @bias_act.register_fake
-def _(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float) -> Tensor:
+def _(x: Tensor, bias: Tensor, scale: Tensor | None, gain: float, after: Tensor | None = None) -> Tensor:
     return torch.empty_like(dense(x))
 
 
@@ -217,18 +226,20 @@ def _(
 
 
 def _keep_forward(ctx, inputs, output) -> None:
-    x, bias, scale, ctx.gain = inputs
+    x, bias, scale, ctx.gain, after = inputs
+    assert after is None
     ctx.bias_dtype = bias.dtype
     ctx.save_for_backward(None if scale is None else x, scale, output)
 
 
-def _backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, scale, y = ctx.saved_tensors
     summed = any(ctx.needs_input_grad[1:3])
     grad_x, grad_bias, grad_scale = bias_act_grad(grad, y, x, scale, ctx.gain, summed)
     if not summed:
-        return grad_x, None, None, None
-    return grad_x, grad_bias.to(ctx.bias_dtype), None if scale is None else grad_scale.to(scale.dtype), None
+        return grad_x, *[None] * 4
+    of_scale = None if scale is None else grad_scale.to(scale.dtype)
+    return grad_x, grad_bias.to(ctx.bias_dtype), of_scale, None, None
 
 
 def _keep_backward(ctx, inputs, output) -> None:

@@ -83,12 +83,13 @@ def main():
             three, below = torch.randn(3), torch.randn(2, 3, 8, 8)
             modulated_projection(x, torch.randn(3, 48, 1, 1), scale, three, below).sum().backward()
             with torch.no_grad():
+                bias_act(x, bias, scale, after=scale)
                 color_projection(x, torch.randn(3, 48, 1, 1).to(dtype), three.to(dtype), three)
             sum_of_l1([x, x[:, :5]], [warped, warped[:, :5]]).backward()
             torch.use_deterministic_algorithms(True)
             warped.sum().backward()
             torch.use_deterministic_algorithms(False)
-    assert len(compiled) == 38, compiled
+    assert len(compiled) == 40, compiled
     sys.stdout.write(json.dumps(instructions))
 
 

@@ -11,7 +11,7 @@ from lia_model.ops.bias_act import bias_act, conv_act
 from lia_model.ops.modulated_conv2d import modulated_conv2d
 from lia_model.ops.upfirdn2d import blur, upsample
 from lia_model.ops.warp import flow_warp, identity_grid
-from tests.lia_model.ops.parity import assert_same, drawn, dtypes, layouts
+from tests.lia_model.ops.parity import TOLERANCE, assert_same, drawn, dtypes, layout_of, layouts
 
 
 @dtypes
@@ -25,6 +25,37 @@ def test_bias_act(kernel_device, dtype, layout, scaled):
             (drawn((2, 5), torch.float32, kernel_device, seed=3).detach().sigmoid() + 0.5).requires_grad_()
         )
     assert_same(lambda *inputs: bias_act(*inputs[:-1], impl=inputs[-1]), inputs, second=True)
+
+
+@dtypes
+@layouts
+@pytest.mark.parametrize("scaled", [False, True])
+def test_bias_act_times_a_factor_without_gradients(kernel_device, dtype, layout, scaled):
+    x = drawn((2, 5, 3, 7), dtype, kernel_device, layout)
+    bias, scale, after = (
+        drawn(shape, torch.float32, kernel_device, seed=seed)
+        for seed, shape in ((2, (5,)), (3, (2, 5)), (4, (2, 5)))
+    )
+    with torch.no_grad():
+        wanted, got = (
+            bias_act(x, bias, scale if scaled else None, after=after, impl=impl)
+            for impl in ("reference", "fused")
+        )
+    tolerance = TOLERANCE[dtype] * max(1, wanted.abs().max().item())
+    assert layout_of(got) == layout_of(x)
+    torch.testing.assert_close(got, wanted, atol=tolerance, rtol=0)
+
+
+def test_bias_act_times_a_factor_has_all_gradients(kernel_device):
+    inputs = [
+        drawn(shape, torch.float32, kernel_device, seed=seed)
+        for seed, shape in enumerate(((2, 5, 3, 7), (5,), (2, 5), (2, 5)))
+    ]
+    assert_same(
+        lambda x, bias, scale, after, impl: bias_act(x, bias, scale, after=after, impl=impl),
+        inputs,
+        second=True,
+    )
 
 
 def test_bias_act_of_features(kernel_device):

@@ -2,8 +2,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lia_model.inference import InferenceModel
+from lia_model.networks.build import build_generator
+from lia_model.networks.modulation import in_a_row
+from lia_model.ops import dispatch
 from lia_model.ops.modulated_conv2d import EPSILON, demodulation, energy, modulated_conv2d, normalized
 from lia_model.ops.upfirdn2d import fir_kernel
+from lia_model.settings import NetworkSettings
+from tests.lia_model.ops.parity import TOLERANCE
 
 
 def published(x, weight, style, demodulate, upsample):
@@ -100,3 +106,19 @@ def test_half_precision_without_demodulation_takes_the_factors_back():
 def test_a_style_of_zeros_gives_zeros_in_half_precision():
     x, weight = torch.randn(1, 3, 4, 4).half(), torch.randn(2, 3, 3, 3).half()
     assert not modulated_conv2d(x, weight, torch.zeros(1, 3).half()).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_two_layers_in_a_row_give_the_same_where_the_activation_applies_the_style(kernel_device, dtype):
+    settings = NetworkSettings(size_px=32, width=0.1, latent_dim=16, num_directions=4)
+    synthesis = InferenceModel(build_generator(settings, seed=0), dtype).to(kernel_device).synthesis
+    block = synthesis.blocks[0]
+    x = torch.randn(2, block.up.conv.weight.shape[1], 4, 4).to(kernel_device, dtype)
+    results = []
+    with torch.no_grad():
+        _, *of_both = synthesis.modulate(torch.randn(2, 16).to(kernel_device))[:3]
+        for impl in ("reference", "fused"):
+            with dispatch.use(impl):
+                results.append(in_a_row(block.up, block.conv, x, of_both))
+    tolerance = TOLERANCE[dtype] * results[0].abs().max().item()
+    torch.testing.assert_close(results[1], results[0], atol=tolerance, rtol=0)

@@ -5,6 +5,7 @@ import torch
 
 from lia_model.inference import InferenceModel
 from lia_model.networks.build import build_generator
+from lia_model.networks.modulation import in_a_row
 from lia_model.ops.bias_act import bias_act
 from lia_model.ops.projection import modulated_projection
 from lia_model.ops.upfirdn2d import blur, upsample
@@ -100,3 +101,17 @@ def test_a_frame_takes_few_launches(monkeypatch, dtype):
             model.paint_bytes(model.weigh_images(image), code, *features)
     assert len(traffic.launches) <= 160
     assert traffic.launches.count("aten::convolution") == 33
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_of_two_layers_in_a_row_the_second_is_modulated_by_the_activation_of_the_first(monkeypatch, dtype):
+    settings = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+    synthesis = InferenceModel(build_generator(settings), dtype).synthesis
+    block = synthesis.blocks[0]
+    x = drawn(2, block.up.conv.weight.shape[1], 4, 4, dtype=dtype)
+    with torch.no_grad():
+        _, *of_both = synthesis.modulate(torch.randn(2, 16))[:3]
+        with counted(monkeypatch) as traffic:
+            in_a_row(block.up, block.conv, x, of_both)
+    assert traffic.launches.count("aten::mul") == 1
+    assert traffic.launches.count("_forward_kernel") == 2
