@@ -1,12 +1,15 @@
-"""What a training step does on a GPU, seen on the CPU: it waits for nothing and transposes no picture."""
+"""What a training step or a frame does on a GPU, seen on the CPU: no waits, no transposed pictures."""
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lia_model.inference import InferenceModel
 from lia_model.losses.imagenet_features import VggFeatures
 from lia_model.losses.perceptual import PerceptualLoss
 from lia_model.losses.terms import LossTerm, Objective, build_objective
+from lia_model.networks.build import build_generator
+from lia_model.settings import NetworkSettings
 from lia_model.training.ema import update_average
 from lia_model.training.pairs.augmentation import apply_change, draw_change
 from lia_model.training.state import new_state
@@ -96,6 +99,29 @@ def test_nothing_between_two_reports_waits_for_the_gpu(step, monkeypatch):
         values = step(2)
     assert {"r1", "perceptual", "l1"} <= set(values)
     assert watch.waits == []
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"]
+)
+@pytest.mark.parametrize("part", ["weigh_images", "paint_bytes", "repaint_bytes"])
+def test_what_is_recorded_as_a_graph_waits_for_nothing_and_copies_nothing_from_the_host(
+    dtype, part, monkeypatch
+):
+    settings = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+    model = InferenceModel(build_generator(settings), dtype)
+    images, weights, own_share = torch.zeros(2, 3, 32, 32), torch.zeros(2, 4), torch.ones(1, 1)
+    with torch.inference_mode():
+        code, features = model.encode(images[:1])
+        inputs = {
+            "weigh_images": (images,),
+            "paint_bytes": (weights, code, *features),
+            "repaint_bytes": (images, weights, own_share),
+        }
+        with Watch() as watch, counted(monkeypatch):
+            getattr(model, part)(*inputs[part])
+    assert watch.waits == []
+    assert watch.transposed == []
 
 
 def test_augmentation_does_not_wait_for_the_gpu(train_settings):
