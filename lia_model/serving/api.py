@@ -14,7 +14,6 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from lia_model.animation.options import read_options
 from lia_model.serving.access.scopes import Caller
 from lia_model.serving.errors import RefusalError, add_error_handlers, bad_field, refusals
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import AccessMiddleware, caller_of
 from lia_model.serving.http.body_limits import BodyMiddleware
 from lia_model.serving.http.form import form_fields
@@ -29,6 +28,7 @@ from lia_model.serving.http.unread_bodies import UnreadBodyMiddleware
 from lia_model.serving.http.video_answer import VideoAnswer
 from lia_model.serving.job_requests import ApiLimits, JobRequests
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import (
     PROJECT_HEADER,
     AnimationAccepted,

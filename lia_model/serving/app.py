@@ -28,9 +28,7 @@ from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
-from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.database import open_database
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.interactive.direction_names import DirectionNames, NamesInFile, NamesInRegistry
@@ -39,8 +37,10 @@ from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeou
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_requests import ApiLimits
-from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.cleanup import Cleanup
+from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import Error, ModelVersion
 from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
 from preprocessing.faces.detector import FaceDetector

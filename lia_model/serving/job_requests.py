@@ -16,8 +16,8 @@ from lia_model.serving.access.scopes import Caller
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
-from lia_model.serving.job import Job, Order, count, new_id, summarize
 from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError, make_durable
+from lia_model.serving.jobs.job import Job, Order, count, new_id, summarize
 from lia_model.serving.messages import (
     AnimationAccepted,
     AnimationLinks,

@@ -11,11 +11,11 @@ import torch
 from lia_model.animation.media_check import check_media
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.database import open_database
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.cleanup import Cleanup
+from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
 from tests.lia_model.serving.live import runner_of, served
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of

@@ -12,8 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.heartbeat import Heartbeat
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 NO_ROUTE = "none"

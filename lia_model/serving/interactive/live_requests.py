@@ -13,7 +13,7 @@ from lia_model.serving.interactive.direction_names import DirectionNames, NamesU
 from lia_model.serving.interactive.live_model import FramedPicture, LiveCalls, PictureFormat
 from lia_model.serving.interactive.messages import Crop, Direction, DirectionList, Square
 from lia_model.serving.interactive.portraits import Portraits
-from lia_model.serving.job import new_id
+from lia_model.serving.jobs.job import new_id
 from lia_model.serving.messages import Error, ModelVersion
 from lia_model.serving.uploads import MediaCheck, store_upload
 from preprocessing.media.boxes import Box

@@ -7,7 +7,7 @@ model replica that restarts, or another one, goes on where the last one stopped.
 import threading
 from collections import OrderedDict
 
-from lia_model.serving.job import new_id
+from lia_model.serving.jobs.job import new_id
 
 MAX_NUM_PORTRAITS = 256
 """The ones that have not been used for longest are forgotten."""

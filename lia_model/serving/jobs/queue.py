@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lia_model.serving.job import Job
+from lia_model.serving.jobs.job import Job
 from lia_model.serving.jobs.table import JOBS, TURNS, Row, error_columns, is_of
 from lia_model.serving.jobs.turns import Line, next_turn, order_of_service, turn_of
 from lia_model.serving.messages import Error, JobStatus

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lia_model.serving.job import Job
+from lia_model.serving.jobs.job import Job
 
 
 def to_remove(ended: Iterable[Job], num_stored_bytes: int, max_stored_bytes: int) -> list[Job]:

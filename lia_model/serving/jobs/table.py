@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.database.schema import JSON_COLUMN, METADATA
-from lia_model.serving.job import Job, Order
+from lia_model.serving.jobs.job import Job, Order
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
 JOBS = sa.Table(

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from lia_model.animation.options import AnimationOptions, read_options
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.http.form import form_fields
-from lia_model.serving.job import Order
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import BatchItem, ModelVersion
 from pipelines.command_line.option_parameters import takes_animation_options
 

@@ -14,13 +14,13 @@ from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.cleanup import Cleanup
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.job_requests import ApiLimits
-from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.cleanup import Cleanup
+from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter

@@ -12,7 +12,7 @@ from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.interactive.live_requests import LiveRequests
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
-from lia_model.serving.job_runner import JobRunner
+from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import MediaLimits
 from preprocessing.faces.detector import FaceDetector

@@ -13,9 +13,9 @@ from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import MediaLimits, RequestLimits
 

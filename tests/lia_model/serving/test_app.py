@@ -14,7 +14,7 @@ from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
 from lia_model.serving.database import sqlite_url
-from lia_model.serving.job import Order
+from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import probe

@@ -1,6 +1,6 @@
 import pytest
 
-from lia_model.serving.job import count
+from lia_model.serving.jobs.job import count
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import Service, assert_refused, png

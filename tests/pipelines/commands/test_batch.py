@@ -20,10 +20,10 @@ from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.client_errors import NoServiceError
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.heartbeat import Heartbeat
 from lia_model.serving.job_requests import ApiLimits
-from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
 from pipelines.commands.batch import run_batch

@@ -12,8 +12,8 @@ import pytest
 
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.job import Job, Order, new_id
 from lia_model.serving.jobs import JobStore, QueueFullError, RetryRules
+from lia_model.serving.jobs.job import Job, Order, new_id
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 
 MODEL = ModelVersion(name="lia", version="3")
@@ -294,7 +294,7 @@ SUBMIT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.job import Order
+from lia_model.serving.jobs.job import Order
 from lia_model.serving.database import open_database
 from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore

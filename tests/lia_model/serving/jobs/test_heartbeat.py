@@ -1,7 +1,7 @@
 import os
 import time
 
-from lia_model.serving.heartbeat import BEAT_S, MAX_SILENCE_S, Heartbeat
+from lia_model.serving.jobs.heartbeat import BEAT_S, MAX_SILENCE_S, Heartbeat
 
 
 def test_a_worker_is_heard_from_its_first_beat_until_it_was_silent_for_too_long(tmp_path):

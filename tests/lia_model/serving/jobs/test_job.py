@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.job import Order, count, summarize
+from lia_model.serving.jobs.job import Order, count, summarize
 from lia_model.serving.messages import JobStatus, ModelVersion
 
 ORDER = Order(Path("a"), Path("b"), Path("c"), AnimationOptions(), ModelVersion(name="lia", version="1"))

@@ -4,9 +4,9 @@ import time
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.cleanup import ORPHAN_S, Cleanup
-from lia_model.serving.job import Order
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.cleanup import ORPHAN_S, Cleanup
+from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import Error, ModelVersion
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import assert_refused
@@ -129,7 +129,7 @@ def test_old_folders_without_a_job_are_deleted(store, cleanup, tmp_path):
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_thread_outlives_an_error(store, cleanup, clock, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("lia_model.serving.cleanup.INTERVAL_S", 0.05)
+    monkeypatch.setattr("lia_model.serving.jobs.cleanup.INTERVAL_S", 0.05)
     submit(store, tmp_path / "out", "a")
     finish(store)
     (tmp_path / "jobs.sqlite").rename(tmp_path / "away")

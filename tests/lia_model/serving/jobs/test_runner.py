@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -20,9 +21,9 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
-from lia_model.serving.job import Order, new_id
-from lia_model.serving.job_runner import JobRunner
 from lia_model.serving.jobs import JobStore, RetryRules
+from lia_model.serving.jobs.job import Order, new_id
+from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.jobs.table import JOBS
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
@@ -314,10 +315,18 @@ def test_the_lease_is_still_renewed_after_the_store_was_gone_for_a_while(tmp_pat
             assert service.ended(link)["status"] == "succeeded"
 
 
+def put_folder(path):
+    """Put a folder where a file was, which SQLite may create anew at any moment."""
+    while not path.is_dir():
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+
+
 def test_a_runner_goes_on_after_an_error_of_the_store(tmp_path, caplog):
     with live(tmp_path) as service, service.running() as runner:
         away = service.database_path.rename(tmp_path / "away")
-        service.database_path.mkdir()
+        put_folder(service.database_path)
         wait(lambda: "unable to open database file" in caplog.text)
         assert runner.is_alive
         service.database_path.rmdir()

@@ -19,10 +19,10 @@ from lia_model.animation.framing import NoFaceError, NoSuchFaceError
 from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
-from lia_model.serving.cleanup import drop_uploads
 from lia_model.serving.database import DatabaseError
-from lia_model.serving.job import Job
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.cleanup import drop_uploads
+from lia_model.serving.jobs.job import Job
 from lia_model.serving.messages import Error, ModelVersion
 from preprocessing.background import in_background
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from lia_model.serving.database import DatabaseError
-from lia_model.serving.job import Job
 from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.job import Job
 
 logger = logging.getLogger(__name__)
 
