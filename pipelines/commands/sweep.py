@@ -54,6 +54,11 @@ def read_sweep(path: Path, params: Params) -> SweepSettings:
             f"{path}: got grace_steps {settings.grace_steps}; at most train.num_steps, "
             f"{params.train.num_steps}, is allowed: lower it"
         )
+    if settings.metric.startswith("validation/"):
+        raise ValueError(
+            f"{path}: got metric {settings.metric!r}; the trials of a sweep are not validated: choose "
+            "a metric of the training, such as loss/l1"
+        )
     content = params.model_dump(mode="json")
     for key, axis in settings.space.items():
         if not key.startswith("train."):

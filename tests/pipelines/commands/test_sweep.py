@@ -48,6 +48,7 @@ def test_a_sweep_of_known_keys_and_allowed_values_is_read(tmp_path, params):
         ({"space": {"serve.batch_size": {"choice": [1]}}}, "keys of train are allowed"),
         ({"trials": 3}, "trials: .*; known keys are metric, mode, num_trials"),
         ({"space": {}}, "space: "),
+        ({"metric": "validation/l1"}, "trials of a sweep are not validated: choose"),
         ({"grace_steps": 10**9}, "at most train.num_steps, 2600, is allowed"),
     ],
 )
