@@ -16,7 +16,7 @@ from lia_model.serving.access.scopes import Caller
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
-from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError, make_durable
+from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError
 from lia_model.serving.jobs.job import Job, Order, count, new_id, summarize
 from lia_model.serving.messages import (
     AnimationAccepted,
@@ -35,7 +35,7 @@ from lia_model.serving.messages import (
 )
 from lia_model.serving.uploads import MediaCheck, store_upload
 from lia_model.settings import RequestLimits
-from preprocessing.storage.files import file_sha256
+from preprocessing.storage.files import file_sha256, make_durable
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""

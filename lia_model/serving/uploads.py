@@ -13,7 +13,7 @@ from lia_model.animation.footage import MediaKind, UnreadableMediaError
 from lia_model.animation.media_check import MediaTooLargeError
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
-from lia_model.serving.jobs import make_durable
+from preprocessing.storage.files import make_durable
 
 _COPY_BYTES = 1 << 20
 

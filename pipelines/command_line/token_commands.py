@@ -22,7 +22,7 @@ def token_create(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a token and print it, for the only time: its hash alone is kept."""
+    """Create a token and print it once; only its hash is stored."""
     created = _token_file().create(scope, name)
     record = created.record
     if not as_json:

@@ -61,9 +61,9 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in (*sorted(temporary.rglob("*")), temporary):
-            _sync(path)
+            make_durable(path)
         _replace_folder(temporary, folder)
-        _sync(folder.parent)
+        make_durable(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -105,9 +105,9 @@ def _restore(folder: Path) -> None:
 
 def move_durably(path: Path, target: Path) -> None:
     """Rename a file on one file system, replacing `target`, so that the result survives a power failure."""
-    _sync(path)
+    make_durable(path)
     path.replace(target)
-    _sync(target.parent)
+    make_durable(target.parent)
 
 
 def is_disk_error(error: BaseException) -> bool:
@@ -147,7 +147,8 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def make_durable(path: Path) -> None:
+    """Sync the file or folder at `path` to the disk, so that it outlives a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

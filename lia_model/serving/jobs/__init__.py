@@ -1,7 +1,6 @@
 """The queue of jobs in the service's database: what waits, what runs, what came of it."""
 
-from lia_model.serving.jobs.durable import make_durable
 from lia_model.serving.jobs.retry_rules import RetryRules
 from lia_model.serving.jobs.store import JobStore, KeyReusedError, QueueFullError
 
-__all__ = ["JobStore", "KeyReusedError", "QueueFullError", "RetryRules", "make_durable"]
+__all__ = ["JobStore", "KeyReusedError", "QueueFullError", "RetryRules"]

@@ -18,13 +18,13 @@ import sqlalchemy as sa
 
 from lia_model.serving.database import Database
 from lia_model.serving.jobs import queue
-from lia_model.serving.jobs.durable import make_durable
 from lia_model.serving.jobs.figures import JobFigures, read_figures
 from lia_model.serving.jobs.job import Job, Order
 from lia_model.serving.jobs.quota import to_remove
 from lia_model.serving.jobs.retry_rules import RetryRules
 from lia_model.serving.jobs.table import BATCH_ITEMS, FINAL, JOBS, Row, error_columns, is_of, job_of, row_of
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
+from preprocessing.storage.files import make_durable
 
 
 class QueueFullError(Exception):
