@@ -19,6 +19,7 @@ from pipelines.command_line import (
     checkpoint_commands,
     data_commands,
     machine_commands,
+    registry_commands,
     stage_commands,
     token_commands,
 )
@@ -49,6 +50,8 @@ app.command()(stage_commands.sweep)
 app.command()(stage_commands.evaluate)
 app.command()(stage_commands.release)
 app.command()(stage_commands.rollback)
+app.command()(registry_commands.models)
+app.command()(registry_commands.lineage)
 
 app.command()(animation_commands.animate)
 app.command()(animation_commands.manipulate)

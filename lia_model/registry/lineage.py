@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from lia_model.registry.runs import EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs, mlflow_client
+from lia_model.registry.runs import EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs
+from lia_model.registry.versions import versions_of_run
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ def runs_trained_on(source_keys: Collection[str]) -> list[TrainedRun]:
     found = [
         (run_id, name) for run_id, name in all_runs() if not Run(run_id).source_keys().isdisjoint(source_keys)
     ]
-    return [TrainedRun(run_id, name, _versions_of_run(run_id)) for run_id, name in found]
+    return [
+        TrainedRun(run_id, name, [version.label for version in versions_of_run(run_id)])
+        for run_id, name in found
+    ]
 
 
 def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]) -> dict[str, list[str]]:
@@ -51,13 +55,3 @@ def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]
         if shown:
             pictures[run_id] = shown
     return pictures
-
-
-def _versions_of_run(run_id: str) -> list[str]:
-    client = mlflow_client()
-    versions = []
-    for entry in client.search_model_versions(f"run_id = '{run_id}'"):
-        aliases = client.get_registered_model(entry.name).aliases
-        own = sorted(alias for alias, version in aliases.items() if str(version) == str(entry.version))
-        versions.append(f"{entry.name} {entry.version}" + (f" ({', '.join(own)})" if own else ""))
-    return sorted(versions)

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lia_model.registry.run_journal import PICTURES, entries
-from lia_model.registry.runs import Logged, Run, log_dataset, open_run
+from lia_model.registry.runs import PARENT_TAG, Logged, Run, log_dataset, open_run
 from preprocessing.background import in_background
 from preprocessing.storage.files import write_atomically
 
@@ -128,7 +128,8 @@ class RunSender:
 
     def _open(self, told: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
         opening = RunOpening.model_validate(told["opening"])
-        run = open_run(opening.name, Path(opening.artifacts), opening.params, opening.tags)
+        earlier = {} if opening.earlier_run_id is None else {PARENT_TAG: opening.earlier_run_id}
+        run = open_run(opening.name, Path(opening.artifacts), opening.params, opening.tags | earlier)
         if sent.get("run_id") == run.run_id:
             return sent
         data_set = opening.data_set

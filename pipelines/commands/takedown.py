@@ -70,7 +70,7 @@ def survey(
     videos = find_videos(name, known, read_tombstones(paths.tombstones), even_if_unknown)
     others = spelled_keys(name, videos, known)
     keys = {*videos, *others, *usual_keys(videos.values())}
-    shards = list(_shards_with(paths.shards, keys))
+    shards = list(tars_with(paths.shards, keys))
     runs = runs_trained_on(keys)
     files = [*_files(_folders(paths), keys), *_pages(_page_files(paths), keys)]
     files += [folder for folder in unsent_pictures(paths.journals(), keys) if folder.is_dir()]
@@ -124,7 +124,8 @@ def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> It
         yield SHARDS_BUNDLE
 
 
-def _shards_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:
+def tars_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:
+    """Yield the tars in a folder of shards that hold clips of any of the videos, such as train/00003.tar."""
     for split in SPLITS:
         path = folder / split / INDEX_NAME
         if path.is_file():
