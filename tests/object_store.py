@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.ports import free_ports
@@ -22,53 +22,80 @@ PORTS = (
 )
 BUCKET = "lia"
 STARTS_WITHIN_S = 60
+KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "only-on-loopback"}
+
+
+class S3Server:
+    """A server that may be stopped and started again, on the same port and with the same data.
+
+    Args:
+        folder: of its data and its log.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = folder / "weed.log"
+        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._endpoint = f"http://127.0.0.1:{self._ports['s3.port']}"
+        self.variables = KEYS | {
+            "AWS_ENDPOINT_URL": self._endpoint,
+            "LIA_STORE_URL": f"s3://{BUCKET}/project",
+        }
+        """With which clients reach it."""
+
+    def start(self) -> None:
+        """Start it, and return once it stores and returns an object."""
+        with self._log.open("a") as output:
+            self._process = subprocess.Popen(
+                [
+                    *("weed", "server", "-s3", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+                    # Two services that the tests do not use, and telemetry.
+                    *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
+                    *("-volume.max=16", "-master.volumeSizeLimitMB=64"),
+                    *(f"-{name}={port}" for name, port in self._ports.items()),
+                ],
+                env=os.environ | KEYS,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline_s = time.monotonic() + STARTS_WITHIN_S
+        while not self._serves():
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise RuntimeError(f"SeaweedFS does not serve: {self._log.read_text()[-2000:]}")
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Kill it, as a machine that is lost: a clean shutdown takes half a minute."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def _serves(self) -> bool:
+        import s3fs
+
+        client = s3fs.S3FileSystem(
+            key=KEYS["AWS_ACCESS_KEY_ID"],
+            secret=KEYS["AWS_SECRET_ACCESS_KEY"],
+            endpoint_url=self._endpoint,
+            skip_instance_cache=True,
+        )
+        # botocore's connection errors are no OSErrors.
+        with suppress(Exception):
+            with suppress(FileExistsError):
+                client.mkdir(BUCKET)
+            client.pipe_file(f"{BUCKET}/started", b"1")
+            return client.cat_file(f"{BUCKET}/started") == b"1"
+        return False
 
 
 @contextmanager
 def serve_s3() -> Iterator[dict[str, str]]:
     """Serve an empty store; yields the variables with which clients reach it, LIA_STORE_URL among them."""
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    keys = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "only-on-loopback"}
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "weed.log"
-        with log.open("w") as output:
-            server = subprocess.Popen(
-                [
-                    *("weed", "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-                    # Two services that the tests do not use, and telemetry.
-                    *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
-                    *("-volume.max=16", "-master.volumeSizeLimitMB=64"),
-                    *(f"-{name}={port}" for name, port in ports.items()),
-                ],
-                env=os.environ | keys,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        server = S3Server(Path(folder))
         try:
-            endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-            _make_bucket(server, endpoint, keys, log)
-            yield keys | {"AWS_ENDPOINT_URL": endpoint, "LIA_STORE_URL": f"s3://{BUCKET}/project"}
+            server.start()
+            yield server.variables
         finally:
-            # A clean shutdown takes half a minute, and nothing of it is kept.
-            server.kill()
-            server.wait(30)
-
-
-def _make_bucket(server: subprocess.Popen[bytes], endpoint: str, keys: dict[str, str], log: Path) -> None:
-    import s3fs
-
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while True:
-        try:
-            client = s3fs.S3FileSystem(
-                key=keys["AWS_ACCESS_KEY_ID"],
-                secret=keys["AWS_SECRET_ACCESS_KEY"],
-                endpoint_url=endpoint,
-                skip_instance_cache=True,
-            )
-            client.mkdir(BUCKET)
-            return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"SeaweedFS does not serve: {log.read_text()[-2000:]}") from None
-            time.sleep(0.5)
+            server.stop()

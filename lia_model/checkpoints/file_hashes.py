@@ -26,19 +26,21 @@ def verify_hashes(directory: Path) -> None:
     Raises:
         ValueError: a file is missing, cut short or changed.
     """
-    path = directory / HASHES
-    if not path.is_file():
-        return
-    try:
-        files = json.loads(path.read_text())["files"]
-        wrong = [name for name, facts in files.items() if not _is_as_written(directory / name, facts)]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        wrong = [HASHES]
+    wrong = damaged_files(directory) if (directory / HASHES).is_file() else []
     if wrong:
         raise ValueError(
             f"{directory / wrong[0]} is not the file that training wrote ({len(wrong)} files differ from "
             f"{HASHES}): copy the checkpoint again, or go on from an earlier one"
         )
+
+
+def damaged_files(directory: Path) -> list[str]:
+    """Return the names of the files that differ from their hashes; the hashes' own if those are missing."""
+    try:
+        files = json.loads((directory / HASHES).read_text())["files"]
+        return [name for name, facts in files.items() if not _is_as_written(directory / name, facts)]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return [HASHES]
 
 
 def _is_as_written(path: Path, facts: dict[str, object]) -> bool:

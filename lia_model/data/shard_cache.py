@@ -7,10 +7,11 @@ which fills it at a time; whoever reads a data set holds a lock, without which i
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -20,6 +21,7 @@ from lia_model.settings import ShardCacheSettings
 from preprocessing.shards.frame_index import INDEX_NAME
 from preprocessing.shards.manifest import MANIFEST_NAME, Manifest, Split, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.storage.outage import patiently
 
 if TYPE_CHECKING:
     from preprocessing.storage.object_store import Store
@@ -44,6 +46,7 @@ def shards_here(
         ValueError: this machine has no such shards and there is no store, the store holds other shards, or
             the cache is too small.
         StoreError: the store cannot be read.
+        TimeoutError: it was down for long.
     """
     if _holds(shards, digest):
         verify_shards(shards, split)
@@ -77,7 +80,7 @@ def _fill(folder: Path, digest: str, split: Split, store: Store, max_bytes: int)
         path.unlink()
     index = f"{split}/{INDEX_NAME}"
     if not _holds(shards, digest) or not (shards / index).is_file():
-        store.fetch(SHARDS_BUNDLE, {name: shards / name for name in (MANIFEST_NAME, index)})
+        _fetch(store, shards, (MANIFEST_NAME, index))
     manifest = read_manifest(shards)
     if data_digest(manifest) != digest:
         shutil.rmtree(shards)
@@ -89,9 +92,13 @@ def _fill(folder: Path, digest: str, split: Split, store: Store, max_bytes: int)
     if missing:
         _make_room(folder, digest, manifest, split, max_bytes)
         log.info("fetching %d shards into %s", len(missing), shards)
-        names = [f"{split}/{name}" for name in missing]
-        store.fetch(SHARDS_BUNDLE, {name: shards / name for name in names})
+        _fetch(store, shards, [f"{split}/{name}" for name in missing])
         verify_shards(shards, split)
+
+
+def _fetch(store: Store, shards: Path, names: Sequence[str]) -> None:
+    places = {name: shards / name for name in names}
+    patiently(functools.partial(store.fetch, SHARDS_BUNDLE, places), "shards")
 
 
 def _make_room(folder: Path, digest: str, manifest: Manifest, split: Split, max_bytes: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lia_model.checkpoints.best import BEST, forget_best, keep_if_best, read_best
+from lia_model.checkpoints.best import copy_best, forget_best, keep_if_best, read_best
 from lia_model.checkpoints.directory import read_config, save_generator
 from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.shard_hashes import verify_shards
@@ -38,7 +38,6 @@ from lia_model.training.stop import TrainingStopped
 from lia_model.training.tracking.step_trace import FOLDER, StepTrace, announced, require_steps
 from lia_model.training.validation.validator import Validator, is_possible, save_picture
 from preprocessing.shards.manifest import read_manifest
-from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 LEASE = "lease.json"
@@ -96,8 +95,7 @@ def _train(directory: Path, settings: TrainSettings, *, with_profile: bool) -> P
         save_generator(final, state.released_generator(settings.ema_decay), provenance)
     else:
         log.info("releasing step %d, the best by validation: %s %.4f", best.step, best.metric, best.score)
-        with write_folder_atomically(final) as folder:
-            shutil.copytree(checkpoints / BEST, folder, dirs_exist_ok=True)
+        copy_best(checkpoints, final)
     return final
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import flow, get_run_logger, task
 
-from lia_model.checkpoints.best import BEST, read_best
+from lia_model.checkpoints.best import copy_best, read_best
 from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.data.shard_hashes import verify_shards
@@ -222,9 +222,11 @@ def publish(checkpoint: Path, journal: Path, places: Sequence[Path], metrics: Pa
     if best is not None:
         logger.info("releasing step %d, the best by validation: %s %.4f", best.step, best.metric, best.score)
     for place in places:
+        if best is not None:
+            copy_best(checkpoint.parent, place)
+            continue
         with write_folder_atomically(place) as folder:
-            released = checkpoint / RELEASED if best is None else checkpoint.parent / BEST
-            shutil.copytree(released, folder, dirs_exist_ok=True)
+            shutil.copytree(checkpoint / RELEASED, folder, dirs_exist_ok=True)
     counters = json.loads((checkpoint / TRAINING_JSON).read_text())
     write_curves(journal, metrics, Damage.from_counters(counters))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import fsspec
 
 from preprocessing.storage.files import file_sha256, write_atomically
+from preprocessing.storage.outage import StoreError
 
 logger = logging.getLogger(__name__)
 LIST_NAME = "sha256.json"
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 
-class StoreError(RuntimeError):
-    """The store cannot be read or written."""
-
-
-class _WrongHashError(Exception):
+class _WrongHashError(ValueError):
     """A file of a bundle is not the one on its list."""
 
 
@@ -140,10 +137,15 @@ class Store:
                 list(pool.map(fetch_one, places))
 
     def arrow_file_system(self) -> "tuple[FileSystem, str]":
-        """Return the file system as pyarrow's, for libraries that take those, and the folder's path in it."""
-        from pyarrow.fs import FSSpecHandler, PyFileSystem
+        """Return the file system as pyarrow's, for libraries that take those, and the folder's path in it.
 
-        return PyFileSystem(FSSpecHandler(self._fs)), self._path
+        Unlike the methods of this class it waits while the store is down, see `patient_files`.
+        """
+        from pyarrow.fs import PyFileSystem
+
+        from preprocessing.storage.patient_files import PatientHandler
+
+        return PyFileSystem(PatientHandler(self._fs)), self._path
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the bundles in a folder.

@@ -7,12 +7,10 @@ a local disk they share their files with Ray's.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,18 +24,14 @@ from lia_model.checkpoints.directory import write_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.checkpoint_validation import RELEASED, CheckpointValidation
+from lia_model.training.cluster.run_storage import MILESTONES
+from lia_model.training.cluster.stored_folder import is_finished, upload_folder
 from lia_model.training.state import Snapshot, TrainingState, take_snapshot, write_snapshot
 from lia_model.training.tracking.run_logger import RunLogger
-from preprocessing.storage.files import is_disk_error, write_folder_atomically
+from preprocessing.storage.files import write_folder_atomically
 
-MILESTONES = "milestones"
 STEP = "step"
 """Metric by which Ray orders the checkpoints."""
-PATIENCE_S = 900.0
-"""How long a store may be down: training goes on meanwhile, up to the next checkpoint."""
-RETRY_S = 5.0
-
-log = logging.getLogger(__name__)
 
 
 class CheckpointReporter:
@@ -125,14 +119,10 @@ class CheckpointReporter:
         write_hashes(folder)
 
     def _upload(self, folder: Path, name: str) -> None:
-        """Copy a folder to the store."""
-        store, path = self._storage.storage_filesystem, (self._root / name).as_posix()
-
-        def copy() -> None:
-            store.create_dir(path)
-            pyarrow.fs.copy_files(str(folder), path, destination_filesystem=store)
-
-        store_patiently(copy, name)
+        """Copy a folder to the store, unless it is there already: a step may be repeated after a failure."""
+        store, place = self._storage.storage_filesystem, (self._root / name).as_posix()
+        if not is_finished(store, place):
+            upload_folder(store, folder, place)
 
     @property
     def _is_local(self) -> bool:
@@ -141,32 +131,6 @@ class CheckpointReporter:
     def _is_milestone(self, step: int) -> bool:
         every_steps = self._settings.milestone_every_steps
         return every_steps > 0 and step % every_steps == 0
-
-
-def store_patiently(copy: Callable[[], None], name: str, patience_s: float = PATIENCE_S) -> None:
-    """Call `copy`, and again while the store is down; meanwhile training goes on.
-
-    Args:
-        copy: may be called again after it failed.
-        name: of what is stored, for the log.
-        patience_s: how long the store may be down.
-
-    Raises:
-        OSError: it was down for longer, or it is full.
-    """
-    started_s, is_told = time.monotonic(), False
-    while True:
-        try:
-            copy()
-        except OSError as error:
-            if is_disk_error(error) or time.monotonic() - started_s > patience_s:
-                raise
-            if not is_told:
-                log.warning("%s cannot be stored (%s) and is tried again; training goes on", name, error)
-            is_told = True
-            time.sleep(RETRY_S)
-        else:
-            return
 
 
 def _link_folder(folder: Path, target: Path) -> None:

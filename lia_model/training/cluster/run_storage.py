@@ -12,14 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lia_model.checkpoints.file_hashes import HASHES
 from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
+from lia_model.training.cluster.stored_folder import download_folder, folders_in, is_finished, upload_file
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 # Ray writes it in place, so a kill can cut it short.
 RAY_LIST = "checkpoint_manager_snapshot.json"
+RAY_PREFIX = "checkpoint_"
+"""Of the folders of Ray's checkpoints, which it names by the time of writing."""
+MILESTONES = "milestones"
+"""Folder of the checkpoints that stay for good, each in a folder named by its step."""
 SETTING = "LIA_TRAIN_STORAGE_URL"
 
 log = logging.getLogger(__name__)
@@ -89,6 +93,8 @@ class RunStorage:
     def whole(self, checkpoint: StoredCheckpoint | None) -> Iterator[Path | None]:
         """Yield the folder of Ray's latest checkpoint; if it is damaged, or unknown, of the newest whole one.
 
+        An object store that is down is waited for, and never taken for an empty one.
+
         Args:
             checkpoint: the latest by Ray's list, or None if the list names none.
 
@@ -102,14 +108,16 @@ class RunStorage:
             with checkpoint.as_directory() as latest:
                 yield whole_or_earlier(Path(latest), lambda: self._newest_whole(Path(folder)))
 
+    def has_checkpoints(self) -> bool:
+        """Return whether there is a checkpoint whose writer came to its end, damaged since or not."""
+        files, root = self.open()
+        place = f"{root}/{self.name}"
+        return any(is_finished(files, f"{place}/{name}") for name in self._checkpoints(files, place))
+
     def keep(self, file: Path, name: str) -> str:
         """Copy a file of this machine into the run's folder, under the relative path `name`; return where."""
-        from pyarrow.fs import LocalFileSystem, copy_files
-
         files, root = self.open()
-        target = f"{root}/{self.name}/{name}"
-        files.create_dir(target.rpartition("/")[0])
-        copy_files(str(file), target, source_filesystem=LocalFileSystem(), destination_filesystem=files)
+        upload_file(files, file, f"{root}/{self.name}/{name}")
         return f"{self.place}/{self.name}/{name}"
 
     def fetch(self, checkpoint: StoredCheckpoint, place: Path) -> Path:
@@ -122,19 +130,23 @@ class RunStorage:
     def _newest_whole(self, folder: Path) -> Path | None:
         """Return the newest whole checkpoint, from an object store as a copy in the empty `folder`."""
         if self.directory is not None:
-            return newest_whole(self.directory)
-        from pyarrow.fs import FileSelector, copy_files
-
+            return newest_whole(self.directory) or newest_whole(self.directory / MILESTONES)
         files, root = self.open()
-        listed = files.get_file_info(
-            FileSelector(f"{root}/{self.name}", recursive=True, allow_not_found=True)
-        )
-        finished = [Path(file.path).parent for file in listed if file.base_name == HASHES]
-        # Ray's come first, which it names by the time of writing; the others are copies of earlier ones.
-        finished.sort(key=lambda path: (path.name.startswith("checkpoint_"), path.name), reverse=True)
-        for path in finished:
-            (folder / path.name).mkdir()
-            copy_files(str(path), str(folder / path.name), source_filesystem=files)
-            if found := newest_whole(folder):
-                return found
+        place = f"{root}/{self.name}"
+        for name in self._checkpoints(files, place):
+            if not is_finished(files, f"{place}/{name}"):
+                continue
+            try:
+                download_folder(files, f"{place}/{name}", folder / name)
+            except ValueError as error:
+                log.warning("%s: the checkpoint before it is tried", error)
+                shutil.rmtree(folder / name)
+            else:
+                return folder / name
         return None
+
+    def _checkpoints(self, files: FileSystem, place: str) -> list[str]:
+        """Return the names of the run's checkpoints, newest first, and then of its milestones."""
+        of_ray = [name for name in folders_in(files, place) if name.startswith(RAY_PREFIX)]
+        milestones = [f"{MILESTONES}/{name}" for name in folders_in(files, f"{place}/{MILESTONES}")]
+        return [*reversed(of_ray), *reversed(milestones)]

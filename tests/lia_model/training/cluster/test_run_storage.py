@@ -13,16 +13,6 @@ from lia_model.training.cluster.run_storage import RAY_LIST, RunStorage
 from preprocessing.storage.object_store import StoreError
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
-def storage(request, tmp_path, monkeypatch):
-    if request.param == "folder":
-        return RunStorage(str(tmp_path / "storage"), "run")
-    variables = request.getfixturevalue("s3")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return RunStorage(f"{variables['LIA_STORE_URL']}/{request.node.originalname}", "run")
-
-
 def persist(storage, step, folder, *, is_whole=True, name=None):
     """Store a checkpoint as Ray does."""
     name = name or f"checkpoint_2026-01-01_00-00-{step:02d}.000000"
