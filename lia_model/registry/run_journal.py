@@ -1,8 +1,8 @@
 """The journal of a training run: what MLflow is to be told, first kept on disk in an append-only file.
 
-A line holds the metrics of one step, a picture, a text or the step of a checkpoint, with its time. One
-process appends, others may read meanwhile. Each metric of a step is kept once: a resumed run repeats the
-steps since its checkpoint, with the same values, and the repetition is dropped.
+A line holds the metrics of one step, a picture, a text, the step of a checkpoint or a warning, with its
+time. One process appends, others may read meanwhile. Each metric of a step is kept once: a resumed run
+repeats the steps since its checkpoint, with the same values, and the repetition is dropped.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ class RunJournal:
     def add_checkpoint(self, step: int) -> None:
         """Note that a checkpoint of `step` is stored."""
         self._append({"checkpoint": step})
+
+    def add_warning(self, content: str) -> None:
+        """Note a warning of a worker, for the machine that started the training; MLflow is not told."""
+        self._append({"warning": content})
 
     def sync(self) -> None:
         """Return once everything is on disk, also after a power failure.

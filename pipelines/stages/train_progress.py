@@ -1,4 +1,4 @@
-"""Lines of progress while the workers of a training write its journal."""
+"""Lines of progress, and the workers' warnings, while the workers of a training write its journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVAL_S = 5
 
 
 def logged_progress(journal: Path, num_steps: int) -> AbstractContextManager[None]:
-    """Log a line whenever the workers have added further steps to the run's journal."""
+    """Log a line whenever the workers have added further steps to the run's journal, and each warning."""
     logger = get_run_logger()
 
     def watch(stop: threading.Event) -> None:
@@ -27,6 +27,8 @@ def logged_progress(journal: Path, num_steps: int) -> AbstractContextManager[Non
             for entry, end_bytes in entries(journal, read_bytes):
                 read_bytes = end_bytes
                 line = entry if "loss/l1" in entry.get("metrics", {}) else line
+                if "warning" in entry:
+                    logger.warning("%s", entry["warning"])
                 if entry.get("text") == TRACE:
                     logger.info("%s", entry["content"].strip())
             if line is not None:

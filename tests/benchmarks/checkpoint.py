@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import threading
 import time
@@ -66,6 +67,7 @@ def _full_state(device: torch.device) -> TrainingState:
                 parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
         optimizer.zero_grad()
+    average = copy.deepcopy(generator)
     return TrainingState(generator, discriminator, average, *optimizers, step=0, num_pairs=0)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from lia_model.settings import TrainSettings
+from tests.drills.drilled_training import LOG_EVERY_STEPS, NUM_STEPS, Drill
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,33 @@ def train_settings() -> TrainSettings:
     from tests.lia_model.conftest import train_settings
 
     return train_settings.__wrapped__()
+
+
+@pytest.fixture
+def settings(train_settings):
+    return train_settings.model_dump(mode="json") | {
+        "num_workers": 2,
+        "micro_batch_size": 2,
+        "num_steps": NUM_STEPS,
+        "log_every_steps": LOG_EVERY_STEPS,
+        "strip_every_steps": 20,
+        "checkpoint_every_steps": 10,
+        "milestone_every_steps": 30,
+    }
+
+
+@pytest.fixture
+def drill(tmp_path, drill_folder, request):
+    log = drill_folder / f"{request.node.name}.log"
+    log.unlink(missing_ok=True)
+    return Drill(tmp_path, log)
+
+
+@pytest.fixture
+def undisturbed(tmp_path_factory, settings):
+    """The losses of the same training without faults."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    drill = Drill(folder, folder / "log")
+    drill.prepare(settings)
+    drill.finish(drill.start())
+    return drill.losses()

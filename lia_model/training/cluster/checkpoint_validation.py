@@ -20,6 +20,7 @@ from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import keep_in_storage
 from lia_model.training.cluster.run_storage import RunStorage
 from lia_model.training.schedule import is_validation_due
+from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
 from lia_model.training.tracking.run_logger import Journal, is_kept
 from lia_model.training.validation.validator import Validator
 
@@ -52,7 +53,7 @@ class CheckpointValidation:
         torch.set_num_threads(self.settings.num_threads)
         verify_shards(self.shards, "test")
         validator = Validator(self.shards, self.settings, torch.device("cpu"))
-        with checkpoint.as_directory() as folder:
+        with forwarded_warnings(self.journal), checkpoint.as_directory() as folder:
             released = Path(folder) / RELEASED
             generator = load_generator(released)
             found = validator.validate(generator, step)

@@ -35,6 +35,10 @@ class RemoteJournal:
         """Note that a checkpoint of `step` is stored, soon."""
         self._actor.add_checkpoint.remote(step)
 
+    def add_warning(self, content: str) -> None:
+        """Note a warning of a worker, soon."""
+        self._actor.add_warning.remote(content)
+
     def sync(self) -> None:
         """Return once everything so far is on disk.
 

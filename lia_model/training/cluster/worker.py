@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from lia_model.training.data_parallel import DataParallel
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
+from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
 from lia_model.training.tracking.rank_metrics import Machine, joined
 from lia_model.training.tracking.run_logger import RunLogger
 from lia_model.training.tracking.step_trace import FOLDER, StepTrace
@@ -179,7 +181,11 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     keep_freed_memory()
     torch.set_num_threads(work.settings.num_threads)
     store = None if work.store_url is None else Store(work.store_url)
-    with shards_here(work.shards, work.data_digest, "train", store, work.settings.shard_cache) as shards:
+    is_first = ray.train.get_context().get_world_rank() == 0
+    with (
+        forwarded_warnings(config["journal"]) if is_first else nullcontext(),
+        shards_here(work.shards, work.data_digest, "train", store, work.settings.shard_cache) as shards,
+    ):
         return _train_on(ShardedClips(shards, "train"), work, config["journal"], config["validation"])
 
 

@@ -33,6 +33,9 @@ class Journal(Protocol):
     def add_checkpoint(self, step: int) -> None:
         """Note that a checkpoint is stored."""
 
+    def add_warning(self, content: str) -> None:
+        """Note what the user should know."""
+
     def sync(self) -> None:
         """Return once everything so far is on disk."""
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lia_model.checkpoints.best import BEST, Validated, forget_best, keep_if_best, read_best
-from lia_model.checkpoints.directory import load_generator, read_config
+from lia_model.checkpoints.best import BEST, Validated, copy_best, forget_best, keep_if_best, read_best
+from lia_model.checkpoints.directory import CONFIG, GENERATOR, load_generator, read_config
 from lia_model.networks.build import build_generator
 
 
@@ -25,6 +25,17 @@ def test_weights_and_provenance_are_those_of_the_best(generator, network, tmp_pa
     keep_if_best(tmp_path, other, {"run_id": "abc"}, validated(2, 0.2))
     assert torch.equal(load_generator(tmp_path / BEST).motion.free, generator.motion.free)
     assert read_config(tmp_path / BEST).provenance["run_id"] == "abc"
+
+
+def test_a_copy_has_the_files_without_their_hashes_and_damage_is_named(generator, tmp_path):
+    keep_if_best(tmp_path / "run", generator, {}, validated(1, 0.1))
+    copy_best(tmp_path / "run", tmp_path / "final")
+    assert {path.name for path in (tmp_path / "final").iterdir()} == {CONFIG, GENERATOR}
+    path = tmp_path / "run" / BEST / GENERATOR
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"best/generator.safetensors is not the file that training wrote"):
+        copy_best(tmp_path / "run", tmp_path / "final")
+    assert (tmp_path / "final" / GENERATOR).is_file()
 
 
 @pytest.mark.parametrize("change", [{"list_sha256": "b"}, {"metric": "lpips"}])

@@ -21,7 +21,7 @@ from lia_model.settings import NetworkSettings
 from lia_model.training.cluster.best_storage import fetch_best, keep_in_storage
 from lia_model.training.cluster.run_storage import RunStorage
 
-WRITES = ("put_file", "pipe_file", "rm", "rm_file", "mkdir", "mv", "copy")
+WRITES = ("put_file", "pipe_file", "rm", "rm_file", "mv", "copy")
 
 
 def end_at(number):

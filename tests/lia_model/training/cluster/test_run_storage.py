@@ -7,7 +7,7 @@ import pytest
 from pyarrow.fs import FileSelector, copy_files
 from ray.train import Checkpoint
 
-from lia_model.checkpoints.file_hashes import write_hashes
+from lia_model.checkpoints.file_hashes import HASHES, write_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.training.cluster.run_storage import RAY_LIST, RunStorage
 from preprocessing.storage.object_store import StoreError
@@ -71,6 +71,34 @@ def test_a_run_whose_list_was_lost_resumes_from_the_newest_whole_checkpoint(stor
     persist(storage, 3, tmp_path, name="best")
     with storage.whole(None) as found:
         assert step_of(found) == 6
+
+
+def test_milestones_are_resumed_from_if_no_checkpoint_is_whole(storage, tmp_path):
+    assert not storage.has_checkpoints()
+    persist(storage, 3, tmp_path, name="milestones/step-00000003")
+    persist(storage, 6, tmp_path, name="milestones/step-00000006")
+    latest = persist(storage, 9, tmp_path, is_whole=False)
+    assert storage.has_checkpoints()
+    with storage.whole(latest) as found:
+        assert step_of(found) == 6
+
+
+def test_half_a_checkpoint_is_nothing_to_go_on_from(storage, tmp_path):
+    checkpoint = persist(storage, 3, tmp_path)
+    storage.open()[0].delete_file(f"{checkpoint.path}/{HASHES}")
+    assert not storage.has_checkpoints()
+    with storage.whole(None) as found:
+        assert found is None
+
+
+def test_a_file_of_the_run_is_kept_under_its_name(storage, tmp_path):
+    (tmp_path / "trace").write_bytes(b"1")
+    for _ in range(2):
+        place = storage.keep(tmp_path / "trace", "profile/trace")
+    assert place == f"{storage.place}/run/profile/trace"
+    files, root = storage.open()
+    with files.open_input_stream(f"{root}/run/profile/trace") as file:
+        assert file.read() == b"1"
 
 
 def test_the_result_is_a_folder_of_this_machine(storage, tmp_path):
