@@ -61,9 +61,10 @@ def clean(
     from pipelines.training_run import present_run
 
     paths = environment.paths
-    found = module.survey(paths, present_run(params, paths))
+    environment.check_train_storage()
+    found = module.survey(paths, present_run(params, paths), environment.train_storage_url)
     rows = [one.row(paths.root) for one in found]
-    document = [{"path": str(one.path), "bytes": one.size_bytes, "reason": one.reason} for one in found]
+    document = [{"path": str(one.place), "bytes": one.size_bytes, "reason": one.reason} for one in found]
     print_report(rows, document, as_json)
     total = f"{sum(one.size_bytes for one in found) / 1e6:.1f} MB in {len(found)} folders"
     if yes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lia_model.checkpoints.directory import read_config
 from lia_model.registry.run_sender import waiting_senders
+from lia_model.training.cluster.run_storage import RunStorage
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths
 from preprocessing.storage.lease import is_held
@@ -22,33 +23,49 @@ SECONDS_PER_DAY = 86400
 class Prunable:
     """A folder that may go."""
 
-    path: Path
+    place: Path | RunStorage
+    """On this machine, or in an object store."""
     reason: str
     size_bytes: int
 
     def row(self, root: Path) -> tuple[str, str, str]:
         """Return its size, its path within the project where it lies there, and the reason."""
-        path = self.path.relative_to(root) if self.path.is_relative_to(root) else self.path
-        return f"{self.size_bytes / 1e6:.1f} MB", str(path), self.reason
+        place = self.place
+        if isinstance(place, Path) and place.is_relative_to(root):
+            place = place.relative_to(root)
+        return f"{self.size_bytes / 1e6:.1f} MB", str(place), self.reason
 
 
-def survey(paths: ProjectPaths, current_run: str | None) -> list[Prunable]:
+def survey(paths: ProjectPaths, current_run: str | None, storage_url: str | None) -> list[Prunable]:
     """Find checkpoints of earlier runs and leftovers of Ray; nothing is changed.
 
     Args:
         paths: of the project.
         current_run: name of the run that the settings and shards identify, which stays; None if there are no
             shards.
+        storage_url: object store of the runs' checkpoints. Others may train there too: only runs that this
+            project started are found in it.
     """
-    found = [*_old_runs(paths, current_run), *_old_releases(paths), *_old_sessions(paths)]
-    return [Prunable(path, reason, _size_bytes(path)) for path, reason in found]
+    runs = list(_old_runs(paths, current_run))
+    # First, since a run without its folder here would not be found there any more.
+    stored = [] if storage_url is None else [
+        Prunable(place, reason, size)
+        for folder, reason in runs
+        if (size := (place := RunStorage(storage_url, folder.name)).size_bytes())
+    ]  # fmt: skip
+    found = [*runs, *_old_releases(paths), *_old_sessions(paths)]
+    return [*stored, *(Prunable(path, reason, _size_bytes(path)) for path, reason in found)]
 
 
 def remove(prunables: list[Prunable], paths: ProjectPaths) -> None:
     """Remove what `survey` found, save runs that a process has taken up since."""
     for one in prunables:
-        if not is_held(paths.lease(one.path.name)):
-            shutil.rmtree(one.path, ignore_errors=True)
+        if is_held(paths.lease(one.place.name)):
+            continue
+        if isinstance(one.place, RunStorage):
+            one.place.remove()
+        else:
+            shutil.rmtree(one.place, ignore_errors=True)
 
 
 def _old_runs(paths: ProjectPaths, current_run: str | None) -> Iterator[tuple[Path, str]]:

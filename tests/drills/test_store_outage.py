@@ -22,6 +22,7 @@ from tests.object_store import S3Server
 pytestmark = pytest.mark.drill
 
 NUM_KEPT = 2
+OUTAGE_S = 120
 
 
 @pytest.fixture
@@ -69,10 +70,7 @@ def require_whole(storage, folder):
     return found
 
 
-@pytest.mark.parametrize("outage_s", [120])
-def test_a_store_that_is_down_for_two_minutes_costs_no_step(
-    drill, settings, undisturbed, server, tmp_path, outage_s
-):
+def test_a_store_that_is_down_for_two_minutes_costs_no_step(drill, settings, undisturbed, server, tmp_path):
     url = f"{server.variables['LIA_STORE_URL']}/training"
     drill.prepare(settings, storage=url)
     program = drill.start()
@@ -80,7 +78,7 @@ def test_a_store_that_is_down_for_two_minutes_costs_no_step(
     server.stop()
     stopped_s = time.monotonic()
     drill.note(f"the store is killed at step {drill.step()}")
-    while time.monotonic() - stopped_s < outage_s:
+    while time.monotonic() - stopped_s < OUTAGE_S:
         time.sleep(20)
         drill.note(f"{time.monotonic() - stopped_s:.0f} s later the training is at step {drill.step()}")
         assert program.poll() is None, drill.log.read_text()[-3000:]

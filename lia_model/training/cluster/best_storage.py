@@ -83,7 +83,7 @@ def forget_of_earlier_run(storage: RunStorage) -> None:
 
 def _stored_best(storage: RunStorage) -> StoredBest:
     files, root = storage.open()
-    return StoredBest(files, f"{root}/{storage.name}/{BEST}", f"{storage.place}/{storage.name}/{BEST}")
+    return StoredBest(files, f"{root}/{storage.name}/{BEST}", f"{storage}/{BEST}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,10 @@ class RunStorage:
     def directory(self) -> Path | None:
         """Return the run's folder; None in an object store."""
         return None if "://" in self.place else Path(self.place) / self.name
+
+    def __str__(self) -> str:
+        """Return the run's folder for people."""
+        return f"{self.place}/{self.name}"
 
     def open(self) -> tuple[FileSystem, str]:
         """Return the file system and the path of `place` in it.
@@ -118,7 +122,23 @@ class RunStorage:
         """Copy a file of this machine into the run's folder, under the relative path `name`; return where."""
         files, root = self.open()
         upload_file(files, file, f"{root}/{self.name}/{name}")
-        return f"{self.place}/{self.name}/{name}"
+        return f"{self}/{name}"
+
+    def size_bytes(self) -> int:
+        """Return what the run's files take in an object store."""
+        from pyarrow.fs import FileSelector
+
+        files, root = self.open()
+        listed = files.get_file_info(
+            FileSelector(f"{root}/{self.name}", recursive=True, allow_not_found=True)
+        )
+        return sum(file.size or 0 for file in listed)
+
+    def remove(self) -> None:
+        """Remove the run's folder."""
+        files, root = self.open()
+        with suppress(FileNotFoundError):
+            files.delete_dir(f"{root}/{self.name}")
 
     def fetch(self, checkpoint: StoredCheckpoint, place: Path) -> Path:
         """Return a checkpoint's folder on this machine: its own, or `place`, which is replaced by a copy."""

@@ -37,6 +37,7 @@ from lia_model.training.cluster.checkpoint_reporter import STEP, CheckpointRepor
 from lia_model.training.cluster.checkpoint_validation import CheckpointValidation
 from lia_model.training.cluster.failures import FailureWindow, ending, in_one_line
 from lia_model.training.cluster.journal_actor import RemoteJournal, open_journal
+from lia_model.training.cluster.leftovers import remove_leftovers
 from lia_model.training.cluster.room import TIMEOUT_S as ROOM_TIMEOUT_S
 from lia_model.training.cluster.room import Wanted, wait_for_room
 from lia_model.training.cluster.run_storage import RunStorage
@@ -98,7 +99,6 @@ def fit(work: Fit) -> Path:
         ValueError: the cluster is too small, or the workers refused what an operator wrote.
     """
     storage = work.storage
-    storage.discard_damaged_list()
     forget_of_earlier_run(storage)
     window, timeout_s = FailureWindow(), ROOM_TIMEOUT_S
     journal = open_journal(work.journal)
@@ -108,6 +108,8 @@ def fit(work: Fit) -> Path:
     try:
         while True:
             wait_for_room(_wanted(work.settings), ray.nodes, timeout_s)
+            storage.discard_damaged_list()
+            remove_leftovers(storage)
             try:
                 result = _trainer(work, journal, validation).fit()
             except (TrainingFailedError, RayActorError) as error:

@@ -9,6 +9,7 @@ from lia_model.networks.build import build_generator
 from lia_model.registry.run_journal import RunJournal
 from lia_model.registry.run_sender import RunOpening, RunSender
 from lia_model.settings import NetworkSettings
+from lia_model.training.cluster.run_storage import RunStorage
 from pipelines.commands.clean import remove, survey
 from pipelines.project_paths import ProjectPaths
 from preprocessing.storage.lease import held_lease
@@ -37,7 +38,7 @@ def paths(tmp_path):
 
 
 def found_in(paths):
-    return {f"{one.path.parent.name}/{one.path.name}" for one in survey(paths, "present")}
+    return {f"{one.place.parent.name}/{one.place.name}" for one in survey(paths, "present", None)}
 
 
 def test_other_runs_and_old_leftovers_are_found_and_what_is_in_use_is_not(paths):
@@ -47,13 +48,13 @@ def test_other_runs_and_old_leftovers_are_found_and_what_is_in_use_is_not(paths)
         "released/def",
         f"ray/session_2026-{TWO_DAYS_S}",
     }
-    older = next(one for one in survey(paths, "present") if one.path.name == "older")
+    older = next(one for one in survey(paths, "present", None) if one.place.name == "older")
     assert older.row(paths.root) == ("0.0 MB", "runs/train/older", "checkpoints of another run, 0 days old")
     assert older.size_bytes == 1000
 
 
 def test_a_run_that_is_being_trained_stays(paths):
-    before = survey(paths, "present")
+    before = survey(paths, "present", None)
     with held_lease(paths.lease("older"), "the run"):
         assert "train/older" not in found_in(paths)
         remove(before, paths)
@@ -68,7 +69,31 @@ def test_a_run_whose_values_wait_for_mlflow_stays(paths):
 
 
 def test_removal_takes_what_was_found_and_nothing_else(paths):
-    remove(survey(paths, "present"), paths)
+    remove(survey(paths, "present", None), paths)
     assert found_in(paths) == set()
     for kept in ("train/present/checkpoint/weights", "released/abc/checkpoint/weights"):
         assert (paths.runs / kept).is_file()
+
+
+@pytest.mark.slow
+def test_old_runs_of_this_project_are_removed_from_the_store_and_those_of_others_stay(paths, s3, monkeypatch):
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    url = f"{s3['LIA_STORE_URL']}/clean"
+    runs = {name: RunStorage(url, name) for name in ("present", "older", "of-another-project")}
+    for storage in runs.values():
+        storage.keep(paths.runs / "train/older/milestone", "checkpoint_1/weights")
+    before = survey(paths, "present", url)
+    # Before the folder from which it is known.
+    assert [one.row(paths.root)[:2] for one in before if one.place.name == "older"] == [
+        ("0.0 MB", f"{url}/older"),
+        ("0.0 MB", "runs/train/older"),
+    ]
+    assert before[0].size_bytes == 1000
+    remove(before, paths)
+    assert {name: storage.size_bytes() for name, storage in runs.items()} == {
+        "present": 1000,
+        "older": 0,
+        "of-another-project": 1000,
+    }
+    assert not (paths.runs / "train/older").exists()

@@ -1,0 +1,46 @@
+"""Checkpoints that killed processes left and nobody will use, which would fill the disk kill by kill."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+
+from lia_model.training.cluster.run_storage import MILESTONES, RAY_LIST, RAY_PREFIX, RunStorage
+from lia_model.training.cluster.stored_folder import folders_in, is_file, is_finished, remove_folder
+
+log = logging.getLogger(__name__)
+
+
+def remove_leftovers(storage: RunStorage) -> None:
+    """Remove the checkpoints of a run that are not on Ray's list, and what was being written.
+
+    To be called while nobody writes to the run. Without a list that names a finished checkpoint all stay,
+    since the run then goes on from the newest whole one.
+    """
+    if storage.directory is not None:
+        for folder in (storage.directory, storage.directory / MILESTONES):
+            for path in folder.glob(".*.partial*"):
+                shutil.rmtree(path, ignore_errors=True)
+    files, root = storage.open()
+    place = f"{root}/{storage.name}"
+    if not is_file(files, f"{place}/{RAY_LIST}"):
+        return
+    with files.open_input_stream(f"{place}/{RAY_LIST}") as file:
+        listed = set(_checkpoints_in(json.loads(file.read())))
+    if not any(is_finished(files, f"{place}/{name}") for name in listed):
+        return
+    for name in folders_in(files, place):
+        if name.startswith(RAY_PREFIX) and name not in listed:
+            log.info("%s/%s was left by a killed process and is removed", storage, name)
+            remove_folder(files, f"{place}/{name}")
+
+
+def _checkpoints_in(content: object) -> Iterator[str]:
+    """Yield the names of checkpoints anywhere in Ray's list, whose structure depends on its version."""
+    if isinstance(content, str) and content.startswith(RAY_PREFIX):
+        yield content
+    elif isinstance(content, list | dict):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _checkpoints_in(value)
