@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from lia_model.checkpoints.best import BEST
 from lia_model.registry.run_journal import entries, last_checkpoint
-from lia_model.training.cluster.checkpoint_reporter import MILESTONES
+from lia_model.training.cluster.run_storage import MILESTONES, RAY_PREFIX
 from tests.drills.drilled_training import LOG_EVERY_STEPS, PATIENCE_S, wait_for, workers_of
 from tests.drills.faulty_training import ENDED
 from tests.ports import free_ports
@@ -43,6 +43,9 @@ def test_three_killed_workers_and_a_killed_driver_leave_one_curve(drill, setting
     assert drill.losses() == undisturbed
     folder = drill.folder / "storage/run"
     assert sorted(path.name for path in (folder / MILESTONES).iterdir()) == ["step-00000030", "step-00000060"]
+    # Nothing is left of what was being written, or was not yet on Ray's list.
+    kept = [path for path in folder.iterdir() if path.name.startswith((".", RAY_PREFIX)) and path.is_dir()]
+    assert len(kept) == settings["num_kept_checkpoints"]
     assert not (folder / BEST).exists()
 
 
@@ -128,7 +131,8 @@ def test_resources_that_are_nowhere_are_named_within_a_minute(drill, settings):
     )
 
 
-def test_a_disk_that_fills_up_during_a_checkpoint_ends_the_run_in_one_line(drill, settings):
+@pytest.mark.parametrize(("when", "free_share"), [("before", 0), ("during", 50)])
+def test_a_disk_that_is_full_ends_the_run_in_one_line(drill, settings, when, free_share):
     disk = drill.folder / "disk"
     disk.mkdir()
     mount = f"mount -t tmpfs -o size=6m none {disk}"
@@ -136,12 +140,16 @@ def test_a_disk_that_fills_up_during_a_checkpoint_ends_the_run_in_one_line(drill
         pytest.skip("this machine lets nobody mount a small file system")
     drill.prepare(settings, storage=disk)
     python = f"{sys.executable} -m tests.drills.faulty_training {drill.folder}"
-    # The rest of the disk is taken after the first checkpoint, and freed before the same command again.
+    # The rest of the disk is taken after the first checkpoint, all of it or but for the given share of a
+    # checkpoint, and freed before the same command again.
     script = f"""
         {mount}
         {python} & first=$!
         while ! ls {disk}/run/checkpoint_*/hashes.json 2>/dev/null; do sleep 0.1; done
-        echo '--- the disk is filled'; dd if=/dev/zero of={disk}/rest bs=4k 2>/dev/null
+        size_kb=$(du -sk {disk}/run/checkpoint_* | head -1 | cut -f1)
+        dd if=/dev/zero of={disk}/rest bs=4k 2>/dev/null
+        truncate -s -$((size_kb * {free_share} / 100))K {disk}/rest
+        echo "--- the disk is full {when} a checkpoint of $size_kb kB:"; df -k {disk}
         wait $first; echo "--- exit code $?"; ls {disk}/run
         rm {disk}/rest; echo '--- the disk is free again'
         exec {python}
