@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
+from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_sender import RunOpening, RunSender, sending, waiting_senders
 from lia_model.training.cluster.sweep_settings import SweepSettings, with_values
@@ -113,6 +114,7 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
         sender = RunSender(journal)
         sender.finish("FINISHED")
         training_run.send(sender)
+    verify_hashes(best.checkpoint)
     run = RunSender(best.journal).run_id or best.name
     with write_folder_atomically(training_run.released_directory(paths.runs, run)) as folder:
         shutil.copytree(best.checkpoint / RELEASED, folder, dirs_exist_ok=True)

@@ -47,6 +47,15 @@ def warnings_of(drill):
     return [entry["warning"] for entry, _ in entries(drill.folder / "journal") if "warning" in entry]
 
 
+def waits_of_ray(drill):
+    """What processes of Ray that run no code of ours had to wait for, from their logs."""
+    home = Path(json.loads((drill.folder / "drill.json").read_text())["ray_home"])
+    lines = {
+        line for log in home.glob("session_2*/logs/worker-*.err") for line in log.read_text().splitlines()
+    }
+    return sorted(line for line in lines if line.startswith("the store is") and RAY_LIST in line)
+
+
 def require_whole(storage, folder):
     """Check every checkpoint, milestone and best generator of a run; return the steps of the first two."""
     files, root = storage.open()
@@ -87,8 +96,8 @@ def test_a_store_that_is_down_for_two_minutes_costs_no_step(drill, settings, und
     drill.note(f"the store is back, {time.monotonic() - stopped_s:.0f} s after it was killed")
     drill.finish(program)
     told = warnings_of(drill)
-    for line in told:
-        drill.note(f"warning of a worker: {line}")
+    for line in [*told, *waits_of_ray(drill)]:
+        drill.note(f"waited: {line}")
     assert any("the store is down" in line for line in told)
     assert any("the store is back after 1" in line for line in told)
     assert "started again" not in drill.log.read_text()
@@ -115,8 +124,8 @@ def test_a_worker_killed_while_the_store_is_down_is_started_again_and_waits(
     server.start()
     drill.note("the store is back")
     drill.finish(program)
-    for line in warnings_of(drill):
-        drill.note(f"warning of a worker: {line}")
+    for line in [*warnings_of(drill), *waits_of_ray(drill)]:
+        drill.note(f"waited: {line}")
     assert drill.log.read_text().count("started again") == 1
     assert drill.losses() == undisturbed
     found = require_whole(RunStorage(url, "run"), tmp_path / "stored")
