@@ -1,33 +1,41 @@
-"""Entry point of MLflow's "models from code": MLflow runs this script to load a registered version."""
+"""The `loader_module` of a registered version: how MLflow makes a model of a checkpoint directory."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow.models
 import numpy as np
-from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from jaxtyping import UInt8
 
 from lia_model.animator import Animator
+from lia_model.settings import Mode
+
+Frames = UInt8[np.ndarray, "_ _ _ 3"]
+"""RGB frames of one size, stacked."""
 
 
-class AnimatorModel(PythonModel):
-    """The `Animator` as a pyfunc: source uint8 [1,H,W,3], driving uint8 [T,H,W,3] → uint8 [T,S,S,3].
+@dataclass(frozen=True)
+class AnimatorModel:
+    """The `Animator` as MLflow calls it, with inputs that fit the registered signature.
 
     It detects no faces: inputs are cropped ones, or whole ones for a model of crop rule `body` or `none`.
     """
 
-    def load_context(self, context: PythonModelContext) -> None:
-        """Load the checkpoint logged with this version."""
-        self.animator = Animator.load(Path(context.artifacts["checkpoint"]))
+    animator: Animator
 
-    # Without type hints: MLflow would derive a schema from them that is less exact than the registered one.
-    def predict(self, context, model_input, params=None):  # noqa: ANN001, ANN201 # pyright: ignore
-        """Animate `model_input["source"]` by `model_input["driving"]` in the mode `params["mode"]`."""
-        mode = params["mode"]  # pyright: ignore[reportOptionalSubscript] - the signature has a default
-        return np.stack(
-            list(self.animator.animate(model_input["source"][0], model_input["driving"], mode=mode))
-        )
+    def predict(self, model_input: dict[str, Frames], params: dict[str, Mode] | None = None) -> Frames:
+        """Animate a source by driving frames and return a frame of the model's size for each.
+
+        Args:
+            model_input: `source`, of one frame, and `driving`.
+            params: `mode`, relative or absolute; None is relative.
+        """
+        mode: Mode = (params or {}).get("mode", "relative")
+        source, driving = model_input["source"], model_input["driving"]
+        return np.stack(list(self.animator.animate(source[0], driving, mode=mode)))
 
 
-mlflow.models.set_model(AnimatorModel())
+def _load_pyfunc(data_path: str) -> AnimatorModel:
+    """Load the checkpoint of a version; MLflow asks for this name."""
+    return AnimatorModel(Animator.load(Path(data_path)))

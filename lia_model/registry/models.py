@@ -5,7 +5,6 @@ MLflow is imported inside the functions, so that loading a checkpoint directory 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +76,16 @@ def _resolve_registered(uri: str) -> ResolvedModel:
         raise ValueError(
             f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
         ) from None
-    # MLflow keeps the name of the checkpoint's folder.
-    (directory,) = (folder / "artifacts").iterdir()
-    return ResolvedModel(directory, name, version)
+    return ResolvedModel(_checkpoint_in(folder), name, version)
+
+
+def _checkpoint_in(version: Path) -> Path:
+    """Return the checkpoint directory among a version's files."""
+    # Earlier installations registered it as an artifact; MLflow keeps the name of the folder in both.
+    (directory,) = next(
+        folder for name in ("data", "artifacts") if (folder := version / name).is_dir()
+    ).iterdir()
+    return directory
 
 
 def _missing_alias(name: str, alias: str) -> str:
@@ -123,18 +129,15 @@ def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) 
     # `log_model` logs to MLflow's active run, which is closed again so that later calls do not log to it.
     mlflow.start_run(run_id=run_id)
     try:
-        with warnings.catch_warnings():
-            # MLflow asks for type hints, but the signature below is more exact.
-            warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)
-            info = mlflow.pyfunc.log_model(
-                name=name,
-                python_model=str(packages[0] / "pyfunc.py"),
-                artifacts={"checkpoint": str(checkpoint)},
-                code_paths=[str(package) for package in packages],
-                pip_requirements=requirements,
-                signature=_signature(),
-                input_example=_input_example(),
-            )
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            loader_module="lia_model.pyfunc",
+            data_path=str(checkpoint),
+            code_paths=[str(package) for package in packages],
+            pip_requirements=requirements,
+            signature=_signature(),
+            input_example=_input_example(),
+        )
     finally:
         mlflow.end_run()
     client = mlflow_client()

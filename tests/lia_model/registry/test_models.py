@@ -25,6 +25,18 @@ def test_an_alias_and_a_version_lead_to_the_same_files(version):
     assert Animator.load("models:/lia-test@champion").size_px == 32
 
 
+def test_a_version_that_keeps_its_checkpoint_as_an_artifact_is_found_too(version):
+    folder = models.resolve("models:/lia-test@champion").directory.parent
+    # As earlier installations registered it.
+    earlier = folder.rename(folder.with_name("artifacts"))
+    try:
+        found = models.resolve("models:/lia-test@champion").directory
+        assert Animator.load(found).size_px == 32
+        assert found.parent == earlier
+    finally:
+        earlier.rename(folder)
+
+
 def test_tags_of_a_version_can_be_read_back(version):
     models.tag_version("lia-test", version, {"lia.gate": "passed"})
     assert models.version_tag("lia-test", version, "lia.gate") == "passed"
