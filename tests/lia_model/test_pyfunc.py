@@ -66,7 +66,7 @@ def test_mlflow_loads_the_model_and_checks_its_input(saved, checkpoint, frames):
     np.testing.assert_array_equal(saved.predict(frames, {"mode": "absolute"}), absolute)
     with pytest.raises(MlflowException, match="dtype of input float32"):
         saved.predict(frames | {"source": frames["source"].astype(np.float32)})
-    with pytest.raises(MlflowException, match="[Ss]hape of input"):
+    with pytest.raises(MlflowException, match="hape of input"):
         saved.predict(frames | {"source": frames["source"].repeat(2, 0)})
 
 
