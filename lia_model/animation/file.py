@@ -6,7 +6,7 @@ Axes: T frames, K directions, S side of the network's images.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from lia_model.animation.compositing import paste, side_by_side
 from lia_model.animation.driving import (
@@ -28,15 +28,14 @@ from lia_model.animation.driving import (
 )
 from lia_model.animation.footage import Footage, open_footage
 from lia_model.animation.frame_rate import at_constant_rate
-from lia_model.animation.framing import Framing, NoFaceError, choose_faces, frame_clip, square_of
 from lia_model.animation.motion_file import is_motion_file
 from lia_model.animation.options import AnimationOptions, OptionsConflictError
 from lia_model.animation.prefetch import prefetch
 from lia_model.animation.provenance import provenance_tags
 from lia_model.animation.run import AnimationRun
-from lia_model.networks.relative_motion import is_relative, nearest_frame
+from lia_model.animation.subjects import MovedSource, Subject, aim, find_source
+from lia_model.networks.relative_motion import is_relative
 from preprocessing.clips.crop import shows_faces
-from preprocessing.media.boxes import Box, square_around
 from preprocessing.media.images import cut
 from preprocessing.media.video_writer import VideoWriter
 
@@ -59,6 +58,8 @@ class AnimationRequest:
     options: AnimationOptions = field(default_factory=AnimationOptions)
     convert: bool = True
     """Convert images that are not 8-bit RGB; False refuses them."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the mp4 beside those of its provenance."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,14 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     _warn(options, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
     run.progress(0, led_by.num_frames)
-    source = _find_source(footage, run, options)
+    source = find_source(footage, run, options)
     driving = frame_driving(driving, run)
     if is_relative(options.mode) and options.start == "best":
         driving = replace(driving, motion=collect_motion(driving, run))
     frames = driving_frames(driving, run, options.side_by_side)
     first = next(frames)
     subjects = [
-        _aim(run, source, number, driving, first.weights, options) for number in range(source.num_faces)
+        aim(run, source, number, driving, first.weights, options) for number in range(source.num_faces)
     ]
     moments = _pair_frames(run, source, driving, chain([first], frames))
     fps = options.output_fps or led_by.fps
@@ -123,7 +124,7 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
             timed = at_constant_rate(timed, fps, led_by.frame_s)
         size = (sample.shape[1], sample.shape[0])
         sound, hardware = led_by.sound, run.hardware_encoding
-        tags = provenance_tags(run.model, run.animator.fingerprint, request.source)
+        tags = {**request.tags, **provenance_tags(run.model, run.animator.fingerprint, request.source)}
         with VideoWriter(request.output, fps, size, sound, hardware, led_by.segments, tags) as video:
             for picture, start in timed:
                 video.write(picture, None if is_constant else start)
@@ -133,40 +134,6 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
     for warning in warnings:
         logger.warning("%s", warning)
     return AnimationResult(done, fps, warnings)
-
-
-@dataclass(frozen=True)
-class _MovedSource:
-    """What is moved, and where its faces are."""
-
-    footage: Footage
-    num_frames: int
-    faces: tuple[Box, ...] = ()
-    """In a photo; their squares follow from the driving clip's framing."""
-    squares: tuple[Box, ...] = ()
-    """In a video, or without cropping."""
-    scale: float = 1.0
-    """Side of a square over the side of its face, if the driving clip has no framing."""
-
-    @property
-    def num_faces(self) -> int:
-        """Return how many faces are animated."""
-        return len(self.squares or self.faces)
-
-    def square(self, number: int, framing: Framing | None, start: int) -> Box:
-        """Return the square of one face; motion counts from the driving frame `start`."""
-        if self.squares:
-            return self.squares[number]
-        face = self.faces[number]
-        return square_around(face, self.scale) if framing is None else framing.around(face, start)
-
-
-class _Subject(NamedTuple):
-    """One face of the source."""
-
-    square: Box
-    start: Float32[np.ndarray, " K"] | None
-    """Motion weights that relative motion counts from; None for absolute motion."""
 
 
 class _FramePair(NamedTuple):
@@ -234,47 +201,7 @@ def _warn(options: AnimationOptions, source: Footage, driving: Driving) -> None:
         )
 
 
-def _find_source(footage: Footage, run: AnimationRun, options: AnimationOptions) -> _MovedSource:
-    if run.cropper is None or options.source_square is not None:
-        square = square_of(footage.first_frame(), options.source_square)
-        return _MovedSource(footage, footage.num_frames, squares=(square,))
-    if footage.is_still:
-        faces = run.cropper.find(footage.first_frame())
-        if not faces:
-            raise NoFaceError("source", footage.path)
-        return _MovedSource(
-            footage, 1, faces=tuple(choose_faces(faces, options.face)), scale=run.cropper.scale
-        )
-    framings, num_frames = frame_clip(run.until_stopped(footage.frames()), run.cropper, options.face)
-    if not framings:
-        raise NoFaceError("source", footage.path)
-    return _MovedSource(footage, num_frames, squares=tuple(framing.square for framing in framings))
-
-
-def _aim(
-    run: AnimationRun,
-    source: _MovedSource,
-    number: int,
-    driving: Driving,
-    first: Float32[np.ndarray, " K"],
-    options: AnimationOptions,
-) -> _Subject:
-    """Decide one face's square and where its motion starts."""
-    square = source.square(number, driving.framing, 0)
-    if not is_relative(options.mode):
-        return _Subject(square, None)
-    if options.start == "first":
-        return _Subject(square, first)
-    assert driving.motion is not None
-    motion = driving.motion.weights
-    portrait = cut(source.footage.first_frame(), square, run.size_px)
-    own = next(run.animator.motion_weights([portrait], run.batch_size))
-    frame = nearest_frame(motion, own)
-    logger.info("motion starts at frame %d of %s, counted from 0", frame, driving.name)
-    return _Subject(source.square(number, driving.framing, frame), motion[frame])
-
-
-def _num_frames(source: _MovedSource, driving: Driving) -> int:
+def _num_frames(source: MovedSource, driving: Driving) -> int:
     """Return the expected number of frames of the result."""
     if source.footage.is_still:
         return driving.num_frames
@@ -282,7 +209,7 @@ def _num_frames(source: _MovedSource, driving: Driving) -> int:
 
 
 def _pair_frames(
-    run: AnimationRun, source: _MovedSource, driving: Driving, motion: Iterator[DrivingFrame]
+    run: AnimationRun, source: MovedSource, driving: Driving, motion: Iterator[DrivingFrame]
 ) -> Iterator[_FramePair]:
     """Pair the driving frames with the source's frames, if it is a video."""
     if source.footage.is_still:
@@ -304,8 +231,8 @@ def _pair_frames(
 
 def _compose(
     run: AnimationRun,
-    source: _MovedSource,
-    subjects: Sequence[_Subject],
+    source: MovedSource,
+    subjects: Sequence[Subject],
     moments: Iterator[_FramePair],
     options: AnimationOptions,
 ) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Fraction]]:
@@ -333,7 +260,7 @@ def _compose(
 
 def _synthesize(
     run: AnimationRun,
-    subject: _Subject,
+    subject: Subject,
     moments: Iterator[_FramePair],
     still: UInt8[np.ndarray, "H W 3"] | None,
 ) -> Iterator[UInt8[np.ndarray, "S S 3"]]:

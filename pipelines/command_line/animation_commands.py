@@ -113,17 +113,30 @@ def serve(
 
 def batch(
     manifest: Annotated[
-        Path,
-        typer.Argument(help="CSV file: source, driving and, optionally, mode, start, face and so on."),
+        str,
+        typer.Argument(
+            help="CSV file: source, driving and, optionally, mode, start, face and so on; a path or an s3:// "
+            "URL, as its files may be too."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and results.csv.")],
-    endpoint: Annotated[str | None, typer.Option(help="URL of a running service; default: our own.")] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Folder or s3:// URL for the videos and results.csv.")
+    ],
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="URL of a service; default: our own if it runs, else Ray without a service."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint or models:/ URI that animates, without a service; default: the champion."
+        ),
+    ] = None,
 ) -> None:
     """Animate every row of MANIFEST; run it again to finish what is missing."""
     environment = activate_environment()
-    from pipelines.commands.batch import run_batch
+    from pipelines.commands.batch.command import run_batch
+    from pipelines.params import read_params
 
-    # A service that is named is meant; the one at our own port may be that of a copy of this project.
-    project = environment.paths.root if endpoint is None else None
-    endpoint = endpoint or f"http://{environment.host}:{environment.serve_port}"
-    raise typer.Exit(run_batch(manifest, output, endpoint, environment.api_token, project) or 0)
+    params = read_params(environment.paths.root / "params.yaml")
+    raise typer.Exit(run_batch(manifest, output, params, environment, endpoint, model) or 0)

@@ -1,6 +1,6 @@
 """`lia animate`, `lia motion extract` and `lia manipulate`: on this machine, without the service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lia_model.animation.driving import extract_motion
@@ -55,15 +55,31 @@ def run_animate(
             the model does not exist; or the GPU is to encode, and has no encoder.
     """
     _require_files(request.source, request.driving)
-    hardware_encoding = takes_gpu_encoder(inference.video_encoder)
-    model = _resolve_model(params, inference)
-    animator = _load_animator(model, inference)
-    cropper = _load_cropper(params, root, animator) if request.options.crop else None
+    run = open_run(params, root, _resolve_model(params, inference), inference, crop=request.options.crop)
     with progress("frames") as show:
-        decoding = Decoding(hardware=inference.video_decoder == "gpu")
-        batch_size = params.serve.batch_size
-        run = AnimationRun(animator, cropper, batch_size, decoding, hardware_encoding, model.uri, show)
-        return animate_file(run, request)
+        return animate_file(replace(run, progress=show), request)
+
+
+def open_run(
+    params: Params, root: Path, model: ResolvedModel, inference: Inference, *, crop: bool = True
+) -> AnimationRun:
+    """Load the model, and the face detector if the model and `crop` need it.
+
+    Args:
+        params: batch size and detector.
+        root: folder that the detector's path is relative to.
+        model: the files of the model.
+        inference: how it is run.
+        crop: whether pictures are cropped.
+
+    Raises:
+        ValueError: the detector is missing, or the GPU is to encode, and has no encoder.
+    """
+    hardware_encoding = takes_gpu_encoder(inference.video_encoder)
+    animator = _load_animator(model, inference)
+    cropper = _load_cropper(params, root, animator) if crop else None
+    decoding = Decoding(hardware=inference.video_decoder == "gpu")
+    return AnimationRun(animator, cropper, params.serve.batch_size, decoding, hardware_encoding, model.uri)
 
 
 def run_extract(

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from pipelines.child_programs import run_on_terminal
-from pipelines.commands.service_address import require_address
+from pipelines.commands.service_address import require_address, url_of
 from pipelines.demo.report import evaluation_table, write_demo_report
 from pipelines.demo.samples import serve_folder
 from pipelines.environment import Environment, read_environment, variable_name
@@ -71,7 +71,7 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
             from pipelines.commands.serve import run_serve
 
             run_serve(params, environment, host, environment.serve_port, released.uri, block=False)
-        _animate_and_report(paths, released, say)
+        _animate_and_report(environment, released, say)
     finally:
         if not keep:
             services.stop_all(paths.services)
@@ -124,12 +124,15 @@ def released_model(name: str, checkpoint: Path) -> ReleasedModel:
     return ReleasedModel(uri, f"{name} version {version}, served as {uri}: {verdict}")
 
 
-def _animate_and_report(paths: ProjectPaths, released: ReleasedModel, say: Callable[[str], None]) -> None:
+def _animate_and_report(
+    environment: Environment, released: ReleasedModel, say: Callable[[str], None]
+) -> None:
+    paths = environment.paths
     folder = paths.demo
     folder.mkdir(parents=True, exist_ok=True)
     with _step("batch", say):
         source, driving = cut_demo_clip(paths.samples / CLIP, folder)
-        _animate_by_batch(paths.root, folder, source, driving)
+        _animate_by_batch(environment, folder, source, driving)
     with _step("report", say):
         write_demo_report(paths.metrics, paths.shards / "report.html", folder, released.verdict)
     evaluation = json.loads((paths.metrics / "evaluate.json").read_text())
@@ -150,7 +153,7 @@ def cut_demo_clip(clip: Path, folder: Path) -> tuple[Path, Path]:
     return source, driving
 
 
-def _animate_by_batch(root: Path, folder: Path, source: Path, driving: Path) -> None:
+def _animate_by_batch(environment: Environment, folder: Path, source: Path, driving: Path) -> None:
     """Send one row to the service and put the result at animation.mp4."""
     results = folder / "batch"
     # Absolute motion, as in the evaluation: source and driving show one person, so her own pose is the aim.
@@ -159,7 +162,10 @@ def _animate_by_batch(root: Path, folder: Path, source: Path, driving: Path) -> 
     manifest = folder / "batch.csv"
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("source", "driving", "mode"), (source, driving, "absolute")])
-    run_on_terminal(["lia", "batch", str(manifest), "--output", str(results)], root)
+    # Named, so that the batch is not animated without the service if that is away.
+    endpoint = url_of(environment.host, environment.serve_port)
+    command = ["lia", "batch", str(manifest), "--output", str(results), "--endpoint", endpoint]
+    run_on_terminal(command, environment.paths.root)
     videos = sorted(results.glob("*.mp4"))
     if len(videos) != 1:
         raise DemoError(

@@ -136,6 +136,35 @@ class Store:
             with ThreadPoolExecutor(NUM_PARALLEL) as pool:
                 list(pool.map(fetch_one, places))
 
+    def version(self, name: str) -> str | None:
+        """Return what changes with the content of a single file; None if there is no such file.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._store_errors(), suppress(FileNotFoundError):
+            return str(self._fs.ukey(self._full(name)))
+        return None
+
+    def download(self, name: str, path: Path) -> None:
+        """Write a single file, of no bundle, to `path` atomically.
+
+        Raises:
+            StoreError: there is no such file, the store cannot be read, or `path` cannot be written.
+        """
+        with self._store_errors(), write_atomically(path) as partial:
+            self._fs.get_file(self._full(name), str(partial))
+
+    def upload(self, path: Path, name: str) -> None:
+        """Make a single file, of no bundle, hold what `path` does; on S3 it is the old or the new one.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._store_errors():
+            self._require_bucket()
+            self._fs.put_file(str(path), self._full(name))
+
     def arrow_file_system(self) -> "tuple[FileSystem, str]":
         """Return the file system as pyarrow's, for libraries that take those, and the folder's path in it.
 

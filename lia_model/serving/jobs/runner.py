@@ -13,11 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lia_model.animation.failures import FAILURES, code_of, without_folders
 from lia_model.animation.file import AnimationRequest, animate_file
-from lia_model.animation.footage import UnreadableMediaError
-from lia_model.animation.framing import NoFaceError, NoSuchFaceError
-from lia_model.animation.media_check import MediaTooLargeError
-from lia_model.animation.options import OptionsConflictError
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.serving.database import DatabaseError
 from lia_model.serving.jobs import JobStore
@@ -35,14 +32,6 @@ STORE_PAUSE_S = 1.0
 REPORT_S = 0.5
 """Least time between two stored progress updates."""
 RENEWALS_A_LEASE = 4
-CODES: dict[type[Exception], str] = {
-    NoFaceError: "no_face",
-    NoSuchFaceError: "no_such_face",
-    OptionsConflictError: "bad_options",
-    MediaTooLargeError: "too_large",
-    UnreadableMediaError: "unreadable_media",
-}
-"""Error codes of jobs that another attempt cannot mend; a special kind comes before its general one."""
 
 
 class JobRunner:
@@ -103,9 +92,10 @@ class JobRunner:
         """
         try:
             self._animate(job)
-        except tuple(CODES) as error:
-            code = next(code for kind, code in CODES.items() if isinstance(error, kind))
-            self._jobs.fail(job, Error(code=code, message=_without_folders(str(error), job)))
+        except FAILURES as error:
+            # Clients do not see the folders.
+            message = without_folders(error, (*_files(job), job.folder))
+            self._jobs.fail(job, Error(code=code_of(error), message=message))
         except StoppedError:
             self._jobs.release(job)
         except DatabaseError:
@@ -196,8 +186,5 @@ class JobRunner:
             drop_uploads(job)
 
 
-def _without_folders(message: str, job: Job) -> str:
-    """Return the message with the files of the job named without their folders, which clients do not see."""
-    for path in (job.order.source, job.order.driving, job.order.output, job.folder):
-        message = message.replace(str(path), path.name)
-    return message
+def _files(job: Job) -> tuple[Path, ...]:
+    return job.order.source, job.order.driving, job.order.output

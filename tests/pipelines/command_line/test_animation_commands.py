@@ -88,20 +88,23 @@ def test_a_public_service_without_a_token_is_refused_in_one_line(lia):
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_batch_goes_to_our_service_unless_another_is_named(lia, root, record, monkeypatch, code):
-    calls = record("pipelines.commands.batch.run_batch", code)
-    monkeypatch.setenv("LIA_API_TOKEN", "s3cret")
+def test_every_option_of_a_batch_reaches_it(lia, root, record, code):
+    calls = record("pipelines.commands.batch.command.run_batch", code)
     assert lia("batch", "rows.csv", "-o", "out").code == code
-    lia("batch", "rows.csv", "-o", "out", "--endpoint", "http://far.example")
-    assert [call["endpoint"] for call in calls] == ["http://127.0.0.1:8000", "http://far.example"]
-    assert (calls[0]["token"], calls[0]["output"]) == ("s3cret", Path("out"))
-    assert [call["project"] for call in calls] == [root, None]
+    lia("batch", "s3://b/rows.csv", "-o", "s3://b/out", "--endpoint", "http://far.example", "--model", "m")
+    assert [call["manifest"] for call in calls] == ["rows.csv", "s3://b/rows.csv"]
+    assert [call["output"] for call in calls] == ["out", "s3://b/out"]
+    assert [call["endpoint"] for call in calls] == [None, "http://far.example"]
+    assert [call["model"] for call in calls] == [None, "m"]
+    assert calls[0]["environment"].paths.root == root
 
 
-def test_a_batch_without_a_service_fails_in_one_line(lia, root, monkeypatch):
+def test_a_batch_without_a_model_is_refused_in_one_line(lia, root, monkeypatch):
     (root / "rows.csv").write_text("source,driving\na.png,b.mp4\n")
     monkeypatch.setenv("LIA_SERVE_PORT", str(free_port()))
-    done = lia("batch", "rows.csv", "-o", "out")
-    assert done.code == 1
-    assert done.err.splitlines()[-1].startswith("lia: ")
-    assert "lia serve" in done.err
+    assert lia("batch", "rows.csv", "-o", "out", "--model", "gone").error.startswith(
+        "model 'gone' is neither"
+    )
+    with_service = ("--endpoint", "http://127.0.0.1:1", "--model", "m")
+    refused = lia("batch", "rows.csv", "-o", "out", *with_service).error
+    assert refused.startswith("got the model m and the service at http://127.0.0.1:1")

@@ -1,5 +1,6 @@
 """The rows of a batch: read from the user's CSV file, and written with their results to results.csv.
 
+Files are named by paths, or by URLs of an object store such as s3://bucket/portrait.jpg.
 A column beside source and driving sets one field of `AnimationOptions`; an empty cell leaves the default.
 Blanks around names and values do not count, nor does the case of a column's name.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lia_model.animation.options import AnimationOptions, read_options
+from pipelines.commands.batch.places import joined
 from preprocessing.sources.columns import read_header
 from preprocessing.storage.files import write_atomically
 
@@ -29,14 +31,14 @@ class BatchRow:
     """One requested animation and its result."""
 
     source: str
-    """Absolute path."""
+    """Absolute path, or URL."""
     driving: str
-    """Absolute path."""
+    """Absolute path, or URL."""
     options: AnimationOptions = field(default_factory=AnimationOptions)
     status: str = "missing"
-    """`missing` until the service has ended the row, then the status of its job."""
+    """`missing` until the row has ended, then how: `succeeded`, `failed` or `cancelled`."""
     output: str = ""
-    """Absolute path of the video; empty without one."""
+    """Absolute path or URL of the video; empty without one."""
     frames: int = 0
     """Frames of the video."""
     error: str = ""
@@ -54,9 +56,9 @@ class BatchRow:
         return self.source, self.driving, self.options.mode, *others
 
     @property
-    def is_done(self) -> bool:
-        """Return whether the row succeeded and its video still exists."""
-        return self.status == "succeeded" and Path(self.output).is_file()
+    def has_succeeded(self) -> bool:
+        """Return whether the row got its video, which may have been removed since."""
+        return self.status == "succeeded"
 
 
 def output_name(row: BatchRow) -> str:
@@ -66,8 +68,12 @@ def output_name(row: BatchRow) -> str:
     return "_by_".join(name or "unnamed" for name in names).lstrip("-") + f"_{mark}"
 
 
-def read_batch(path: Path) -> list[BatchRow]:
+def read_batch(path: Path, folder: str | None = None) -> list[BatchRow]:
     """Read the CSV file and make its paths absolute; a bad line becomes a row that has failed.
+
+    Args:
+        path: the CSV file.
+        folder: what its paths are relative to, a folder or a URL; None is the folder of the file.
 
     Raises:
         ValueError: the file or a column is missing, or there are no rows.
@@ -84,7 +90,8 @@ def read_batch(path: Path) -> list[BatchRow]:
             f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
         )
     reader.fieldnames = columns
-    rows = [_row(_stripped(line), path.resolve().parent, reader.line_num) for line in reader]
+    folder = folder or str(path.resolve().parent)
+    rows = [_row(_stripped(line), folder, reader.line_num) for line in reader]
     if not rows:
         raise ValueError(f"got {path} with no rows below the header: add one per animation")
     return rows
@@ -145,8 +152,8 @@ def _stripped(line: dict[str, Any]) -> dict[str, Any]:
     return {name: text.strip() if isinstance(text, str) else text for name, text in line.items()}
 
 
-def _row(line: dict[str, Any], folder: Path, number: int) -> BatchRow:
-    source, driving = (str(folder / line[name]) if line[name] else "" for name in FILES)
+def _row(line: dict[str, Any], folder: str, number: int) -> BatchRow:
+    source, driving = (joined(folder, line[name]) if line[name] else "" for name in FILES)
     row = _read_options_of(source, driving, line)
     error = row.error
     if None in line:

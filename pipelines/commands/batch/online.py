@@ -1,4 +1,4 @@
-"""`lia batch`: animates the rows of a CSV file on a running service and writes their status to results.csv.
+"""Animates the rows of a batch on a running service.
 
 Rows are sent as paths, so the service must share the file system, and in portions that fit its queue. A
 rejected portion is bisected until the rejected row is found. A service that restarts is waited for. A rerun
@@ -23,7 +23,9 @@ from lia_model.serving.messages import (
     ModelVersion,
     project_mark,
 )
-from pipelines.commands.batch_rows import BatchRow, output_name, read_batch, read_results, write_results
+from pipelines.commands.batch.places import is_url, version_of
+from pipelines.commands.batch.results import kept_results
+from pipelines.commands.batch.rows import BatchRow, output_name
 from pipelines.local.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -32,15 +34,18 @@ PORTION = 16
 POLL_S = 0.5
 
 
-def run_batch(
-    manifest: Path, output: Path, endpoint: str, token: str | None = None, project: Path | None = None
+def run_online(
+    rows: Sequence[BatchRow],
+    output: str,
+    endpoint: str,
+    token: str | None = None,
+    project: Path | None = None,
 ) -> int:
-    """Animate every row of `manifest` and write `output`/results.csv.
+    """Animate the rows and write `output`/results.csv.
 
     Args:
-        manifest: CSV file with columns source, driving and optionally some of `AnimationOptions`; paths are
-            relative to its folder.
-        output: folder for the videos and results.csv.
+        rows: of the batch.
+        output: folder of the service's machine for the videos and results.csv.
         endpoint: URL of the service.
         token: bearer token, if the service requires one.
         project: folder of the project whose service it has to be; None takes any.
@@ -49,46 +54,39 @@ def run_batch(
         0 if every row has its video, else 1.
 
     Raises:
-        ValueError: the manifest is missing or invalid; a bad line only fails its own row.
+        ValueError: results.csv is another program's; or the output is in an object store.
         NoServiceError: no service answers at the endpoint, it is another project's, or it refuses the token.
     """
-    rows = read_batch(manifest)
+    if is_url(output):
+        raise ValueError(
+            f"got the output {output} for the service at {endpoint}, which writes to folders alone: leave "
+            "out --endpoint to animate without it, or give a folder"
+        )
     with Client(endpoint, token) as client:
         if project is not None and client.project() not in (None, project_mark(project)):
             raise NoServiceError(
                 f"got the service of another project at {endpoint}; rows go to that of {project}: start it "
                 "with `lia serve` and its own LIA_SERVE_PORT, or name the other one with --endpoint"
             )
-        return _run(client, rows, output)
+        return _run(client, rows, Path(output).resolve())
 
 
 def _run(client: Client, rows: Sequence[BatchRow], output: Path) -> int:
-    output = output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
-    results = output / "results.csv"
-    state = {row.key: row for row in rows}
-    state |= {row.key: row for row in read_results(results) if row.key in state and row.is_done}
-    missing = [row for row in state.values() if not row.is_done and row.rejected is None]
-    logger.info("%d rows, %d to animate", len(rows), len(missing))
-    num_ended = 0
-    with progress("animating") as show:
+    with kept_results(rows, str(output)) as results, progress("animating") as show:
+        missing = results.missing()
+        num_ended = 0
 
         def on_result(changed: Iterable[BatchRow], num_new: int) -> None:
             nonlocal num_ended
-            state.update({row.key: row for row in changed})
-            write_results(results, [state[row.key] for row in rows])
+            results.update(changed)
             num_ended += num_new
             show(num_ended, len(missing))
 
-        on_result([], 0)
         # Later requests wait for a service that is away, since it may be restarting.
         client.project()
         for start in range(0, len(missing), PORTION):
             _animate(client, missing[start : start + PORTION], output, on_result)
-    num_failed = sum(not state[row.key].is_done for row in rows)
-    if num_failed:
-        logger.warning("%d of %d rows have no video: see the errors in %s", num_failed, len(rows), results)
-    return 1 if num_failed else 0
+    return results.exit_code()
 
 
 def _animate(
@@ -141,18 +139,9 @@ def _submit(client: Client, rows: Sequence[BatchRow], output: Path) -> str:
 
 def _idempotency_key(row: BatchRow, output: Path, models: Sequence[ModelVersion]) -> str:
     """Return what is the same only for the same animation of the same files by the same model."""
-    versions = [_file_version(Path(path)) for path in (row.source, row.driving)]
+    versions = [version_of(path) for path in (row.source, row.driving)]
     served = [{"name": model.name, "version": model.version} for model in models]
     return hashlib.sha256(repr((row.key, str(output), versions, served)).encode()).hexdigest()
-
-
-def _file_version(path: Path) -> tuple[int, int] | None:
-    """Return the size and the time of change of a file; None if there is none that we may see."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _result(row: BatchRow, item: BatchItemStatus) -> BatchRow:

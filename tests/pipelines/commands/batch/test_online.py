@@ -1,77 +1,24 @@
 import csv
 import threading
 import time
-from fractions import Fraction
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from lia_model.animation.framing import FaceCropper
-from lia_model.animation.media_check import check_media
-from lia_model.animation.run import AnimationRun
-from lia_model.animator import Animator
-from lia_model.networks.build import build_generator
-from lia_model.serving.access.tokens import Tokens
-from lia_model.serving.api import build_api
 from lia_model.serving.client_errors import NoServiceError
-from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.job_requests import ApiLimits
-from lia_model.serving.jobs import JobStore
-from lia_model.serving.jobs.heartbeat import Heartbeat
-from lia_model.serving.jobs.runner import JobRunner
-from lia_model.serving.messages import ModelVersion
-from lia_model.settings import NetworkSettings
-from pipelines.commands.batch import run_batch
-from preprocessing.faces.detector import FaceDetector
+from pipelines.commands.batch.online import run_online
+from pipelines.commands.batch.rows import read_batch
 from preprocessing.media.video_reader import decode, probe
-from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.live import LiveService, write_clip
-from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
 from tests.ports import free_port
 
 NUM_FRAMES = 3
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory, samples):
-    """The folder the service may read and write, with a clip of a face and a picture without a face."""
-    root = tmp_path_factory.mktemp("root")
-    with VideoWriter(root / "face.mp4", Fraction(24), (640, 360)) as writer:
-        for frame in islice(decode(samples / "WolfgangLanger_Pexels.mp4"), NUM_FRAMES):
-            writer.write(frame.image)
-    Image.fromarray(np.full((64, 64, 3), 90, dtype=np.uint8)).save(root / "wall.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def endpoint(root, models):
-    """The real API and job runner, with a queue of two and a token."""
-    jobs = JobStore(open_database(sqlite_url(root / "serving" / "jobs.sqlite")))
-    tokens = Tokens(None, "s3cret")
-    limits = ApiLimits(folders_of(root), root / "serving" / "media", tokens, 1_000_000, 2, 2, REQUESTS, 10**9)
-    workers = Heartbeat(root / "serving" / "worker")
-    model = ModelVersion(name="lia", version="1")
-    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
-    settings = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
-    animator = Animator(build_generator(settings, seed=0), "cpu", "fp32")
-    cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
-    runner = JobRunner(jobs, AnimationRun(animator, cropper, 4), model)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    runner.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-    runner.stop()
+def run_batch(manifest, output, endpoint, token=None, project=None):
+    return run_online(read_batch(manifest), str(output), endpoint, token, project)
 
 
 def write(path, *lines):

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from pipelines.commands.batch_rows import BatchRow, output_name, read_batch, read_results, write_results
+from pipelines.commands.batch.rows import BatchRow, output_name, read_batch, read_results, write_results
 
 OTHERS = {
     "mode": "absolute",
