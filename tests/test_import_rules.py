@@ -12,6 +12,7 @@ ALLOWED_PARTS = {
     "lia_model/training/cluster/sweep.py": {"ray", "ray.tune"},
     "lia_model/training/cluster/worker.py": {"ray", "ray.exceptions", "ray.train"},
     "lia_model/serving/app.py": {"ray", "ray.exceptions", "ray.serve"},
+    "pipelines/commands/batch/offline.py": {"ray", "ray.data", "ray.exceptions", "ray.util"},
     "pipelines/local/cluster.py": {"ray"},
 }
 

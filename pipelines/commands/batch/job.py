@@ -28,7 +28,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     address = os.environ["RAY_ADDRESS"]
-    environment = read_environment(given.project, {**os.environ, "LIA_RAY_ADDRESS": address})
+    environment = read_environment(given.project).model_copy(update={"ray_address": address})
     environment.activate()
     params = read_params(environment.paths.root / "params.yaml")
     return run_offline(
