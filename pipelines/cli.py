@@ -27,6 +27,8 @@ from preprocessing.storage.files import DISK_ERRORS
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FILE_ERRORS = (*DISK_ERRORS, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR)
+UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
+"""Any wrong use; typer exports only this one kind."""
 _OUR_PACKAGES = ("preprocessing", "lia_model", "pipelines")
 
 
@@ -93,13 +95,30 @@ def main() -> None:
         logging.getLogger(package).setLevel(logging.INFO)
     with_traceback = "--traceback" in sys.argv
     try:
-        app()
+        # Standalone, typer would print wrong use as a box of several lines.
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        typer.echo("lia: aborted", err=True)
+        sys.exit(1)
+    except UsageError as error:
+        # Without arguments, help has been printed, and the message is empty.
+        if message := _usage_message(error):
+            typer.echo(f"lia: {message}", err=True)
+        sys.exit(2)
     except Exception as error:
         message = None if with_traceback else explain(error)
         if message is None:
             raise
         typer.echo(f"lia: {message}", err=True)
         sys.exit(2 if isinstance(error, ValueError) else 1)
+
+
+def _usage_message(error: typer.BadParameter) -> str:
+    """Return in one line what is wrong with the arguments and which help says what is right."""
+    # Typer's own choices come from pydantic, which marks what a validator raised.
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    command = "lia" if error.ctx is None else error.ctx.command_path
+    return message and f"{message}; see `{command} --help`"
 
 
 def explain(error: BaseException) -> str | None:

@@ -237,7 +237,8 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
         first = error.errors()[0]
         name = variable_name(str(first["loc"][0]))
         value = mask_credentials(str(first["input"]))
-        raise ValueError(f"{name} is {value!r}: {first['msg']}; set another value or unset it") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name} is {value!r}: {reason}; set another value or unset it") from None
 
 
 def sqlite_uri(path: Path) -> str:

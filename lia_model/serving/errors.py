@@ -98,7 +98,7 @@ def _describe(wrong: Mapping[str, Any]) -> str:
     if wrong["type"] == "json_invalid":
         return f"body: it is not JSON ({wrong['ctx']['error']} at character {wrong['loc'][1]}); send JSON"
     path = ".".join(str(part) for part in wrong["loc"][1:])
-    return f"{path or 'body'}: {wrong['msg']}"
+    return f"{path or 'body'}: {str(wrong['msg']).removeprefix('Value error, ')}"
 
 
 async def _on_unexpected_error(request: Request, _: Exception) -> Response:

@@ -60,9 +60,35 @@ def test_every_promised_command_is_there() -> None:
     assert ("sources", "import") in COMMANDS
 
 
-def test_wrong_use_exits_2() -> None:
-    assert CliRunner().invoke(app, ["fetch", "everything"]).exit_code == 2
-    assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("no-such-command", "No such command 'no-such-command'; see `lia --help`"),
+        (
+            "fetch everything",
+            "Invalid value for 'what': 'everything' is not one of 'samples', 'models'; see "
+            "`lia fetch --help`",
+        ),
+        ("motion extract", "Missing argument 'driving'; see `lia motion extract --help`"),
+        (
+            "serve --port abc",
+            "Invalid value for '--port': Input should be a valid integer, unable to parse string as an "
+            "integer; see `lia serve --help`",
+        ),
+    ],
+)
+def test_wrong_use_is_one_line_and_exits_2(wrong: str, message: str) -> None:
+    done = lia(*wrong.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"lia: {message}\n")
+
+
+def test_without_arguments_help_is_printed() -> None:
+    for group in ((), ("motion",)):
+        done = lia(*group)
+        assert done.returncode == 2
+        assert "Usage: lia" in done.stdout + done.stderr
+        assert "lia:" not in done.stderr
+    assert lia("--help").returncode == 0
 
 
 def test_bad_input_is_one_line_and_exits_2(root: Path) -> None:
