@@ -1,10 +1,15 @@
-"""Which files of the server a batch may read and write."""
+"""Which files of the server a batch may read and write.
+
+The inputs are everybody's. Of the outputs, a caller that is no admin has the folder of its own name in each,
+to write to and to read from.
+"""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.errors import bad_field
 
 
@@ -34,21 +39,36 @@ class BatchFolders:
                     "folder of their own: name one such as out"
                 )
 
-    def input_path(self, field: str, text: str) -> Path:
+    def input_path(self, field: str, text: str, caller: Caller) -> Path:
         """Return the path of a file to read, with links resolved.
 
         Raises:
-            RefusalError: it is no path in one of the folders.
+            RefusalError: it is no path in one of the folders, or it is a result of another owner.
         """
-        return self._allowed(field, text, self.inputs, "serve.batch_inputs")
+        path = self._allowed(field, text, self.inputs, "serve.batch_inputs")
+        if any(path.is_relative_to(folder.resolve()) for folder in self.outputs):
+            self._require_own(field, text, path, caller)
+        return path
 
-    def output_path(self, field: str, text: str) -> Path:
+    def output_path(self, field: str, text: str, caller: Caller) -> Path:
         """Return the path of a folder to write to, with links resolved.
 
         Raises:
-            RefusalError: it is no path in one of the folders.
+            RefusalError: it is no path in one of the folders, or it is not in the caller's own.
         """
-        return self._allowed(field, text, self.outputs, "serve.batch_outputs")
+        path = self._allowed(field, text, self.outputs, "serve.batch_outputs")
+        self._require_own(field, text, path, caller)
+        return path
+
+    def _require_own(self, field: str, text: str, path: Path, caller: Caller) -> None:
+        owner = caller.visible_owner
+        if owner is None or any(path.is_relative_to(folder.resolve() / owner) for folder in self.outputs):
+            return
+        raise bad_field(
+            field,
+            f"{text} is not in the caller's own folder; only a token of scope admin uses all of the folders "
+            f"that serve.batch_outputs names: give a path in the folder {owner} in one of them",
+        )
 
     def _allowed(self, field: str, text: str, folders: Sequence[Path], setting: str) -> Path:
         if "://" in text:

@@ -150,7 +150,7 @@ class JobRequests:
         most = self.limits.max_num_batch_items
         if len(request.items) > most:
             raise bad_field("items", f"got {len(request.items)}; send at most {most}")
-        output = self.limits.folders.output_path("output", request.output)
+        output = self.limits.folders.output_path("output", request.output, caller)
         names = [
             f"{index:05d}" if item.name is None else item.name for index, item in enumerate(request.items)
         ]
@@ -287,8 +287,8 @@ class JobRequests:
             ) from None
 
     def _order(self, caller: Caller, field: str, item: BatchItem, output: Path) -> Order:
-        source = self.limits.folders.input_path(f"{field}.source", item.source)
-        driving = self.limits.folders.input_path(f"{field}.driving", item.driving)
+        source = self.limits.folders.input_path(f"{field}.source", item.source, caller)
+        driving = self.limits.folders.input_path(f"{field}.driving", item.driving, caller)
         # Not `Path.is_file`, which raises for a name that is too long or a folder that may not be read.
         files = ((source, item.source), (driving, item.driving))
         missing = next((given for path, given in files if not os.path.isfile(path)), None)  # noqa: PTH113

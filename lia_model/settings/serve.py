@@ -59,7 +59,8 @@ class ServeSettings(Settings):
     batch_inputs: tuple[Path, ...]
     """Folders that batches read from, relative to the project."""
     batch_outputs: tuple[Path, ...]
-    """Folders that batches write to, relative to the project; none may hold the project itself."""
+    """Folders that batches write to, relative to the project; none may hold the project itself. A token of
+    another scope than admin writes to the folder of its name in them."""
     media: MediaLimits
     """Limits of uploaded files and of those that a batch names."""
     keep_hours: Annotated[float, Field(gt=0)]

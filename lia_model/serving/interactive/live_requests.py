@@ -8,6 +8,7 @@ from typing import Literal
 
 from starlette.datastructures import UploadFile
 
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.interactive.direction_names import DirectionNames, NamesUnavailableError
 from lia_model.serving.interactive.live_model import FramedPicture, LiveCalls, PictureFormat
@@ -96,7 +97,7 @@ class LiveRequests:
         )
 
     def add_portrait(
-        self, source: UploadFile, face: int | Literal["largest"], square: Box | None
+        self, caller: Caller, source: UploadFile, face: int | Literal["largest"], square: Box | None
     ) -> tuple[str, bytes]:
         """Keep the portrait that the model sees in a picture; return its id and the portrait as PNG.
 
@@ -112,15 +113,15 @@ class LiveRequests:
                     "or a square",
                 )
             )
-        return self._portraits.add(framed.portrait), framed.portrait
+        return self._portraits.add(framed.portrait, caller.owner), framed.portrait
 
-    def find_portrait(self, portrait_id: str) -> tuple[str, bytes]:
+    def find_portrait(self, caller: Caller, portrait_id: str) -> tuple[str, bytes]:
         """Return a kept portrait as `add_portrait` does.
 
         Raises:
-            RefusalError: it is not kept any more.
+            RefusalError: it is not kept any more, or another owner's.
         """
-        picture = self._portraits.get(portrait_id)
+        picture = self._portraits.get(portrait_id, caller)
         if picture is None:
             raise RefusalError(404, "unknown_portrait", "the portrait is not kept; send source again")
         return portrait_id, picture

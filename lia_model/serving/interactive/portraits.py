@@ -7,6 +7,7 @@ model replica that restarts, or another one, goes on where the last one stopped.
 import threading
 from collections import OrderedDict
 
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.jobs.job import new_id
 
 MAX_NUM_PORTRAITS = 256
@@ -14,25 +15,27 @@ MAX_NUM_PORTRAITS = 256
 
 
 class Portraits:
-    """Portraits by an id that cannot be guessed."""
+    """Portraits by an id that cannot be guessed, each of one owner."""
 
     def __init__(self, max_num: int = MAX_NUM_PORTRAITS) -> None:
         self._max_num = max_num
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._pictures: OrderedDict[str, tuple[str | None, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, picture: bytes) -> str:
-        """Keep a portrait and return its id."""
+    def add(self, picture: bytes, owner: str | None) -> str:
+        """Keep a portrait of `owner` and return its id."""
         portrait_id = new_id()
         with self._lock:
-            self._pictures[portrait_id] = picture
+            self._pictures[portrait_id] = owner, picture
             while len(self._pictures) > self._max_num:
                 self._pictures.popitem(last=False)
         return portrait_id
 
-    def get(self, portrait_id: str) -> bytes | None:
-        """Return a portrait; None if it was never there or is forgotten."""
+    def get(self, portrait_id: str, caller: Caller) -> bytes | None:
+        """Return a portrait; None if it was never there, is forgotten or not one that the caller sees."""
         with self._lock:
-            if portrait_id in self._pictures:
-                self._pictures.move_to_end(portrait_id)
-            return self._pictures.get(portrait_id)
+            owner, picture = self._pictures.get(portrait_id, (None, None))
+            if picture is None or not caller.sees(owner):
+                return None
+            self._pictures.move_to_end(portrait_id)
+            return picture

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.responses import Response
 
 from lia_model.animation.options import parse_square
+from lia_model.serving.access.scopes import Caller
 from lia_model.serving.errors import bad_field, refusals
+from lia_model.serving.http.access import caller_of
 from lia_model.serving.interactive.live_model import PictureFormat
 from lia_model.serving.interactive.live_requests import LiveRequests
 from lia_model.serving.interactive.messages import Crop, Direction, DirectionList, DirectionName
@@ -17,6 +19,7 @@ PORTRAIT_HEADER = "LIA-Portrait"
 """Header of a manipulation's answer: names the portrait in later calls."""
 _SQUARE = r"^-?\d{1,6}:-?\d{1,6}:[1-9]\d{0,5}$"
 
+Who = Annotated[Caller, Depends(caller_of)]
 FaceField = Annotated[str, Form(pattern=r"^(largest|[1-9]\d{0,3})$")]
 SquareField = Annotated[str | None, Form(pattern=_SQUARE)]
 
@@ -67,6 +70,7 @@ def live_routes(live: LiveRequests) -> APIRouter:
     )
     @no_type_check
     def manipulate(
+        caller: Who,
         source: UploadFile | None = None,
         portrait: Annotated[str | None, Form()] = None,
         face: FaceField = "largest",
@@ -77,14 +81,14 @@ def live_routes(live: LiveRequests) -> APIRouter:
         """Move a portrait by `weights`, one number a direction, separated by commas, added to its own pose.
 
         The first call sends `source`; later ones send the value of its answer's header LIA-Portrait as
-        `portrait`, which is much faster. Left out, `weights` are zero.
+        `portrait`, which is much faster; only its owner's tokens find it. Left out, `weights` are zero.
         """
         if (source is None) == (portrait is None):
             raise bad_field("source", "got both source and portrait, or neither; send one of them")
         if source is None:
-            kept = live.find_portrait(portrait)
+            kept = live.find_portrait(caller, portrait)
         else:
-            kept = live.add_portrait(source, _face(face), _square(square))
+            kept = live.add_portrait(caller, source, _face(face), _square(square))
         headers = {PORTRAIT_HEADER: kept[0], "Cache-Control": "no-store"}
         return Response(live.paint(kept, weights, format), media_type=f"image/{format}", headers=headers)
 

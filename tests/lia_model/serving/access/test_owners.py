@@ -33,9 +33,10 @@ def submit(service, headers):
 
 
 def submit_batch(service, headers):
-    (service.root / "a.png").write_bytes(png())
-    (service.root / "b.mp4").write_bytes(service.clip())
-    body = {"items": [{"source": "a.png", "driving": "b.mp4"}], "output": "out"}
+    (service.root / "alice").mkdir(exist_ok=True)
+    (service.root / "alice" / "a.png").write_bytes(png())
+    (service.root / "alice" / "b.mp4").write_bytes(service.clip())
+    body = {"items": [{"source": "alice/a.png", "driving": "alice/b.mp4"}], "output": "alice/out"}
     answer = service.client.post("/v1/batches", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
     return answer.json()["links"]["self"]
@@ -55,6 +56,16 @@ def test_the_jobs_of_another_are_not_found(service, headers):
     for caller in ("alice submit", "alice read", "carol admin"):
         for path in (links["self"], batch):
             assert service.client.get(path, headers=headers[caller]).status_code == 200
+
+
+def test_a_batch_neither_reads_nor_writes_results_of_another(service, headers):
+    submit_batch(service, headers["alice submit"])
+    item = {"source": "alice/a.png", "driving": "alice/b.mp4"}
+    for body in ({"items": [item], "output": "bob"}, {"items": [item], "output": "alice/out"}):
+        refused = service.client.post("/v1/batches", json=body, headers=headers["bob submit"])
+        assert_refused(refused, 422, "bad_field", "not in the caller's own folder", "the folder bob")
+        accepted = service.client.post("/v1/batches", json=body, headers=headers["carol admin"])
+        assert accepted.status_code == 202
 
 
 def test_a_list_has_ones_own_jobs_alone(service, headers):
