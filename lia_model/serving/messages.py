@@ -181,8 +181,8 @@ class BatchRequest(Message):
     items: Annotated[list[BatchItem], Field(min_length=1)]
     """What to animate, in order."""
     output: Annotated[str, Field(min_length=1)]
-    """Folder in one that `serve.batch_outputs` names, created if missing; existing files are replaced. Without
-    the scope admin it is in the folder of the token's name there."""
+    """Folder in one that `serve.batch_outputs` names, created if missing; existing files are replaced.
+    Without the scope admin it is in the folder of the token's name there."""
 
 
 class BatchAccepted(Message):
