@@ -8,7 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
+
+PATIENCE_S = 8.0
+"""How long an interrupted program may take to end; Prefect kills a cancelled run after 30 s."""
 
 
 class ProgramError(Exception):
@@ -47,6 +53,8 @@ def run_logged(
 ) -> None:
     """Run a program in `root` and log each line that it prints, while it runs.
 
+    If this process is interrupted meanwhile, the program and all that it started are ended first.
+
     Args:
         command: program and arguments.
         root: the project's root.
@@ -66,11 +74,27 @@ def run_logged(
         stderr=subprocess.STDOUT,
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            log.info("%s", lines[-1])
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                log.info("%s", lines[-1])
+        except BaseException:
+            end_with_children(psutil.Process(process.pid))
+            raise
     if process.returncode != 0:
         raise ProgramError(command, process.returncode, lines)
+
+
+def end_with_children(process: psutil.Process, patience_s: float = PATIENCE_S) -> None:
+    """Terminate a process and all that it started, and kill what has not ended after `patience_s`."""
+    family = [*process.children(recursive=True), process]
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _, alive = psutil.wait_procs(family, timeout=patience_s)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def decisive_line(lines: Sequence[str]) -> str:

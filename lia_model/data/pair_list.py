@@ -8,6 +8,7 @@ other identities.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Literal, get_args
@@ -76,6 +77,11 @@ class PairList(Settings):
     """Grouped by driving clip."""
     skipped: tuple[Skipped, ...]
     """Protocols for which these shards hold no pairs."""
+
+
+def pair_list_sha256(pairs: PairList) -> str:
+    """Return the hash that names a list in the verdict of a release."""
+    return hashlib.sha256(pairs.model_dump_json().encode()).hexdigest()
 
 
 def write_pair_list(pairs: PairList, path: Path) -> None:

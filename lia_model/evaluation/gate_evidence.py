@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 
 from lia_model.data.pair_choice import deciding_clips, identity_of
-from lia_model.data.pair_list import PairList
+from lia_model.data.pair_list import PairList, pair_list_sha256
 from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation.champion_gate import BETTER_THAN_COPYING, NOT_WORSE_THAN_CHAMPION, Evidence
 from lia_model.evaluation.paired_comparison import Comparison, compare
@@ -56,7 +55,7 @@ def measure(
         other_people=table.against(COPY_SOURCE, "copying the source", BETTER_THAN_COPYING, others),
         is_by_time=any(clip.by_time for clip in driving),
         not_compared=[one for one in instruments.skipped if one.what in NOT_WORSE_THAN_CHAMPION],
-        list_sha256=hashlib.sha256(pairs.model_dump_json().encode()).hexdigest(),
+        list_sha256=pair_list_sha256(pairs),
     )
     return comparisons
 

@@ -188,6 +188,18 @@ class Run:
         """Return the paths of the files and folders in a folder of the run's artifacts."""
         return [str(entry.path) for entry in self._client.list_artifacts(self.run_id, folder)]
 
+    def fetch_file(self, path: str, folder: Path) -> Path:
+        """Copy a file of the run's artifacts into a folder and return the copy.
+
+        Raises:
+            ValueError: the run has no such file.
+        """
+        from mlflow import artifacts
+
+        if path not in self.file_names(path.rpartition("/")[0]):
+            raise ValueError(f"run {self.run_id} has no file {path} in MLflow")
+        return Path(artifacts.download_artifacts(f"runs:/{self.run_id}/{path}", dst_path=str(folder)))
+
     def delete_files(self, paths: Sequence[str]) -> None:
         """Delete files or folders of the run's artifacts."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

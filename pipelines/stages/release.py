@@ -30,6 +30,8 @@ from preprocessing.storage.files import file_sha256
 
 ARTIFACTS = "release"
 """Folder of a run with the pairs and the verdict of its latest release."""
+LISTED = "evaluation_list.json"
+"""File in it with the pairs."""
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +178,7 @@ def pass_gate(
         return champion_gate.refusal(f"it cannot be compared: {error}")
     verdict = champion_gate.decide(evidence, settings.metric)
     with tempfile.TemporaryDirectory() as folder:
-        listed, judged = Path(folder) / "evaluation_list.json", Path(folder) / "verdict.json"
+        listed, judged = Path(folder) / LISTED, Path(folder) / "verdict.json"
         write_pair_list(pairs, listed)
         judged.write_text(json.dumps(asdict(verdict) | {"evidence": asdict(evidence)}, default=str) + "\n")
         for file in (listed, judged):

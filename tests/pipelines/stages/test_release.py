@@ -1,43 +1,26 @@
-import dataclasses
 import json
 
 import mlflow
-import numpy as np
 import pytest
-import torch
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
-from lia_model.settings import NetworkSettings, ReleaseSettings
-from pipelines.project_paths import ProjectPaths
+from lia_model.settings import NetworkSettings
 from pipelines.stages import release
 from pipelines.stages.release import find_checkpoint, run_release, run_rollback
 from preprocessing.shards.manifest import data_digest, read_manifest
-from tests.lia_model.evaluation_settings import evaluation_settings
-from tests.lia_model.shards_on_disk import write_shards
+from tests.pipelines.released_models import FLAT, NUM_PEOPLE, make_project, painting, release_params, train
 
 pytestmark = pytest.mark.slow
-
-NUM_PEOPLE = 5
-FLAT = 170
-"""Grey level of all driving frames."""
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """A project whose held-out clips begin with noise and go on flat, so that copying the source is bad."""
     root = tmp_path_factory.mktemp("release")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
-    rng = np.random.default_rng(0)
-    clips = []
-    for person in range(NUM_PEOPLE):
-        frames = np.full((8, 32, 32, 3), FLAT + person, np.uint8)
-        frames[0] = rng.integers(0, 256, (32, 32, 3))
-        clips.append(frames)
-    write_shards(root / "data/shards", {"train": clips[:1], "test": clips}, 32)
-    yield ProjectPaths(root)
+    yield make_project(root)
     mlflow.set_tracking_uri(before)
 
 
@@ -55,43 +38,13 @@ def name(request):
 
 @pytest.fixture
 def params(models, name, tmp_path):
-    """Settings without face metrics: there are no faces in these clips."""
-    faces = {"detector": models / "scrfd", "models": tmp_path, "min_score": 0.5, "max_num_frames_per_clip": 1}
-
-    registered = name
-
-    @dataclasses.dataclass
-    class Params:
-        release = ReleaseSettings(name=registered, allow_by_time=False, metric="l1")
-        evaluate = evaluation_settings(models, faces=faces)
-
-    return Params()
-
-
-def painting(grey):
-    """Return a generator that paints one grey level, whatever it is shown."""
-    network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
-    generator = build_generator(network, seed=1)
-    with torch.no_grad():
-        for block in generator.synthesis.blocks:
-            block.to_rgb.conv.weight.zero_()
-        generator.synthesis.blocks[-1].rgb_bias.fill_(grey / 127.5 - 1)
-    return generator
+    return release_params(name, models, tmp_path)
 
 
 @pytest.fixture
 def trained(paths, name):
     """Function `(run name, grey) -> run id` that leaves a model as a training run does."""
-
-    def train(run_name, grey):
-        run = runs.open_run(f"{name} {run_name}", paths.artifacts, {}, {})
-        provenance = {"run_id": run.run_id, "commit": "abc", "data_digest": "d", "identity_disjoint": True}
-        folder = paths.runs / "released" / run.run_id
-        save_generator(folder, painting(grey), provenance)
-        assert find_checkpoint(paths.checkpoints / "final", paths.runs, run.run_id) == folder
-        return run.run_id
-
-    return train
+    return lambda run_name, grey: train(paths, f"{name} {run_name}", grey)
 
 
 def test_only_what_beats_copying_and_then_the_champion_is_promoted_and_a_rollback_undoes_it(

@@ -1,0 +1,1 @@
+"""The flows that prefect.yaml deploys. They run DVC and `lia` as child programs, as a user would."""

@@ -1,0 +1,153 @@
+"""The deployments of prefect.yaml, run by a real server and a real process worker."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from pipelines.params import read_params
+from tests.conftest import Project
+
+CANCEL_S = 15
+"""Within which a cancelled run has no process left."""
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project], samples_url: str) -> Project:
+    """A project with one short source and a Prefect server, which its commands find."""
+    made = new_project("deployments", sources=[f"{samples_url}/single_face.mp4,train"])
+    made.run("git", "config", "user.name", "test")
+    made.run("git", "config", "user.email", "test@localhost")
+    made.run("lia", "up", "prefect")
+    lines = made.run("lia", "env").stdout.splitlines()
+    exports = (line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
+    made.variables.update(dict(exports))
+    return made
+
+
+@pytest.fixture(scope="module")
+def worker(project: Project) -> Iterator[psutil.Popen]:
+    """A process worker of the pool `lia`, started far from the project, and every deployment."""
+    project.run("prefect", "work-pool", "create", "lia", "--type", "process")
+    project.run("prefect", "--no-prompt", "deploy", "--all")
+    command = ("prefect", "worker", "start", "--pool", "lia")
+    with (project.root / "runs/worker.log").open("wb") as stream:
+        process = psutil.Popen(
+            command, cwd="/", env=project.variables, stdout=stream, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+    finally:
+        end_all([*process.children(recursive=True), process])
+
+
+def end_all(processes: list[psutil.Process]) -> None:
+    """Terminate processes and, after 20 s, kill those that are left; all are reaped."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(alive, timeout=60)
+    assert not alive
+
+
+def run(project: Project, deployment: str, **parameters: object) -> str:
+    """Run a deployment to its end and return what Prefect says of it."""
+    options = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+    command = ("prefect", "deployment", "run", deployment, *options, "--watch", "--watch-timeout", "240")
+    done = subprocess.run(
+        command, cwd=project.root, env=project.variables, text=True, capture_output=True, timeout=300
+    )
+    return done.stdout + done.stderr
+
+
+def programs(worker: psutil.Popen, name: str) -> list[psutil.Process]:
+    """Return the processes below the worker whose command line holds a word."""
+    found = []
+    for process in worker.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(name in part for part in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float) -> None:
+    """Wait until something holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_the_data_is_rebuilt_with_other_settings_and_published(
+    project: Project, worker: psutil.Popen
+) -> None:
+    told = run(project, "rebuild-dataset/local", overrides={"shards.jpeg_quality": 90}, publish=True)
+    assert "Completed" in told, (project.root / "runs/worker.log").read_text()[-3000:]
+    manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
+    assert manifest["splits"]["train"]["clips"]
+    assert read_params(project.root / "params.yaml").shards.jpeg_quality == 90
+    (tag,) = project.run("git", "tag").stdout.split()
+    assert tag.startswith("data-")
+    changed = project.run("git", "show", "--name-only", "--format=%s", tag).stdout.split("\n")
+    assert changed[0] == f"Data {tag}"
+    assert {"dvc.lock", "params.yaml", "data/sources.csv"} <= set(changed)
+    assert not project.run("git", "status", "--porcelain", "--untracked-files=no").stdout
+    assert "in sync" in project.run("dvc", "status", "--cloud", "shards").stdout
+    artifacts = project.run("prefect", "artifact", "ls").stdout
+    assert "outcomes" in artifacts
+
+
+@pytest.mark.drill
+def test_a_cancelled_run_leaves_no_process_and_the_next_run_continues(
+    project: Project, worker: psutil.Popen
+) -> None:
+    override = json.dumps({"shards.jpeg_quality": 80})
+    started = project.run(
+        "prefect", "deployment", "run", "rebuild-dataset/local", f"--param=overrides={override}"
+    )
+    run_id = next(word for word in started.stdout.split() if word.count("-") == 4 and len(word) == 36)
+    wait_until(lambda: programs(worker, "shards"), 120)
+    family = worker.children(recursive=True)
+    project.run("prefect", "flow-run", "cancel", run_id)
+    _, alive = psutil.wait_procs(family, timeout=CANCEL_S)
+    assert not [process.cmdline() for process in alive]
+    wait_until(
+        lambda: "CANCELLED" in project.run("prefect", "flow-run", "inspect", run_id).stdout.upper(), 60
+    )
+    assert "Completed" in run(project, "rebuild-dataset/local")
+    assert read_params(project.root / "params.yaml").shards.jpeg_quality == 80
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "reason"),
+    [
+        ("rebuild-dataset/local", {"overrides": {"shards.jpg": 1}}, "shards.jpg is not a key"),
+        ("rebuild-dataset/local", {"sources": "nowhere.csv"}, "nowhere.csv"),
+        ("animate-batch/local", {"manifest": "nowhere.csv", "output": "out"}, "which is no file"),
+        ("evaluate-champion/nightly", {}, "'lia', which is not registered"),
+    ],
+)
+def test_bad_parameters_fail_the_run_and_name_the_reason(
+    project: Project, worker: psutil.Popen, deployment: str, parameters: dict[str, object], reason: str
+) -> None:
+    told = run(project, deployment, **parameters)
+    assert "Failed" in told
+    assert reason in (project.root / "runs/worker.log").read_text() + told
+
+
+def test_every_deployment_names_a_flow_of_this_project() -> None:
+    for deployment in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]:
+        path, name = deployment["entrypoint"].split(":")
+        assert f"def {name}(" in Path(path).read_text()
