@@ -157,6 +157,8 @@ class Environment(BaseSettings):
             "PREFECT_HOME": str(self.paths.runs / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # By which infra/automations.yaml knows runs whose machine died; the least that Prefect takes.
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
             "MLFLOW_DISABLE_TELEMETRY": "true",
             # MLflow's own 7 retries take four minutes; a run keeps what it cannot send, and sends it later.

@@ -1,8 +1,10 @@
 """The deployments of prefect.yaml, run by a real server and a real process worker."""
 
 import json
+import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,11 @@ from tests.conftest import Project
 
 CANCEL_S = 15
 """Within which a cancelled run has no process left."""
+SMALL_TRAINING = {
+    "train.num_steps": 4,
+    "train.network.width": 0.05,
+    "train.losses.perceptual.weight": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +39,38 @@ def project(new_project: Callable[..., Project], samples_url: str) -> Project:
 
 
 @pytest.fixture(scope="module")
-def worker(project: Project) -> Iterator[psutil.Popen]:
-    """A process worker of the pool `lia`, started far from the project, and every deployment."""
+def new_worker(project: Project) -> Iterator[Callable[[], psutil.Popen]]:
+    """Function that starts a process worker of the pool `lia`, far from the project."""
     project.run("prefect", "work-pool", "create", "lia", "--type", "process")
     project.run("prefect", "--no-prompt", "deploy", "--all")
     command = ("prefect", "worker", "start", "--pool", "lia")
-    with (project.root / "runs/worker.log").open("wb") as stream:
-        process = psutil.Popen(
-            command, cwd="/", env=project.variables, stdout=stream, stderr=subprocess.STDOUT
-        )
-    try:
-        yield process
-    finally:
-        end_all([*process.children(recursive=True), process])
+    started = []
+    with (project.root / "runs/worker.log").open("ab") as stream:
+
+        def start_worker() -> psutil.Popen:
+            started.append(
+                psutil.Popen(command, cwd="/", env=project.variables, stdout=stream, stderr=subprocess.STDOUT)
+            )
+            return started[-1]
+
+        yield start_worker
+    for process in started:
+        if process.is_running():
+            end_all([*process.children(recursive=True), process])
+
+
+@pytest.fixture
+def worker(new_worker: Callable[[], psutil.Popen], running: list[psutil.Popen]) -> psutil.Popen:
+    """The worker, started again if it has ended."""
+    if not running or running[-1].poll() is not None:
+        running.append(new_worker())
+    return running[-1]
+
+
+@pytest.fixture(scope="module")
+def running() -> list[psutil.Popen]:
+    """The workers started so far."""
+    return []
 
 
 def end_all(processes: list[psutil.Process]) -> None:
@@ -68,6 +94,21 @@ def run(project: Project, deployment: str, **parameters: object) -> str:
         command, cwd=project.root, env=project.variables, text=True, capture_output=True, timeout=300
     )
     return done.stdout + done.stderr
+
+
+def start(project: Project, deployment: str, **parameters: object) -> str:
+    """Have a deployment run and return the id of the run."""
+    options = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+    told = project.run("prefect", "deployment", "run", deployment, *options).stdout
+    (run_id,) = set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", told))
+    return run_id
+
+
+def state(project: Project, run_id: str) -> str:
+    """Return the state of a run, such as COMPLETED."""
+    url = f"{project.variables['PREFECT_API_URL']}/flow_runs/{run_id}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)["state_type"]
 
 
 def programs(worker: psutil.Popen, name: str) -> list[psutil.Process]:
@@ -112,11 +153,7 @@ def test_the_data_is_rebuilt_with_other_settings_and_published(
 def test_a_cancelled_run_leaves_no_process_and_the_next_run_continues(
     project: Project, worker: psutil.Popen
 ) -> None:
-    override = json.dumps({"shards.jpeg_quality": 80})
-    started = project.run(
-        "prefect", "deployment", "run", "rebuild-dataset/local", f"--param=overrides={override}"
-    )
-    run_id = next(word for word in started.stdout.split() if word.count("-") == 4 and len(word) == 36)
+    run_id = start(project, "rebuild-dataset/local", overrides={"shards.jpeg_quality": 80})
     wait_until(lambda: programs(worker, "shards"), 120)
     family = worker.children(recursive=True)
     project.run("prefect", "flow-run", "cancel", run_id)
@@ -127,6 +164,41 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_run_continues(
     )
     assert "Completed" in run(project, "rebuild-dataset/local")
     assert read_params(project.root / "params.yaml").shards.jpeg_quality == 80
+
+
+@pytest.mark.drill
+def test_runs_of_two_deployments_take_turns(project: Project, worker: psutil.Popen) -> None:
+    project.set_params(SMALL_TRAINING)
+    ids = [start(project, name) for name in ("train-and-release/local", "rebuild-dataset/local")]
+    numbers = []
+
+    def are_done() -> bool:
+        numbers.append(len([one for one in programs(worker, "dvc") if "repro" in one.cmdline()]))
+        return all(state(project, run_id) == "COMPLETED" for run_id in ids)
+
+    wait_until(are_done, 300)
+    assert max(numbers) == 1
+    assert "challenger" in project.run("lia", "models").stdout
+    assert "evaluation" in project.run("prefect", "artifact", "ls").stdout
+
+
+@pytest.mark.drill
+def test_a_run_whose_machine_died_is_marked_as_crashed_and_the_next_run_continues(
+    project: Project, worker: psutil.Popen, new_worker: Callable[[], psutil.Popen]
+) -> None:
+    project.run("prefect", "automation", "create", "--from-file", "infra/automations.yaml")
+    override = {"shards.jpeg_quality": 70}
+    run_id = start(project, "rebuild-dataset/local", overrides=override)
+    wait_until(lambda: programs(worker, "shards"), 120)
+    # The first heartbeat has to have been sent.
+    time.sleep(35)
+    for process in [*worker.children(recursive=True), worker]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: state(project, run_id) == "CRASHED", 240)
+    new_worker()
+    assert "Completed" in run(project, "rebuild-dataset/local")
+    assert read_params(project.root / "params.yaml").shards.jpeg_quality == 70
 
 
 @pytest.mark.drill
