@@ -5,29 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
-from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_sender import RunOpening, RunSender, sending, waiting_senders
-from lia_model.training.cluster.sweep_settings import SweepSettings, with_values
+from lia_model.settings import TrainSettings
+from lia_model.training.cluster.sweep.settings import SweepSettings, with_values
 from lia_model.training.provenance import described_commit
+from lia_model.training.run_identity import DECISIVE, FREE
 from pipelines import training_run
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
-from preprocessing.storage.files import write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
-    from lia_model.training.cluster.sweep import Sweep
+    from lia_model.training.cluster.sweep.trial import Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +54,15 @@ def read_sweep(path: Path, params: Params) -> SweepSettings:
             f"{path}: got grace_steps {settings.grace_steps}; at most train.num_steps, "
             f"{params.train.num_steps}, is allowed: lower it"
         )
-    if settings.metric.startswith("validation/"):
-        raise ValueError(
-            f"{path}: got metric {settings.metric!r}; the trials of a sweep are not validated: choose "
-            "a metric of the training, such as loss/l1"
-        )
     content = params.model_dump(mode="json")
     for key, axis in settings.space.items():
         if not key.startswith("train."):
             raise ValueError(f"{path}: got space key {key!r}; keys of train are allowed: write train.…")
+        if key.split(".")[1] in FREE:
+            raise ValueError(
+                f"{path}: got space key {key!r}, which decides where or how long a run trains, not its "
+                f"result; keys of train that may vary begin with {', '.join(sorted(DECISIVE))}: choose one"
+            )
         for value in axis.extremes():
             changed: dict[str, object] = {**content, "train": with_values(content["train"], {key: value})}
             check_params(changed, path)
@@ -83,7 +82,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     ShardedClips(paths.shards, "train")
     base = training_run.located(params.train, paths.root)
     training_run.require_files(base)
-    name = _name(settings, training_run.run_name(base, manifest), base.num_steps)
+    _require_metric(path, settings, base, paths.shards)
+    name = _name(settings, training_run.run_name(base, manifest), base)
     folder = paths.runs / "sweep" / name
     with held_lease(folder / "lease.json", f"the sweep {name}"):
         parent = RunSender(folder / "mlflow")
@@ -101,27 +101,38 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     return lines
 
 
+def _require_metric(path: Path, settings: SweepSettings, base: TrainSettings, shards: Path) -> None:
+    from lia_model.training.cluster.sweep.trial_run import require_metric
+
+    try:
+        require_metric(settings, base, shards)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str]:
-    from lia_model.training.cluster.checkpoint_reporter import RELEASED
-    from lia_model.training.cluster.sweep import run_sweep as run_trials
+    from lia_model.training.cluster.sweep.tuner import run_sweep as run_trials
 
     with (
         connected(environment.ray_address, paths.ray_home, environment.host),
         sending(lambda: waiting_senders(work.journals())),
     ):
-        best, num_trials = run_trials(work)
-    for journal in work.journals():
-        sender = RunSender(journal)
-        sender.finish("FINISHED")
-        training_run.send(sender)
-    verify_hashes(best.checkpoint)
-    run = RunSender(best.journal).run_id or best.name
-    with write_folder_atomically(training_run.released_directory(paths.runs, run)) as folder:
-        shutil.copytree(best.checkpoint / RELEASED, folder, dirs_exist_ok=True)
+        result = run_trials(work)
+    best = result.best
+    for trial in work.trials():
+        if trial.journal in work.journals():
+            sender = RunSender(trial.journal)
+            sender.finish("FAILED" if trial.number in result.failures else "FINISHED")
+            training_run.send(sender)
+    run = RunSender(best.trial.journal).run_id or best.trial.name
+    best.trial.copy_released(training_run.released_directory(paths.runs, run))
     values = ", ".join(f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-                       for key, value in best.values.items())  # fmt: skip
+                       for key, value in best.trial.values.items())  # fmt: skip
+    weights = f", with the weights of step {best.released_step}" if best.released_step != best.step else ""
     return [
-        f"best of {num_trials} trials: {best.name}, {work.sweep.metric} {best.score:.4f} at step {best.step}",
+        *(f"{work.trials()[number].name} failed: {reason}" for number, reason in result.failures.items()),
+        f"best of {work.sweep.num_trials} trials: {best.trial.name}, {work.sweep.metric} {best.score:.4f} "
+        f"at step {best.step}{weights}",
         f"with {values}",
         f"propose it as challenger: lia release --run {run}",
     ]
@@ -129,7 +140,7 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
 
 def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, manifest: Manifest,
            opening: RunOpening, parent_id: str) -> Sweep:  # fmt: skip
-    from lia_model.training.cluster.sweep import Sweep
+    from lia_model.training.cluster.sweep.trial import Sweep
 
     return Sweep(
         sweep=settings,
@@ -150,6 +161,11 @@ def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, 
     )
 
 
-def _name(settings: SweepSettings, run: str, num_steps: int) -> str:
-    text = json.dumps([settings.model_dump(mode="json"), run, num_steps], sort_keys=True)
+def _name(settings: SweepSettings, run: str, base: TrainSettings) -> str:
+    """Return a name for what decides the values and the scores: not for how many trials there are."""
+    decisive = settings.model_dump(mode="json", exclude={"num_trials", "num_parallel"})
+    scored: dict[str, Any] = {"num_steps": True, "validate_every_steps": True}
+    if settings.is_by_validation:
+        scored["validation"] = {"max_num_clips", "max_num_frames_per_clip"}
+    text = json.dumps([decisive, run, base.model_dump(mode="json", include=scored)], sort_keys=True)
     return "sweep-" + hashlib.sha256(text.encode()).hexdigest()[: training_run.DIGEST_CHARS]

@@ -15,13 +15,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lia_model.checkpoints.directory import load_generator, read_config
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.registry.runs import VALIDATED_SOURCE_KEYS
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import keep_in_storage
 from lia_model.training.cluster.run_storage import RunStorage
 from lia_model.training.schedule import is_validation_due
 from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
-from lia_model.training.tracking.run_logger import Journal, is_kept
+from lia_model.training.tracking.run_logger import Journal, add_validation
 from lia_model.training.validation.validator import Validator
 
 RELEASED = "released"
@@ -58,11 +57,7 @@ class CheckpointValidation:
             generator = load_generator(released)
             found = validator.validate(generator, step)
             keep_in_storage(self.storage, generator, read_config(released).provenance, found.record)
-        self.journal.add_metrics(step, found.metrics)
-        self.journal.add_text(VALIDATED_SOURCE_KEYS, "".join(f"{key}\n" for key in validator.source_keys))
-        if is_kept(step // self.settings.validate_every_steps) or step == self.settings.num_steps:
-            for name, picture in found.pictures.items():
-                self.journal.add_picture(name, step, picture)
+        add_validation(self.journal, found, validator.source_keys, self.settings)
         return found.metrics
 
     def config(self) -> ValidationConfig:

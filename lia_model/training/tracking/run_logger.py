@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model.registry.runs import DAMAGED_FRAMES
+from lia_model.registry.runs import DAMAGED_FRAMES, VALIDATED_SOURCE_KEYS
+from lia_model.settings import TrainSettings
 from lia_model.training.pairs.damage import Damage
 from lia_model.training.tracking.step_trace import announced
+from lia_model.training.validation.validator import Validation
 
 STRIP = "strip"
 TRACE = "profile.txt"
@@ -82,6 +85,25 @@ class RunLogger:
             OSError: the disk does not take it.
         """
         self._journal.sync()
+
+
+def add_validation(
+    journal: Journal, found: Validation, source_keys: Collection[str], settings: TrainSettings
+) -> None:
+    """Keep what a validation found, and its pictures if they are among those that are kept.
+
+    Args:
+        journal: of the run.
+        found: by the validation.
+        source_keys: of the videos that the pictures may show.
+        settings: of the run.
+    """
+    step = found.record.step
+    journal.add_metrics(step, found.metrics)
+    journal.add_text(VALIDATED_SOURCE_KEYS, "".join(f"{key}\n" for key in source_keys))
+    if is_kept(step // settings.validate_every_steps) or step == settings.num_steps:
+        for name, picture in found.pictures.items():
+            journal.add_picture(name, step, picture)
 
 
 def is_kept(number: int) -> bool:

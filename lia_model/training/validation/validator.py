@@ -36,6 +36,7 @@ from lia_model.training.validation.pairs import (
 from preprocessing.strips import grid
 
 PREFIX = "validation"
+OTHER_PEOPLE = "other_people_"
 TURNS_DEG = (0.0, 15.0, 30.0)
 """Lower ends of the ranges of turns for which L1 is reported."""
 BATCH_SIZE = 16
@@ -99,6 +100,17 @@ class Validator:
         clips = {clip.key: clip for clip in self._reader.held_out.clips}
         return sorted({clips[each.pair.driving].source_key for each in self._pairs})
 
+    @property
+    def scores(self) -> list[str]:
+        """Return the names of the metrics that compare generators; smaller is better."""
+        distances = ["l1"] if self._lpips is None else ["l1", "lpips"]
+        prefixes = {"" if each.is_deciding else OTHER_PEOPLE for each in self._pairs}
+        turns = {
+            turn_name(float(t)) for each in self._pairs if each.turn_deg is not None for t in each.turn_deg
+        }
+        names = [f"{prefix}{name}" for prefix in prefixes for name in distances]
+        return sorted(f"{PREFIX}/{name}" for name in (*names, *turns))
+
     @torch.inference_mode()
     @float32_products("fp32")
     def validate(self, generator: Generator, step: int) -> Validation:
@@ -127,7 +139,7 @@ class Validator:
                 for name, values in self._distances(result, source, driving).items():
                     found.setdefault(name, []).extend(values.tolist())
             for name, values in found.items():
-                prefix = "" if each.is_deciding else "other_people_"
+                prefix = "" if each.is_deciding else OTHER_PEOPLE
                 clips.setdefault(f"{prefix}{name}", []).append(float(np.mean(values)))
             if each.turn_deg is not None:
                 for turn, value in zip(each.turn_deg, found["l1"], strict=True):
