@@ -113,7 +113,7 @@ def test_a_trial_that_diverges_has_failed_and_proposes_nothing(make):
 @pytest.mark.parametrize(
     ("metric", "changes", "reason"),
     [
-        ("validation/l3", {}, "settings and shards validation/l1 are allowed: choose one of them, or .* loss/"),
+        ("validation/l3", {}, "and shards validation/l1 are allowed: choose one of them, or .* loss/"),
         ("loss/lpips", {}, "loss/l1, loss/generator_adversarial, .* or of those that begin with validation/"),
         (
             "validation/l1",
