@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from starlette.datastructures import UploadFile
 
 from lia_model.animation.options import AnimationOptions
+from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.scopes import Caller
 from lia_model.serving.access.tokens import Tokens
-from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError
 from lia_model.serving.jobs.job import Job, Order, count, new_id, summarize

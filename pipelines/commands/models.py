@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lia_model.registry.versions import Version, versions_of
 from lia_model.serving.client import Client
-from lia_model.serving.client_errors import NoServiceError, RefusedError
+from lia_model.serving.client.errors import NoServiceError, RefusedError
 from lia_model.serving.messages import project_mark
 from pipelines.environment import Environment
 from pipelines.local.reports import Row

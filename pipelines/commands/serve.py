@@ -6,9 +6,9 @@ import urllib.error
 
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
+from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, deploy, withdraw
-from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.database import parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.messages import ModelVersion

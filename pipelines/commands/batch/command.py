@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lia_model.registry.aliases import champion_uri
 from lia_model.serving.client import Client
-from lia_model.serving.client_errors import NoServiceError
+from lia_model.serving.client.errors import NoServiceError
 from pipelines.commands.batch.online import run_online
 from pipelines.commands.batch.places import Downloads, is_url
 from pipelines.commands.batch.rows import BatchRow, read_batch

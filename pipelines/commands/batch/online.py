@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lia_model.serving.client import Client
-from lia_model.serving.client_errors import NoServiceError, RefusedError
+from lia_model.serving.client.errors import NoServiceError, RefusedError
 from lia_model.serving.messages import (
     BatchItem,
     BatchItemStatus,

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from lia_model.animation.media_check import check_media
+from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules

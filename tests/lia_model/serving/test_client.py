@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving import client as module
 from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.client import Client
-from lia_model.serving.client_errors import AnimationFailedError, NoServiceError, NotYetError, RefusedError
+from lia_model.serving.client import http_client as module
+from lia_model.serving.client.errors import AnimationFailedError, NoServiceError, NotYetError, RefusedError
 from lia_model.serving.messages import BatchItem, BatchRequest, JobStatus, project_mark
 from tests.lia_model.serving.live import NUM_FRAMES, LiveService, live
 from tests.lia_model.serving.service import png

@@ -4,9 +4,9 @@ import pytest
 
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
+from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
-from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.database import sqlite_url
 from lia_model.settings import NetworkSettings
 from pipelines.commands.serve import database_url, make_config, require_token_beyond_loopback, run_serve

@@ -1,6 +1,6 @@
 import pytest
 
-from lia_model.serving.client_errors import NoServiceError
+from lia_model.serving.client.errors import NoServiceError
 from pipelines.commands.batch.command import run_batch
 from pipelines.environment import read_environment
 from pipelines.params import read_params

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lia_model.serving.client_errors import NoServiceError
+from lia_model.serving.client.errors import NoServiceError
 from pipelines.commands.batch.online import run_online
 from pipelines.commands.batch.rows import read_batch
 from preprocessing.media.video_reader import decode, probe

@@ -1,12 +1,4 @@
-"""A client of the animation service: typed requests and answers, retries, and errors with the server's words.
-
-A service that is full or restarts is waited for. It needs httpx and pydantic alone::
-
-    with Client("http://127.0.0.1:8000", token) as client:
-        job = client.submit(Path("portrait.jpg"), Path("talking.mp4"))
-        client.wait(job.id, lambda status: print(status.progress))
-        client.download(job.id, Path("out.mp4"))
-"""
+"""The client itself: requests over HTTP, each sent again for as long as that may help."""
 
 import logging
 import math
@@ -23,7 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.client_errors import (
+from lia_model.serving.client.errors import (
     AnimationFailedError,
     NoServiceError,
     NotYetError,

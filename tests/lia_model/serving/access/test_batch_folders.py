@@ -1,7 +1,7 @@
 import pytest
 
+from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.scopes import OPERATOR, Caller, Scope
-from lia_model.serving.batch_folders import BatchFolders
 from lia_model.serving.errors import RefusalError
 
 

@@ -1,0 +1,84 @@
+"""The configuration of the application's replicas, and what they share by it."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lia_model.serving.access.batch_folders import BatchFolders
+from lia_model.serving.database import open_database
+from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.messages import ModelVersion
+from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
+
+
+class ServingConfig(BaseModel):
+    """Configuration of both replicas, with absolute paths, since their processes run in other folders."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    checkpoint: Path
+    """Checkpoint directory of the model."""
+    model: ModelVersion
+    """Its name and concrete version."""
+    registry: str | None = None
+    """URI of the MLflow store that the model was registered in; None for a checkpoint folder."""
+    samples: Path | None = None
+    """Folder of the sample clips that the page offers; None or a missing one offers none."""
+    home: Path
+    """Folder of the uploads and their results."""
+    database: str = Field(repr=False)
+    """URL of the database with the jobs."""
+    folders: BatchFolders
+    """Folders that batches may use."""
+    token: str | None = Field(repr=False)
+    """A bearer token that is not in the file, with the scope admin; None has none."""
+    token_file: Path
+    """Where the other tokens are kept; it may be missing."""
+    max_upload_bytes: int
+    """Largest request body."""
+    max_num_queued: int
+    """Most queued uploads."""
+    max_num_batch_items: int
+    """Most queued items of batches."""
+    media: MediaLimits
+    """Limits of the files that are animated."""
+    keep_s: float
+    """How long ended jobs and the results of uploads are kept."""
+    max_stored_bytes: int
+    """Most bytes of uploads that wait and of their results."""
+    requests: RequestLimits
+    """Limits of requests."""
+    batch_size: int
+    """Driving frames per forward pass."""
+    num_threads: int
+    """CPU threads of the replica that animates."""
+    compilation: Compilation
+    """How the networks are compiled at start."""
+    video_decoder: VideoDecoder
+    """Where videos are decoded."""
+    video_encoder: VideoEncoder
+    """Where results are encoded."""
+    detector: Path
+    """Folder of the face detector; missing if the model needs none."""
+    min_score: float
+    """Minimum confidence of a detected face."""
+    pad_px: int
+    """Border added around a frame for detection."""
+    every_num_frames: int
+    """Detect faces in every k-th driving frame."""
+
+    @property
+    def media_folder(self) -> Path:
+        """Folder of the uploads and their results."""
+        return self.home / "media"
+
+
+def open_jobs(config: ServingConfig) -> JobStore:
+    """Open the store that both replicas share."""
+    return JobStore(open_database(config.database), root=config.folders.root)
+
+
+def heartbeat(config: ServingConfig) -> Heartbeat:
+    """Return the heartbeat that both replicas share."""
+    return Heartbeat(config.home / "worker")
