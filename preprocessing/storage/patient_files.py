@@ -8,8 +8,8 @@ are False for any error.
 from __future__ import annotations
 
 import functools
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from pyarrow import Buffer, PythonFile
@@ -76,8 +76,16 @@ class PatientHandler(FSSpecHandler):
         return PythonFile(_Download(opened, path), mode="r")
 
     def open_output_stream(self, path: str, metadata: object) -> PythonFile:
-        """Open a file that is stored when it is closed."""
-        return PythonFile(_Upload(self.fs, path), mode="w")
+        """Open a file that is collected in memory and stored on closing; large ones have `put_file`."""
+
+        def store(content: bytes) -> None:
+            patiently(functools.partial(self.fs.pipe_file, path, content), path)
+
+        return PythonFile(_Upload(store), mode="w")
+
+    def put_file(self, file: Path, path: str) -> None:
+        """Store a file of this machine."""
+        patiently(functools.partial(self.fs.put_file, str(file), path), path)
 
 
 class _Download:
@@ -97,46 +105,30 @@ class _Download:
 
 
 class _Upload:
-    """A file that is collected on this machine's disk and stored as a whole.
+    """A small file, such as Ray's list of checkpoints, collected in memory and stored as a whole.
 
     It is no `io.IOBase`, which would store half of it when its writer fails and it is collected.
     """
 
-    def __init__(self, store: Any, path: str) -> None:  # noqa: ANN401 - an fsspec file system
+    def __init__(self, store: Callable[[bytes], None]) -> None:
         self._store = store
-        self._path = path
-        self._is_broken = False
-        self._file = tempfile.NamedTemporaryFile(prefix="lia-upload-")  # noqa: SIM115 - closed in `close`
-
-    def __del__(self) -> None:
-        """Give up what was not closed."""
-        self._file.close()
-
-    @property
-    def closed(self) -> bool:
-        """Return whether it is stored, or given up."""
-        return self._file.closed
+        self._content = bytearray()
+        self.closed = False
 
     def write(self, content: bytes | Buffer) -> int:
         """Collect bytes."""
-        try:
-            return self._file.write(content)
-        except OSError:
-            self._is_broken = True
-            raise
+        self._content += memoryview(content)
+        return len(memoryview(content))
 
     def flush(self) -> None:
         """Do nothing: what is stored is stored by `close`."""
 
     def tell(self) -> int:
         """Return the number of bytes so far."""
-        return self._file.tell()
+        return len(self._content)
 
     def close(self) -> None:
-        """Store the file, unless a write failed."""
-        if self.closed:
-            return
-        with self._file:
-            self._file.flush()
-            if not self._is_broken:
-                patiently(lambda: self._store.put_file(self._file.name, self._path), self._path)
+        """Store the file."""
+        if not self.closed:
+            self._store(bytes(self._content))
+        self.closed = True

@@ -53,6 +53,11 @@ class CheckpointReporter:
         self._root = Path(self._storage.experiment_fs_path)
         self._is_stored = threading.Event()
         self._is_stored.set()
+        self._temporary_prefix = f"lia-checkpoint-{self._root.name}-"
+        if run_logger is not None:
+            # Of killed workers; this one alone writes now.
+            for path in Path(tempfile.gettempdir()).glob(f"{self._temporary_prefix}*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def report(self, state: TrainingState, metrics: dict[str, float]) -> None:
         """Report a checkpoint of `state`; every rank calls it at the same steps.
@@ -105,7 +110,7 @@ class CheckpointReporter:
                 self._write_files(snapshot, folder)
             yield lambda other: _link_folder(self._root / name, self._root / other)
             return
-        with tempfile.TemporaryDirectory(prefix="lia-checkpoint-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=self._temporary_prefix) as temporary:
             self._write_files(snapshot, Path(temporary))
             self._upload(Path(temporary), name)
             yield lambda other: self._upload(Path(temporary), other)

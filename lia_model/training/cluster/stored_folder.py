@@ -21,10 +21,15 @@ def upload_folder(files: FileSystem, folder: Path, place: str) -> None:
 
 def upload_file(files: FileSystem, path: Path, place: str) -> None:
     """Copy a file of this machine."""
-    from pyarrow.fs import LocalFileSystem, copy_files
+    from pyarrow.fs import LocalFileSystem, PyFileSystem, copy_files
+
+    from preprocessing.storage.patient_files import PatientHandler
 
     files.create_dir(place.rpartition("/")[0])
-    copy_files(str(path), place, source_filesystem=LocalFileSystem(), destination_filesystem=files)
+    if isinstance(files, PyFileSystem) and isinstance(files.handler, PatientHandler):
+        files.handler.put_file(path, place)
+    else:
+        copy_files(str(path), place, source_filesystem=LocalFileSystem(), destination_filesystem=files)
 
 
 def download_file(files: FileSystem, place: str, path: Path) -> None:

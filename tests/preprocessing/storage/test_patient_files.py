@@ -121,15 +121,17 @@ def test_a_killed_server_is_waited_for_by_every_operation(server, tmp_path, monk
     writer = files.open_output_stream(f"{root}/a/written")
     writer.write(b"2" * 5000)
     (tmp_path / "copied").mkdir()
+    (tmp_path / "given").write_bytes(b"4" * 5000)
     server.stop()
     with ThreadPoolExecutor() as pool:
         calls = {
             "info": lambda: files.get_file_info(f"{root}/a/read").size,
             "nothing": lambda: files.get_file_info(f"{root}/nothing").type,
-            "list": lambda: len(files.get_file_info(FileSelector(f"{root}/a", recursive=True))) >= 4,
+            "list": lambda: len(files.get_file_info(FileSelector(f"{root}/a/copied"))),
             "read": lambda: reader.read(10),
             "open": lambda: read(files, f"{root}/a/read"),
             "close": writer.close,
+            "put": lambda: files.handler.put_file(tmp_path / "given", f"{root}/b/put"),
             "write": lambda: write(files, f"{root}/b/new", b"3" * 5000),
             "remove": lambda: files.delete_file(f"{root}/a/removed"),
             "remove folder": lambda: files.delete_dir(f"{root}/a/folder"),
@@ -142,11 +144,12 @@ def test_a_killed_server_is_waited_for_by_every_operation(server, tmp_path, monk
         results = {name: future.result(timeout=60) for name, future in running.items()}
     assert results["info"] == 5000
     assert results["nothing"] == FileType.NotFound
-    assert results["list"]
+    assert results["list"] == 1
     assert results["read"] == b"1" * 10
     assert results["open"] == (tmp_path / "copied/file").read_bytes() == b"1" * 5000
     assert read(files, f"{root}/a/written") == b"2" * 5000
     assert read(files, f"{root}/b/new") == b"3" * 5000
+    assert read(files, f"{root}/b/put") == b"4" * 5000
     for name in ("removed", "folder/file"):
         assert files.get_file_info(f"{root}/a/{name}").type == FileType.NotFound
     told = [line for line in caplog.messages if "the store is down" in line]
