@@ -27,6 +27,7 @@ from lia_model.training.cluster.stored_folder import (
     folders_in,
     is_file,
     is_finished,
+    read_file,
     remove_folder,
     upload_file,
     upload_folder,
@@ -151,8 +152,7 @@ class StoredBest:
         path = f"{self.place}/{POINTER}"
         if not is_file(self.files, path):
             return None
-        with self.files.open_input_stream(path) as file:
-            content = file.read()
+        content = read_file(self.files, path)
         try:
             return json.loads(content)["checkpoint"]
         except (ValueError, KeyError, TypeError):

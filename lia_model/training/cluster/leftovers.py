@@ -8,7 +8,13 @@ import shutil
 from collections.abc import Iterator
 
 from lia_model.training.cluster.run_storage import MILESTONES, RAY_LIST, RAY_PREFIX, RunStorage
-from lia_model.training.cluster.stored_folder import folders_in, is_file, is_finished, remove_folder
+from lia_model.training.cluster.stored_folder import (
+    folders_in,
+    is_file,
+    is_finished,
+    read_file,
+    remove_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +33,7 @@ def remove_leftovers(storage: RunStorage) -> None:
     place = f"{root}/{storage.name}"
     if not is_file(files, f"{place}/{RAY_LIST}"):
         return
-    with files.open_input_stream(f"{place}/{RAY_LIST}") as file:
-        listed = set(_checkpoints_in(json.loads(file.read())))
+    listed = set(_checkpoints_in(json.loads(read_file(files, f"{place}/{RAY_LIST}"))))
     if not any(is_finished(files, f"{place}/{name}") for name in listed):
         return
     for name in folders_in(files, place):

@@ -13,7 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lia_model.checkpoints.versions import newest_whole, whole_or_earlier
-from lia_model.training.cluster.stored_folder import download_folder, folders_in, is_finished, upload_file
+from lia_model.training.cluster.stored_folder import (
+    download_folder,
+    folders_in,
+    is_file,
+    is_finished,
+    read_file,
+    upload_file,
+)
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -78,20 +85,20 @@ class RunStorage:
         return Store(self.place, SETTING).arrow_file_system()
 
     def discard_damaged_list(self) -> None:
-        """Remove Ray's list of a run's checkpoints if a killed process left half of it, which Ray refuses.
-
-        In an object store files appear whole.
-        """
-        path = None if self.directory is None else self.directory / RAY_LIST
-        if path is None or not path.is_file():
+        """Remove Ray's list of a run's checkpoints if a killed process left half of it, which Ray refuses."""
+        files, root = self.open()
+        path = f"{root}/{self.name}/{RAY_LIST}"
+        if not is_file(files, path):
             return
         try:
-            json.loads(path.read_text())
+            json.loads(read_file(files, path))
         except ValueError:
             log.warning(
-                "%s is damaged and was removed; training goes on from the newest whole checkpoint", path
+                "%s/%s is damaged and was removed; training goes on from the newest whole checkpoint",
+                self,
+                RAY_LIST,
             )
-            path.unlink()
+            files.delete_file(path)
 
     @contextmanager
     def whole(self, checkpoint: StoredCheckpoint | None) -> Iterator[Path | None]:

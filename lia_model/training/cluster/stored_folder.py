@@ -65,6 +65,12 @@ def folders_in(files: FileSystem, place: str) -> list[str]:
     return sorted(file.base_name for file in listed if file.type == FileType.Directory)
 
 
+def read_file(files: FileSystem, place: str) -> bytes:
+    """Return the content of a file."""
+    with files.open_input_stream(place) as file:
+        return file.read()
+
+
 def is_file(files: FileSystem, place: str) -> bool:
     """Return whether there is a file at a place."""
     from pyarrow.fs import FileType

@@ -10,6 +10,7 @@ from ray.train import Checkpoint
 from lia_model.checkpoints.file_hashes import HASHES, write_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.training.cluster.run_storage import RAY_LIST, RunStorage
+from lia_model.training.cluster.stored_folder import is_file
 from preprocessing.storage.object_store import StoreError
 
 
@@ -109,17 +110,15 @@ def test_the_result_is_a_folder_of_this_machine(storage, tmp_path):
         assert (found == place) == (storage.directory is None)
 
 
-def test_a_damaged_list_is_removed_and_a_good_one_is_kept(tmp_path, caplog):
-    storage = RunStorage(str(tmp_path), "run")
+def test_a_damaged_list_is_removed_and_a_good_one_is_kept(storage):
     storage.discard_damaged_list()
-    path = tmp_path / "run" / RAY_LIST
-    path.parent.mkdir()
-    path.write_text("{}")
-    storage.discard_damaged_list()
-    assert path.is_file()
-    path.write_text("{")
-    storage.discard_damaged_list()
-    assert not path.exists()
+    files, root = storage.open()
+    files.create_dir(f"{root}/run")
+    for content, is_kept in ((b"{}", True), (b"{", False)):
+        with files.open_output_stream(f"{root}/run/{RAY_LIST}") as file:
+            file.write(content)
+        storage.discard_damaged_list()
+        assert is_file(files, f"{root}/run/{RAY_LIST}") == is_kept
 
 
 def test_an_address_is_no_folder(tmp_path, monkeypatch):
