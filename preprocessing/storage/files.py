@@ -132,11 +132,12 @@ def _remove_abandoned(folder: Path) -> None:
     prefix = _prefix(folder)
     for path in folder.parent.iterdir():
         pid = path.name.removeprefix(prefix).partition(".")[0]
-        if path.name.startswith(prefix) and pid.isdigit() and not _is_running(int(pid)):
+        if path.name.startswith(prefix) and pid.isdigit() and not is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Return whether this machine has a process of that number."""
     # Without psutil, which machines that only train do not have.
     try:
         os.kill(pid, 0)

@@ -24,6 +24,7 @@ from lia_model.checkpoints.directory import write_generator
 from lia_model.checkpoints.file_hashes import write_hashes
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.checkpoint_validation import RELEASED, CheckpointValidation
+from lia_model.training.cluster.leftovers import own_copy_prefix, remove_abandoned_copies
 from lia_model.training.cluster.run_storage import MILESTONES
 from lia_model.training.cluster.stored_folder import is_finished, upload_folder
 from lia_model.training.state import Snapshot, TrainingState, take_snapshot, write_snapshot
@@ -53,11 +54,8 @@ class CheckpointReporter:
         self._root = Path(self._storage.experiment_fs_path)
         self._is_stored = threading.Event()
         self._is_stored.set()
-        self._temporary_prefix = f"lia-checkpoint-{self._root.name}-"
         if run_logger is not None:
-            # Of killed workers; this one alone writes now.
-            for path in Path(tempfile.gettempdir()).glob(f"{self._temporary_prefix}*"):
-                shutil.rmtree(path, ignore_errors=True)
+            remove_abandoned_copies()
 
     def report(self, state: TrainingState, metrics: dict[str, float]) -> None:
         """Report a checkpoint of `state`; every rank calls it at the same steps.
@@ -110,7 +108,7 @@ class CheckpointReporter:
                 self._write_files(snapshot, folder)
             yield lambda other: _link_folder(self._root / name, self._root / other)
             return
-        with tempfile.TemporaryDirectory(prefix=self._temporary_prefix) as temporary:
+        with tempfile.TemporaryDirectory(prefix=own_copy_prefix()) as temporary:
             self._write_files(snapshot, Path(temporary))
             self._upload(Path(temporary), name)
             yield lambda other: self._upload(Path(temporary), other)

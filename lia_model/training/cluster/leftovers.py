@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from lia_model.training.cluster.run_storage import MILESTONES, RAY_LIST, RAY_PREFIX, RunStorage
 from lia_model.training.cluster.stored_folder import (
@@ -15,6 +18,9 @@ from lia_model.training.cluster.stored_folder import (
     read_file,
     remove_folder,
 )
+from preprocessing.storage.files import is_running
+
+COPY_PREFIX = "lia-checkpoint-"
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +46,19 @@ def remove_leftovers(storage: RunStorage) -> None:
         if name.startswith(RAY_PREFIX) and name not in listed:
             log.info("%s/%s was left by a killed process and is removed", storage, name)
             remove_folder(files, f"{place}/{name}")
+
+
+def own_copy_prefix() -> str:
+    """Return how the name of a checkpoint begins that this process writes here before it is uploaded."""
+    return f"{COPY_PREFIX}{os.getpid()}-"
+
+
+def remove_abandoned_copies() -> None:
+    """Remove checkpoints that killed processes of this machine were about to upload."""
+    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*"):
+        pid = path.name.removeprefix(COPY_PREFIX).partition("-")[0]
+        if pid.isdigit() and not is_running(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _checkpoints_in(content: object) -> Iterator[str]:

@@ -1,8 +1,14 @@
 import json
+import multiprocessing
 
 import pytest
 
-from lia_model.training.cluster.leftovers import remove_leftovers
+from lia_model.training.cluster.leftovers import (
+    COPY_PREFIX,
+    own_copy_prefix,
+    remove_abandoned_copies,
+    remove_leftovers,
+)
 from lia_model.training.cluster.run_storage import RAY_LIST, RunStorage
 from lia_model.training.cluster.stored_folder import folders_in, is_finished
 from preprocessing.storage.files import write_folder_atomically
@@ -49,6 +55,18 @@ def test_without_a_list_that_names_a_checkpoint_that_is_there_all_stay(stored):
     write_list(stored, 15)
     remove_leftovers(stored)
     assert len(left(stored)) == 4
+
+
+def test_copies_of_processes_that_are_gone_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process = multiprocessing.get_context("spawn").Process()
+    process.start()
+    process.join()
+    gone, own = tmp_path / f"{COPY_PREFIX}{process.pid}-abc", tmp_path / f"{own_copy_prefix()}abc"
+    for folder in (gone, own):
+        folder.mkdir()
+    remove_abandoned_copies()
+    assert list(tmp_path.iterdir()) == [own]
 
 
 def test_folders_that_were_being_written_are_removed(tmp_path):
