@@ -44,8 +44,20 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    """Write tensors as safetensors.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(values, path)
+    except SafetensorError:
+        # It has the system's error in its text alone: a full disk refuses zeros with the error itself.
+        with path.open("wb") as file:
+            for value in values.values():
+                file.write(bytes(value.nbytes))
+        raise
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lia_model.checkpoints.crop_record import KEY
@@ -24,6 +23,7 @@ from lia_model.checkpoints.directory import (
     load_weights,
     read_config,
     read_tensors,
+    save_tensors,
     save_weights,
     write_config,
 )
@@ -170,7 +170,7 @@ def import_checkpoint(path: Path, directory: Path, crop: CropFacts | None = None
         save_weights(generator, folder / GENERATOR)
         if discriminator is not None:
             save_weights(discriminator, folder / DISCRIMINATOR)
-        save_file({key: value.contiguous() for key, value in unused.items()}, folder / UNUSED)
+        save_tensors(unused, folder / UNUSED)
     return ImportReport(
         network,
         sum(len(part) for part in (content["gen"], content.get("dis", {}))) - len(unused),

@@ -67,3 +67,25 @@ def test_an_interrupted_writer_leaves_the_old_checkpoint(generator, tmp_path, mo
     assert load_generator(tmp_path / "model").settings == generator.settings
     assert read_config(tmp_path / "model").provenance == {"number": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+SAVE = """
+import sys
+from pathlib import Path
+import torch
+from lia_model.checkpoints.directory import save_tensors
+path = Path(sys.argv[1]) / "a.safetensors"
+for size in (1000, 100_000):
+    try:
+        save_tensors({"one": torch.zeros(10), "two": torch.zeros(size)}, path)
+        print("written")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path, run_on_small_disk):
+    assert run_on_small_disk(SAVE, tmp_path / "disk", "64k", tmp_path / "disk") == [
+        "written",
+        "No space left on device",
+    ]
