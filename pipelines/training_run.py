@@ -10,6 +10,7 @@ from lia_model.registry import models
 from lia_model.registry.run_sender import DataSet, RunOpening, RunSender, TrackingError, waiting_senders
 from lia_model.settings import TrainSettings
 from lia_model.training.run_identity import identity_digest, run_identity
+from lia_model.training.tracking import description
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
@@ -71,6 +72,7 @@ def opening(
         artifacts=str(artifacts),
         params=settings.model_dump(mode="json"),
         tags={"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
+        description=description.RUN,
         data_set=DataSet(
             name="shards",
             digest=data_digest(manifest),

@@ -53,6 +53,8 @@ class RunOpening(BaseModel, frozen=True):
     """Absolute folder of the experiment's files."""
     params: dict[str, Any]
     tags: dict[str, str]
+    description: str = ""
+    """Markdown, shown with the run."""
     data_set: DataSet | None = None
     source_keys: list[str] = []
     """Videos the model is trained on."""
@@ -129,7 +131,8 @@ class RunSender:
     def _open(self, told: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
         opening = RunOpening.model_validate(told["opening"])
         earlier = {} if opening.earlier_run_id is None else {PARENT_TAG: opening.earlier_run_id}
-        run = open_run(opening.name, Path(opening.artifacts), opening.params, opening.tags | earlier)
+        artifacts, tags = Path(opening.artifacts), opening.tags | earlier
+        run = open_run(opening.name, artifacts, opening.params, tags, opening.description)
         if sent.get("run_id") == run.run_id:
             return sent
         data_set = opening.data_set

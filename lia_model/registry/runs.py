@@ -218,7 +218,9 @@ class Run:
         return sorted(self._client.get_run(self.run_id).data.metrics)
 
 
-def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+def open_run(
+    name: str, artifacts: Path, params: Mapping[str, Any], tags: Mapping[str, str], description: str = ""
+) -> Run:
     """Return the run called `name`: reopened if an earlier process created it, else new.
 
     Args:
@@ -226,11 +228,15 @@ def open_run(name: str, artifacts: Path, params: Mapping[str, Any], tags: Mappin
         artifacts: absolute folder of the experiment's files; takes effect when the experiment is created.
         params: settings, logged once.
         tags: logged on every call.
+        description: Markdown for a new run; one that is reopened keeps its own, which people may edit.
     """
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
     client = mlflow_client()
     experiment_id = _experiment_id(client, artifacts)
     found = find_run(name)
-    run = Run(found or client.create_run(experiment_id, run_name=name).info.run_id)
+    note = {MLFLOW_RUN_NOTE: description} if description else {}
+    run = Run(found or client.create_run(experiment_id, run_name=name, tags=note).info.run_id)
     if found:
         run.set_status("RUNNING")
     run.log_params(params)
@@ -266,7 +272,8 @@ def _experiment_id(client: MlflowClient, artifacts: Path) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         return experiment.experiment_id
-    # With this tag the UI opens on training runs; without it MLflow 3 opens on traces of language models.
+    # What the experiment is for, in MLflow's words. Its UI opens on traces of language models all the same,
+    # unless the address asks for `workflowType=machine_learning`.
     return client.create_experiment(
         EXPERIMENT,
         artifact_location=artifacts.absolute().as_uri(),

@@ -124,9 +124,13 @@ class _Writer:
     validator: Validator | None = None
 
     def write(self, state: TrainingState) -> None:
-        """Write a checkpoint; validate it if that is due, and keep it if it is the best."""
+        """Validate the weights if that is due, keep them if they are the best, and write a checkpoint."""
+        # In this order: from its checkpoint a killed run would go on without the validation.
+        self._validate(state)
         with self._versions.write(state.step) as folder:
             write_state(state, folder, self.provenance)
+
+    def _validate(self, state: TrainingState) -> None:
         if self.validator is None or not is_validation_due(state.step, self.settings):
             return
         generator = state.released_generator(self.settings.ema_decay)

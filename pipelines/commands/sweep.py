@@ -17,6 +17,7 @@ from lia_model.settings import TrainSettings
 from lia_model.training.cluster.sweep.settings import SweepSettings, with_values
 from lia_model.training.provenance import described_commit
 from lia_model.training.run_identity import DECISIVE, FREE
+from lia_model.training.tracking.description import of_sweep
 from pipelines import training_run
 from pipelines.environment import Environment
 from pipelines.local.cluster import connected
@@ -88,7 +89,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     with held_lease(folder / "lease.json", f"the sweep {name}"):
         parent = RunSender(folder / "mlflow")
         opening = training_run.opening(name, base, manifest, paths.artifacts, described_commit(paths.root))
-        parent.describe(opening.model_copy(update={"params": settings.model_dump(mode="json")}))
+        told = {"params": settings.model_dump(mode="json"), "description": of_sweep(settings.metric)}
+        parent.describe(opening.model_copy(update=told))
         parent_id = parent.send()
         work = _sweep(settings, base.model_dump(mode="json"), name, paths, manifest, opening, parent_id)
         status = "FAILED"

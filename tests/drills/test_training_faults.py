@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from lia_model.checkpoints.best import BEST
 from lia_model.registry.run_journal import entries, last_checkpoint
 from lia_model.training.cluster.run_storage import MILESTONES, RAY_PREFIX
-from tests.drills.drilled_training import LOG_EVERY_STEPS, PATIENCE_S, wait_for, workers_of
+from tests.drills.drilled_training import LOG_EVERY_STEPS, NUM_STEPS, PATIENCE_S, wait_for, workers_of
 from tests.drills.faulty_training import ENDED
 from tests.ports import free_ports
 
@@ -47,6 +47,28 @@ def test_three_killed_workers_and_a_killed_driver_leave_one_curve(drill, setting
     kept = [path for path in folder.iterdir() if path.name.startswith((".", RAY_PREFIX)) and path.is_dir()]
     assert len(kept) == settings["num_kept_checkpoints"]
     assert not (folder / BEST).exists()
+
+
+def test_a_driver_killed_three_times_leaves_one_run_with_every_value_once(drill, settings):
+    drill.prepare(settings | {"validate_every_steps": 10})
+    # The last one just after a checkpoint, which is still being validated.
+    for step in (12, 33, 50):
+        program = drill.start()
+        drill.wait_for_step(step, program)
+        drill.note(f"SIGKILL to the driver at step {drill.step()}")
+        program.kill()
+        program.wait()
+    drill.finish(drill.start())
+    (run,) = drill.runs()
+    client = MlflowClient(drill.tracking_uri)
+    for name in run.data.metrics:
+        every = 10 if name.startswith("validation/") else LOG_EVERY_STEPS
+        steps = sorted(point.step for point in client.get_metric_history(run.info.run_id, name))
+        assert steps == list(range(every, NUM_STEPS + 1, every)), name
+    assert {"validation/l1", "loss/l1", "speed/data_wait_share"} < run.data.metrics.keys()
+    pictures = client.list_artifacts(run.info.run_id, "images")
+    shown = sorted(path.path.rpartition("/")[2].split("+")[:3:2] for path in pictures)
+    assert shown.count(["strip", "20"]) == shown.count(["validation_directions", "50"]) == 2
 
 
 @pytest.fixture

@@ -6,6 +6,18 @@ def test_a_run_is_reopened_by_its_name(open_run):
     assert first.run_id == again.run_id != other.run_id
 
 
+def test_a_run_keeps_the_description_that_somebody_edited(store):
+    run = runs.open_run("described", store / "artifacts", {}, {}, "what it is")
+
+    def note():
+        return runs.mlflow_client().get_run(run.run_id).data.tags["mlflow.note.content"]
+
+    assert note() == "what it is"
+    run.set_tags({"mlflow.note.content": "the good one"})
+    runs.open_run("described", store / "artifacts", {}, {}, "what it is")
+    assert note() == "the good one"
+
+
 def test_settings_are_logged_with_dotted_names(open_run):
     run = open_run("one")
     assert runs.mlflow_client().get_run(run.run_id).data.params == {"seed": "1", "network.width": "0.5"}

@@ -16,6 +16,7 @@ from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.folder_run import main, train_directory
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import new_state, save_state
+from lia_model.training.validation.validator import Validator
 from preprocessing.shards.manifest import CropFacts, data_digest, read_manifest, write_manifest
 from preprocessing.storage.lease import held_lease
 from tests.lia_model.shards_on_disk import damage_frame, write_shards
@@ -183,6 +184,21 @@ def test_a_new_run_in_an_old_folder_forgets_the_best_of_the_old_one(tmp_path, tr
     write_settings(tmp_path, train_settings, num_steps=2, validate_every_steps=0)
     train_directory(tmp_path)
     assert read_best(tmp_path / "checkpoints") is None
+
+
+def test_a_run_that_is_killed_in_its_last_validation_repeats_it(tmp_path, train_settings, monkeypatch):
+    write_shards(tmp_path / "shards", {"train": flat_clips(60, 200), "test": flat_clips(80)}, 32)
+    write_settings(tmp_path, train_settings, num_steps=3, validate_every_steps=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "validate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_directory(tmp_path)
+    assert read_config(train_directory(tmp_path)).provenance["validation"]["step"] == 3
+
+
+def interrupted(*_):
+    """End the process, as somebody may at any time."""
+    raise KeyboardInterrupt
 
 
 def test_without_held_out_clips_the_last_weights_are_released_and_that_is_said_once(
