@@ -6,7 +6,7 @@ Axes: T frames, K directions, S side of the network's images.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float32, UInt8
 
-from lia_model.animation.compositing import paste, side_by_side
+from lia_model.animation.compositing import paste, resize, side_by_side
 from lia_model.animation.driving import (
     Driving,
     DrivingFrame,
@@ -34,7 +34,7 @@ from lia_model.animation.prefetch import prefetch
 from lia_model.animation.provenance import provenance_tags
 from lia_model.animation.run import AnimationRun
 from lia_model.animation.subjects import MovedSource, Subject, aim, find_source
-from lia_model.networks.relative_motion import is_relative
+from lia_model.networks.relative_motion import hold_still, is_relative
 from preprocessing.clips.crop import shows_faces
 from preprocessing.media.images import cut
 from preprocessing.media.video_writer import VideoWriter
@@ -97,12 +97,16 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
         run = replace(run, cropper=None)
     run = replace(run, decoding=replace(run.decoding, fps=options.output_fps, strict=options.strict))
     _check(request, run)
+    num_directions = run.animator.generator.settings.num_directions
+    follows = options.following(num_directions, run.direction_names)
     footage = open_footage(request.source, request.convert, run.decoding)
     driving = open_driving(request.driving, run, request.convert)
     _warn(options, footage, driving)
     led_by = footage if driving.is_still and not footage.is_still else driving
     run.progress(0, led_by.num_frames)
     source = find_source(footage, run, options)
+    if follows is not None:
+        source = replace(source, follows=np.array(follows))
     driving = frame_driving(driving, run)
     if is_relative(options.mode) and options.start == "best":
         driving = replace(driving, motion=collect_motion(driving, run))
@@ -255,7 +259,8 @@ def _compose(
             assert moment.driving.view is not None
             seen = picture if options.paste_back else cut(picture, subjects[0].square, run.size_px)
             result = side_by_side([seen, moment.driving.view, result])
-        yield result, moment.start
+        height, width = result.shape[:2]
+        yield resize(result, *options.result_size(width, height)), moment.start
 
 
 def _synthesize(
@@ -268,9 +273,36 @@ def _synthesize(
     if still is not None:
         portrait = cut(still, subject.square, run.size_px)
         motion = (moment.driving.weights for moment in moments)
+        if subject.follows is not None:
+            motion = _followed(run, subject, subject.follows, motion, [portrait])
         return run.animator.synthesize(portrait, motion, subject.start, run.batch_size)
     moments, others = tee(moments)
     motion = (moment.driving.weights for moment in moments)
     pictures = (moment.picture for moment in others if moment.picture is not None)
     portraits = (cut(picture, subject.square, run.size_px) for picture in pictures)
+    if subject.follows is not None:
+        portraits, same = tee(portraits)
+        motion = _followed(run, subject, subject.follows, motion, same)
     return run.animator.synthesize(portraits, motion, subject.start, run.batch_size)
+
+
+def _followed(
+    run: AnimationRun,
+    subject: Subject,
+    follows: Bool[np.ndarray, " K"],
+    motion: Iterator[Float32[np.ndarray, " K"]],
+    portraits: Iterable[UInt8[np.ndarray, "S S 3"]],
+) -> Iterator[Float32[np.ndarray, " K"]]:
+    """Yield the motion along the directions that follow it; along the others the source keeps its pose.
+
+    Relative motion is what differs from its start. Of absolute motion the pose is that of each portrait, or
+    of the only one.
+    """
+    poses = run.animator.motion_weights(portraits, run.batch_size)
+    if subject.start is not None:
+        poses = iter([subject.start])
+    pose = None
+    for weights in motion:
+        pose = next(poses, pose)
+        assert pose is not None
+        yield hold_still(weights, pose, follows)

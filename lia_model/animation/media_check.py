@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from lia_model.animation.footage import MediaKind, UnreadableMediaError, media_kind, require_media
+from lia_model.animation.motion_file import is_motion_file, read_motion
 from lia_model.settings import MediaLimits
 from preprocessing.media.animated_pictures import is_animated_picture, read_animation
 from preprocessing.media.images import is_heic, is_picture, picture_header
@@ -19,6 +21,7 @@ from preprocessing.media.streams import watched_stream
 from preprocessing.media.video_reader import open_input, read_packets
 from preprocessing.sandbox.child_server import ChildError, ChildServer, answer_requests
 
+FileKind = MediaKind | Literal["motion"]
 NUM_CHILDREN = 2
 """How many files are checked at a time."""
 
@@ -40,8 +43,8 @@ class MediaChecker:
         for _ in range(NUM_CHILDREN):
             self._idle.put(ChildServer("lia_model.animation.media_check"))
 
-    def check(self, path: Path) -> MediaKind | None:
-        """Return the kind of the file by its content, or None if it is neither an image nor a video.
+    def check(self, path: Path) -> FileKind | None:
+        """Return the kind of the file by its content, or None if it is none of them.
 
         Threads may call this at the same time; they wait for one another.
 
@@ -80,13 +83,17 @@ class MediaChecker:
                 child.__exit__(None, None, None)
 
 
-def check_media(path: Path, limits: MediaLimits) -> MediaKind | None:
+def check_media(path: Path, limits: MediaLimits) -> FileKind | None:
     """Check the file in this process; see `MediaChecker.check`.
 
     Raises:
         MediaTooLargeError: it exceeds a limit.
-        UnreadableMediaError: its first picture cannot be decoded or is too small.
+        UnreadableMediaError: its first picture cannot be decoded or is too small, or it is a damaged motion
+            file.
     """
+    if is_motion_file(path):
+        _check_length(len(read_motion(path).weights), Fraction(0), limits)
+        return "motion"
     if is_picture(path) and not is_heic(path):
         _check_picture(path, limits)
     kind = media_kind(path)

@@ -79,12 +79,12 @@ def write_motion(path: Path, motion: Motion) -> None:
         partial.write_bytes(save(tensors, metadata))
 
 
-def read_motion(path: Path, model: str) -> Motion:
+def read_motion(path: Path, model: str | None = None) -> Motion:
     """Read a motion file.
 
     Args:
         path: a file written by `write_motion`.
-        model: fingerprint of the model to be driven.
+        model: fingerprint of the model to be driven; None takes the motion of any.
 
     Raises:
         UnusableMotionError: the file is damaged, not a motion file, of another format version, or made by
@@ -108,7 +108,7 @@ def read_motion(path: Path, model: str) -> Motion:
         ) from error
 
 
-def _check_kind(path: Path, metadata: dict[str, str], model: str) -> None:
+def _check_kind(path: Path, metadata: dict[str, str], model: str | None) -> None:
     if metadata.get("format") != FORMAT:
         raise UnusableMotionError(
             f"got {path}, a safetensors file without motion weights; a motion file is needed: "
@@ -120,7 +120,7 @@ def _check_kind(path: Path, metadata: dict[str, str], model: str) -> None:
             f"{FORMAT_VERSION}: recreate it with `lia motion extract`"
         )
     own = metadata.get("model_sha256", "")
-    if own != model:
+    if model is not None and own != model:
         raise UnusableMotionError(
             f"got {path}, the motion of another model ({own[:12]}); it must come from the loaded model "
             f"({model[:12]}): recreate it with `lia motion extract` and this model"

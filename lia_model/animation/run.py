@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -40,6 +40,8 @@ class AnimationRun:
     """Encode the result on the GPU, which must have an encoder."""
     model: str = "unnamed"
     """URI of the model with its version, or its checkpoint's name; results are tagged with it."""
+    direction_names: Callable[[], Mapping[int, str]] = dict
+    """Returns the names that users gave to the model's motion directions, by number from 1."""
     progress: Callable[[int, int], None] = _ignore
     """Called after each frame with the number of frames done and the total."""
     should_stop: Callable[[], bool] = _never

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from lia_model.animation.driving import Driving
 from lia_model.animation.footage import Footage
@@ -34,6 +34,8 @@ class MovedSource:
     """In a video, or without cropping."""
     scale: float = 1.0
     """Side of a square over the side of its face, if the driving clip has no framing."""
+    follows: Bool[np.ndarray, " K"] | None = None
+    """Which motion directions follow the driving clip; None is all of them."""
 
     @property
     def num_faces(self) -> int:
@@ -54,6 +56,8 @@ class Subject(NamedTuple):
     square: Box
     start: Float32[np.ndarray, " K"] | None
     """Motion weights that relative motion counts from; None for absolute motion."""
+    follows: Bool[np.ndarray, " K"] | None
+    """Which motion directions follow the driving clip; the others keep the source's pose. None is all."""
 
 
 def find_source(footage: Footage, run: AnimationRun, options: AnimationOptions) -> MovedSource:
@@ -100,13 +104,13 @@ def aim(
     """
     square = source.square(number, driving.framing, 0)
     if not is_relative(options.mode):
-        return Subject(square, None)
+        return Subject(square, None, source.follows)
     if options.start == "first":
-        return Subject(square, first)
+        return Subject(square, first, source.follows)
     assert driving.motion is not None
     motion = driving.motion.weights
     portrait = cut(source.footage.first_frame(), square, run.size_px)
     own = next(run.animator.motion_weights([portrait], run.batch_size))
     frame = nearest_frame(motion, own)
     logger.info("motion starts at frame %d of %s, counted from 0", frame, driving.name)
-    return Subject(source.square(number, driving.framing, frame), motion[frame])
+    return Subject(source.square(number, driving.framing, frame), motion[frame], source.follows)

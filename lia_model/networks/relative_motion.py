@@ -11,7 +11,7 @@ from itertools import chain
 from typing import get_args
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from lia_model.settings import Mode
@@ -35,6 +35,13 @@ def add_to_source(
 ) -> Float[Tensor, "B K"]:
     """Return the weights of the source's own pose plus the motion from `start` to `driving`."""
     return driving - start + source
+
+
+def hold_still(
+    weights: Float32[np.ndarray, " K"], own: Float32[np.ndarray, " K"], follows: Bool[np.ndarray, " K"]
+) -> Float32[np.ndarray, " K"]:
+    """Return the weights along the directions that follow, and `own` along the others."""
+    return np.where(follows, weights, own)
 
 
 def split_first(

@@ -111,7 +111,8 @@ def _animations(requests: JobRequests) -> APIRouter:
     ) -> AnimationAccepted:
         """Animate the portrait `source` by the motion of `driving`, each an image or a video.
 
-        A request that is sent again with the same `Idempotency-Key` gets the job of the first one.
+        `driving` may also be a motion file of `lia motion extract`, made by the same model. A request that is
+        sent again with the same `Idempotency-Key` gets the job of the first one.
         """
         try:
             options = read_options(fields)

@@ -162,7 +162,7 @@ class BatchItem(AnimationOptions):
     source: Annotated[str, Field(min_length=1)]
     """Image or video of the person to animate."""
     driving: Annotated[str, Field(min_length=1)]
-    """Video or image whose motion it takes."""
+    """Video or image whose motion it takes, or a motion file."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")] | None = None
     """File name of the result without `.mp4`; None is the item's place in the batch, from 00000."""
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")] | None = None

@@ -9,8 +9,8 @@ from pathlib import Path
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from lia_model.animation.footage import MediaKind, UnreadableMediaError
-from lia_model.animation.media_check import MediaTooLargeError
+from lia_model.animation.footage import UnreadableMediaError
+from lia_model.animation.media_check import FileKind, MediaTooLargeError
 from lia_model.animation.options import AnimationOptions
 from lia_model.serving.errors import RefusalError, bad_field
 from preprocessing.storage.files import make_durable
@@ -20,7 +20,7 @@ _COPY_BYTES = 1 << 20
 OTHER_VIDEO_TYPES = ("application/mp4", "application/ogg")
 """Declared types of videos beside video/*."""
 
-MediaCheck = Callable[[Path], MediaKind | None]
+MediaCheck = Callable[[Path], FileKind | None]
 """Returns the kind of a file by its content, or raises; see `MediaChecker.check`."""
 
 
@@ -62,8 +62,9 @@ async def require_fields(request: Request, known: set[str]) -> None:
 def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) -> None:
     """Copy an upload to `path` if both its declared type and its content are an image or a video.
 
-    If the client declares no type, the suffix of the file name stands for it; without either, only the
-    content counts. A refused upload may leave a file at `path`, which the caller removes.
+    The field `driving` takes a motion file too. If the client declares no type, the suffix of the file name
+    stands for it; without either, only the content counts. A refused upload may leave a file at `path`, which
+    the caller removes.
 
     Args:
         upload: the file as sent.
@@ -97,6 +98,13 @@ def store_upload(upload: UploadFile, field: str, path: Path, check: MediaCheck) 
         raise _unreadable(field, str(error).replace(str(path), name)) from None
     if kind is None and not is_media:
         raise wrong_type
+    if kind == "motion" and field != "driving":
+        raise RefusalError(
+            415,
+            "wrong_type",
+            f"{field}: the file holds motion and no picture; send an image or a video, and the motion file "
+            "as driving",
+        )
     if kind is None:
         what = "is empty (0 bytes)" if path.stat().st_size == 0 else "holds neither an image nor a video"
         raise _unreadable(field, f"got {name}, which {what}: send a JPEG, PNG or mp4")

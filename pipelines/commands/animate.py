@@ -1,5 +1,6 @@
 """`lia animate`, `lia motion extract` and `lia manipulate`: on this machine, without the service."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
 from lia_model.registry.models import ResolvedModel, resolve
+from lia_model.serving.interactive.direction_names import DirectionNames, open_names
+from lia_model.serving.messages import ModelVersion
 from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
 from pipelines.local.progress import progress
 from pipelines.params import Params
+from pipelines.project_paths import ProjectPaths
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
 
@@ -79,7 +83,15 @@ def open_run(
     animator = _load_animator(model, inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     decoding = Decoding(hardware=inference.video_decoder == "gpu")
-    return AnimationRun(animator, cropper, params.serve.batch_size, decoding, hardware_encoding, model.uri)
+    return AnimationRun(
+        animator,
+        cropper,
+        params.serve.batch_size,
+        decoding,
+        hardware_encoding,
+        model.uri,
+        lambda: _direction_names(root, model).read(),
+    )
 
 
 def run_extract(
@@ -119,6 +131,13 @@ def run_manipulate(
     animator = _load_animator(_resolve_model(params, inference), inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     return manipulate_file(animator, cropper, request)
+
+
+def _direction_names(root: Path, model: ResolvedModel) -> DirectionNames:
+    """Return the names that users gave to the model's directions on the page."""
+    registry = None if model.version is None else os.environ["MLFLOW_TRACKING_URI"]
+    version = ModelVersion(name=model.name, version=model.version or "local")
+    return open_names(version, registry, model.directory, ProjectPaths(root).runs / "serving")
 
 
 def _require_files(*paths: Path) -> None:

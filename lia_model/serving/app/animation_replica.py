@@ -11,6 +11,7 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs
+from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.runner import JobRunner
@@ -39,6 +40,7 @@ class AnimationReplica:
             config.batch_size,
             Decoding(hardware=config.video_decoder == "gpu"),
             takes_gpu_encoder(config.video_encoder),
+            direction_names=open_names(config.model, config.registry, config.checkpoint, config.home).read,
         )
         # Neither compiled nor recorded, since jobs run in another thread.
         live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)

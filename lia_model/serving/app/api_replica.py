@@ -16,7 +16,7 @@ from lia_model.serving.api import build_api
 from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
-from lia_model.serving.interactive.direction_names import DirectionNames, NamesInFile, NamesInRegistry
+from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import FramedPicture, PictureFormat
 from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeoutError
 from lia_model.serving.interactive.routes import live_routes
@@ -24,7 +24,6 @@ from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.messages import Error
 from preprocessing.media.boxes import Box
-from preprocessing.storage.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +62,6 @@ class RemoteLiveModel:
             raise LiveTimeoutError from None
 
 
-def direction_names(config: ServingConfig) -> DirectionNames:
-    """Return where the names of the model's directions are kept."""
-    if config.registry is not None:
-        return NamesInRegistry(config.model, config.registry)
-    weights = file_sha256(config.checkpoint / "generator.safetensors")
-    return NamesInFile(config.home / "direction_names" / f"{weights[:16]}.json")
-
-
 class AnimationApi:
     """Answers HTTP, and asks the other replica for what a user waits for."""
 
@@ -92,7 +83,11 @@ class AnimationApi:
         )
         check = MediaChecker(config.media).check
         live = LiveRequests(
-            RemoteLiveModel(animation), direction_names(config), config.model, config.media_folder, check
+            RemoteLiveModel(animation),
+            open_names(config.model, config.registry, config.checkpoint, config.home),
+            config.model,
+            config.media_folder,
+            check,
         )
         routes = (live_routes(live), samples_routes(config.samples))
         api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config), routes)

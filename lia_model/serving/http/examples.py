@@ -21,7 +21,10 @@ _PROGRESS: dict[str, Any] = {
 }
 _ANIMATION = {**_PROGRESS, "batch": None, "links": _LINKS}
 
-PARAMETERS: dict[str, Any] = {"job_id": _JOB, "batch_id": _BATCH}
+_DIRECTION = {"number": 3, "name": "smile", "min": -3.0, "max": 3.0}
+_SQUARE = {"left": 220.0, "top": 60.0, "right": 420.0, "bottom": 260.0}
+
+PARAMETERS: dict[str, Any] = {"job_id": _JOB, "batch_id": _BATCH, "number": 3, "name": "single_face.mp4"}
 """Values of parameters in the path."""
 REQUESTS: dict[str, Any] = {
     "POST /v1/animations": {
@@ -29,6 +32,8 @@ REQUESTS: dict[str, Any] = {
         "driving": "(bytes of talking.mp4)",
         "mode": "relative",
         "side_by_side": "true",
+        "directions": "1,4",
+        "size_px": "256",
     },
     "POST /v1/batches": {
         "items": [
@@ -42,6 +47,9 @@ REQUESTS: dict[str, Any] = {
         ],
         "output": "out/batch",
     },
+    "PUT /v1/directions/{number}": {"name": "smile"},
+    "POST /v1/crops": {"picture": "(bytes of portrait.jpg)", "face": "largest"},
+    "POST /v1/manipulations": {"source": "(bytes of portrait.jpg)", "weights": "0,0,1.5,0", "format": "jpeg"},
 }
 """Bodies."""
 ANSWERS: dict[str, Any] = {
@@ -65,6 +73,14 @@ ANSWERS: dict[str, Any] = {
         ],
         "links": _BATCH_LINKS,
     },
+    "GET /v1/directions": {
+        "model": {"name": "lia", "version": "3"},
+        "size_px": 256,
+        "directions": [_DIRECTION],
+    },
+    "PUT /v1/directions/{number}": _DIRECTION,
+    "POST /v1/crops": {"width": 640, "height": 360, "rule": "face", "faces": [_SQUARE], "square": _SQUARE},
+    "GET /v1/samples": {"samples": [{"name": "single_face.mp4", "url": "/v1/samples/single_face.mp4"}]},
     "GET /v1/models": {"models": [{"name": "lia", "version": "3"}]},
     "GET /healthz": {"status": "ok"},
 }

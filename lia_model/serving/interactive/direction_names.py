@@ -12,9 +12,10 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
+from lia_model.checkpoints.directory import GENERATOR
 from lia_model.registry.models import registry_errors, tag_version, version_tags
 from lia_model.serving.messages import ModelVersion
-from preprocessing.storage.files import write_atomically
+from preprocessing.storage.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,21 @@ class NamesInFile:
         names = {key: value for key, value in {**self.read(), number: name}.items() if value}
         with write_atomically(self._path) as temporary:
             temporary.write_text(json.dumps(names, ensure_ascii=False))
+
+
+def open_names(model: ModelVersion, registry: str | None, checkpoint: Path, home: Path) -> DirectionNames:
+    """Return where the names of a model's directions are kept.
+
+    Args:
+        model: name and version.
+        registry: URI of the MLflow store that it is registered in; None for a checkpoint folder.
+        checkpoint: its directory.
+        home: folder of the service's files.
+    """
+    if registry is not None:
+        return NamesInRegistry(model, registry)
+    weights = file_sha256(checkpoint / GENERATOR)
+    return NamesInFile(home / "direction_names" / f"{weights[:16]}.json")
 
 
 def names_in_tags(tags: Mapping[str, str]) -> dict[int, str]:

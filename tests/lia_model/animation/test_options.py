@@ -27,6 +27,9 @@ OTHERS = {
     "square": "10:20:300",
     "crop": False,
     "fps": 25.0,
+    "size_px": 64,
+    "directions": "1,smile",
+    "exclude_directions": "2",
     "strict": True,
 }
 """For each option a value that is not its default."""

@@ -5,7 +5,10 @@ from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.http.access import OPEN_PATHS
 from lia_model.serving.http.examples import ANSWERS, REQUESTS
-from tests.lia_model.serving.live import live
+from lia_model.serving.interactive import messages as live_messages
+from lia_model.serving.interactive.live_model import LiveModel
+from tests.lia_model.serving.live import live, tiny_animator
+from tests.lia_model.serving.page_service import PageService
 
 ANSWER_KINDS = {
     "POST /v1/animations": messages.AnimationAccepted,
@@ -13,14 +16,25 @@ ANSWER_KINDS = {
     "GET /v1/animations/{job_id}": messages.AnimationStatus,
     "POST /v1/batches": messages.BatchAccepted,
     "GET /v1/batches/{batch_id}": messages.BatchStatus,
+    "GET /v1/directions": live_messages.DirectionList,
+    "PUT /v1/directions/{number}": live_messages.Direction,
+    "POST /v1/crops": live_messages.Crop,
+    "GET /v1/samples": live_messages.SampleList,
     "GET /v1/models": messages.ModelList,
     "GET /healthz": messages.Health,
 }
 
 
 @pytest.fixture
-def operations(service):
-    document = service.ask("GET", "/openapi.json").json()
+def described(tmp_path):
+    """The service with all its routes."""
+    with PageService(tmp_path / "whole", LiveModel(tiny_animator(), None), None).serving() as service:
+        yield service
+
+
+@pytest.fixture
+def operations(described):
+    document = described.client.get("/openapi.json").json()
     return {
         f"{method.upper()} {path}": operation
         for path, methods in document["paths"].items()
@@ -55,6 +69,14 @@ def test_every_json_call_has_examples_of_its_kind(operations):
             for content in answer["content"].values()
         )
         assert example == ANSWERS[call]
+    with_json = [
+        call
+        for call, operation in operations.items()
+        for status, answer in operation["responses"].items()
+        if status.startswith("2") and "application/json" in answer.get("content", ())
+    ]
+    assert set(with_json) == ANSWERS.keys()
+    assert {call for call, operation in operations.items() if "requestBody" in operation} == REQUESTS.keys()
     messages.BatchRequest.model_validate(REQUESTS["POST /v1/batches"])
     for call, example in REQUESTS.items():
         (content,) = operations[call]["requestBody"]["content"].values()

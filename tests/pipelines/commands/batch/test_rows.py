@@ -14,6 +14,9 @@ OTHERS = {
     "crop": "false",
     "square": "10:20:300",
     "fps": "29.97",
+    "size_px": "64",
+    "directions": '"1,smile"',
+    "exclude_directions": "2",
     "strict": "true",
 }
 """For each option a cell that is not its default."""
@@ -92,7 +95,8 @@ def test_every_option_is_a_column(tmp_path):
             tmp_path / "batch.csv", f"source,{name},driving", f"a.png,{cell},b.mp4", "a.png,,b.mp4"
         )
         chosen, default = read_batch(manifest)
-        assert chosen.options == AnimationOptions.model_validate({name: cell}) != AnimationOptions()
+        value = cell.strip('"')
+        assert chosen.options == AnimationOptions.model_validate({name: value}) != AnimationOptions()
         assert default.options == AnimationOptions()
 
 
