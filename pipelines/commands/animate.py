@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lia_model.animation.driving import extract_motion
@@ -15,7 +16,7 @@ from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
 from lia_model.registry.models import ResolvedModel, resolve
-from lia_model.serving.interactive.direction_names import DirectionNames, open_names
+from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
 from pipelines.local.progress import progress
@@ -59,27 +60,28 @@ def run_animate(
             the model does not exist; or the GPU is to encode, and has no encoder.
     """
     _require_files(request.source, request.driving)
-    run = open_run(params, root, _resolve_model(params, inference), inference, crop=request.options.crop)
+    run = open_run(params, root, inference, crop=request.options.crop)
     with progress("frames") as show:
         return animate_file(replace(run, progress=show), request)
 
 
 def open_run(
-    params: Params, root: Path, model: ResolvedModel, inference: Inference, *, crop: bool = True
+    params: Params, root: Path, inference: Inference, model: ResolvedModel | None = None, *, crop: bool = True
 ) -> AnimationRun:
     """Load the model, and the face detector if the model and `crop` need it.
 
     Args:
         params: batch size and detector.
         root: folder that the detector's path is relative to.
-        model: the files of the model.
-        inference: how it is run.
+        inference: which model, and how it is run.
+        model: the files of that model; None finds them.
         crop: whether pictures are cropped.
 
     Raises:
-        ValueError: the detector is missing, or the GPU is to encode, and has no encoder.
+        ValueError: the model or the detector is missing, or the GPU is to encode, and has no encoder.
     """
     hardware_encoding = takes_gpu_encoder(inference.video_encoder)
+    model = model or _resolve_model(params, inference)
     animator = _load_animator(model, inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     decoding = Decoding(hardware=inference.video_decoder == "gpu")
@@ -90,7 +92,7 @@ def open_run(
         decoding,
         hardware_encoding,
         model.uri,
-        lambda: _direction_names(root, model).read(),
+        partial(_direction_names, root, model),
     )
 
 
@@ -133,11 +135,11 @@ def run_manipulate(
     return manipulate_file(animator, cropper, request)
 
 
-def _direction_names(root: Path, model: ResolvedModel) -> DirectionNames:
+def _direction_names(root: Path, model: ResolvedModel) -> dict[int, str]:
     """Return the names that users gave to the model's directions on the page."""
     registry = None if model.version is None else os.environ["MLFLOW_TRACKING_URI"]
     version = ModelVersion(name=model.name, version=model.version or "local")
-    return open_names(version, registry, model.directory, ProjectPaths(root).runs / "serving")
+    return open_names(version, registry, model.directory, ProjectPaths(root).runs / "serving").read()
 
 
 def _require_files(*paths: Path) -> None:

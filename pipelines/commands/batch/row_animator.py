@@ -124,7 +124,7 @@ def _open_run(settings: RowSettings) -> AnimationRun:
     inference = Inference(
         model.uri, "auto", "auto", serve.compilation, serve.video_decoder, serve.video_encoder
     )
-    return open_run(settings.params, settings.root, model, inference)
+    return open_run(settings.params, settings.root, inference, model)
 
 
 def _mark(row: BatchRow, versions: Sequence[str | None], run: AnimationRun) -> str:
