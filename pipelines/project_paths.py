@@ -97,8 +97,9 @@ class ProjectPaths:
         return self.runs / "train" / run_name / "lease.json"
 
     def journals(self) -> list[Path]:
-        """Return the folders of the journals of all training runs."""
-        return sorted(self.runs.glob("train/*/mlflow"))
+        """Return the folders of the journals of all training runs, those of sweeps included."""
+        places = ("train/*/mlflow", "sweep/*/mlflow", "sweep/*/trials/*/mlflow")
+        return sorted(folder for place in places for folder in self.runs.glob(place))
 
     @property
     def demo(self) -> Path:

@@ -33,6 +33,14 @@ def test_every_path_of_a_project_is_below_its_root(tmp_path: Path) -> None:
     assert all(getattr(ProjectPaths(root), name).is_relative_to(root) for name in names)
 
 
+def test_the_journals_of_trainings_sweeps_and_their_trials_are_found(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    made = [runs / "train/a/mlflow", runs / "sweep/b/mlflow", runs / "sweep/b/trials/000/mlflow"]
+    for folder in made:
+        folder.mkdir(parents=True)
+    assert set(ProjectPaths(tmp_path).journals()) == set(made)
+
+
 def test_the_paths_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ProjectPaths(tmp_path).root = tmp_path / "other"  # pyright: ignore[reportAttributeAccessIssue]

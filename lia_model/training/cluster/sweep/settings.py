@@ -91,6 +91,10 @@ class SweepSettings(Settings):
         """Return a score that is worse than any other."""
         return math.inf if self.mode == "min" else -math.inf
 
+    def comparable(self, score: float) -> float:
+        """Return a score, or the worst one in place of one that is not a number."""
+        return self.worst if math.isnan(score) else score
+
     def values_of(self, number: int) -> dict[str, Any]:
         """Return the values of a trial by dotted key: a function of the seed and its number alone."""
         positions = np.random.default_rng((self.seed, number)).random(len(self.space))

@@ -119,8 +119,9 @@ class Trial:
     @property
     def scores(self) -> list[tuple[int, float]]:
         """Return its scores, by step."""
-        metric = self.work.sweep.metric
-        return sorted(curves(self.journal, (metric,)).get(metric, {}).items())
+        sweep = self.work.sweep
+        found = curves(self.journal, (sweep.metric,)).get(sweep.metric, {})
+        return sorted((step, sweep.comparable(score)) for step, score in found.items())
 
     @property
     def end(self) -> tuple[End, str] | None:

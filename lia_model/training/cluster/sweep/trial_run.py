@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,4 +166,4 @@ class _Training:
     def tell(self, step: int) -> None:
         score, self.score = self.score, None
         if score is not None:
-            self.report(step, self.trial.work.sweep.worst if math.isnan(score) else score)
+            self.report(step, self.trial.work.sweep.comparable(score))
