@@ -51,7 +51,7 @@ def test_three_killed_workers_and_a_killed_driver_leave_one_curve(drill, setting
 
 def test_a_driver_killed_three_times_leaves_one_run_with_every_value_once(drill, settings):
     drill.prepare(settings | {"validate_every_steps": 10})
-    # The last one just after a checkpoint, which is still being validated.
+    # The last one at a step whose checkpoint is being stored or validated.
     for step in (12, 33, 50):
         program = drill.start()
         drill.wait_for_step(step, program)
