@@ -51,13 +51,22 @@ async function showModels() {
       model.version === "local" ? model.name : `${model.name}, version ${model.version}`)));
 }
 
-function fields(portrait, driving) {
+// The options of the form, for any portrait.
+export function chosenOptions() {
   const chosen = get("options").elements;
-  return form({
-    source: portrait.file, driving: driving.file,
+  return {
     mode: chosen.mode.value, start: chosen.start.value, fps: chosen.fps.value, model: chosen.model.value || null,
     crop: chosen.crop.checked, paste_back: chosen.paste_back.checked, side_by_side: chosen.side_by_side.checked,
-    face: portrait.square || !chosen.crop.checked ? null : portrait.face, square: portrait.square,
+    size_px: chosen.size_px.value,
+    directions: chosen.directions.value.trim() || null, exclude_directions: chosen.exclude_directions.value.trim() || null,
+  };
+}
+
+function fields(portrait, driving) {
+  const options = chosenOptions();
+  return form({
+    source: portrait.file, driving: driving.file, ...options,
+    face: portrait.square || !options.crop ? null : portrait.face, square: portrait.square,
   });
 }
 

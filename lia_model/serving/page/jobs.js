@@ -1,6 +1,7 @@
 // The tab that lists animations and the batches they belong to.
 
-import { blob, call, json, say } from "/page/api.js";
+import { chosenOptions } from "/page/animate.js";
+import { blob, call, form, json, say } from "/page/api.js";
 import { button, element } from "/page/dom.js";
 
 const REFRESH_MS = 3000;
@@ -96,6 +97,11 @@ export function startJobs() {
     get("job-list").replaceChildren();
     return load(first(), true);
   }
+  get("batch").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await submitAll(event.target, get("batch-status"));
+    reload();
+  });
   get("filter").addEventListener("change", reload);
   get("filter").addEventListener("submit", (event) => event.preventDefault());
   get("more").addEventListener("click", () => load(next, false));
@@ -106,6 +112,27 @@ export function startJobs() {
     reload();
     timer = setInterval(() => document.hidden || load(first(), true), REFRESH_MS);
   };
+}
+
+// Each portrait is a job of its own; one that is refused does not stop the others.
+async function submitAll(place, status) {
+  const { sources, driving } = place.elements;
+  const send = place.querySelector("button");
+  const files = [...sources.files];
+  const refused = [];
+  send.disabled = true;
+  say("batch-failure", "");
+  for (const [index, source] of files.entries()) {
+    status.textContent = `Sending ${index + 1} of ${files.length} …`;
+    try {
+      await json("/v1/animations", { method: "POST", body: form({ source, driving: driving.files[0], ...chosenOptions() }) });
+    } catch (error) {
+      refused.push(`${source.name}: ${error.message}`);
+    }
+  }
+  send.disabled = false;
+  status.textContent = `${files.length - refused.length} of ${files.length} are in the list below.`;
+  say("batch-failure", refused.join(" · "));
 }
 
 function describe(job) {

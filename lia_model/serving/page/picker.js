@@ -30,7 +30,7 @@ export class Picker {
     this.face = "largest";
     this.crop = null;
     const input = element("input", {
-      type: "file", accept: this.kind === "portrait" ? "image/*,video/*" : "video/*,image/*",
+      type: "file", accept: this.kind === "portrait" ? "image/*,video/*" : "video/*,image/*,.safetensors",
       "aria-label": `${this.title}: choose a file`,
       onchange: (event) => event.target.files.length && this.choose(event.target.files[0]),
     });
@@ -62,6 +62,10 @@ export class Picker {
 
   async choose(file) {
     const mine = (this.chosen = Symbol());
+    if (this.kind === "driving" && file.name.endsWith(".safetensors")) {
+      this.showMotion(file);
+      return;
+    }
     this.file = file;
     this.square = null;
     this.face = "largest";
@@ -87,6 +91,15 @@ export class Picker {
     } catch (error) {
       if (mine === this.chosen) this.fail(error.message);
     }
+  }
+
+  showMotion(file) {
+    this.file = file;
+    this.root.replaceChildren(
+      element("div", { class: "head" }, element("h2", {}, this.title), button("Change", () => this.clear())),
+      element("p", { class: "note", role: "status" }, `${file.name}: a motion file, which drives without pictures.`),
+    );
+    this.onChange(this);
   }
 
   fail(message) {

@@ -143,3 +143,35 @@ def test_the_camera_records_a_driving_clip(page):
     page.wait_for_timeout(700)
     page.locator("#driving").get_by_role("button", name="Stop").click()
     page.locator("#driving").get_by_text("No face is seen in the first frame").wait_for()
+
+
+def test_the_new_options_reach_the_job_and_their_refusal_is_told(page, clip, service):
+    choose(page, "portrait", clip)
+    choose(page, "driving", clip)
+    page.get_by_label("Height").select_option("128")
+    page.get_by_label("Directions that follow").fill("1, 9")
+    page.get_by_role("button", name="Animate", exact=True).click()
+    page.locator("#failure").wait_for()
+    assert "the model's directions are 1 to 4" in page.locator("#failure").inner_text()
+    page.get_by_label("Directions that follow").fill("")
+    page.get_by_label("Directions kept still").fill("2")
+    page.get_by_role("button", name="Animate", exact=True).click()
+    page.locator("#result").wait_for()
+    assert page.evaluate("document.getElementById('result-video').videoWidth") == 128
+    (newest, *_) = service.jobs.newest(1, None, None)
+    assert newest.order.options.exclude_directions == "2"
+
+
+def test_several_portraits_are_animated_by_one_clip(page, clip, service, tmp_path):
+    text = tmp_path / "notes.jpg"
+    text.write_text("no picture")
+    page.get_by_role("tab", name="Jobs").click()
+    before = service.jobs.newest(1, None, None)
+    batch = page.locator("#batch")
+    batch.get_by_label("Portraits").set_input_files([str(clip), str(text), str(clip)])
+    batch.get_by_label("Driving clip").set_input_files(str(clip))
+    page.get_by_role("button", name="Animate all").click()
+    page.get_by_text("2 of 3 are in the list below").wait_for()
+    assert page.locator("#batch-failure").inner_text().startswith("Notes.jpg: source: got notes.jpg")
+    added = [job.number for job in service.jobs.newest(10, None, None)]
+    assert len([number for number in added if not before or number > before[0].number]) == 2
