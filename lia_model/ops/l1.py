@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lia_model.ops.dispatch import Impl, takes_fused
 
@@ -30,5 +32,22 @@ def sum_of_l1(got: Sequence[Tensor], wanted: Sequence[Tensor], impl: Impl = "aut
 
 
 def _mean_distance(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
-    exact = torch.promote_types(a.dtype, torch.float32)
-    return (a - b).abs().mean(dtype=exact)
+    return _MeanDistance.apply(a, b)
+
+
+class _MeanDistance(torch.autograd.Function):
+    """Autograd gives the same gradient in more passes over the features, of which some in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:  # noqa: ANN401 - torch's own
+        difference = a - b
+        ctx.save_for_backward(difference)
+        exact = torch.promote_types(a.dtype, torch.float32)
+        return torch.linalg.vector_norm(difference, 1, dtype=exact) / difference.numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401 # pyright: ignore[reportIncompatibleMethodOverride]
+        (difference,) = ctx.saved_tensors
+        (grad,) = grad_outputs
+        return difference.sign().mul_(grad / difference.numel()), None

@@ -26,6 +26,18 @@ def test_it_is_the_sum_of_the_mean_distances():
     torch.testing.assert_close(value, sum((a - b).abs().mean() for a, b in zip(got, wanted, strict=True)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_its_gradients_are_those_of_autograd_bit_for_bit(dtype):
+    got, wanted = pairs(dtype)
+    exact = torch.promote_types(dtype, torch.float32)
+    plain = torch.stack([(a - b).abs().mean(dtype=exact) for a, b in zip(got, wanted, strict=True)]).sum()
+    value = sum_of_l1(got, wanted, "reference")
+    torch.testing.assert_close(value, plain, atol=0, rtol=1e-6)
+    for one, other in zip(*(torch.autograd.grad(3 * each, got) for each in (value, plain)), strict=True):
+        assert one.dtype == dtype
+        assert torch.equal(one, other)
+
+
 @dtypes
 @layouts
 def test_the_kernel_computes_the_same_and_gives_the_same_gradients(kernel_device, dtype, layout):
