@@ -174,9 +174,11 @@ def test_runs_of_two_deployments_take_turns(project: Project, worker: psutil.Pop
 
     def are_done() -> bool:
         numbers.append(len([one for one in programs(worker, "dvc") if "repro" in one.cmdline()]))
-        return all(state(project, run_id) == "COMPLETED" for run_id in ids)
+        states = [state(project, run_id) for run_id in ids]
+        assert not {"FAILED", "CRASHED"} & set(states), (project.root / "runs/worker.log").read_text()[-3000:]
+        return states == ["COMPLETED", "COMPLETED"]
 
-    wait_until(are_done, 300)
+    wait_until(are_done, 600)
     assert max(numbers) == 1
     assert "challenger" in project.run("lia", "models").stdout
     assert "evaluation" in project.run("prefect", "artifact", "ls").stdout
