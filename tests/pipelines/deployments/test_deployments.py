@@ -19,6 +19,9 @@ from tests.conftest import Project
 CANCEL_S = 15
 """Within which a cancelled run has no process left."""
 SMALL_TRAINING = {
+    # Both samples show the same person in the same clip.
+    "shards.identity.models": None,
+    "shards.quality.min_duplicate_similarity": None,
     "train.num_steps": 4,
     "train.network.width": 0.05,
     "train.losses.perceptual.weight": 0.0,
@@ -27,8 +30,9 @@ SMALL_TRAINING = {
 
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project], samples_url: str) -> Project:
-    """A project with one short source and a Prefect server, which its commands find."""
-    made = new_project("deployments", sources=[f"{samples_url}/single_face.mp4,train"])
+    """A project with a source for each split and a Prefect server, which its commands find."""
+    sources = [f"{samples_url}/single_face.mp4,train", f"{samples_url}/face_noface.mov,test"]
+    made = new_project("deployments", sources=sources)
     made.run("git", "config", "user.name", "test")
     made.run("git", "config", "user.email", "test@localhost")
     made.run("lia", "up", "prefect")
