@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -43,6 +44,17 @@ def is_first_rank() -> bool:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return True
     return torch.distributed.get_rank() == 0
+
+
+def wrapper_options() -> dict[str, bool]:
+    """Return how DistributedDataParallel is to wrap the networks.
+
+    Buffers are constant and so are not broadcast; the option's name depends on the version of torch.
+    Gradients lie in the buckets that are sent, and are not copied there.
+    """
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return {option: False, "gradient_as_bucket_view": True}
 
 
 def settle_buckets(generator: nn.Module, discriminator: nn.Module, autocast: torch.autocast) -> None:

@@ -1,9 +1,15 @@
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lia_model.settings import TrainSettings
 from tests.drills.drilled_training import LOG_EVERY_STEPS, NUM_STEPS, Drill
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +56,22 @@ def undisturbed(tmp_path_factory, settings):
     drill.prepare(settings)
     drill.finish(drill.start())
     return drill.losses()
+
+
+@pytest.fixture
+def new_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], "Cluster"]]:
+    """Function that starts a Ray cluster, whose head has this many CPUs and to which nodes can be added."""
+    from ray.cluster_utils import Cluster
+
+    started = []
+
+    def start(num_head_cpus: int) -> Cluster:
+        # Ray writes a cluster's address there, but does not create the folder; its sockets need a short path.
+        monkeypatch.setenv("RAY_TMPDIR", tempfile.mkdtemp(prefix="ray-"))
+        head = {"num_cpus": num_head_cpus, "include_dashboard": False}
+        started.append(Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=True))
+        return started[-1]
+
+    yield start
+    for cluster in started:
+        cluster.shutdown()

@@ -1,7 +1,7 @@
-"""Two machines that share nothing but an object store train, lose one of them, and finish.
+"""Machines that share nothing but an object store train, while one of them leaves for good or for a while.
 
-They are two raylets on this machine, each with a home and a temporary folder of its own. The shards are in
-the store alone: the program that starts the training has only their hash.
+They are raylets on this machine, each with a home and a temporary folder of its own. The shards are in the
+store alone: the program that starts the training has only their hash.
 """
 
 import json
@@ -10,13 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mlflow import MlflowClient
 
 from lia_model.checkpoints.file_hashes import verify_hashes
+from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import curves, last_checkpoint
+from lia_model.settings import TrainSettings
+from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.state import load_state, new_state
 from preprocessing.shards.manifest import data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store
@@ -26,94 +33,213 @@ pytestmark = pytest.mark.drill
 
 NUM_STEPS = 120
 PATIENCE_S = 400
+# Ray looks for new nodes once a minute, and the training has to last longer than that on the fastest machine.
+ELASTIC_NUM_STEPS = 4000
+ELASTIC_PATIENCE_S = 2400
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Machines:
+    """A cluster whose head runs no workers, and machines for them by name."""
+
+    cluster: object
+    homes: Path
+    variables: dict[str, str]
+    nodes: dict[str, object] = field(default_factory=dict)
+
+    def join(self, name):
+        """Start a machine, or start it again with the home it had."""
+        home = self.homes / name
+        home.mkdir(exist_ok=True)
+        self.nodes[name] = self.cluster.add_node(
+            num_cpus=1,
+            temp_dir=tempfile.mkdtemp(prefix="ray-"),
+            env_vars={"HOME": str(home)} | self.variables,
+        )
+
+    def lose(self, name):
+        self.cluster.remove_node(self.nodes.pop(name), allow_graceful=False)
+
+    def cached_shards(self, name, digest):
+        cache = self.homes / name / ".cache/lia/shards" / digest
+        return sorted(str(file.relative_to(cache)) for file in cache.rglob("*.tar"))
 
 
 @pytest.fixture
-def machines(s3, tmp_path, monkeypatch):
-    """A cluster whose head runs no workers, and two machines for them."""
-    from ray.cluster_utils import Cluster
-
+def machines(s3, new_cluster, tmp_path, monkeypatch):
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": tempfile.mkdtemp(prefix="ray-")}
-    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=True)
+    machines = Machines(new_cluster(0), tmp_path, s3)
     for name in ("one", "two"):
-        home = tmp_path / name
-        home.mkdir()
-        cluster.add_node(
-            num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="ray-"), env_vars={"HOME": str(home)} | s3
-        )
-    yield cluster
-    cluster.shutdown()
+        machines.join(name)
+    return machines
 
 
-def wait_for(is_so, program):
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert program.poll() is None, "the program ended"
-        assert time.monotonic() < deadline_s, "it did not come"
-        time.sleep(0.1)
+@dataclass
+class Training:
+    """A program that trains on the cluster; its folder has neither shards nor checkpoints."""
+
+    folder: Path
+    log: Path
+    process: subprocess.Popen
+
+    @property
+    def tracking_uri(self):
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def note(self, line):
+        with self.log.open("a") as log:
+            log.write(f"--- {time.strftime('%H:%M:%S')} {line}\n")
+
+    def curve(self, name):
+        return curves(self.folder / "journal", (name,)).get(name, {})
+
+    def step(self):
+        return max(self.curve("loss/l1"), default=0)
+
+    def last_checkpoint(self):
+        return last_checkpoint(self.folder / "journal")
+
+    def num_workers(self):
+        """How many workers reported the newest step."""
+        return self.curve("system/num_workers").get(self.step(), 0)
+
+    def wait_for(self, is_so, patience_s=PATIENCE_S):
+        deadline_s = time.monotonic() + patience_s
+        while not is_so():
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline_s, "it did not come"
+            time.sleep(0.1)
+
+    def finish(self, patience_s=PATIENCE_S):
+        assert self.process.wait(patience_s) == 0, self.log.read_text()[-3000:]
 
 
-def test_machines_that_share_a_store_alone_train_lose_one_and_finish(
-    machines, s3, train_settings, tmp_path, drill_folder
-):
-    noise = np.random.default_rng(0)
-    shards = tmp_path / "made"
-    write_shards(shards, {"train": list(noise.integers(0, 256, (6, 5, 32, 32, 3), dtype=np.uint8))}, 32)
-    digest = data_digest(read_manifest(shards))
-    files = (path for path in shards.rglob("*") if path.is_file())
-    Store(s3["LIA_STORE_URL"]).put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
-    shutil.rmtree(shards)
+@pytest.fixture
+def train(machines, s3, tmp_path, drill_folder, request):
+    """Function that stores shards, deletes them here, and starts a training with changed settings."""
+    started = []
 
-    folder = tmp_path / "driver"
-    folder.mkdir()
-    settings = train_settings.model_dump(mode="json") | {
-        "num_workers": (1, 2),
-        "micro_batch_size": 2,
-        "num_steps": NUM_STEPS,
-        "log_every_steps": 5,
-        "checkpoint_every_steps": 20,
-        "strip_every_steps": 60,
-    }
-    content = {
-        "settings": settings,
-        "tracking_uri": f"sqlite:///{folder / 'mlflow.db'}",
-        "ray_address": machines.address,
-        "ray_home": None,
-        "data_digest": digest,
-        "store_url": s3["LIA_STORE_URL"],
-        "storage": f"{s3['LIA_STORE_URL']}/training",
-    }
-    (folder / "drill.json").write_text(json.dumps(content))
-    path = drill_folder / "separate_machines.log"
-    with path.open("w") as log:
+    def start(shards, settings):
+        digest = data_digest(read_manifest(shards))
+        files = (path for path in shards.rglob("*") if path.is_file())
+        Store(s3["LIA_STORE_URL"]).put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
+        folder = tmp_path / "driver"
+        folder.mkdir()
+        content = {
+            "settings": settings.model_dump(mode="json"),
+            "tracking_uri": f"sqlite:///{folder / 'mlflow.db'}",
+            "ray_address": machines.cluster.address,
+            "ray_home": None,
+            "data_digest": digest,
+            "store_url": s3["LIA_STORE_URL"],
+            "storage": f"{s3['LIA_STORE_URL']}/{request.node.name}",
+        }
+        (folder / "drill.json").write_text(json.dumps(content))
+        path = drill_folder / f"{request.node.name}.log"
         command = [sys.executable, "-m", "tests.drills.faulty_training", str(folder)]
-        program = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+        with path.open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+        started.append(process)
+        return Training(folder, path, process)
 
-        def note(line):
-            log.write(f"--- {line}\n")
-            log.flush()
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
 
-        try:
-            wait_for(lambda: last_checkpoint(folder / "journal") >= 20, program)
-            caches = {name: tmp_path / name / ".cache/lia/shards" / digest for name in ("one", "two")}
-            for name, cache in caches.items():
-                found = sorted(str(file.relative_to(cache)) for file in cache.rglob("*.tar"))
-                note(f"machine {name} has fetched {', '.join(found)}")
-                assert found == [f"train/{number:05d}.tar" for number in range(3)]
-            note(f"machine two is lost after the checkpoint of step {last_checkpoint(folder / 'journal')}")
-            machines.remove_node(machines.list_all_nodes()[-1], allow_graceful=False)
-            assert program.wait(PATIENCE_S) == 0, path.read_text()[-3000:]
-        finally:
-            if program.poll() is None:
-                program.kill()
-        steps = sorted(curves(folder / "journal", ("loss/l1",))["loss/l1"])
-        note(f"logged steps: {steps}")
+
+@pytest.fixture
+def shards(tmp_path):
+    noise = np.random.default_rng(0)
+    folder = tmp_path / "made"
+    write_shards(folder, {"train": list(noise.integers(0, 256, (6, 5, 32, 32, 3), dtype=np.uint8))}, 32)
+    return folder
+
+
+def elastic(train_settings, **changes):
+    changes = {"num_workers": (1, 2), "micro_batch_size": 2} | changes
+    return TrainSettings.model_validate(train_settings.model_dump(mode="json") | changes)
+
+
+def test_machines_that_share_a_store_alone_train_lose_one_and_finish(machines, train, shards, train_settings):
+    changes = {"log_every_steps": 5, "checkpoint_every_steps": 20, "strip_every_steps": 60}
+    digest = data_digest(read_manifest(shards))
+    training = train(shards, elastic(train_settings, num_steps=NUM_STEPS, **changes))
+    shutil.rmtree(shards)
+    training.wait_for(lambda: training.last_checkpoint() >= 20)
+    for name in ("one", "two"):
+        found = machines.cached_shards(name, digest)
+        training.note(f"machine {name} has fetched {', '.join(found)}")
+        assert found == [f"train/{number:05d}.tar" for number in range(3)]
+    training.note(f"machine two is lost after the checkpoint of step {training.last_checkpoint()}")
+    machines.lose("two")
+    training.finish()
+    steps = sorted(training.curve("loss/l1"))
+    training.note(f"logged steps: {steps}")
     assert steps == list(range(5, NUM_STEPS + 1, 5))
     # The result came back from the store, whole.
-    verify_hashes(folder / "result")
-    assert json.loads((folder / "result/training.json").read_text())["step"] == NUM_STEPS
+    verify_hashes(training.folder / "result")
+    assert json.loads((training.folder / "result/training.json").read_text())["step"] == NUM_STEPS
     # Nothing is beside the store, but the journal and the result of the machine that started the training.
-    assert {file.name for file in folder.iterdir()} >= {"journal", "result"}
-    assert not (folder / "storage").exists()
+    assert {file.name for file in training.folder.iterdir()} >= {"journal", "result"}
+    assert not (training.folder / "storage").exists()
+
+
+def test_a_machine_leaves_and_returns_and_the_run_shrinks_and_grows(machines, train, shards, train_settings):
+    # At these rates weights move evenly: what differs in rounding stays small, and a wrong pair shows.
+    optimizer = train_settings.optimizer.model_copy(
+        update={"generator_lr": 1e-6, "discriminator_lr": 1e-6}
+    ).model_dump()
+    settings = elastic(
+        train_settings,
+        num_steps=ELASTIC_NUM_STEPS,
+        log_every_steps=10,
+        checkpoint_every_steps=100,
+        strip_every_steps=2000,
+        optimizer=optimizer,
+    )
+    training = train(shards, settings)
+    training.wait_for(lambda: training.last_checkpoint() >= 100)
+    assert training.num_workers() == 2
+    training.note(f"machine two is lost at step {training.step()}")
+    machines.lose("two")
+    lost = training.last_checkpoint()
+    training.wait_for(lambda: training.last_checkpoint() > lost)
+    assert training.num_workers() == 1
+    training.note(f"one worker has come to step {training.step()}; machine two returns")
+    machines.join("two")
+    training.wait_for(lambda: training.num_workers() == 2, ELASTIC_PATIENCE_S)
+    training.note(f"two workers have come to step {training.step()}")
+    training.finish(ELASTIC_PATIENCE_S)
+
+    (run_,) = MlflowClient(training.tracking_uri).search_runs(
+        [MlflowClient(training.tracking_uri).get_experiment_by_name("lia").experiment_id]
+    )
+    assert run_.info.status == "FINISHED"
+    history = MlflowClient(training.tracking_uri).get_metric_history(run_.info.run_id, "loss/l1")
+    assert sorted(metric.step for metric in history) == list(range(10, ELASTIC_NUM_STEPS + 1, 10))
+
+    start, alone, elastically = (new_state(settings, 32, CPU) for _ in range(3))
+    load_state(elastically, training.folder / "result")
+    expected = {}
+    clips = ShardedClips(shards, "train")
+    hooks = Hooks(on_metrics=lambda step, values: expected.update({step: values["loss/l1"]}))
+    run(alone, build_loader(clips, settings), settings, hooks)
+    assert elastically.num_pairs == alone.num_pairs
+    found = training.curve("loss/l1")
+    steps = sorted(expected)
+    apart = max(abs(found[step] - expected[step]) for step in steps)
+    between_steps = np.median(np.abs(np.diff([expected[step] for step in steps])))
+    weights = [
+        torch.cat([p.detach().flatten() for p in state.generator.parameters()])
+        for state in (start, alone, elastically)
+    ]
+    moved, distance = (weights[1] - weights[0]).norm(), (weights[2] - weights[1]).norm()
+    training.note(
+        f"beside an undisturbed run in one process: losses differ by at most {apart:.1e} (by "
+        f"{between_steps:.1e} from one logged step to the next), weights by {distance / moved:.1e} of the way they have moved"
+    )
+    assert apart < 0.05 * between_steps
+    assert distance < 0.02 * moved

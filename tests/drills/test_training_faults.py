@@ -153,6 +153,17 @@ def test_resources_that_are_nowhere_are_named_within_a_minute(drill, settings):
     )
 
 
+def test_a_machine_without_memory_ends_the_run_in_one_line(drill, settings, monkeypatch):
+    # Ray ends all its workers, the one that controls the training too, whenever more than this is in use.
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    drill.prepare(settings)
+    program = drill.start()
+    assert program.wait(PATIENCE_S) == ENDED
+    last = drill.log.read_text().splitlines()[-1]
+    assert last.startswith("RepeatedFailureError: the workers failed 4 times since step 0, the last time: ")
+    assert "memory" in last
+
+
 @pytest.mark.parametrize(("when", "free_share"), [("before", 0), ("during", 50)])
 def test_a_disk_that_is_full_ends_the_run_in_one_line(drill, settings, when, free_share):
     disk = drill.folder / "disk"
@@ -191,18 +202,11 @@ def test_a_disk_that_is_full_ends_the_run_in_one_line(drill, settings, when, fre
 
 
 @pytest.fixture
-def nodes():
+def nodes(new_cluster):
     """A cluster of two nodes on this machine, with a folder of its own each."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False},
-        shutdown_at_exit=True,
-    )
+    cluster = new_cluster(1)
     cluster.add_node(num_cpus=2)
-    yield cluster
-    cluster.shutdown()
+    return cluster
 
 
 def test_a_lost_node_is_replaced_and_the_run_goes_on(drill, settings, nodes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 from ray.train import (
     CheckpointConfig,
     ControllerError,
@@ -24,7 +23,6 @@ from ray.train import (
 )
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.checkpoints.best import read_best
 from lia_model.data.shard_cache import shards_here
@@ -38,11 +36,13 @@ from lia_model.training.cluster.checkpoint_validation import CheckpointValidatio
 from lia_model.training.cluster.failures import FailureWindow, ending, in_one_line
 from lia_model.training.cluster.journal_actor import RemoteJournal, open_journal
 from lia_model.training.cluster.leftovers import remove_leftovers
+from lia_model.training.cluster.notices import PreemptionNotice, RoomForMore
 from lia_model.training.cluster.room import TIMEOUT_S as ROOM_TIMEOUT_S
 from lia_model.training.cluster.room import Wanted, wait_for_room
 from lia_model.training.cluster.run_storage import RunStorage
-from lia_model.training.data_parallel import DataParallel
+from lia_model.training.data_parallel import DataParallel, wrapper_options
 from lia_model.training.loop import Hooks, build_loader, run
+from lia_model.training.pairs.batch_share import BatchShare
 from lia_model.training.state import TrainingState, load_state, new_state
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
@@ -112,7 +112,8 @@ def fit(work: Fit) -> Path:
             remove_leftovers(storage)
             try:
                 result = _trainer(work, journal, validation).fit()
-            except (TrainingFailedError, RayActorError) as error:
+            # The second, such as a lack of memory, from the actor that controls the workers.
+            except (TrainingFailedError, RayError) as error:
                 _count(window, error, last_checkpoint(work.journal))
                 timeout_s = RETURN_TIMEOUT_S
             else:
@@ -206,7 +207,7 @@ def _train_on(
             state,
             build_loader(clips, settings),
             settings,
-            _with_trace(_hooks(work, run_logger, clips.size_px, validation), work, run_logger),
+            _with_trace(_hooks(work, parallel, run_logger, clips.size_px, validation), work, run_logger),
             parallel,
         )
     except TrainingStopped as reason:
@@ -223,17 +224,24 @@ def _resume(state: TrainingState, work: Fit) -> None:
 
 
 def _hooks(
-    work: Fit, run_logger: RunLogger | None, size_px: int, validation: CheckpointValidation | None
+    work: Fit,
+    parallel: DataParallel,
+    run_logger: RunLogger | None,
+    size_px: int,
+    validation: CheckpointValidation | None,
 ) -> Hooks:
     reporter = CheckpointReporter(work.settings, work.provenance, run_logger, validation)
     machine = Machine(get_device())
     per_pair = utilization_per_pair(work.settings, size_px, get_device())
     latest: dict[int, dict[str, float]] = {}
+    num_pairs = len(BatchShare.of(work.settings, parallel.rank, parallel.num_ranks).numbers(0))
+    preemption = PreemptionNotice()
+    room = RoomForMore(_wanted(work.settings), parallel, work.settings.max_num_workers)
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
         if per_pair is not None:
             values = {**values, "speed/mfu": values["speed/pairs_per_s"] * per_pair}
-        values = joined(values, machine.measure())
+        values = joined(values, machine.measure(), num_pairs)
         latest[step] = latest.pop(step, {}) | values
         for earlier in list(latest)[:-1]:
             del latest[earlier]
@@ -243,7 +251,11 @@ def _hooks(
     def on_checkpoint(state: TrainingState) -> None:
         reporter.report(state, latest.get(state.step, {}))
 
-    hooks = Hooks(on_metrics=on_metrics, on_checkpoint=on_checkpoint, is_checkpoint_wanted=PreemptionNotice())
+    hooks = Hooks(
+        on_metrics=on_metrics,
+        on_checkpoint=on_checkpoint,
+        is_checkpoint_wanted=lambda: any([preemption(), room()]),
+    )
     if run_logger is None:
         return hooks
     return replace(hooks, on_strip=run_logger.add_strip, on_damage=run_logger.log_damage)
@@ -260,28 +272,6 @@ def _with_trace(hooks: Hooks, work: Fit, run_logger: RunLogger | None) -> Hooks:
     return replace(hooks, on_step=StepTrace(work.settings.num_steps, keep).after_step)
 
 
-class PreemptionNotice:
-    """Tells once of each notice that nodes will be taken away; every rank asks at the same steps."""
-
-    def __init__(self) -> None:
-        self._known_ms: set[int | None] = set()
-
-    def __call__(self) -> bool:
-        """Return whether there is a new notice."""
-        notice = ray.train.get_preemption_info()
-        if notice is None or notice.deadline_ms in self._known_ms:
-            return False
-        self._known_ms.add(notice.deadline_ms)
-        log.warning("the nodes of ranks %s will be taken away: a checkpoint is due", notice.preempted_ranks)
-        return True
-
-
 def data_parallel(module: nn.Module) -> nn.Module:
-    """Wrap a network for data-parallel training; with one worker, return it bare.
-
-    Buffers are constant and so are not broadcast; the option's name depends on the version of torch.
-    Gradients lie in the buckets that are sent, and are not copied there.
-    """
-    known = inspect.signature(DistributedDataParallel.__init__).parameters
-    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return prepare_model(module, parallel_strategy_kwargs={option: False, "gradient_as_bucket_view": True})
+    """Wrap a network for data-parallel training; with one worker, return it bare."""
+    return prepare_model(module, parallel_strategy_kwargs=wrapper_options())

@@ -36,26 +36,38 @@ class OfRank:
 
     metrics: dict[str, float]
     machine: dict[str, float]
+    num_pairs: int
 
 
-def joined(metrics: dict[str, float], machine: dict[str, float]) -> dict[str, float]:
+def joined(metrics: dict[str, float], machine: dict[str, float], num_pairs: int) -> dict[str, float]:
     """Return the metrics of a step over all ranks; every rank calls it at the same steps.
 
-    Losses and norms are means over the ranks, pairs per second their sum, and the wait for data the longest,
-    since every rank waits for the slowest. With several ranks each one's machine has the rank in its names.
+    Losses and norms are means over the pairs of all ranks, pairs per second their sum, and the wait for data
+    the longest, since every rank waits for the slowest. With several ranks each one's machine has the rank in
+    its names.
+
+    Args:
+        metrics: of this rank.
+        machine: what was measured of this rank's machine.
+        num_pairs: that this rank takes of every batch.
     """
-    ranks = of_all_ranks(OfRank(metrics, machine))
-    found = {name: _combined(name, [rank.metrics[name] for rank in ranks]) for name in metrics}
+    ranks = of_all_ranks(OfRank(metrics, machine, num_pairs))
+    found = {name: _combined(name, ranks) for name in metrics}
+    found["system/num_workers"] = float(len(ranks))
     for number, rank in enumerate(ranks):
         prefix = f"system/rank_{number}" if len(ranks) > 1 else "system"
         found |= {f"{prefix}/{name}": value for name, value in rank.machine.items()}
     return found
 
 
-def _combined(name: str, values: list[float]) -> float:
+def _combined(name: str, ranks: list[OfRank]) -> float:
+    values = [rank.metrics[name] for rank in ranks]
     if name in SUMMED:
         return sum(values)
-    return max(values) if name in WORST else sum(values) / len(values)
+    if name in WORST:
+        return max(values)
+    total = sum(value * rank.num_pairs for value, rank in zip(values, ranks, strict=True))
+    return total / sum(rank.num_pairs for rank in ranks)
 
 
 class Machine:

@@ -9,7 +9,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.training.data_parallel import DataParallel
+from lia_model.training.data_parallel import DataParallel, wrapper_options
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.pairs.loader import PairLoader
 from lia_model.training.state import load_state, new_state, save_state
@@ -53,7 +53,7 @@ def weights(state):
 
 
 def wrap(module):
-    return DistributedDataParallel(module, broadcast_buffers=False)
+    return DistributedDataParallel(module, **wrapper_options())
 
 
 def _rank(rank, ports, shards, settings, answers):
