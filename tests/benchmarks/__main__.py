@@ -76,14 +76,24 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         dtype = model.DTYPES[precisions[-1]]
         yield from ops.measure(16 if on_gpu else 4, max(5, options.rounds), dtype, device)
     if "training" in options.sections:
-        yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
-        if not on_gpu and (phases := load_section("training_phases")):
-            yield from phases.measure(options.rounds, VGG)
+        yield from measure_training(options, precisions, device)
     if "checkpoint" in options.sections:
         yield from checkpoint.measure(options.rounds, device)
     yield from measure_data(options)
     if "import" in options.sections:
         yield import_time(options.rounds)
+
+
+def measure_training(
+    options: argparse.Namespace, precisions: list[str], device: torch.device
+) -> Iterator[Row]:
+    """Yield the rows of the training step, of its parts on a CPU, and of many GPUs, which are computed."""
+    on_gpu = device.type == "cuda"
+    yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
+    if not on_gpu and (phases := load_section("training_phases")):
+        yield from phases.measure(options.rounds, VGG)
+    if not on_gpu and (scaling := load_section("cluster.weak_scaling")):
+        yield from scaling.measure(VGG)
 
 
 def measure_data(options: argparse.Namespace) -> Iterator[Row]:

@@ -103,9 +103,10 @@ def measure(vgg: Path) -> Iterator[Row]:
             sent_s = sum(all_reduce_s(bucket.num_bytes, num_gpus, link) for bucket in buckets)
             note = (
                 f"efficiency {compute_s / modelled_s:.3f}, "
-                f"without overlap {compute_s / (compute_s + sent_s):.3f}; measured: {exchanged} a step in {len(buckets)} buckets; assumed: {PAIRS_PER_GPU} pairs at "
-                f"{TARGET_PAIRS_PER_S:.0f} pairs/s a GPU, {link.bytes_per_s / 1e9:.0f} GB/s and "
-                f"{link.latency_s * 1e6:.0f} us a GPU"
+                f"without overlap {compute_s / (compute_s + sent_s):.3f}; "
+                f"measured: {exchanged} a step in {len(buckets)} buckets; "
+                f"assumed: {PAIRS_PER_GPU} pairs at {TARGET_PAIRS_PER_S:.0f} pairs/s a GPU, "
+                f"{link.bytes_per_s / 1e9:.0f} GB/s and {link.latency_s * 1e6:.0f} us a GPU"
             )
             name = f"modelled, {num_gpus} GPUs, {link.bytes_per_s / 1e9:.0f} GB/s"
             yield Row("training", name, {"ours": [modelled_s], "one GPU": [compute_s]}, note)
