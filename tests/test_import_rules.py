@@ -9,6 +9,7 @@ ALLOWED_PARTS = {
     "lia_model/training/cluster/checkpoint_reporter.py": {"ray.train"},
     "lia_model/training/cluster/checkpoint_validation.py": {"ray", "ray.train", "ray.util"},
     "lia_model/training/cluster/journal_actor.py": {"ray", "ray.util"},
+    "lia_model/training/cluster/notices.py": {"ray", "ray.train"},
     "lia_model/training/cluster/sweep/tuner.py": {"ray", "ray.tune"},
     "lia_model/training/cluster/worker.py": {"ray", "ray.exceptions", "ray.train"},
     "lia_model/serving/app/api_replica.py": {"ray.exceptions", "ray.serve"},

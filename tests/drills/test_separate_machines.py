@@ -237,10 +237,10 @@ def test_a_machine_leaves_and_returns_and_the_run_shrinks_and_grows(machines, tr
         for state in (start, alone, elastically)
     ]
     moved, distance = (weights[1] - weights[0]).norm(), (weights[2] - weights[1]).norm()
+    share = distance / moved
     training.note(
         f"beside an undisturbed run in one process: losses differ by at most {apart:.1e} (by "
-        f"{between_steps:.1e} from one logged step to the next), weights by {distance / moved:.1e} of the "
-        "way they have moved"
+        f"{between_steps:.1e} from one logged step to the next), weights by {share:.1e} of their way"
     )
     assert apart < 0.05 * between_steps
     assert distance < 0.02 * moved

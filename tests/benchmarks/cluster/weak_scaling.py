@@ -101,9 +101,9 @@ def measure(vgg: Path) -> Iterator[Row]:
         for link in LINKS:
             modelled_s = step_s(compute_s, buckets, num_gpus, link)
             sent_s = sum(all_reduce_s(bucket.num_bytes, num_gpus, link) for bucket in buckets)
+            efficiency, alone = compute_s / modelled_s, compute_s / (compute_s + sent_s)
             note = (
-                f"efficiency {compute_s / modelled_s:.3f}, "
-                f"without overlap {compute_s / (compute_s + sent_s):.3f}; "
+                f"efficiency {efficiency:.3f}, without overlap {alone:.3f}; "
                 f"measured: {exchanged} a step in {len(buckets)} buckets; "
                 f"assumed: {PAIRS_PER_GPU} pairs at {TARGET_PAIRS_PER_S:.0f} pairs/s a GPU, "
                 f"{link.bytes_per_s / 1e9:.0f} GB/s and {link.latency_s * 1e6:.0f} us a GPU"

@@ -131,7 +131,7 @@ class _Training:
         )
 
     def add_metrics(self, step: int, values: dict[str, float]) -> None:
-        values = joined(values, self.machine.measure(), self.settings.global_batch_size)
+        values = joined(values, self.machine.measure(), self.trial.settings.global_batch_size)
         self.journal.add_metrics(step, values)
         self.score = values.get(self.trial.work.sweep.metric, self.score)
         # The trial may be ended at any report: the one of a step with a checkpoint comes after it.
