@@ -1,4 +1,4 @@
-"""How a step's time grows with the number of GPUs, computed: one micro-batch of the vox256 preset on each.
+"""How a step's time grows with the number of GPUs, computed for the recipe of the vox256 preset.
 
 Measured on the CPU: how many bytes of gradients are exchanged, in which buckets, and after which part of the
 step's computing time each bucket is ready. Assumed: how long a GPU computes, and the links between GPUs.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 import torch
@@ -30,10 +30,11 @@ from tests.benchmarks.timing import Row
 from tests.published_losses import published_losses
 
 SIZE_PX = 256
-PAIRS_PER_GPU = 8
+PAIRS_PER_GPU = (8, 32)
+"""In one micro-batch; of several, gradients are exchanged during the last one alone."""
 TARGET_PAIRS_PER_S = 350.0
 """Of one GPU: the speed that is aimed at; a slower GPU scales better."""
-NUM_GPUS = (8, 64)
+NUM_GPUS = 64
 
 
 @dataclass(frozen=True)
@@ -89,27 +90,26 @@ def step_s(compute_s: float, buckets: Sequence[Bucket], num_gpus: int, link: Lin
 
 
 def measure(vgg: Path) -> Iterator[Row]:
-    """Yield the modelled step of each number of GPUs and link, beside that of one GPU."""
+    """Yield the modelled step of 64 GPUs for each number of pairs and each link, beside that of one GPU."""
     buckets = measure_buckets(vgg if vgg.is_file() else None)
-    compute_s = PAIRS_PER_GPU / TARGET_PAIRS_PER_S
     sums = {
         name: sum(bucket.num_bytes for bucket in own)
         for name, own in groupby(buckets, lambda bucket: bucket.network)
     }
     exchanged = ", ".join(f"{name} {total / 1e6:.0f} MB" for name, total in sums.items())
-    for num_gpus in NUM_GPUS:
-        for link in LINKS:
-            modelled_s = step_s(compute_s, buckets, num_gpus, link)
-            sent_s = sum(all_reduce_s(bucket.num_bytes, num_gpus, link) for bucket in buckets)
-            efficiency, alone = compute_s / modelled_s, compute_s / (compute_s + sent_s)
-            note = (
-                f"efficiency {efficiency:.3f}, without overlap {alone:.3f}; "
-                f"measured: {exchanged} a step in {len(buckets)} buckets; "
-                f"assumed: {PAIRS_PER_GPU} pairs at {TARGET_PAIRS_PER_S:.0f} pairs/s a GPU, "
-                f"{link.bytes_per_s / 1e9:.0f} GB/s and {link.latency_s * 1e6:.0f} us a GPU"
-            )
-            name = f"modelled, {num_gpus} GPUs, {link.bytes_per_s / 1e9:.0f} GB/s"
-            yield Row("training", name, {"ours": [modelled_s], "one GPU": [compute_s]}, note)
+    for num_pairs, link in product(PAIRS_PER_GPU, LINKS):
+        compute_s = num_pairs / TARGET_PAIRS_PER_S
+        modelled_s = step_s(compute_s, buckets, NUM_GPUS, link)
+        sent_s = sum(all_reduce_s(bucket.num_bytes, NUM_GPUS, link) for bucket in buckets)
+        efficiency, alone = compute_s / modelled_s, compute_s / (compute_s + sent_s)
+        note = (
+            f"efficiency {efficiency:.3f}, without overlap {alone:.3f}; "
+            f"measured: {exchanged} a step in {len(buckets)} buckets; "
+            f"assumed: {TARGET_PAIRS_PER_S:.0f} pairs/s a GPU, "
+            f"{link.bytes_per_s / 1e9:.0f} GB/s and {link.latency_s * 1e6:.0f} us a GPU"
+        )
+        name = f"modelled, {NUM_GPUS} GPUs, {num_pairs} pairs each, {link.bytes_per_s / 1e9:.0f} GB/s"
+        yield Row("training", name, {"ours": [modelled_s], "one GPU": [compute_s]}, note)
 
 
 def measure_buckets(vgg: Path | None, width: float = 1.0, size_px: int = SIZE_PX) -> list[Bucket]:
