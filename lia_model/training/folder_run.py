@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from lia_model.checkpoints.best import copy_best, forget_best, keep_if_best, read_best
 from lia_model.checkpoints.directory import read_config, save_generator
@@ -24,6 +25,7 @@ from lia_model.checkpoints.versions import CheckpointVersions
 from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.device.selection import resolve_device
 from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.provenance import (
@@ -63,14 +65,26 @@ def train_directory(directory: Path, *, with_profile: bool = False) -> Path:
     path = directory / "train.json"
     if not path.is_file():
         raise ValueError(f"{path} does not exist: write the `train` section of params.yaml to it, as JSON")
-    settings = TrainSettings.model_validate_json(path.read_text())
+    settings = _read_settings(path)
     with held_lease(directory / LEASE, f"the run in {directory}"):
         return _train(directory, settings, with_profile=with_profile)
 
 
+def _read_settings(path: Path) -> TrainSettings:
+    try:
+        return TrainSettings.model_validate_json(path.read_text())
+    except ValidationError as error:
+        # A misspelt key is also a missing one; the misspelling is the better message.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "no such key: remove it, or correct its name"
+        raise ValueError(f"{path}: {f'{key}: ' if key else ''}{message}") from None
+
+
 def _train(directory: Path, settings: TrainSettings, *, with_profile: bool) -> Path:
     shards, checkpoints = directory / "shards", directory / "checkpoints"
-    device = torch.device("cuda" if settings.use_gpu else "cpu")
+    device = resolve_device("cuda" if settings.use_gpu else "cpu")
     keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
     verify_shards(shards, "train")
@@ -106,7 +120,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         (directory,) = (each for each in arguments if each != "--profile")
     except ValueError:
-        sys.exit("usage: python -m lia_model.training.loop DIR [--profile]")
+        log.error("usage: python -m lia_model.training.loop DIR [--profile]")
+        sys.exit(2)
     try:
         log.info("%s", train_directory(Path(directory), with_profile=with_profile))
     except (ValueError, TrainingStopped) as error:

@@ -107,8 +107,8 @@ def run_train(params: Params, environment: Environment, *, with_profile: bool = 
     storage_url = environment.train_storage_url
     if storage_url is None:
         require_space(use, paths.runs / "train", paths.runs / "train" / name)
-    logger.info("the training keeps %s in %s", use, f"{storage_url or paths.runs / 'train'}/{name}")
     with held_lease(paths.lease(name), f"the run {name}"):
+        logger.info("the training keeps %s in %s", use, f"{storage_url or paths.runs / 'train'}/{name}")
         train_flow(
             name,
             settings,

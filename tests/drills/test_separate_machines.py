@@ -139,7 +139,9 @@ def train(machines, s3, tmp_path, drill_folder, request):
         (folder / "drill.json").write_text(json.dumps(content))
         path = drill_folder / f"{request.node.name}.log"
         command = [sys.executable, "-m", "tests.drills.faulty_training", str(folder)]
-        with path.open("w") as log:
+        path.unlink(missing_ok=True)
+        # The notes of the test come between the program's lines.
+        with path.open("a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
         started.append(process)
         return Training(folder, path, process)

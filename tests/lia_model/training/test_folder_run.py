@@ -119,8 +119,42 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, caplog):
     for arguments in ([], [str(tmp_path)]):
         with pytest.raises(SystemExit) as end:
             main(arguments)
-        assert end.value.code == 2 or "usage" in str(end.value.code)
-    assert "train.json does not exist: write the `train` section" in caplog.messages[-1]
+        assert end.value.code == 2
+    assert caplog.messages[0].startswith("usage: ")
+    assert "train.json does not exist: write the `train` section" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"num_stepz": 3}, "num_stepz: no such key"),
+        ({"micro_batch_size": 3}, "got micro_batch_size 3 and global_batch_size 4; the first has to divide"),
+        ({"num_steps": 0}, "num_steps: Input should be greater than or equal to 1"),
+        pytest.param(
+            {"use_gpu": True},
+            "got device cuda, but torch",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there"),
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_told_in_one_line(shards, train_settings, caplog, changes, told):
+    content = train_settings.model_dump(mode="json") | changes
+    (shards.parent / "train.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit) as end:
+        main([str(shards.parent)])
+    assert end.value.code == 2
+    (line,) = (message for message in caplog.messages if told in message)
+    assert "\n" not in line
+
+
+def test_a_file_of_settings_that_is_cut_short_is_told_in_one_line(shards, caplog):
+    (shards.parent / "train.json").write_text('{"seed": 0,')
+    with pytest.raises(SystemExit) as end:
+        main([str(shards.parent)])
+    assert end.value.code == 2
+    (line,) = caplog.messages
+    assert "train.json: Invalid JSON" in line
+    assert "\n" not in line
 
 
 def test_a_folder_that_another_process_trains_on_is_refused_in_one_line(shards, train_settings, caplog):
