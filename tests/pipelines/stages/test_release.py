@@ -125,7 +125,7 @@ def change_manifest(paths):
 
 
 def test_without_the_weights_of_lpips_that_is_said_and_l1_decides(paths, params, trained, tmp_path):
-    type(params).evaluate = params.evaluate.model_copy(update={"lpips": tmp_path / "none"})
+    params.evaluate = params.evaluate.model_copy(update={"lpips": tmp_path / "none"})
     done = run_release(params, paths, trained("first", FLAT))
     assert done.is_champion
     assert "better than copying the source in L1, and" in done.verdict.reason
