@@ -92,8 +92,6 @@ def measure_training(
     yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
     if not on_gpu and (phases := load_section("training_phases")):
         yield from phases.measure(options.rounds, VGG)
-    if not on_gpu and (overhead := load_section("cluster.ray_overhead")):
-        yield from overhead.measure(options.rounds)
     if not on_gpu and (scaling := load_section("cluster.weak_scaling")):
         yield from scaling.measure(VGG)
 
