@@ -19,10 +19,9 @@ from preprocessing.media.rendering import EXACT, HD_LINES
 from preprocessing.media.soundtrack import Soundtrack
 from preprocessing.media.timeline import Segment
 from preprocessing.media.video_hardware import NVENC, require_gpu_encoder
+from preprocessing.media.x264 import x264
 from preprocessing.storage.files import write_atomically
 
-X264 = ("libx264", {"crf": "18", "preset": "medium"})
-"""Encoder and its options."""
 BT709, BT601 = 1, 6
 """Codes of primaries, transfer and matrix in ITU-T H.273."""
 LEAST_TICKS_PER_S = 90000
@@ -86,7 +85,7 @@ class VideoWriter:
         flags = "+faststart+use_metadata_tags" if self._tags else "+faststart"
         self._output = av.open(f"file:{partial}", "w", format="mp4", options={"movflags": flags})
         self._output.metadata.update(self._tags)
-        codec, options = NVENC if self._hardware else X264
+        codec, options = NVENC if self._hardware else x264(self._size[0])
         stream = self._output.add_stream(codec, rate=self._fps, options=options)
         stream.width, stream.height = (side + side % 2 for side in self._size)
         stream.pix_fmt = "yuv420p"

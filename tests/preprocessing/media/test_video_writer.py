@@ -117,3 +117,22 @@ def test_tags_of_any_name_are_written_and_read(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert {name: container.metadata[name] for name in tags} == tags
     assert probe(tmp_path / "a.mp4").num_frames == 1
+
+
+@pytest.mark.parametrize("width", [32, 80, 128, 200])
+def test_the_same_images_give_the_same_bytes_whatever_the_memory_held(tmp_path, width):
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 3, (width, width, 3))
+    images = [(100 + 3 * n + noise + random.normal(0, 2, noise.shape)).astype(np.uint8) for n in range(10)]
+    written = set()
+    held = []
+    for _ in range(20):
+        # Other memory is taken and freed each time, which the encoder finds with its old contents.
+        sizes = random.integers(1, 3_000_000, int(random.integers(1, 40)))
+        held = [np.full(size, level, dtype=np.uint8) for level, size in enumerate(sizes)]
+        del held[::2]
+        with VideoWriter(tmp_path / "o.mp4", Fraction(25), (width, width)) as writer:
+            for image in images:
+                writer.write(image)
+        written.add((tmp_path / "o.mp4").read_bytes())
+    assert len(written) == 1
