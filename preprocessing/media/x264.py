@@ -7,12 +7,13 @@ video depends on what the memory held before. Other widths take the AVX2 code, w
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 CPU_FEATURES = Path("/proc/cpuinfo")
 WIDTH_OF_EIGHT_MACROBLOCKS = 128
 
 
-def x264(width_px: int) -> tuple[str, dict[str, str]]:
+def x264(width_px: int) -> tuple[Literal["libx264"], dict[str, str]]:
     """Return the name of the encoder and its options for a video of this width on this machine."""
     options = {"crf": "18", "preset": "medium"}
     if width_px % WIDTH_OF_EIGHT_MACROBLOCKS and _has_avx512():
