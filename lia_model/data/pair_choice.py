@@ -17,6 +17,7 @@ from lia_model.data.pair_list import (
 from lia_model.data.pair_reader import PairReader
 from lia_model.data.sharded_clips import ShardedClip
 from lia_model.settings import EvaluateSettings
+from preprocessing.clips.sample import ClipEntry
 from preprocessing.strips import evenly_spaced
 
 
@@ -58,7 +59,7 @@ def _why_no_transfer(settings: EvaluateSettings) -> str:
     return "the held-out clips show one identity only: hold out a second one"
 
 
-def identity_of(clip: ShardedClip) -> str:
+def identity_of(clip: ClipEntry) -> str:
     """Return the clip's identity; without a named one, its source video counts as an identity."""
     return clip.identity or f"source {clip.source_key}"
 

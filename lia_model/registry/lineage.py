@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from lia_model.registry.runs import EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs
+from lia_model.registry.runs import CARDS, EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs
 from lia_model.registry.versions import versions_of_run
 
 
@@ -49,7 +49,8 @@ def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]
             path for path in run.file_names(EVALUATION_PICTURES) if any(key in path for key in source_keys)
         ]
         if shown:
-            shown += [path for path in run.file_names(EVALUATION) if path.endswith(".html")]
+            pages = (*run.file_names(EVALUATION), *run.file_names(CARDS))
+            shown += [path for path in pages if path.endswith(".html")]
         if run_id in trained_ids or not run.validated_source_keys().isdisjoint(source_keys):
             shown += [path for path in run.file_names("") if path == STRIPS]
         if shown:

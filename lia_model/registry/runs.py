@@ -35,6 +35,8 @@ STRIPS = "images"
 EVALUATION = "evaluate"
 """Folder of a run with its evaluation's page and pictures; a picture's name holds the keys of its clips."""
 EVALUATION_PICTURES = f"{EVALUATION}/pictures"
+CARDS = "card"
+"""Folder of a run with the cards of its versions; their pages show the pictures of its evaluation."""
 MAX_PARAM_CHARS = 6000
 MAX_BATCH = 1000
 """Most metrics of one request."""

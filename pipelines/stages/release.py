@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from lia_model.evaluation.champion_gate import Verdict
 from lia_model.evaluation.gate_evidence import CHALLENGER, CHAMPION, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
+from lia_model.registry.licences import licence_tags
 from lia_model.registry.runs import Run
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
+from pipelines.stages.model_card import card_content, find_licences, write_card
 from pipelines.training_run import released_directory, send_waiting
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import file_sha256
@@ -81,7 +84,7 @@ def run_release(
     settings = params.release.model_copy(update={"name": name} if name else {})
     evaluation = params.evaluate.with_paths_under(paths.root)
     run = run_of_checkpoint(checkpoint, paths.artifacts, read_manifest(paths.shards))
-    return release_flow(checkpoint, run, settings, evaluation, paths.shards)
+    return release_flow(checkpoint, run, settings, evaluation, paths)
 
 
 def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
@@ -105,36 +108,39 @@ def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
     name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
 )
 def release_flow(
-    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
+    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, paths: ProjectPaths
 ) -> Release:
     """Run `release_checkpoint` as a flow."""
-    return release_checkpoint(checkpoint, run, settings, evaluation, shards)
+    return release_checkpoint(checkpoint, run, settings, evaluation, paths)
 
 
 def release_checkpoint(
-    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, shards: Path
+    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, paths: ProjectPaths
 ) -> Release:
     """Register, set `challenger`, compare, and promote or record why not."""
-    version = register_once(checkpoint, run, settings.name)
+    licences = find_licences(checkpoint, run, paths)
+    version = register_once(checkpoint, run, settings.name, licences)
     champion = aliases.version_of(settings.name, aliases.CHAMPION)
     if champion == version:
         return Release(settings.name, version, True, None)
     aliases.set_alias(settings.name, aliases.CHALLENGER, version)
-    verdict = pass_gate(settings, version, champion, evaluation, shards, run)
+    verdict = pass_gate(settings, version, champion, evaluation, paths.shards, run)
     if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
         verdict = champion_gate.refusal("another version became champion meanwhile; run `lia release` again")
-    models.record_verdict(settings.name, version, verdict.tags, verdict.text)
+    card = card_content(checkpoint, (settings.name, version), verdict, licences, run, paths.shards)
+    models.record_verdict(settings.name, version, verdict.tags, write_card(card, run))
     if verdict.is_passed:
         aliases.set_alias(settings.name, aliases.CHAMPION, version)
     return Release(settings.name, version, verdict.is_passed, verdict)
 
 
-def register_once(checkpoint: Path, run: Run, name: str) -> str:
+def register_once(checkpoint: Path, run: Run, name: str, licences: Mapping[str, str]) -> str:
     """Return the version that holds this checkpoint, registering it if no version does."""
     provenance = read_config(checkpoint).provenance
     weights_sha256 = file_sha256(checkpoint / GENERATOR)
     known = models.version_of_run(name, run.run_id, weights_sha256)
     if known is not None:
+        models.tag_version(name, known, licence_tags(licences))
         return known
     recorded = {
         f"lia.{key}": str(provenance[key])
@@ -142,7 +148,7 @@ def register_once(checkpoint: Path, run: Run, name: str) -> str:
         if key in provenance
     }
     crop = json.dumps(provenance.get("crop", {}), sort_keys=True)
-    tags = recorded | {"lia.crop": crop, models.WEIGHTS_TAG: weights_sha256}
+    tags = recorded | {"lia.crop": crop, models.WEIGHTS_TAG: weights_sha256, **licence_tags(licences)}
     return models.register(name, checkpoint, run.run_id, tags)
 
 

@@ -33,8 +33,14 @@ def test_pictures_are_found_by_the_keys_in_their_names(trained, tmp_path):
         trained.log_file(tmp_path / name, runs.EVALUATION_PICTURES)
     (tmp_path / "evaluation.html").write_text("page")
     trained.log_file(tmp_path / "evaluation.html", runs.EVALUATION)
+    (tmp_path / "lia-1.html").write_text("card")
+    trained.log_file(tmp_path / "lia-1.html", runs.CARDS)
     assert pictures_showing(["held"], []) == {
-        trained.run_id: [f"{runs.EVALUATION_PICTURES}/held-00001.png", f"{runs.EVALUATION}/evaluation.html"]
+        trained.run_id: [
+            f"{runs.EVALUATION_PICTURES}/held-00001.png",
+            f"{runs.EVALUATION}/evaluation.html",
+            f"{runs.CARDS}/lia-1.html",
+        ]
     }
     assert pictures_showing(["never"], []) == {}
     trained.delete_files([f"{runs.EVALUATION_PICTURES}/held-00001.png"])

@@ -76,7 +76,7 @@ def test_only_what_beats_copying_and_then_the_champion_is_promoted_and_a_rollbac
     assert better.is_champion
     assert f"of champion version {first.version} (difference -0." in better.text
     entry = runs.mlflow_client().get_model_version(name, better.version)
-    assert entry.description == better.verdict.text
+    assert f"{better.verdict.reason}." in entry.description
     assert entry.tags["lia.gate_reason"] == better.verdict.reason
     assert aliases.version_of(name, aliases.CHAMPION) == better.version
 
@@ -94,6 +94,19 @@ def test_the_list_and_the_verdict_are_kept_with_the_run(paths, params, trained):
     assert kept["evidence"]["copying"]["l1"]["num_people"] == NUM_PEOPLE
     pairs = mlflow.artifacts.load_dict(f"runs:/{run_id}/release/evaluation_list.json")
     assert {pair["protocol"] for pair in pairs["pairs"]} == {"reconstruction"}
+
+
+def test_the_card_is_the_description_and_a_file_of_the_run(paths, name, params, trained, tmp_path):
+    run_id = trained("carded", FLAT)
+    done = run_release(params, paths, run_id)
+    entry = runs.mlflow_client().get_model_version(name, done.version)
+    assert entry.description.startswith(f"# {name} version 1\n")
+    assert "No evaluation of these weights is on record" in entry.description
+    assert entry.tags["lia.licence_features"] == "not recorded"
+    run = runs.Run(run_id)
+    text = run.fetch_file(f"{runs.CARDS}/{name}-1.md", tmp_path).read_text()
+    assert text == entry.description
+    assert f"models:/{name}/1" in run.fetch_file(f"{runs.CARDS}/{name}-1.html", tmp_path).read_text()
 
 
 def test_a_continued_run_registers_its_new_weights(paths, name, params, trained):

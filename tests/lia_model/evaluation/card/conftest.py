@@ -1,0 +1,48 @@
+import dataclasses
+
+import pytest
+
+from lia_model.checkpoints.directory import CheckpointConfig
+from lia_model.evaluation.card.facts import CardFacts
+from lia_model.evaluation.champion_gate import Verdict
+from lia_model.registry.origin import Origin
+from lia_model.settings import NetworkSettings
+from preprocessing.clips.sample import ClipEntry
+from preprocessing.shards.manifest import SplitListing, Splits
+from tests.lia_model.evaluation.made_up_report import make_report
+from tests.lia_model.shards_on_disk import make_manifest
+
+
+def clip(key, source, identity, *, by_time=False):
+    return ClipEntry(
+        key=key, source_key=source, url=f"http://host/{source}", identity=identity, by_time=by_time,
+        follows=None, start_s=0, end_s=1, num_frames=25,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def facts():
+    train = [clip("a", "v", "Ann"), clip("b", "w", "Ann"), clip("c", "x", None)]
+    splits = Splits(
+        train=SplitListing(clips=train, tars=[]),
+        test=SplitListing(clips=[clip("d", "x", None, by_time=True)], tars=[]),
+    )
+    network = NetworkSettings(size_px=64, width=0.5, latent_dim=16, num_directions=4)
+    return CardFacts(
+        name="lia",
+        version="3",
+        config=CheckpointConfig(format_version=1, network=network),
+        crop_rule="fomm_square",
+        origin=Origin(
+            "models:/lia/3", None, "f" * 32, "train-1", "abc", "d41d", params={"num_steps": "2600"}
+        ),
+        verdict=Verdict(False, "not promoted: not better than doing nothing", ("L1 0.2 against 0.1",)),
+        licences={"detector": "non-commercial research only", "data": "CC <BY> *4.0* (2 videos)"},
+        manifest=make_manifest(64, splits).model_copy(update={"identity_disjoint": False}),
+        report=make_report(),
+    )
+
+
+@pytest.fixture
+def without_evidence(facts):
+    return dataclasses.replace(facts, manifest=None, report=None, licences={"detector": "not recorded"})
