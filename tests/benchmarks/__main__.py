@@ -25,7 +25,18 @@ from tests.benchmarks import checkpoint, model, ops, training
 from tests.benchmarks.timing import Row
 
 VGG = Path("models/vgg16.safetensors")
-SECTIONS = ("model", "end to end", "op", "training", "checkpoint", "loader", "factory", "planning", "import")
+SECTIONS = (
+    "model",
+    "end to end",
+    "op",
+    "training",
+    "checkpoint",
+    "loader",
+    "factory",
+    "planning",
+    "service",
+    "import",
+)
 
 
 def main() -> None:
@@ -80,6 +91,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     if "checkpoint" in options.sections:
         yield from checkpoint.measure(options.rounds, device)
     yield from measure_data(options)
+    if "service" in options.sections and (service := load_section("service")):
+        yield from service.measure(options.rounds)
     if "import" in options.sections:
         yield import_time(options.rounds)
 

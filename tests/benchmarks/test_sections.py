@@ -21,6 +21,7 @@ assert list(program.measure(options, torch.device("cpu"))) == []
         ("factory", "insightface"),
         ("loader", "PIL"),
         ("planning", "pyarrow"),
+        ("service", "httpx"),
     ],
 )
 def test_a_section_whose_library_is_missing_is_left_out_with_a_word(section, missing):
