@@ -1,6 +1,5 @@
 """Picture and sound of a result stay in step with the driving clip, whose frames tell their numbers."""
 
-from fractions import Fraction
 from itertools import pairwise
 
 import av
@@ -18,11 +17,9 @@ from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_reader import decode, probe
+from tests.timed_clip import LEVELS_A_FRAME, PAUSED, loudness_at, make_clip
 
-SIZE, RATE_HZ = 32, 16000
-LEVELS_A_FRAME = 10
-PAUSED = [0, 0.04, 0.08, 0.3, 0.34, 0.62, 0.65, 0.9, 0.94, 0.98]
-"""Times of frames of a phone that is busy now and then."""
+SIZE = 32
 
 
 @pytest.fixture(scope="module")
@@ -37,30 +34,6 @@ def portrait(tmp_path):
     return tmp_path / "portrait.png"
 
 
-def make_clip(path, times_s, sound_s=0.0):
-    """Write a video whose frame n is as bright as 10 n, with a sound as loud as the seconds passed."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"crf": "1"})
-        video.width = video.height = 2 * SIZE
-        video.pix_fmt = "yuv420p"
-        video.codec_context.time_base = video.time_base = Fraction(1, 1000)
-        audio = container.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono") if sound_s else None
-        for number, time_s in enumerate(times_s):
-            image = np.full((2 * SIZE, 2 * SIZE, 3), LEVELS_A_FRAME * number + 5, np.uint8)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.time_base, frame.pts = Fraction(1, 1000), round(1000 * time_s)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        if audio is not None:
-            loudness = np.arange(round(sound_s * RATE_HZ)) / RATE_HZ * 1000
-            wave = loudness * np.sin(np.arange(len(loudness)) * 2 * np.pi * 1000 / RATE_HZ)
-            sound = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
-            sound.sample_rate = RATE_HZ
-            container.mux(audio.encode(sound))
-            container.mux(audio.encode(None))
-    return path
-
-
 def animate(animation, portrait, driving, output, **options):
     options = AnimationOptions.model_validate({"side_by_side": True} | options)
     return animate_file(animation, AnimationRequest(portrait, driving, output, options))
@@ -72,16 +45,6 @@ def driving_numbers(path):
         (frame.pts_s, round((float(frame.image[SIZE // 2, SIZE + SIZE // 2].mean()) - 5) / LEVELS_A_FRAME))
         for frame in decode(path)
     ]
-
-
-def loudness_at(path, time_s):
-    """Return the seconds that the driving clip's sound had passed at a time of the result."""
-    with av.open(str(path)) as container:
-        frames = list(container.decode(audio=0))
-    times = np.concatenate([f.time + np.arange(f.samples) / f.sample_rate for f in frames])
-    wave = np.concatenate([f.to_ndarray()[0] for f in frames])
-    near = np.abs(times - time_s) < 0.02
-    return float(np.abs(wave[near]).max()) * 32768 / 1000
 
 
 def test_at_source_rate_each_frame_is_shown_when_the_driving_clip_shows_it(animation, portrait, tmp_path):

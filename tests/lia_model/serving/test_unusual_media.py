@@ -11,9 +11,7 @@ from PIL import Image
 from preprocessing.media.video_reader import decode, probe
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import assert_refused
-
-PAUSED_S = [0, 0.04, 0.08, 0.3, 0.34, 0.62, 0.65, 0.9, 0.94, 0.98]
-"""Times of frames of a phone that is busy now and then."""
+from tests.timed_clip import PAUSED, loudness_at, make_clip
 
 
 @pytest.fixture
@@ -73,12 +71,20 @@ def test_a_truncated_video_is_told_in_the_status_or_refused_if_strict(service, t
 
 
 def test_a_video_of_variable_rate_keeps_its_times_and_a_constant_rate_is_one(service, tmp_path):
-    phone = ("b.mp4", write_video(tmp_path / "phone.mp4", PAUSED_S))
+    phone = ("b.mp4", write_video(tmp_path / "phone.mp4", PAUSED))
     _, times_s = animated(service, phone)
-    assert times_s == pytest.approx(PAUSED_S, abs=0.002)
+    assert times_s == pytest.approx(PAUSED, abs=0.002)
     _, times_s = animated(service, phone, fps="25")
     assert times_s == pytest.approx([n / 25 for n in range(len(times_s))], abs=0.002)
-    assert len(times_s) == pytest.approx(25 * (PAUSED_S[-1] + 0.04), abs=1)
+    assert len(times_s) == pytest.approx(25 * (PAUSED[-1] + 0.04), abs=1)
+
+
+@pytest.mark.parametrize("fields", [{}, {"fps": "25"}, {"fps": "30"}])
+def test_a_video_of_variable_rate_keeps_its_sound_within_one_frame(service, tmp_path, fields):
+    phone = make_clip(tmp_path / "phone.mov", PAUSED, sound_s=1.1)
+    animated(service, ("phone.mov", phone.read_bytes()), **fields)
+    for time_s in (0.2, 0.5, 0.8):
+        assert loudness_at(service.root / "result.mp4", time_s) == pytest.approx(time_s, abs=0.04)
 
 
 @pytest.mark.parametrize("field", ["paste-back", "Face", "crops", "batch"])
