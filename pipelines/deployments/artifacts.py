@@ -53,8 +53,13 @@ def show_evaluation(environment: Environment) -> None:
     )
 
 
-def show_batch(results: Path) -> None:
-    """Show the rows of a batch with their status and error."""
+def show_batch(place: str, results: Path) -> None:
+    """Show the rows of a batch with their status and error.
+
+    Args:
+        place: path or URL of the table.
+        results: a copy of it on this machine.
+    """
     with results.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    create_table_artifact(key="batch", table=rows, description=f"rows of {results}")
+    create_table_artifact(key="batch", table=rows, description=f"rows of {place}")
