@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.ports import free_ports
 
 PORTS = (
@@ -99,3 +101,22 @@ def serve_s3() -> Iterator[dict[str, str]]:
             yield server.variables
         finally:
             server.stop()
+
+
+@contextmanager
+def stoppable_s3(patch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """Serve a store of the test's own, which it may stop and start; this process's variables name it."""
+    from s3fs import S3FileSystem
+
+    with tempfile.TemporaryDirectory(prefix="s3-") as folder:
+        server = S3Server(Path(folder))
+        for name, value in server.variables.items():
+            patch.setenv(name, value)
+        # fsspec would give the connection to the server of other tests, whose URL is the same.
+        S3FileSystem.clear_instance_cache()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            S3FileSystem.clear_instance_cache()

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from lia_model.serving.database import DatabaseBusyError, DatabaseError
 from lia_model.serving.messages import Error, ErrorAnswer
+from preprocessing.storage.outage import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def add_error_handlers(api: FastAPI) -> None:
     api.add_exception_handler(RequestValidationError, _on_bad_field)
     api.add_exception_handler(DatabaseBusyError, _on_busy_store)
     api.add_exception_handler(DatabaseError, _on_broken_store)
+    api.add_exception_handler(StoreError, _on_broken_media)
     api.add_exception_handler(Exception, _on_unexpected_error)
 
 
@@ -78,6 +80,11 @@ async def _on_busy_store(_: Request, error: Exception) -> Response:
 async def _on_broken_store(_: Request, error: Exception) -> Response:
     logger.error("%s", error)
     return error_answer(503, "unavailable", "the job store cannot be used; try again later")
+
+
+async def _on_broken_media(_: Request, error: Exception) -> Response:
+    logger.error("%s", error)
+    return error_answer(503, "unavailable", "the object store of the files cannot be used; try again later")
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

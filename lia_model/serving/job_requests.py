@@ -1,12 +1,11 @@
 """Submits, reads and cancels jobs for the HTTP interface, without any HTTP of its own."""
 
+import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from starlette.datastructures import UploadFile
@@ -16,17 +15,16 @@ from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.scopes import Caller
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.errors import RefusalError, bad_field
+from lia_model.serving.job_status import batch_links_of, item_status_of, links_of, status_of
 from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError
 from lia_model.serving.jobs.job import Job, Order, count, new_id, summarize
+from lia_model.serving.jobs.media import RESULT, UPLOADS, JobMedia
 from lia_model.serving.messages import (
     AnimationAccepted,
-    AnimationLinks,
     AnimationList,
     AnimationStatus,
     BatchAccepted,
     BatchItem,
-    BatchItemStatus,
-    BatchLinks,
     BatchRequest,
     BatchStatus,
     Error,
@@ -36,6 +34,9 @@ from lia_model.serving.messages import (
 from lia_model.serving.uploads import MediaCheck, store_upload
 from lia_model.settings import RequestLimits
 from preprocessing.storage.files import file_sha256, make_durable
+from preprocessing.storage.outage import StoreError
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 """Pause that a client is asked to make when the queue is full."""
@@ -47,8 +48,8 @@ class ApiLimits:
 
     folders: BatchFolders
     """Folders that batches may use."""
-    media: Path
-    """Folder for uploads and their results."""
+    media: JobMedia
+    """Uploads and their results."""
     tokens: Tokens
     """Bearer tokens of every path but the health check."""
     max_upload_bytes: int
@@ -108,15 +109,15 @@ class JobRequests:
         if model not in (None, self.model.name, served):
             raise bad_field("model", f"{model} is not served here; {served} is: leave it out or give that")
         job_id = new_id()
-        folder = self.limits.media / job_id
+        folder = self.limits.media.folder_of(job_id)
         folder.mkdir(parents=True)
         try:
-            paths = {"source": folder / "source", "driving": folder / "driving"}
+            paths = {name: folder / name for name in UPLOADS}
             for (name, path), upload in zip(paths.items(), (source, driving), strict=True):
                 store_upload(upload, name, path, self._check)
             make_durable(folder)
             make_durable(folder.parent)
-            files = (paths["source"], paths["driving"], folder / "video.mp4")
+            files = (paths["source"], paths["driving"], folder / RESULT)
             num_bytes = sum(path.stat().st_size for path in paths.values())
             self._require_room(num_bytes)
             order = Order(
@@ -130,14 +131,15 @@ class JobRequests:
             if idempotency_key is not None:
                 content = " ".join(file_sha256(path) for path in paths.values())
                 order = replace(order, idempotency_key=idempotency_key, content=content)
+            self.limits.media.share_uploads(job_id)
             accepted = self._submit({job_id: order}, batch=None)[job_id]
         except BaseException:
-            shutil.rmtree(folder)
+            self._drop(job_id)
             raise
         if accepted != job_id:
-            shutil.rmtree(folder)
+            self._drop(job_id)
         return AnimationAccepted(
-            id=accepted, status=self.get(caller, accepted).status, links=_links(accepted)
+            id=accepted, status=self.get(caller, accepted).status, links=links_of(accepted)
         )
 
     def accept_batch(self, caller: Caller, request: BatchRequest) -> BatchAccepted:
@@ -173,7 +175,7 @@ class JobRequests:
         batch = new_id()
         self._submit(orders, batch)
         return BatchAccepted(
-            id=batch, status=self.batch_status(caller, batch).status, links=_batch_links(batch)
+            id=batch, status=self.batch_status(caller, batch).status, links=batch_links_of(batch)
         )
 
     def status(self, caller: Caller, job_id: str) -> AnimationStatus:
@@ -182,7 +184,7 @@ class JobRequests:
         Raises:
             RefusalError: there is no such job.
         """
-        return _status(self.get(caller, job_id))
+        return status_of(self.get(caller, job_id))
 
     def list_newest(
         self, caller: Caller, limit: int, status: JobStatus | None, before: int | None
@@ -195,7 +197,7 @@ class JobRequests:
         if status is not None:
             query["status"] = status
         following = f"/v1/animations?{urlencode(query)}" if len(found) > limit else None
-        return AnimationList(animations=[_status(job) for job in page], next=following)
+        return AnimationList(animations=[status_of(job) for job in page], next=following)
 
     def get(self, caller: Caller, job_id: str) -> Job:
         """Return the job.
@@ -219,20 +221,22 @@ class JobRequests:
             raise RefusalError(
                 409, "not_ready", f"the animation is {job.status}; it has a video only once it has succeeded"
             )
-        if not job.order.output.is_file():
+        video = self.limits.media.find_result(job)
+        if video is None:
             raise RefusalError(404, "not_found", "the video was removed")
-        return job.order.output
+        return video
 
     def delete(self, caller: Caller, job_id: str) -> None:
         """Cancel a job that has not ended, or remove one that has; the files of an upload are deleted.
 
         Raises:
             RefusalError: there is no such job, or it has ended and belongs to a batch.
+            StoreError: the object store cannot be written; the job is still known.
         """
         job = self.get(caller, job_id)
         was_active = self.jobs.cancel(job_id)
         if job.batch is None:
-            shutil.rmtree(self.limits.media / job_id, ignore_errors=True)
+            self.limits.media.drop(job_id)
             if not was_active:
                 self.jobs.remove(job_id)
         elif not was_active:
@@ -252,10 +256,17 @@ class JobRequests:
         if not found or not all(caller.sees(job.order.owner) for job in found):
             raise RefusalError(404, "not_found", f"there is no batch {batch}")
         counts = count([job.status for job in found])
-        items = [_item_status(index, job) for index, job in enumerate(found)]
+        items = [item_status_of(index, job) for index, job in enumerate(found)]
         return BatchStatus(
-            id=batch, status=summarize(counts), counts=counts, items=items, links=_batch_links(batch)
+            id=batch, status=summarize(counts), counts=counts, items=items, links=batch_links_of(batch)
         )
+
+    def _drop(self, job_id: str) -> None:
+        """Delete the files of a job; what the object store keeps now, the clean-up deletes."""
+        try:
+            self.limits.media.drop(job_id)
+        except StoreError as error:
+            logger.warning("the files of job %s are not deleted yet: %s", job_id, error)
 
     def _require_room(self, num_bytes: int) -> None:
         """Refuse uploads that do not fit beside those that wait; results make room for them."""
@@ -303,44 +314,3 @@ class JobRequests:
             item.idempotency_key,
             owner=caller.owner,
         )
-
-
-def _links(job_id: str) -> AnimationLinks:
-    itself = f"/v1/animations/{job_id}"
-    return AnimationLinks(itself=itself, video=f"{itself}/video")
-
-
-def _batch_links(batch: str) -> BatchLinks:
-    return BatchLinks(itself=f"/v1/batches/{batch}")
-
-
-def _progress(job: Job) -> dict[str, Any]:
-    total = job.frames_total
-    return {
-        "id": job.id,
-        "status": job.status,
-        "progress": min(job.frames_done / total, 1.0) if total else 0.0,
-        "frames_done": job.frames_done,
-        "frames_total": total,
-        "error": job.order.error,
-        "warnings": list(job.warnings),
-        "model": job.order.model,
-        "submitted_s": job.submitted_s,
-        "started_s": job.started_s,
-        "ended_s": job.ended_s,
-    }
-
-
-def _status(job: Job) -> AnimationStatus:
-    return AnimationStatus(**_progress(job), batch=job.batch, links=_links(job.id))
-
-
-def _item_status(index: int, job: Job) -> BatchItemStatus:
-    return BatchItemStatus(
-        **_progress(job),
-        index=index,
-        source=str(job.order.source),
-        driving=str(job.order.driving),
-        mode=job.order.options.mode,
-        output=str(job.order.output),
-    )

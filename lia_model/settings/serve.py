@@ -46,6 +46,9 @@ class ServeSettings(Settings):
     database: str | None
     """URL of the database with the jobs, `sqlite:///FILE` or `postgresql://HOST/NAME`; null is a SQLite file
     in runs/serving. Without a password, which goes into LIA_DATABASE_URL."""
+    media_store: str | None
+    """URL of an object store for uploads and their results, such as s3://bucket/animations, which machines
+    that share no disk need; null keeps them in runs/serving. Keys and endpoint come from AWS_* variables."""
     batch_size: Annotated[int, Field(ge=1)]
     """Driving frames per forward pass."""
     num_threads: Annotated[int, Field(ge=1)]

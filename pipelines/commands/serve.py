@@ -128,6 +128,7 @@ def make_config(
         model=ModelVersion(name=found.name, version=found.version or LOCAL_VERSION),
         home=paths.runs / "serving",
         database=database,
+        media_store=params.serve.media_store,
         samples=paths.samples,
         folders=folders,
         token=token,

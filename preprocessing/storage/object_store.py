@@ -136,6 +136,15 @@ class Store:
             with ThreadPoolExecutor(NUM_PARALLEL) as pool:
                 list(pool.map(fetch_one, places))
 
+    def holds(self, bundle: str) -> bool:
+        """Return whether the bundle exists, by its list alone.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._store_errors():
+            return bool(self._hashes(bundle))
+
     def version(self, name: str) -> str | None:
         """Return what changes with the content of a single file; None if there is no such file.
 
@@ -187,6 +196,19 @@ class Store:
             if not self._fs.exists(path):
                 return []
             return sorted(name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False))
+
+    def bundles(self, folder: str) -> list[str]:
+        """Return the names of the bundles below a folder, however deep, by their lists.
+
+        Unlike `names` it looks at every file, but at no empty folder, which some servers leave behind.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._store_errors():
+            places = self._fs.find(self._full(folder))
+            ends = (place.removeprefix(self._full("")).lstrip("/") for place in places)
+            return sorted(end.rpartition("/")[0] for end in ends if end.endswith(f"/{LIST_NAME}"))
 
     def remove(self, bundle: str) -> None:
         """Remove the bundle if it exists; the list goes first, so that a partly removed one counts as absent.

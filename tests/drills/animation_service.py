@@ -16,6 +16,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
 from tests.lia_model.serving.live import runner_of, served
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
@@ -29,7 +30,14 @@ MAX_NUM_QUEUED = 40
 def serve(jobs: JobStore, folder: Path, port: int) -> None:
     """Answer at the port until interrupted."""
     limits = ApiLimits(
-        folders_of(folder), folder / "media", Tokens(None, None), 10**6, MAX_NUM_QUEUED, 1, REQUESTS, 10**9
+        folders_of(folder),
+        JobMedia(folder / "media"),
+        Tokens(None, None),
+        10**6,
+        MAX_NUM_QUEUED,
+        1,
+        REQUESTS,
+        10**9,
     )
     workers = Heartbeat(folder / "worker")
     model = ModelVersion(name="lia", version="1")
@@ -42,9 +50,10 @@ def work(jobs: JobStore, folder: Path) -> None:
     """Animate jobs until interrupted."""
     # As the service does by default; the order of sums, and so a last bit, depends on the threads.
     torch.set_num_threads(1)
-    cleanup = Cleanup(jobs, folder / "media", keep_s=3600, max_stored_bytes=10**9)
+    media = JobMedia(folder / "media")
+    cleanup = Cleanup(jobs, media, keep_s=3600, max_stored_bytes=10**9)
     cleanup.start()
-    runner_of(jobs).start()
+    runner_of(jobs, media).start()
     threading.Event().wait()
 
 

@@ -20,7 +20,7 @@ def main(folder, port):
         max_num_queued=20,
     )
     service.workers.keep_beating(lambda: True)
-    runner = runner_of(service.jobs, version="3")
+    runner = runner_of(service.jobs, service.job_media, version="3")
     runner.start()
     with served(service.api, port):
         sys.stdin.read()

@@ -2,12 +2,10 @@
 
 import json
 import signal
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from s3fs import S3FileSystem
 
 from lia_model.checkpoints.best import BEST, read_best
 from lia_model.checkpoints.directory import load_generator
@@ -17,7 +15,7 @@ from lia_model.training.cluster.best_storage import fetch_best
 from lia_model.training.cluster.run_storage import MILESTONES, RAY_LIST, RAY_PREFIX, RunStorage
 from lia_model.training.cluster.stored_folder import download_folder, folders_in, is_finished
 from tests.drills.drilled_training import NUM_STEPS, workers_of
-from tests.object_store import S3Server
+from tests.object_store import stoppable_s3
 
 pytestmark = pytest.mark.drill
 
@@ -27,15 +25,8 @@ OUTAGE_S = 120
 
 @pytest.fixture
 def server(monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="s3-") as folder:
-        server = S3Server(Path(folder))
-        for name, value in server.variables.items():
-            monkeypatch.setenv(name, value)
-        S3FileSystem.clear_instance_cache()
-        server.start()
+    with stoppable_s3(monkeypatch) as server:
         yield server
-        server.stop()
-        S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture

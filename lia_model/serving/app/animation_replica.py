@@ -10,7 +10,7 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs
+from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs, open_media
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.cleanup import Cleanup
@@ -45,10 +45,10 @@ class AnimationReplica:
         # Neither compiled nor recorded, since jobs run in another thread.
         live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)
         self._live = LiveModel(live, cropper)
-        jobs = open_jobs(config)
-        self._cleanup = Cleanup(jobs, config.media_folder, config.keep_s, config.max_stored_bytes)
+        jobs, media = open_jobs(config), open_media(config)
+        self._cleanup = Cleanup(jobs, media, config.keep_s, config.max_stored_bytes)
         self._cleanup.start()
-        self._runner = JobRunner(jobs, run, config.model, MediaChecker(config.media).check)
+        self._runner = JobRunner(jobs, run, config.model, media, MediaChecker(config.media).check)
         self._runner.start()
         heartbeat(config).keep_beating(lambda: self._runner.is_alive)
 

@@ -13,7 +13,7 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs
+from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs, open_media
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.interactive.direction_names import open_names
@@ -73,7 +73,7 @@ class AnimationApi:
         """
         limits = ApiLimits(
             folders=config.folders,
-            media=config.media_folder,
+            media=open_media(config),
             tokens=Tokens(TokenFile(config.token_file), config.token, is_public=not is_loopback(host)),
             max_upload_bytes=config.max_upload_bytes,
             max_num_queued=config.max_num_queued,

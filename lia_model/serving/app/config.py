@@ -8,8 +8,10 @@ from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
+from preprocessing.storage.object_store import Store
 
 
 class ServingConfig(BaseModel):
@@ -27,6 +29,8 @@ class ServingConfig(BaseModel):
     """Folder of the sample clips that the page offers; None or a missing one offers none."""
     home: Path
     """Folder of the uploads and their results."""
+    media_store: str | None = None
+    """URL of the object store that keeps them for all machines; None keeps them in the folder alone."""
     database: str = Field(repr=False)
     """URL of the database with the jobs."""
     folders: BatchFolders
@@ -76,7 +80,18 @@ class ServingConfig(BaseModel):
 
 def open_jobs(config: ServingConfig) -> JobStore:
     """Open the store that both replicas share."""
-    return JobStore(open_database(config.database), root=config.folders.root)
+    media = open_media(config)
+    return JobStore(open_database(config.database), root=config.folders.root, has_result=media.has_result)
+
+
+def open_media(config: ServingConfig) -> JobMedia:
+    """Return the uploads and results that both replicas share.
+
+    Raises:
+        StoreError: there is no such kind of object store.
+    """
+    store = None if config.media_store is None else Store(config.media_store, "serve.media_store")
+    return JobMedia(config.media_folder, store)
 
 
 def heartbeat(config: ServingConfig) -> Heartbeat:

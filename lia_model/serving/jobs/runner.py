@@ -18,10 +18,11 @@ from lia_model.animation.file import AnimationRequest, animate_file
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.serving.database import DatabaseError
 from lia_model.serving.jobs import JobStore
-from lia_model.serving.jobs.cleanup import drop_uploads
 from lia_model.serving.jobs.job import Job
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import Error, ModelVersion
 from preprocessing.background import in_background
+from preprocessing.storage.outage import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class JobRunner:
         jobs: the store.
         run: the model and how it is run; its progress and stop are the runner's own.
         model: name and version of the model of `run`.
+        media: uploads and their results.
         check: looks at the files of batches; None accepts them all.
     """
 
@@ -49,12 +51,14 @@ class JobRunner:
         jobs: JobStore,
         run: AnimationRun,
         model: ModelVersion,
+        media: JobMedia,
         check: Callable[[Path], object] | None = None,
     ) -> None:
         self._check = check
         self._jobs = jobs
         self._run = replace(run, model=model.uri)
         self._model = model
+        self._media = media
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="animations", daemon=True)
 
@@ -98,6 +102,8 @@ class JobRunner:
             self._jobs.fail(job, Error(code=code_of(error), message=message))
         except StoppedError:
             self._jobs.release(job)
+        except StoreError as error:
+            self._put_back(job, error)
         except DatabaseError:
             raise
         except Exception as error:
@@ -130,6 +136,7 @@ class JobRunner:
                 noted_s = time.monotonic()
 
         with self._lease(job) as lost:
+            self._media.require_uploads(job)
             self._check_files(job)
 
             def should_stop() -> bool:
@@ -138,9 +145,10 @@ class JobRunner:
             result = animate_file(replace(self._run, progress=progress, should_stop=should_stop), request)
             while True:
                 try:
+                    self._media.share_result(job, produced)
                     self._jobs.finish(job, produced, result.num_frames, result.warnings)
                     return
-                except DatabaseError as error:
+                except (DatabaseError, StoreError) as error:
                     logger.error("%s", error)
                     if should_stop():
                         raise
@@ -179,11 +187,23 @@ class JobRunner:
         with in_background(renew, f"lease {job.id}"):
             yield lost
 
+    def _put_back(self, job: Job, error: StoreError) -> None:
+        """Queue a job again whose files the object store does not give; an outage is no fault of the job."""
+        if isinstance(error.__cause__, FileNotFoundError):
+            self._jobs.give_back(job, "its uploads are not in the object store")
+            return
+        logger.error("job %s waits for the object store: %s", job.id, error)
+        self._jobs.release(job)
+        self._stopping.wait(STORE_PAUSE_S)
+
     def _drop_uploads(self, job: Job) -> None:
         """Delete the uploads of a job that has ended; files of a batch belong to its owner."""
         now = self._jobs.get(job.id)
         if now is None or now.status.is_final:
-            drop_uploads(job)
+            try:
+                self._media.drop_uploads(job)
+            except StoreError as error:
+                logger.warning("the clean-up will delete the uploads of job %s: %s", job.id, error)
 
 
 def _files(job: Job) -> tuple[Path, ...]:

@@ -52,6 +52,8 @@ class JobStore:
         clock: time in seconds since the epoch; None is the clock of the database's machine.
         root: paths below it are stored relative to it, so that a store copied with its project names the
             copies of the files; None stores them as they are.
+        has_result: returns whether the result of a job that has succeeded is still there; by default as a
+            file of this machine.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class JobStore:
         rules: RetryRules | None = None,
         clock: Callable[[], float] | None = None,
         root: Path | None = None,
+        has_result: Callable[[Job], bool] = lambda job: job.order.output.is_file(),
     ) -> None:
         self.database = database
         self.rules = rules or RetryRules()
         self._clock = clock
         self._root = Path() if root is None else root
+        self._has_result = has_result
 
     def submit(
         self, orders: Mapping[str, Order], max_num_queued: int, batch: str | None = None
@@ -309,7 +313,7 @@ class JobStore:
         job = job_of(row, self._root)
         if not job.order.asks_for_the_same_as(order):
             raise KeyReusedError(order.idempotency_key)
-        if not job.status.is_final or (job.status is JobStatus.SUCCEEDED and job.order.output.is_file()):
+        if not job.status.is_final or (job.status is JobStatus.SUCCEEDED and self._has_result(job)):
             return job.id
         queue.change_row(db, job.number, {"idempotency_key": None})
         return None

@@ -20,6 +20,7 @@ from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
@@ -42,9 +43,9 @@ def tiny_animator():
     return Animator(build_generator(settings, seed=0), "cpu", "fp32")
 
 
-def runner_of(jobs, version="1", animator=None):
+def runner_of(jobs, media, version="1", animator=None):
     run = AnimationRun(animator or tiny_animator(), None, 4)
-    return JobRunner(jobs, run, ModelVersion(name="lia", version=version))
+    return JobRunner(jobs, run, ModelVersion(name="lia", version=version), media)
 
 
 @contextmanager
@@ -65,6 +66,7 @@ class LiveService:
     """A service over the folder, with a client; runners are started by the tests."""
 
     media_limits = MEDIA
+    media_store = None
 
     def __init__(
         self,
@@ -78,15 +80,19 @@ class LiveService:
     ):
         self.root = folder
         self.media = folder / "serving" / "media"
+        self.job_media = JobMedia(self.media, self.media_store)
         self.database_path = folder / "serving" / "jobs.sqlite"
         self.url = sqlite_url(self.database_path)
         self.jobs = JobStore(
-            open_database(self.url, busy_timeout_s), rules or RetryRules(lease_s=1, back_off_s=0)
+            open_database(self.url, busy_timeout_s),
+            rules or RetryRules(lease_s=1, back_off_s=0),
+            root=folder,
+            has_result=self.job_media.has_result,
         )
-        self.cleanup = Cleanup(self.jobs, self.media, keep_s=3600, max_stored_bytes=10**9)
+        self.cleanup = Cleanup(self.jobs, self.job_media, keep_s=3600, max_stored_bytes=10**9)
         tokens = Tokens(token_file, None)
         limits = ApiLimits(
-            folders_of(folder), self.media, tokens, max_upload_bytes, max_num_queued, 200, REQUESTS, 10**9
+            folders_of(folder), self.job_media, tokens, max_upload_bytes, max_num_queued, 200, REQUESTS, 10**9
         )
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
@@ -110,7 +116,7 @@ class LiveService:
 
     @contextmanager
     def running(self, version="1", animator=None):
-        runner = runner_of(self.jobs, version, animator)
+        runner = runner_of(self.jobs, self.job_media, version, animator)
         runner.start()
         try:
             yield runner

@@ -59,7 +59,7 @@ def page_service(folder, models, samples=None, animator=None):
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.6)
 
     service = PageService(folder, LiveModel(animator, cropper), samples)
-    runner = JobRunner(service.jobs, AnimationRun(animator, cropper, 4), MODEL)
+    runner = JobRunner(service.jobs, AnimationRun(animator, cropper, 4), MODEL, service.job_media)
     ended = threading.Event()
     service.workers.keep_beating(lambda: not ended.is_set())
     with service.serving():

@@ -16,6 +16,7 @@ from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import MediaLimits, RequestLimits
 
@@ -61,7 +62,7 @@ class Service:
         tokens = Tokens(token_file, token)
         limits = ApiLimits(
             folders_of(folder),
-            self.media,
+            JobMedia(self.media),
             tokens,
             max_upload_bytes,
             max_num_queued,

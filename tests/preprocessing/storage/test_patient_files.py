@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pyarrow.fs import FileSelector, FileType, copy_files
-from s3fs import S3FileSystem
 
 from preprocessing.storage import outage
 from preprocessing.storage.object_store import Store
-from tests.object_store import S3Server
+from tests.object_store import stoppable_s3
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -98,17 +97,9 @@ def test_another_process_gets_the_same_file_system(opened):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server of the test's own, which it may stop."""
-    server = S3Server(tmp_path)
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    # fsspec would give the connection to the server of the other tests, whose URL is the same.
-    S3FileSystem.clear_instance_cache()
-    server.start()
-    yield server
-    server.stop()
-    S3FileSystem.clear_instance_cache()
+def server(monkeypatch):
+    with stoppable_s3(monkeypatch) as server:
+        yield server
 
 
 @pytest.mark.slow

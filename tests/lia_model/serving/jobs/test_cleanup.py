@@ -7,6 +7,7 @@ from lia_model.animation.options import AnimationOptions
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.cleanup import ORPHAN_S, Cleanup
 from lia_model.serving.jobs.job import Order
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import Error, ModelVersion
 from tests.lia_model.serving.live import live
 from tests.lia_model.serving.service import assert_refused
@@ -34,7 +35,7 @@ def store(database, clock):
 
 @pytest.fixture
 def cleanup(store, tmp_path):
-    return Cleanup(store, tmp_path / "media", KEEP_S, max_stored_bytes=100)
+    return Cleanup(store, JobMedia(tmp_path / "media"), KEEP_S, max_stored_bytes=100)
 
 
 def submit(store, folder, *ids, batch=None, stored_bytes=0):
@@ -156,7 +157,7 @@ def test_over_http_an_expired_animation_is_not_found(tmp_path):
         service.cleanup.run_once()
         assert service.client.get(f"{link}/video").status_code == 200
         time.sleep(0.01)
-        Cleanup(service.jobs, service.media, keep_s=0, max_stored_bytes=10**9).run_once()
+        Cleanup(service.jobs, service.job_media, keep_s=0, max_stored_bytes=10**9).run_once()
         assert_refused(service.client.get(link), 404, "not_found")
         assert names(service.media) == set()
 

@@ -23,6 +23,7 @@ from lia_model.animator import Animator
 from lia_model.networks.build import build_generator
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.job import Order, new_id
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.jobs.table import JOBS
 from lia_model.serving.messages import JobStatus, ModelVersion
@@ -54,8 +55,13 @@ def store(database):
 
 
 @pytest.fixture
-def runner(store, animator, cropper):
-    return JobRunner(store, AnimationRun(animator, cropper, 2), MODEL)
+def media(tmp_path):
+    return JobMedia(tmp_path / "media")
+
+
+@pytest.fixture
+def runner(store, animator, cropper, media):
+    return JobRunner(store, AnimationRun(animator, cropper, 2), MODEL, media)
 
 
 def order(folder, crop=False):
@@ -119,9 +125,9 @@ def test_a_truncated_clip_succeeds_with_a_warning_and_strict_refuses_it(store, r
     assert (refused.status, refused.order.error.code) == (JobStatus.FAILED, "unreadable_media")
 
 
-def test_files_of_a_batch_are_checked_against_the_limits(store, animator, cropper, tmp_path):
+def test_files_of_a_batch_are_checked_against_the_limits(store, animator, cropper, media, tmp_path):
     check = partial(check_media, limits=MEDIA.model_copy(update={"max_num_frames": NUM_FRAMES - 1}))
-    runner = JobRunner(store, AnimationRun(animator, cropper, 2), MODEL, check)
+    runner = JobRunner(store, AnimationRun(animator, cropper, 2), MODEL, media, check)
     ids = [
         queue(store, fill(order(tmp_path / "a")), batch="batch"),
         queue(store, fill(order(tmp_path / "b"))),
@@ -219,19 +225,19 @@ def test_a_job_cancelled_meanwhile_shows_nothing(store, runner, tmp_path):
     assert names(tmp_path / "a") == set()
 
 
-def test_the_lease_is_renewed_while_the_work_takes_longer(database, tmp_path, animator, cropper):
-    store = JobStore(database, RetryRules(lease_s=1))
+def test_the_lease_is_renewed_while_the_work_takes_longer(database, tmp_path, animator, cropper, media):
+    store = JobStore(database, RetryRules(lease_s=2))
     job_id = queue(store, fill(order(tmp_path / "a")))
     started = threading.Event()
 
     class SlowAnimator(Animator):
         def synthesize(self, *args, **more):
             started.set()
-            time.sleep(1.8)
+            time.sleep(3)
             yield from super().synthesize(*args, **more)
 
     run = AnimationRun(SlowAnimator(animator.generator, "cpu", "fp32"), cropper, 8)
-    runner = JobRunner(store, run, MODEL)
+    runner = JobRunner(store, run, MODEL, media)
     runner.start()
     assert started.wait(20)
     while store.get(job_id).status == JobStatus.RUNNING:

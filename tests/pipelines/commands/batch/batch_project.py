@@ -24,6 +24,7 @@ from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.jobs.heartbeat import Heartbeat
+from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
@@ -75,14 +76,14 @@ def serving(root, models, max_num_items):
     """Serve the project's folder; yields the URL."""
     jobs = JobStore(open_database(sqlite_url(root / "serving" / "jobs.sqlite")))
     tokens = Tokens(None, TOKEN)
-    media = root / "serving" / "media"
+    media = JobMedia(root / "serving" / "media")
     limits = ApiLimits(folders_of(root), media, tokens, 1_000_000, 2, max_num_items, REQUESTS, 10**9)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
     api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
     animator = Animator(build_generator(TINY, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
-    runner = JobRunner(jobs, AnimationRun(animator, cropper, 4), model)
+    runner = JobRunner(jobs, AnimationRun(animator, cropper, 4), model, media)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(api, port=port, log_config=None))
     thread = threading.Thread(target=server.run)
