@@ -342,11 +342,13 @@ def test_a_runner_goes_on_after_an_error_of_the_store(tmp_path, caplog):
 
 CLAIM_AND_DIE = """
 import os, signal, sys
+from pathlib import Path
 from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import ModelVersion
 model = ModelVersion(name="lia", version="1")
-job = JobStore(open_database(sys.argv[1]), RetryRules(lease_s=0.1)).claim(model)
+jobs = JobStore(open_database(sys.argv[1]), RetryRules(lease_s=0.1), root=Path(sys.argv[2]))
+job = jobs.claim(model)
 job.folder.mkdir()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -356,7 +358,7 @@ def test_a_job_given_up_after_lost_workers_leaves_no_uploads(tmp_path):
     with live(tmp_path, rules=RetryRules(lease_s=0.1, max_losses=1)) as service:
         link = service.submit()
         folder = service.media / link.rpartition("/")[2]
-        subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, service.url], check=False)
+        subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, service.url, str(service.root)], check=False)
         assert len(names(folder)) == 3
         with service.running():
             done = service.ended(link)
