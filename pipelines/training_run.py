@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 
 from lia_model.checkpoints.directory import read_config
+from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import models
 from lia_model.registry.run_sender import DataSet, RunOpening, RunSender, TrackingError, waiting_senders
 from lia_model.settings import TrainSettings
 from lia_model.training.run_identity import identity_digest, run_identity
 from lia_model.training.tracking import description
+from lia_model.training.validation.pairs import has_held_out_clips
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
@@ -44,6 +46,17 @@ def require_files(settings: TrainSettings) -> None:
             f"train.losses.perceptual.weights: {perceptual.weights} does not exist; run `lia fetch models`, "
             f"or name a file with {perceptual.backbone}"
         )
+
+
+def require_shards(settings: TrainSettings, shards: Path) -> None:
+    """Open the splits that a training of these settings reads, before anything starts.
+
+    Raises:
+        ValueError: one is not as the manifest says, or its frames are of another size.
+    """
+    ShardedClips(shards, "train")
+    if settings.validate_every_steps and has_held_out_clips(shards):
+        ShardedClips(shards, "test")
 
 
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:

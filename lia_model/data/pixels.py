@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +17,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from preprocessing.media.boxes import middle_square
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class UndecodableImageError(ValueError):
@@ -56,13 +62,30 @@ def decode_jpeg_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]
     Raises:
         UndecodableImageError: it does not decode, or to another size; the message is one line.
     """
+    with _opened(data) as image:
+        if image.size != (size_px, size_px):
+            raise UndecodableImageError(f"{image.width}x{image.height} instead of {size_px}x{size_px}")
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def picture_size_px(data: bytes) -> tuple[int, int]:
+    """Return width and height that the header of a JPEG file states.
+
+    Raises:
+        UndecodableImageError: the header is damaged; the message is one line.
+    """
+    with _opened(data) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image]:
+    """Open an image file; damage that Pillow finds while it is open raises an UndecodableImageError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.size != (size_px, size_px):
-                raise UndecodableImageError(f"{image.width}x{image.height} instead of {size_px}x{size_px}")
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            yield image
     except UndecodableImageError:
         raise
     except UnidentifiedImageError:

@@ -6,15 +6,18 @@ Axes: T frames, S side of the image in pixels.
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lia_model.data.pixels import decode_jpeg
+from lia_model.data.pixels import UndecodableImageError, decode_jpeg, picture_size_px
 from preprocessing.clips.sample import ClipEntry
 from preprocessing.shards.frame_index import INDEX_NAME, read_index
 from preprocessing.shards.manifest import Split, read_manifest
+
+NUM_CHECKED_CLIPS = 8
 
 
 class ShardedClip(ClipEntry):
@@ -32,7 +35,8 @@ class ShardedClips:
         split: which split.
 
     Raises:
-        ValueError: there are no shards, no clips of that split, or index and manifest do not match.
+        ValueError: there are no shards, no clips of that split, index and manifest do not match, or the
+            frames are of another size than the manifest says.
     """
 
     def __init__(self, shards: Path, split: Split) -> None:
@@ -58,6 +62,28 @@ class ShardedClips:
         self.clips = [
             ShardedClip(**entry.model_dump(), index=number) for number, entry in enumerate(listing.clips)
         ]
+        self._require_size()
+
+    def _require_size(self) -> None:
+        """Look at frames of the first clips; a single one that is damaged or of another size may be there."""
+        found = None
+        for clip, frame in product(range(len(self))[:NUM_CHECKED_CLIPS], (0, -1)):
+            tar = self.directory.parent / self.shard(clip)
+            if not tar.is_file():
+                raise ValueError(f"{tar} is missing, which the index beside it lists: copy the shards again")
+            try:
+                size = picture_size_px(self.frame_bytes(clip, frame % self.clips[clip].num_frames))
+            except UndecodableImageError:
+                continue
+            if size == (self.size_px, self.size_px):
+                return
+            found = found or (tar, *size)
+        if found is not None:
+            tar, width, height = found
+            raise ValueError(
+                f"{tar} holds frames of {width}x{height} px, and the manifest says {self.size_px}x"
+                f"{self.size_px}: make the shards again with `lia shards`, or copy them with their manifest"
+            )
 
     @property
     def num_frames(self) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_sender import RunOpening, RunSender, sending, waiting_senders
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.sweep.settings import SweepSettings, with_values
@@ -80,8 +79,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     settings = read_sweep(path, params)
     paths = environment.paths
     manifest = read_manifest(paths.shards)
-    ShardedClips(paths.shards, "train")
     base = training_run.located(params.train, paths.root)
+    training_run.require_shards(base, paths.shards)
     training_run.require_files(base)
     _require_metric(path, settings, base, paths.shards)
     name = _name(settings, training_run.run_name(base, manifest), base)

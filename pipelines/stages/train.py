@@ -16,7 +16,6 @@ from lia_model.checkpoints.best import copy_best, read_best
 from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
 from lia_model.data.shard_hashes import verify_shards
-from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import curves, last_checkpoint
 from lia_model.registry.run_sender import (
     RunSender,
@@ -39,6 +38,7 @@ from pipelines.training_run import (
     opening,
     released_directory,
     require_files,
+    require_shards,
     run_name,
     send,
     send_waiting,
@@ -96,7 +96,7 @@ def run_train(params: Params, environment: Environment, *, with_profile: bool = 
         store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)
     manifest = read_manifest(paths.shards)
     verify_shards(paths.shards, "train")
-    ShardedClips(paths.shards, "train")
+    require_shards(settings, paths.shards)
     if settings.init_from is not None:
         shape = settings.network.at(manifest.size_px)
         require_network(Path(settings.init_from), shape, "train.init_from")

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from lia_model.data.sharded_clips import ShardedClips
-from tests.lia_model.shards_on_disk import write_coloured_clips
+from tests.lia_model.shards_on_disk import damage_frame, write_coloured_clips, write_shards
 
 
 @pytest.fixture
@@ -26,3 +27,22 @@ def test_a_missing_split_says_what_to_do(shards):
 def test_a_folder_without_shards_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="make the shards first with `lia shards`"):
         ShardedClips(tmp_path, "train")
+
+
+def test_frames_of_another_size_than_the_manifest_says_are_refused_on_opening(tmp_path):
+    """A frame of them is damaged too."""
+    write_shards(tmp_path, {"train": [np.zeros((4, 48, 48, 3), np.uint8)] * 2}, 32)
+    damage_frame(tmp_path, 0, 0)
+    told = (
+        r"^\S+/train/00000\.tar holds frames of 48x48 px, and the manifest says 32x32: make the shards again"
+    )
+    with pytest.raises(ValueError, match=told):
+        ShardedClips(tmp_path, "train")
+
+
+def test_a_missing_tar_is_named_on_opening(shards):
+    (shards / "train/00000.tar").unlink()
+    with pytest.raises(
+        ValueError, match=r"train/00000\.tar is missing, which the index beside it lists: copy"
+    ):
+        ShardedClips(shards, "train")

@@ -147,6 +147,21 @@ def test_settings_that_cannot_be_are_told_in_one_line(shards, train_settings, ca
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_frames_of_another_size_are_told_in_one_line(tmp_path, train_settings, caplog, split):
+    frames = {each: np.zeros((4, 32, 32, 3), np.uint8) for each in ("train", "test")}
+    frames[split] = np.zeros((4, 48, 48, 3), np.uint8)
+    write_shards(tmp_path / "shards", {each: [clip] for each, clip in frames.items()}, 32)
+    write_settings(tmp_path, train_settings, validate_every_steps=3)
+    with pytest.raises(SystemExit) as end:
+        main([str(tmp_path)])
+    assert end.value.code == 2
+    (line,) = caplog.messages
+    assert f"{split}/00000.tar holds frames of 48x48 px, and the manifest says 32x32: make" in line
+    assert "\n" not in line
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_a_file_of_settings_that_is_cut_short_is_told_in_one_line(shards, caplog):
     (shards.parent / "train.json").write_text('{"seed": 0,')
     with pytest.raises(SystemExit) as end:

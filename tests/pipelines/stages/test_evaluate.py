@@ -173,6 +173,18 @@ def test_bad_input_is_refused_before_anything_is_written(paths, settings, tmp_pa
         run_evaluate(params_of(settings.model_copy(update={"lpips": tmp_path / "x"})), paths)
 
 
+def test_held_out_frames_of_another_size_are_refused_before_anything_is_written(paths, settings, tmp_path):
+    """The checkpoint is that of the other tests."""
+    (tmp_path / "checkpoints").symlink_to(paths.checkpoints)
+    frames = np.zeros((4, 48, 48, 3), np.uint8)
+    write_shards(tmp_path / "data/shards", {"train": [frames], "test": [frames]}, SIZE_PX)
+    with pytest.raises(
+        ValueError, match=r"/test/00000\.tar holds frames of 48x48 px, and the manifest says 64x64"
+    ):
+        run_evaluate(params_of(settings), ProjectPaths(tmp_path))
+    assert not (tmp_path / "metrics").exists()
+
+
 def test_paths_of_the_settings_become_absolute(tmp_path):
     from pipelines import presets
 

@@ -122,6 +122,20 @@ def test_a_start_of_other_networks_is_refused_before_anything_starts(project):
     assert not project.paths.runs.exists()
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_frames_of_another_size_are_refused_before_anything_starts(tmp_path, split):
+    frames = {each: np.zeros((4, 32, 32, 3), np.uint8) for each in ("train", "test")}
+    frames[split] = np.zeros((4, 48, 48, 3), np.uint8)
+    write_shards(tmp_path / "data/shards", {each: [clip] for each, clip in frames.items()}, 32)
+    (tmp_path / "params.yaml").touch()
+    project = read_environment(tmp_path, {})
+    with pytest.raises(
+        ValueError, match=rf"/{split}/00000\.tar holds frames of 48x48 px, and the manifest says 32"
+    ):
+        run_train(params_with(validate_every_steps=50), project)
+    assert not project.paths.runs.exists()
+
+
 def test_a_profile_of_a_run_that_has_ended_is_refused_before_anything_starts(project):
     params = params_with(num_steps=100)
     name = run_name(located(params.train, project.paths.root), read_manifest(project.paths.shards))

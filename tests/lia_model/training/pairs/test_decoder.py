@@ -86,8 +86,9 @@ def test_a_pair_without_a_replacement_is_black_and_says_so(tmp_path):
 
 
 def test_a_frame_of_another_size_counts_as_damaged(tmp_path):
-    write_shards(tmp_path, {"train": [np.zeros((3, 8, 8, 3), np.uint8)]}, 32)
+    clip = [np.zeros((size_px, size_px, 3), np.uint8) for size_px in (32, 8, 8, 32)]
+    write_shards(tmp_path, {"train": [clip]}, 32)
     decoder = decoder_of(tmp_path)
-    decoder.decode([0])
-    (replaced,) = decoder.take_replaced(1)
-    assert {frame.reason for frame in replaced.frames} == {"8x8 instead of 32x32"}
+    decoder.decode(range(4))
+    replaced = decoder.take_replaced(4)
+    assert {frame.reason for pair in replaced for frame in pair.frames} == {"8x8 instead of 32x32"}
