@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from lia_model.registry.outages import explain_outage
 from pipelines.command_line import (
     animation_commands,
     checkpoint_commands,
@@ -130,7 +131,7 @@ def explain(error: BaseException) -> str | None:
         return f"{error.strerror}{place}; free space there, or choose a file that can be written"
     if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in _OUR_PACKAGES:
         return " ".join(str(error).split())
-    return None
+    return explain_outage(error)
 
 
 def is_database_busy(error: BaseException | None) -> bool:

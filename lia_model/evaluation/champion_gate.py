@@ -91,6 +91,17 @@ def check_list(*, is_identity_disjoint: bool, allow_by_time: bool) -> Verdict | 
     return None if is_identity_disjoint or allow_by_time else refusal(NOT_DISJOINT)
 
 
+def check_sources(forgotten: str | None) -> Verdict | None:
+    """Return a refusal if the challenger was trained on videos that were taken down, else None.
+
+    Args:
+        forgotten: in words which ones; None for none.
+    """
+    if forgotten is None:
+        return None
+    return refusal(f"it was {forgotten}: train again on the present shards, which no longer hold it")
+
+
 def decide(evidence: Evidence, metric: str) -> Verdict:
     """Promote the challenger, or say why not.
 

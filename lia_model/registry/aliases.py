@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lia_model.registry.outages import is_missing
 from lia_model.registry.runs import mlflow_client
 
 CHAMPION = "champion"
@@ -22,8 +23,10 @@ def version_of(name: str, alias: str) -> str | None:
 
     try:
         return str(mlflow_client().get_model_version_by_alias(name, alias).version)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if is_missing(error):
+            return None
+        raise
 
 
 def set_alias(name: str, alias: str, version: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lia_model.registry.aliases import CHALLENGER, CHAMPION, version_of
+from lia_model.registry.outages import is_missing
 from lia_model.registry.runs import mlflow_client
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def _resolve_registered(uri: str) -> ResolvedModel:
     try:
         folder = Path(artifacts.download_artifacts(f"models:/{name}/{version}"))
     except MlflowException as error:
+        if not is_missing(error):
+            raise
         raise ValueError(
             f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
         ) from None

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.registry.locations import EXPERIMENT
+from lia_model.registry.outages import is_missing
 from preprocessing.settings import flatten
 
 if TYPE_CHECKING:
@@ -181,9 +182,11 @@ class Run:
         try:
             if path not in self.file_names(path.rpartition("/")[0]):
                 return set()
-        except MlflowException:
+        except MlflowException as error:
             # A checkpoint may come from another project, whose runs are not in this store.
-            return set()
+            if is_missing(error):
+                return set()
+            raise
         return set(artifacts.load_text(f"runs:/{self.run_id}/{path}").split())
 
     def file_names(self, folder: str) -> list[str]:
@@ -290,7 +293,7 @@ def is_known(run_id: str) -> bool:
     try:
         mlflow_client().get_run(run_id)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if is_missing(error):
             return False
         raise
     return True

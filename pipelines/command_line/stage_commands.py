@@ -92,9 +92,12 @@ def release(
 
 def rollback(
     name: ReleaseName = None,
+    reason: Annotated[
+        str, typer.Option(help="Why; recorded with the version that was champion.")
+    ] = "no reason given",
 ) -> None:
     """Move the alias champion back to the version before."""
-    params, _ = enter_project()
+    params, environment = enter_project()
     from pipelines.stages.release import run_rollback
 
-    raise typer.Exit(run_rollback(name or params.release.name))
+    raise typer.Exit(run_rollback(name or params.release.name, environment.paths.tombstones, reason))

@@ -19,6 +19,7 @@ from lia_model.registry.models import ResolvedModel, resolve
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
+from pipelines.forgotten_sources import warn_of_forgotten
 from pipelines.local.progress import progress
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
@@ -60,7 +61,9 @@ def run_animate(
             the model does not exist; or the GPU is to encode, and has no encoder.
     """
     _require_files(request.source, request.driving)
-    run = open_run(params, root, inference, crop=request.options.crop)
+    model = _resolve_model(params, inference)
+    warn_of_forgotten(model, ProjectPaths(root).tombstones)
+    run = open_run(params, root, inference, model, crop=request.options.crop)
     with progress("frames") as show:
         return animate_file(replace(run, progress=show), request)
 

@@ -14,6 +14,7 @@ from lia_model.serving.http.access import is_loopback
 from lia_model.serving.messages import ModelVersion
 from pipelines.commands.service_address import require_address, url_of, without_proxy
 from pipelines.environment import Environment
+from pipelines.forgotten_sources import warn_of_forgotten
 from pipelines.local.cluster import connected
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
@@ -114,6 +115,7 @@ def make_config(
     """
     detector = paths.root / params.serve.detector
     found = models.resolve(model)
+    warn_of_forgotten(found, paths.tombstones)
     if shows_faces(read_crop(found.directory).rule):
         require_models(detector)
     folders = BatchFolders(

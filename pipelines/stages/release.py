@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
@@ -22,7 +23,9 @@ from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
 from lia_model.registry.licences import licence_tags
 from lia_model.registry.runs import Run
+from lia_model.registry.versions import version_at
 from lia_model.settings import EvaluateSettings, ReleaseSettings
+from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
@@ -35,6 +38,8 @@ ARTIFACTS = "release"
 """Folder of a run with the pairs and the verdict of its latest release."""
 LISTED = "evaluation_list.json"
 """File in it with the pairs."""
+ROLLED_BACK_TAG = "lia.rolled_back"
+"""Tag of a version that was champion: when, to which version and why a rollback replaced it."""
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +129,9 @@ def release_checkpoint(
     if champion == version:
         return Release(settings.name, version, True, None)
     aliases.set_alias(settings.name, aliases.CHALLENGER, version)
-    verdict = pass_gate(settings, version, champion, evaluation, paths.shards, run)
+    verdict = check_takedowns(run, paths.tombstones) or pass_gate(
+        settings, version, champion, evaluation, paths.shards, run
+    )
     if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
         verdict = champion_gate.refusal("another version became champion meanwhile; run `lia release` again")
     card = card_content(checkpoint, (settings.name, version), verdict, licences, run, paths.shards)
@@ -150,6 +157,12 @@ def register_once(checkpoint: Path, run: Run, name: str, licences: Mapping[str, 
     crop = json.dumps(provenance.get("crop", {}), sort_keys=True)
     tags = recorded | {"lia.crop": crop, models.WEIGHTS_TAG: weights_sha256, **licence_tags(licences)}
     return models.register(name, checkpoint, run.run_id, tags)
+
+
+def check_takedowns(run: Run, tombstones: Path) -> Verdict | None:
+    """Return a refusal if the run's model was trained on videos that were taken down, else None."""
+    keys = forgotten_sources(run, tombstones)
+    return champion_gate.check_sources(describe_forgotten(keys) if keys else None)
 
 
 def pass_gate(
@@ -192,11 +205,17 @@ def pass_gate(
     return verdict
 
 
-def run_rollback(name: str) -> int:
+def run_rollback(name: str, tombstones: Path, reason: str = "no reason given") -> int:
     """Point the alias `champion` of the model `name` back at the version its champion replaced.
 
+    Args:
+        name: registered name.
+        tombstones: list of the videos that were taken down.
+        reason: why, for the record: a tag of the version that was champion.
+
     Raises:
-        ValueError: no version is champion, or the champion replaced none.
+        ValueError: no version is champion, or the champion replaced none, or one that was trained on videos
+            that were taken down since.
     """
     champion = aliases.version_of(name, aliases.CHAMPION)
     if champion is None:
@@ -206,6 +225,19 @@ def run_rollback(name: str) -> int:
         raise ValueError(
             f"version {champion} of {name!r} is the first champion: there is no version to return to"
         )
+    refused = _refusal_to_return(f"models:/{name}/{before}", tombstones)
+    if refused is not None:
+        raise ValueError(refused)
+    record = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, to version {before}: {reason}"
+    models.tag_version(name, champion, {ROLLED_BACK_TAG: record})
     aliases.set_alias(name, aliases.CHAMPION, before)
-    logger.info("%s: champion is version %s again; it was %s", name, before, champion)
+    logger.info("%s: champion is version %s again; it was %s (%s)", name, before, champion, reason)
     return 0
+
+
+def _refusal_to_return(uri: str, tombstones: Path) -> str | None:
+    run_id = version_at(uri).run_id
+    keys = [] if run_id is None else forgotten_sources(Run(run_id), tombstones)
+    if not keys:
+        return None
+    return f"{uri} was {describe_forgotten(keys)}, so it cannot become champion again: release another model"

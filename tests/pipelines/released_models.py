@@ -13,6 +13,7 @@ from lia_model.registry import runs
 from lia_model.settings import EvaluateSettings, NetworkSettings, ReleaseSettings
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release import find_checkpoint
+from preprocessing.sources.tombstones import HEADER
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -30,7 +31,9 @@ def make_project(root: Path) -> ProjectPaths:
         frames[0] = rng.integers(0, 256, (32, 32, 3))
         clips.append(frames)
     write_shards(root / "data/shards", {"train": clips[:1], "test": clips}, 32)
-    return ProjectPaths(root)
+    paths = ProjectPaths(root)
+    paths.tombstones.write_text(f"{HEADER}\n")
+    return paths
 
 
 @dataclasses.dataclass

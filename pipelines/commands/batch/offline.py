@@ -28,6 +28,7 @@ from pipelines.commands.batch.results import kept_results
 from pipelines.commands.batch.row_animator import RowAnimator, RowOutcome, RowSettings
 from pipelines.commands.batch.rows import BatchRow
 from pipelines.environment import Environment
+from pipelines.forgotten_sources import warn_of_forgotten
 from pipelines.local.progress import progress
 from pipelines.params import Params
 from preprocessing.clips.crop import shows_faces
@@ -73,6 +74,7 @@ def run_offline(
     """
     output = output if is_url(output) else str(Path(output).resolve())
     found = resolve(model)
+    warn_of_forgotten(found, environment.paths.tombstones)
     if shows_faces(read_crop(found.directory).rule):
         require_models(environment.paths.root / params.serve.detector)
     settings = RowSettings(params, environment.paths.root, found, output)

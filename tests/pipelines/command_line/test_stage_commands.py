@@ -66,5 +66,8 @@ def test_a_release_without_a_model_is_refused_in_one_line(lia, root):
 def test_a_rollback_is_of_the_registered_name_unless_another_is_given(lia, record):
     calls = record("pipelines.stages.release.run_rollback", 0)
     assert lia("rollback").code == 0
-    assert lia("rollback", "--name", "mine").code == 0
-    assert [call["name"] for call in calls] == ["lia", "mine"]
+    assert lia("rollback", "--name", "mine", "--reason", "eyes drift").code == 0
+    assert [(call["name"], call["reason"]) for call in calls] == [
+        ("lia", "no reason given"),
+        ("mine", "eyes drift"),
+    ]

@@ -1,4 +1,5 @@
 import json
+from datetime import date
 
 import mlflow
 import pytest
@@ -10,6 +11,7 @@ from lia_model.settings import NetworkSettings
 from pipelines.stages import release
 from pipelines.stages.release import find_checkpoint, run_release, run_rollback
 from preprocessing.shards.manifest import data_digest, read_manifest
+from preprocessing.sources.tombstones import add_tombstones
 from tests.pipelines.released_models import FLAT, NUM_PEOPLE, make_project, painting, release_params, train
 
 pytestmark = pytest.mark.slow
@@ -80,10 +82,43 @@ def test_only_what_beats_copying_and_then_the_champion_is_promoted_and_a_rollbac
     assert entry.tags["lia.gate_reason"] == better.verdict.reason
     assert aliases.version_of(name, aliases.CHAMPION) == better.version
 
-    run_rollback(name)
+    run_rollback(name, paths.tombstones, "eyes drift")
+    tags = models.version_tags(name, better.version)
+    assert tags["lia.rolled_back"].endswith(f"UTC, to version {first.version}: eyes drift")
     assert aliases.version_of(name, aliases.CHAMPION) == first.version
     with pytest.raises(ValueError, match="is the first champion"):
-        run_rollback(name)
+        run_rollback(name, paths.tombstones)
+
+
+@pytest.fixture
+def take_down(paths):
+    """Function that writes a tombstone; they are taken back afterwards."""
+    before = paths.tombstones.read_text()
+    yield lambda key: add_tombstones(paths.tombstones, [key], date(2026, 11, 26))
+    paths.tombstones.write_text(before)
+
+
+def test_a_model_trained_on_a_video_that_was_taken_down_is_refused(paths, name, params, trained, take_down):
+    video = "a" * 40
+    run_id = trained("forgotten", FLAT)
+    runs.Run(run_id).log_source_keys([video, "b" * 40])
+    take_down("c" * 40)
+    assert run_release(params, paths, run_id).is_champion
+    better = trained("clean", FLAT + 2)
+    runs.Run(better).log_source_keys(["b" * 40])
+    aliases.set_alias(name, aliases.CHAMPION, run_release(params, paths, better).version)
+    models.tag_version(name, "2", {aliases.REPLACED_TAG: "1"})
+
+    take_down(video)
+    refused = run_release(params, paths, run_id)
+    assert refused.verdict.reason == (
+        f"not promoted: it was trained on video {video}, which was taken down: train again on the present "
+        "shards, which no longer hold it"
+    )
+    assert models.version_tag(name, "1", "lia.gate") == "refused"
+    with pytest.raises(ValueError, match=f"{name}/1 was trained on video a+, which was taken down, so"):
+        run_rollback(name, paths.tombstones)
+    assert aliases.version_of(name, aliases.CHAMPION) == "2"
 
 
 def test_the_list_and_the_verdict_are_kept_with_the_run(paths, params, trained):

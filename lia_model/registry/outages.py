@@ -1,0 +1,51 @@
+"""Tells an answer of MLflow, that something does not exist, from an outage or a refusal.
+
+MLflow itself repeats failed requests with growing pauses (MLFLOW_HTTP_REQUEST_MAX_RETRIES).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowException
+
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""Error codes for an unknown run, model, version or alias."""
+_REFUSED = (401, 403)
+"""HTTP statuses."""
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Return whether MLflow answered that the named thing does not exist."""
+    return error.error_code in _MISSING
+
+
+def explain_outage(error: BaseException) -> str | None:
+    """Return one line on an error of MLflow's: what it is and what to do; None for another error."""
+    if "mlflow.exceptions" not in sys.modules:
+        return None
+    from mlflow import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return None
+    reason = " ".join(str(error.message).split())
+    where = _place(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if error.get_http_status_code() in _REFUSED:
+        return (
+            f"MLflow at {where} refuses the request ({reason}): set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD to an account that may do this"
+        )
+    return (
+        f"MLflow at {where} fails ({reason}): see that it runs, or correct LIA_MLFLOW_TRACKING_URI, and run "
+        "the command again"
+    )
+
+
+def _place(uri: str) -> str:
+    """Return the address of a store without user and password."""
+    parts = urlsplit(uri)
+    return uri if parts.hostname is None else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

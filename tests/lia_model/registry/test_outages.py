@@ -1,0 +1,86 @@
+"""What a command says when MLflow does not answer, or refuses: from real requests."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import mlflow
+import pytest
+
+from lia_model.registry import aliases
+from lia_model.registry.outages import explain_outage
+from lia_model.registry.runs import Run
+from tests.ports import free_port
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Answers as MLflow does to wrong credentials."""
+
+    def do_GET(self):
+        body = b"You are not authenticated. Please see https://www.mlflow.org/docs/latest/auth"
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="mlflow"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def refusing():
+    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://user:s3cret@127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Function that points MLflow's client at an address."""
+    before = mlflow.get_tracking_uri()
+
+    def point(uri):
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+
+    yield point
+    mlflow.set_tracking_uri(before)
+
+
+def failure(ask):
+    with pytest.raises(mlflow.MlflowException) as raised:
+        ask()
+    return raised.value
+
+
+def test_an_outage_is_no_missing_alias_and_no_run_without_sources(at):
+    uri = f"http://127.0.0.1:{free_port()}"
+    at(uri)
+    for ask in (lambda: aliases.version_of("lia", "champion"), lambda: Run("f" * 32).source_keys()):
+        line = explain_outage(failure(ask))
+        assert line.startswith(f"MLflow at {uri} fails (")
+        assert line.endswith("or correct LIA_MLFLOW_TRACKING_URI, and run the command again")
+        assert "\n" not in line
+
+
+def test_wrong_credentials_are_told_with_the_variables_that_hold_them(at, refusing):
+    at(refusing)
+    line = explain_outage(failure(lambda: aliases.version_of("lia", "champion")))
+    assert line.startswith("MLflow at http://127.0.0.1:")
+    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in line
+    assert "s3cret" not in line
+    assert "\n" not in line
+
+
+def test_what_mlflow_does_not_have_is_no_outage(store):
+    assert aliases.version_of("nobody", "champion") is None
+    assert Run("f" * 32).source_keys() == set()
+
+
+def test_other_errors_are_not_explained():
+    assert explain_outage(RuntimeError("?")) is None
