@@ -1,0 +1,1 @@
+"""What runs the project beyond one machine: estimates of scale, and what Prefect does by itself."""
