@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lia_model.registry.licences import licences_in
 from lia_model.registry.lineage import TrainedRun, runs_trained_on
 from lia_model.registry.origin import Origin, origin_of
 from pipelines.commands.known_videos import find_videos, known_sources, spelled_keys, usual_keys
@@ -44,6 +45,7 @@ class ModelLineage:
         )
         if version is not None:
             yield "gate", version.gate_reason or version.gate
+            yield from (("licence", f"{part}: {note}") for part, note in licences_in(version.tags).items())
         yield "run", _UNKNOWN if origin.run_id is None else f"{origin.run_name} {origin.run_id}"
         yield "commit", origin.commit or _UNKNOWN
         yield "data", origin.data_digest or _UNKNOWN
@@ -66,6 +68,7 @@ class ModelLineage:
             "model": origin.uri,
             "aliases": [] if version is None else list(version.aliases),
             "gate": None if version is None else {"verdict": version.gate, "reason": version.gate_reason},
+            "licences": {} if version is None else licences_in(version.tags),
             "run": None if origin.run_id is None else {"id": origin.run_id, "name": origin.run_name},
             "commit": origin.commit,
             "data_digest": origin.data_digest,

@@ -6,6 +6,7 @@ import urllib.error
 
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
+from lia_model.registry.licences import licences_in
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, deploy, withdraw
@@ -59,6 +60,8 @@ def run_serve(
     config = make_config(params, environment.paths, environment.api_token, model, database)
     if config.model.version != LOCAL_VERSION:
         config = config.model_copy(update={"registry": environment.mlflow_tracking_uri})
+        for line in licence_lines(config.model):
+            logger.info("%s", line)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)
@@ -67,6 +70,14 @@ def run_serve(
         if block:
             _wait_for_interrupt()
             withdraw()
+
+
+def licence_lines(model: ModelVersion) -> list[str]:
+    """Return a line for each licence that limits the use of a registered version, as its tags record them."""
+    licences = licences_in(models.version_tags(model.name, model.version))
+    return [
+        f"licence of {model.name} version {model.version}, {part}: {note}" for part, note in licences.items()
+    ]
 
 
 def require_token_beyond_loopback(host: str, environment: Environment) -> None:

@@ -8,7 +8,9 @@ import pytest
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
+from lia_model.serving.messages import ModelVersion
 from lia_model.settings import NetworkSettings
+from pipelines.commands.serve import licence_lines
 from preprocessing.sources.source import source_key
 
 URL = "https://videos.example/talk.mp4"
@@ -28,7 +30,11 @@ def registered(lia, root, tmp_path):
     run.log_source_keys([source_key(URL)])
     version = models.register("lia", tmp_path / "final", run.run_id, {"lia.data_digest": "digest"})
     aliases.set_alias("lia", aliases.CHALLENGER, version)
-    verdict = {"lia.gate": "refused", "lia.gate_reason": "not promoted: it is worse"}
+    verdict = {
+        "lia.gate": "refused",
+        "lia.gate_reason": "not promoted: it is worse",
+        "lia.licence_data": "CC0 (1 video)",
+    }
     models.record_verdict("lia", version, verdict, "")
     yield run
     mlflow.set_tracking_uri(before)
@@ -48,6 +54,11 @@ def test_versions_and_lineage_are_told_both_ways(lia, registered):
     made_of = lia("lineage", "models:/lia@challenger")
     assert f"source           {source_key(URL)} {URL}" in made_of.out.splitlines()
     document = json.loads(lia("lineage", "models:/lia/1", "--json").out)
+    assert "data: CC0 (1 video)" in made_of.out
+    assert document["licences"] == {"data": "CC0 (1 video)"}
+    assert licence_lines(ModelVersion(name="lia", version="1")) == [
+        "licence of lia version 1, data: CC0 (1 video)"
+    ]
     assert (document["commit"], document["data_digest"]) == ("abc", "digest")
     assert document["run"] == {"id": registered.run_id, "name": "train-1"}
     assert document["params"] == {"seed": "1"}
