@@ -7,7 +7,7 @@ from lia_model.settings.choices import Compilation, Mode, Precision, VideoDecode
 from lia_model.settings.evaluate import EvaluateSettings, FaceMetricSettings, ReleaseSettings
 from lia_model.settings.losses import AdversarialSettings, LossSettings, PerceptualSettings, TermSettings
 from lia_model.settings.network import NetworkScale, NetworkSettings
-from lia_model.settings.serve import MediaLimits, RequestLimits, ServeSettings
+from lia_model.settings.serve import MAX_DRAIN_S, MediaLimits, ReplicaRange, RequestLimits, ServeSettings
 from lia_model.settings.train import (
     AugmentationSettings,
     Balance,
@@ -19,6 +19,7 @@ from lia_model.settings.train import (
 )
 
 __all__ = [
+    "MAX_DRAIN_S",
     "AdversarialSettings",
     "AugmentationSettings",
     "Balance",
@@ -34,6 +35,7 @@ __all__ = [
     "PerceptualSettings",
     "Precision",
     "ReleaseSettings",
+    "ReplicaRange",
     "RequestLimits",
     "SamplingSettings",
     "ServeSettings",

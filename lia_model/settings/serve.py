@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lia_model.settings.choices import Compilation, VideoDecoder, VideoEncoder
 from preprocessing.settings import Settings
+
+MAX_DRAIN_S = 600.0
+"""Longest time for which a stopped replica goes on with its job."""
 
 
 class MediaLimits(Settings):
@@ -40,6 +44,27 @@ class RequestLimits(Settings):
     """Requests of one client address; more get status 429."""
 
 
+class ReplicaRange(Settings):
+    """How many replicas animate, each one job at a time; each takes one GPU where there are any."""
+
+    min: Annotated[int, Field(ge=1)]
+    """Fewest."""
+    max: Annotated[int, Field(ge=1)]
+    """Most; the same as `min` never changes their number."""
+    jobs_per_replica: Annotated[float, Field(gt=0)]
+    """Jobs that wait or run for each replica there is; with more, replicas are added."""
+    up_delay_s: Annotated[float, Field(ge=0)]
+    """How long more replicas must have been wanted before they start."""
+    down_delay_s: Annotated[float, Field(ge=0)]
+    """How long fewer replicas must have been wanted before some stop."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ReplicaRange:
+        if self.max < self.min:
+            raise ValueError(f"got max {self.max} below min {self.min}; raise max, or lower min")
+        return self
+
+
 class ServeSettings(Settings):
     """The animation service."""
 
@@ -51,8 +76,16 @@ class ServeSettings(Settings):
     that share no disk need; null keeps them in runs/serving. Keys and endpoint come from AWS_* variables."""
     batch_size: Annotated[int, Field(ge=1)]
     """Driving frames per forward pass."""
-    num_threads: Annotated[int, Field(ge=1)]
-    """CPU threads of the replica that animates."""
+    replicas: ReplicaRange
+    """How many replicas animate."""
+    drain_s: Annotated[float, Field(ge=0, le=MAX_DRAIN_S)]
+    """How long a replica that is stopped goes on with its job; then the job is queued again, which counts as
+    no failure."""
+    shared_storage: bool
+    """Whether every machine of the cluster sees the project's folder at the same path and the database is
+    PostgreSQL, so that replicas may run on all of them; if not, they run on the head's machine alone."""
+    num_threads: Annotated[int, Field(ge=1)] | Literal["auto"]
+    """CPU threads of each replica that animates; auto divides the cores among `replicas.max`."""
     max_upload_bytes: Annotated[int, Field(gt=0)]
     """Largest request body; a larger one gets status 413."""
     max_num_queued: Annotated[int, Field(ge=1)]
@@ -81,3 +114,9 @@ class ServeSettings(Settings):
     """gpu decodes on an NVIDIA GPU, and on the CPU what that cannot."""
     video_encoder: VideoEncoder
     """gpu needs an NVIDIA GPU that encodes, as data centre cards do not; auto uses one where there is one."""
+
+    def replica_threads(self) -> int:
+        """Return the CPU threads of each replica that animates."""
+        if self.num_threads == "auto":
+            return max(1, (os.cpu_count() or 1) // self.replicas.max)
+        return self.num_threads

@@ -104,10 +104,12 @@ def up(
 
 
 def stop() -> None:
-    """Stop the services that `lia up` or the demo started, by process id."""
+    """Stop the services that `lia up` or the demo started, by process id; the animation service before."""
     environment = activate_environment()
+    from pipelines.commands.serve import end_service
     from pipelines.local import services
 
+    end_service(environment)
     for name in services.stop_all(environment.paths.services):
         typer.echo(f"stopped {name}")
 

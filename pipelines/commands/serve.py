@@ -9,14 +9,16 @@ from lia_model.registry import models
 from lia_model.registry.licences import licences_in
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
-from lia_model.serving.app import ServingConfig, deploy, withdraw
+from lia_model.serving.app import ServingConfig, WithdrawError, deploy, withdraw
 from lia_model.serving.database import parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
+from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
+from lia_model.settings import ServeSettings
 from pipelines.commands.service_address import require_address, url_of, without_proxy
 from pipelines.environment import Environment
 from pipelines.forgotten_sources import warn_of_forgotten
-from pipelines.local.cluster import connected
+from pipelines.local.cluster import connected, joined
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips.crop import shows_faces
@@ -80,6 +82,23 @@ def licence_lines(model: ModelVersion) -> list[str]:
     ]
 
 
+def end_service(environment: Environment) -> None:
+    """Withdraw the service from the project's own Ray head, before that is stopped, if it animates.
+
+    A service that cannot be withdrawn is left to end with the head; a job that it held starts again once its
+    lease has run out, and counts as lost.
+    """
+    heartbeat = Heartbeat(environment.paths.runs / "serving" / "worker")
+    if environment.ray_address is None or not environment.uses_own_ray or not heartbeat.is_heard():
+        return
+    logger.info("ending the animation service; a job in progress may take up to serve.drain_s")
+    try:
+        with joined(environment.ray_address):
+            withdraw()
+    except (WithdrawError, ConnectionError) as error:
+        logger.warning("the animation service is stopped without regard to its jobs: %s", error)
+
+
 def require_token_beyond_loopback(host: str, environment: Environment) -> None:
     """Require a token for any address that other machines can reach.
 
@@ -121,9 +140,10 @@ def make_config(
     """Resolve the model and the detector, and make every path absolute.
 
     Raises:
-        ValueError: the model does not exist, or needs the detector, which does not, or results of batches
-            could replace the project's own files.
+        ValueError: the model does not exist, or needs the detector, which does not, results of batches
+            could replace the project's own files, or several machines would share a SQLite file.
     """
+    _require_database_of_several_machines(database, params.serve)
     detector = paths.root / params.serve.detector
     found = models.resolve(model)
     warn_of_forgotten(found, paths.tombstones)
@@ -154,7 +174,10 @@ def make_config(
         max_stored_bytes=params.serve.max_stored_bytes,
         requests=params.serve.requests,
         batch_size=params.serve.batch_size,
-        num_threads=params.serve.num_threads,
+        replicas=params.serve.replicas,
+        drain_s=params.serve.drain_s,
+        shared_storage=params.serve.shared_storage,
+        num_threads=params.serve.replica_threads(),
         compilation=params.serve.compilation,
         video_decoder=params.serve.video_decoder,
         video_encoder=params.serve.video_encoder,
@@ -163,6 +186,14 @@ def make_config(
         pad_px=detect.pad_px,
         every_num_frames=detect.every_num_frames,
     )
+
+
+def _require_database_of_several_machines(database: str, settings: ServeSettings) -> None:
+    if settings.shared_storage and parse_url(database).get_backend_name() == "sqlite":
+        raise ValueError(
+            "got serve.shared_storage with a SQLite file, which is for one machine; several need PostgreSQL: "
+            "set serve.database or LIA_DATABASE_URL, or serve.shared_storage: false"
+        )
 
 
 def _wait_until_healthy(url: str) -> None:

@@ -74,6 +74,9 @@ def run_demo(params: Params, environment: Environment, keep: bool, say: Callable
         _animate_and_report(environment, released, say)
     finally:
         if not keep:
+            from pipelines.commands.serve import end_service
+
+            end_service(environment)
             services.stop_all(paths.services)
     folder = paths.demo
     say(f"\n{folder / 'animation.mp4'}\n{folder / 'report.html'}")

@@ -1,13 +1,13 @@
-"""The Ray Serve application, the only room here that imports Ray: one replica answers HTTP, one animates.
+"""The Ray Serve application, the only room here that imports Ray: one replica answers HTTP, others animate.
 
 The first listens itself: Ray's proxy would answer `/-/routes` to anybody, keep its address after the
 application has ended, and hold in memory whatever a client sends, refused or not. The replicas share only the
-job store, the media folder and a heartbeat, so either can crash and restart without affecting the other. An
+job store, the media folder and a heartbeat, so each can crash and restart without affecting the others. An
 application on a running cluster keeps running when the process that deployed it ends.
 """
 
 from lia_model.serving.app.animation_replica import AnimationReplica
-from lia_model.serving.app.application import deploy, withdraw
+from lia_model.serving.app.application import WithdrawError, deploy, withdraw
 from lia_model.serving.app.config import ServingConfig, open_jobs
 
-__all__ = ["AnimationReplica", "ServingConfig", "deploy", "open_jobs", "withdraw"]
+__all__ = ["AnimationReplica", "ServingConfig", "WithdrawError", "deploy", "open_jobs", "withdraw"]

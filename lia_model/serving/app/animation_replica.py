@@ -1,5 +1,7 @@
 """The replica that animates: jobs from the store, and what a user waits for."""
 
+import math
+import time
 from typing import Any
 
 import torch
@@ -10,13 +12,17 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.serving.app.autoscaling import QUEUED, RUNNING
 from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs, open_media
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
-from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.runner import JobRunner
+from lia_model.serving.messages import JobStatus
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
+
+TRIED_S = 60.0
+"""How long a frame shows that the model works."""
 
 
 class AnimationReplica:
@@ -45,28 +51,37 @@ class AnimationReplica:
         # Neither compiled nor recorded, since jobs run in another thread.
         live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)
         self._live = LiveModel(live, cropper)
-        jobs, media = open_jobs(config), open_media(config)
-        self._cleanup = Cleanup(jobs, media, config.keep_s, config.max_stored_bytes)
-        self._cleanup.start()
-        self._runner = JobRunner(jobs, run, config.model, media, MediaChecker(config.media).check)
+        self._jobs, self._drain_s = open_jobs(config), config.drain_s
+        media, check = open_media(config), MediaChecker(config.media).check
+        self._runner = JobRunner(self._jobs, run, config.model, media, check)
+        self._tried_s = -math.inf
         self._runner.start()
         heartbeat(config).keep_beating(lambda: self._runner.is_alive)
 
     def check_health(self) -> None:
-        """Raise if the thread has died, which makes Ray start another replica.
+        """Raise if the thread has died or the model does not work, which makes Ray start another replica.
+
+        The model computes one picture, unless a job has shown shortly before that it works.
 
         Raises:
-            RuntimeError: the thread has died.
+            RuntimeError: the thread has died, or the model does not work.
         """
         if not self._runner.is_alive:
             raise RuntimeError("the thread that runs animation jobs has died")
+        if self._runner.idle_s > TRIED_S and time.monotonic() - self._tried_s > TRIED_S:
+            self._live.try_out()
+            self._tried_s = time.monotonic()
+
+    def record_autoscaling_stats(self) -> dict[str, int]:
+        """Return the numbers of jobs in the database, by which `autoscaling` decides."""
+        active = self._jobs.num_active()
+        return {QUEUED: active[JobStatus.QUEUED], RUNNING: active[JobStatus.RUNNING]}
 
     def live(self, call: str, *arguments: Any) -> Any:  # noqa: ANN401 - those of the method
         """Call a method of the live model."""
         return getattr(self._live, call)(*arguments)
 
     def __del__(self) -> None:
-        """Queue the current job again."""
+        """Let the current job finish for a while, and queue it again if it does not."""
         if hasattr(self, "_runner"):
-            self._runner.stop()
-            self._cleanup.stop()
+            self._runner.stop(self._drain_s)

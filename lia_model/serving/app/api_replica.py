@@ -22,6 +22,7 @@ from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeou
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.job_requests import ApiLimits
+from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.messages import Error
 from preprocessing.media.boxes import Box
 
@@ -90,9 +91,13 @@ class AnimationApi:
             check,
         )
         routes = (live_routes(live), samples_routes(config.samples))
-        api = build_api(open_jobs(config), config.model, limits, check, heartbeat(config), routes)
+        jobs = open_jobs(config)
+        # Once, and not in each of the replicas that animate.
+        self._cleanup = Cleanup(jobs, limits.media, config.keep_s, config.max_stored_bytes)
+        api = build_api(jobs, config.model, limits, check, heartbeat(config), routes)
         self._server = HttpServer(api, host, port)
         self._server.start()
+        self._cleanup.start()
 
     def check_health(self) -> None:
         """Raise if the server has ended, which makes Ray start another replica.
@@ -107,3 +112,4 @@ class AnimationApi:
         """Free the port."""
         if hasattr(self, "_server"):
             self._server.stop()
+            self._cleanup.stop()

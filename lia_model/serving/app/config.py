@@ -6,16 +6,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.database import open_database
-from lia_model.serving.jobs import JobStore
+from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
-from lia_model.settings import Compilation, MediaLimits, RequestLimits, VideoDecoder, VideoEncoder
+from lia_model.settings import (
+    Compilation,
+    MediaLimits,
+    ReplicaRange,
+    RequestLimits,
+    VideoDecoder,
+    VideoEncoder,
+)
 from preprocessing.storage.object_store import Store
 
 
 class ServingConfig(BaseModel):
-    """Configuration of both replicas, with absolute paths, since their processes run in other folders."""
+    """Configuration of all replicas, with absolute paths, since their processes run in other folders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -55,8 +62,16 @@ class ServingConfig(BaseModel):
     """Limits of requests."""
     batch_size: int
     """Driving frames per forward pass."""
+    replicas: ReplicaRange
+    """How many replicas animate."""
+    drain_s: float
+    """How long a replica that is stopped goes on with its job."""
+    shared_storage: bool
+    """Whether replicas may run on other machines than the head's."""
+    retry: RetryRules = RetryRules()
+    """Leases of jobs, and how they are tried again."""
     num_threads: int
-    """CPU threads of the replica that animates."""
+    """CPU threads of each replica that animates."""
     compilation: Compilation
     """How the networks are compiled at start."""
     video_decoder: VideoDecoder
@@ -79,13 +94,18 @@ class ServingConfig(BaseModel):
 
 
 def open_jobs(config: ServingConfig) -> JobStore:
-    """Open the store that both replicas share."""
+    """Open the store that all replicas share."""
     media = open_media(config)
-    return JobStore(open_database(config.database), root=config.folders.root, has_result=media.has_result)
+    return JobStore(
+        open_database(config.database),
+        config.retry,
+        root=config.folders.root,
+        has_result=media.has_result,
+    )
 
 
 def open_media(config: ServingConfig) -> JobMedia:
-    """Return the uploads and results that both replicas share.
+    """Return the uploads and results that all replicas share.
 
     Raises:
         StoreError: there is no such kind of object store.
@@ -95,5 +115,5 @@ def open_media(config: ServingConfig) -> JobMedia:
 
 
 def heartbeat(config: ServingConfig) -> Heartbeat:
-    """Return the heartbeat that both replicas share."""
+    """Return the heartbeat that all replicas share."""
     return Heartbeat(config.home / "worker")

@@ -84,6 +84,12 @@ class LiveModel:
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._lock = threading.Lock()
 
+    def try_out(self) -> None:
+        """Compute one picture of a blank portrait; whatever the model or its device raise comes through."""
+        size_px = self._animator.size_px
+        portrait = self._animator.encode(np.zeros((size_px, size_px, 3), np.uint8))
+        self._animator.paint(portrait, portrait.weights[0].numpy())
+
     def describe(self) -> tuple[int, int]:
         """Return the number of directions and the side of a picture in pixels."""
         return self._animator.generator.settings.num_directions, self._animator.size_px

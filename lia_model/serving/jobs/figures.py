@@ -21,6 +21,14 @@ class JobFigures:
     """Frames rendered for all of them."""
 
 
+def count_active(db: sa.Connection) -> dict[JobStatus, int]:
+    """Return the numbers of jobs that wait and run."""
+    active = (JobStatus.QUEUED, JobStatus.RUNNING)
+    numbers = sa.select(JOBS.c.status, sa.func.count()).where(JOBS.c.status.in_(active))
+    found = {JobStatus(status): number for status, number in db.execute(numbers.group_by(JOBS.c.status))}
+    return {status: found.get(status, 0) for status in active}
+
+
 def read_figures(db: sa.Connection, now_s: float) -> JobFigures:
     """Return the sums over the jobs that are kept."""
     numbers = sa.select(

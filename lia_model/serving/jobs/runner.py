@@ -5,6 +5,7 @@ Both threads outlive errors of the job store: they log them and try again.
 """
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -59,7 +60,8 @@ class JobRunner:
         self._run = replace(run, model=model.uri)
         self._model = model
         self._media = media
-        self._stopping = threading.Event()
+        self._draining, self._stopping = threading.Event(), threading.Event()
+        self._last_frame_s = -math.inf
         self._thread = threading.Thread(target=self._work, name="animations", daemon=True)
 
     @property
@@ -67,12 +69,23 @@ class JobRunner:
         """Return whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def idle_s(self) -> float:
+        """Return the time since the last frame; infinite before the first."""
+        return time.monotonic() - self._last_frame_s
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop after the current frame; the current job is queued again."""
+    def stop(self, finish_s: float = 0.0) -> None:
+        """Start no other job, and stop once the current one has ended.
+
+        Args:
+            finish_s: how long the current job may take; then it stops after a frame and is queued again.
+        """
+        self._draining.set()
+        self._thread.join(finish_s)
         self._stopping.set()
         self._thread.join()
 
@@ -115,13 +128,13 @@ class JobRunner:
         self._drop_uploads(job)
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
+        while not self._draining.is_set():
             try:
                 if not self.perform_next():
-                    self._stopping.wait(POLL_S)
+                    self._draining.wait(POLL_S)
             except DatabaseError as error:
                 logger.error("%s", error)
-                self._stopping.wait(STORE_PAUSE_S)
+                self._draining.wait(STORE_PAUSE_S)
 
     def _animate(self, job: Job) -> None:
         job.folder.mkdir(parents=True)
@@ -131,6 +144,8 @@ class JobRunner:
 
         def progress(done: int, total: int) -> None:
             nonlocal noted_s
+            if done:
+                self._last_frame_s = time.monotonic()
             if time.monotonic() - noted_s >= REPORT_S:
                 self._report(job, done, total)
                 noted_s = time.monotonic()
@@ -194,7 +209,7 @@ class JobRunner:
             return
         logger.error("job %s waits for the object store: %s", job.id, error)
         self._jobs.release(job)
-        self._stopping.wait(STORE_PAUSE_S)
+        self._draining.wait(STORE_PAUSE_S)
 
     def _drop_uploads(self, job: Job) -> None:
         """Delete the uploads of a job that has ended; files of a batch belong to its owner."""

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from lia_model.serving.database import Database
 from lia_model.serving.jobs import queue
-from lia_model.serving.jobs.figures import JobFigures, read_figures
+from lia_model.serving.jobs.figures import JobFigures, count_active, read_figures
 from lia_model.serving.jobs.job import Job, Order
 from lia_model.serving.jobs.quota import to_remove
 from lia_model.serving.jobs.retry_rules import RetryRules
@@ -148,6 +148,11 @@ class JobStore:
         queued = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.status == JobStatus.QUEUED)
         with self.database.reading() as db:
             return db.execute(queued).scalar_one()
+
+    def num_active(self) -> dict[JobStatus, int]:
+        """Return the numbers of jobs that are queued and that run."""
+        with self.database.reading() as db:
+            return count_active(db)
 
     def figures(self) -> JobFigures:
         """Return the sums over all jobs."""

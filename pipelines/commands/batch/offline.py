@@ -160,7 +160,7 @@ def _dataset(
     if sum(node["Alive"] for node in ray.nodes()) == 1:
         # Ray may have been told of more cores than the machine has.
         num_cpus = min(num_cpus, os.cpu_count() or 1)
-    num_threads = settings.params.serve.num_threads
+    num_threads = settings.params.serve.replica_threads()
     num_processes = num_gpus or max(1, num_cpus // num_threads)
     with warnings.catch_warnings():
         # Deprecated, but the only way to bound the retries, which are endless by default.

@@ -14,9 +14,10 @@ from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
 from lia_model.serving.database import sqlite_url
+from lia_model.serving.jobs import RetryRules
 from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import JobStatus, ModelVersion
-from lia_model.settings import NetworkSettings
+from lia_model.settings import NetworkSettings, ReplicaRange
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
@@ -31,6 +32,7 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
         ray.init(
             # Without it, a cluster that somebody else started on this machine would be used.
             address="local",
@@ -63,11 +65,14 @@ def config(tmp_path, models):
         max_num_queued=8,
         max_num_batch_items=8,
         max_stored_bytes=10**9,
-        media=MEDIA,
+        media=MEDIA.model_copy(update={"max_num_frames": 1000, "max_duration_s": 60}),
         keep_s=3600,
         requests=REQUESTS,
         batch_size=4,
         num_threads=1,
+        replicas=ReplicaRange(min=1, max=1, jobs_per_replica=2, up_delay_s=0, down_delay_s=1),
+        drain_s=60,
+        shared_storage=False,
         detector=models / "scrfd",
         min_score=0.5,
         pad_px=64,
@@ -75,10 +80,10 @@ def config(tmp_path, models):
     )
 
 
-def clip(path):
+def clip(path, num_frames=12):
     with VideoWriter(path, NTSC, (32, 32)) as writer:
-        for index in range(12):
-            writer.write(np.full((32, 32, 3), 20 * index, dtype=np.uint8))
+        for index in range(num_frames):
+            writer.write(np.full((32, 32, 3), 20 * index % 256, dtype=np.uint8))
     return path
 
 
@@ -135,7 +140,9 @@ def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
         refused = client.post("/v1/animations", files=large)
         assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
         assert client.get("/-/routes").status_code == 404
-    withdraw()
+        ended_early = run_and_withdraw(client, config, tmp_path)
+    assert JobStatus.RUNNING not in ended_early
+    assert ended_early[0] is JobStatus.SUCCEEDED
 
 
 @pytest.mark.slow
@@ -156,6 +163,70 @@ def test_a_service_answers_at_its_own_address_alone_and_not_once_it_is_withdrawn
         withdraw()
         with pytest.raises(httpx.ConnectError):
             client.get(f"{open_to_all}/healthz")
+
+
+def replicas():
+    """Return the names of the actors that animate."""
+    names = (one["name"] for one in ray.util.list_named_actors(all_namespaces=True))
+    return sorted(name for name in names if "AnimationReplica" in name)
+
+
+def num_running_replicas():
+    (application,) = serve.status().applications.values()
+    return application.deployments["AnimationReplica"].replica_states.get("RUNNING", 0)
+
+
+def wait(condition, timeout_s=200):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def run_and_withdraw(client, config, tmp_path):
+    """Withdraw the service while it runs the first of some jobs; return how all of them stand."""
+    clip(tmp_path / "longer.mp4", 600)
+    item = {"source": "longer.mp4", "driving": "longer.mp4", "crop": False}
+    batch = client.post("/v1/batches", json={"items": [item] * 8, "output": "out"}).json()["id"]
+    wait(lambda: client.get(f"/v1/batches/{batch}").json()["counts"]["running"])
+    withdraw()
+    left = open_jobs(config).get_batch(batch)
+    assert [(job.losses, job.failures) for job in left] == [(0, 0)] * 8
+    assert left[-1].attempts == 0
+    return [job.status for job in left]
+
+
+@pytest.mark.drill
+def test_replicas_follow_the_backlog_and_one_that_is_killed_loses_no_job(cluster, config, tmp_path):
+    clip(tmp_path / "long.mp4", 99)
+    port = free_port()
+    more = {
+        "replicas": config.replicas.model_copy(update={"max": 2}),
+        "retry": RetryRules(lease_s=2),
+        "max_num_batch_items": 100,
+        "drain_s": 0,
+    }
+    config = config.model_copy(update=more)
+    deploy(config, "127.0.0.1", port)
+    assert num_running_replicas() == 1
+    item = {"source": "long.mp4", "driving": "long.mp4", "crop": False}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+
+        def submit(num_items, output):
+            batch = {"items": [item] * num_items, "output": output}
+            return client.post("/v1/batches", json=batch).json()["links"]["self"]
+
+        def counts(link):
+            return client.get(link).json()["counts"]
+
+        first = submit(40, "first")
+        wait(lambda: counts(first)["running"] == 2)
+        ray.kill(ray.get_actor(replicas()[0], namespace="serve"))
+        wait(lambda: counts(first)["succeeded"] == 40)
+        assert all((tmp_path / "first" / f"{number:05d}.mp4").is_file() for number in range(40))
+        wait(lambda: num_running_replicas() == 1)
+        # Without any time to finish it.
+        assert set(run_and_withdraw(client, config, tmp_path)) <= {JobStatus.QUEUED, JobStatus.SUCCEEDED}
 
 
 @pytest.mark.parametrize("rule", ["body", "none"])
