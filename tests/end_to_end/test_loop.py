@@ -4,9 +4,11 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.demo.samples import serve_folder
@@ -17,6 +19,13 @@ pytestmark = pytest.mark.slow
 
 NUM_FRAMES = 120
 CHALLENGER = "models:/lia@challenger"
+SECRETS = {
+    "LIA_API_TOKEN": "sesame-of-the-service",
+    "AWS_SECRET_ACCESS_KEY": "sesame-of-the-store",
+    "MLFLOW_TRACKING_PASSWORD": "sesame-of-mlflow",
+    "HF_TOKEN": "sesame-of-hugging-face",
+}
+"""Variables of the user's, none of which any program may write down or pass on its command line."""
 SMALL = {
     "shards.quality.min_num_frames": 24,
     "shards.num_parallel": 1,
@@ -52,6 +61,7 @@ def project(new_project, url):
     """A project with its services up, a face among its sources, and three sources that yield nothing."""
     project = new_project("loop", sources=sources(url))
     project.set_params(SMALL)
+    project.variables.update(SECRETS)
     project.run("lia", "up", timeout_s=120)
     return project
 
@@ -232,3 +242,26 @@ def test_a_misspelt_key_is_one_line_and_nothing_starts(project):
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
     assert "train.num_step is not a key; did you mean train.num_steps?" in failed.stderr
+
+
+def test_no_secret_is_in_a_file_or_on_a_command_line(project):
+    home = in_project(project, "print(read_environment(Path.cwd()).paths.ray_home)").strip()
+    token = project.root / "runs/ray/auth_token"
+    secrets = [secret.encode() for secret in (*SECRETS.values(), token.read_text().strip())]
+    skipped = (project.root / "models", project.root / "data/samples", token)
+    looked_at, found = 0, []
+    for folder in (project.root, Path(home)):
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and not any(map(path.is_relative_to, skipped)):
+                looked_at += 1
+                content = path.read_bytes()
+                found += [(path, secret) for secret in secrets if secret in content]
+    assert looked_at > 1000
+    assert not found
+    lines = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            lines.append(" ".join(process.cmdline()).encode())
+    # The servers that `lia up` started are among them.
+    assert any(str(project.root).encode() in line for line in lines)
+    assert not [line for line in lines if any(secret in line for secret in secrets)]
