@@ -7,6 +7,7 @@ import pytest
 
 from lia_model.settings import TrainSettings
 from tests.drills.drilled_training import LOG_EVERY_STEPS, NUM_STEPS, Drill
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -68,7 +69,9 @@ def new_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], "Cl
     def start(num_head_cpus: int) -> Cluster:
         # Ray writes a cluster's address there, but does not create the folder; its sockets need a short path.
         monkeypatch.setenv("RAY_TMPDIR", tempfile.mkdtemp(prefix="ray-"))
-        head = {"num_cpus": num_head_cpus, "include_dashboard": False}
+        # Ray looks whether the port is free even without a dashboard, and leaves a socket open if it is not.
+        dashboard = {"include_dashboard": False, "dashboard_port": free_ports(1)[0]}
+        head = {"num_cpus": num_head_cpus} | dashboard
         started.append(Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=True))
         return started[-1]
 

@@ -27,6 +27,8 @@ class FailureWindow:
     step: int = -1
     """The newest checkpoint when the last failure came."""
     count: int = 0
+    has_just_failed: bool = False
+    """Whether the last report was of running workers, not of workers that did not start."""
 
     def add(self, step: int, reason: str) -> None:
         """Count a failure.
@@ -41,12 +43,24 @@ class FailureWindow:
         if step > self.step:
             self.step, self.count = step, 0
         self.count += 1
+        self.has_just_failed = True
         if self.count > self.max_failures:
             raise RepeatedFailureError(
                 f"the workers failed {self.count} times since step {self.step}, the last time: {reason}; "
                 f"{self.max_failures} failures without a new checkpoint are allowed: remove the reason and "
                 "repeat the command, which goes on from there"
             )
+
+    def add_late_start(self, step: int, reason: str) -> None:
+        """Count, as `add` does, workers that did not start in time, unless workers failed just before.
+
+        Then it is one fault: Ray still counted the node that they were lost with.
+        """
+        if self.has_just_failed:
+            self.has_just_failed = False
+        else:
+            self.add(step, reason)
+            self.has_just_failed = False
 
 
 def ending(failures: Mapping[int, BaseException]) -> Exception | None:

@@ -22,6 +22,7 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from torch import nn
 
 from lia_model.checkpoints.best import read_best
@@ -90,7 +91,7 @@ def fit(work: Fit) -> Path:
     The best generator by validation is in the folder `best` beside it.
 
     Failed workers are started again, from the last checkpoint. Failures are counted from one checkpoint to
-    the next; lost nodes of which Ray was told beforehand do not count.
+    the next, a lost node as one; lost nodes of which Ray was told beforehand do not count.
 
     Raises:
         TrainingStopped: the run cannot go on; the workers are not started again.
@@ -174,6 +175,10 @@ def _count(window: FailureWindow, error: Exception, step: int) -> None:
     end = ending(failures)
     if end is not None:
         raise end from error
+    if isinstance(failures.get(0), WorkerGroupStartupTimeoutError):
+        window.add_late_start(step, reason)
+        log.warning("the workers did not start (%s) and are started again from step %d", reason, step)
+        return
     window.add(step, reason)
     log.warning("the workers failed (%s) and are started again from step %d", reason, step)
 

@@ -11,6 +11,7 @@ import math
 
 import torch
 
+from lia_model.device.precision import resolve_precision
 from lia_model.losses.terms import Objective, build_objective
 from lia_model.settings import TrainSettings
 from lia_model.training.state import new_state
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def peak_flop_per_s(device_name: str, precision: str) -> float | None:
-    """Return the ceiling of one device; None if it is not known."""
+    """Return the ceiling of one device in fp32, tf32 or bf16; None if it is not known."""
     for name, peaks in PEAK_TFLOP_PER_S.items():
         if name in device_name:
             return peaks[PRECISIONS.index(precision)] * 1e12
@@ -45,7 +46,7 @@ def utilization_per_pair(settings: TrainSettings, size_px: int, device: torch.de
     Times the pairs per second and device it is the utilization. None, said once, if the ceiling is unknown.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this processor"
-    peak = peak_flop_per_s(name, settings.precision)
+    peak = peak_flop_per_s(name, resolve_precision(settings.precision, device))
     if peak is None:
         log.info("the metric speed/mfu is left out: the peak of %s is not known", name)
         return None
@@ -66,7 +67,8 @@ def flop_per_pair(settings: TrainSettings, size_px: int, device: torch.device) -
         state.generator, state.discriminator, state.generator_optimizer, state.discriminator_optimizer
     )
     objective = build_objective(settings.losses, device)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+    precision = resolve_precision(settings.precision, device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     source, driving = torch.rand(2, NUM_PAIRS, 3, size_px, size_px, device=device) * 2 - 1
     known: dict[tuple[bool, ...], float] = {}
     total, start, num_steps = 0.0, *_cycle(objective)

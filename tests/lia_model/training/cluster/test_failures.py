@@ -33,6 +33,16 @@ def test_progress_starts_a_new_count():
         window.add(50, "killed")
 
 
+def test_workers_that_are_lost_and_then_started_too_late_are_one_failure():
+    window = FailureWindow(max_failures=2)
+    for _ in range(2):
+        window.add(0, "a node is lost")
+        window.add_late_start(0, "no room")
+    assert window.count == 2
+    with pytest.raises(RepeatedFailureError, match="failed 3 times since step 0, the last time: no room;"):
+        window.add_late_start(0, "no room")
+
+
 def test_what_an_operator_has_to_change_and_a_full_disk_end_the_run_at_once():
     wrong = ValueError("got 3; 4 is allowed: write 4")
     assert ending({0: RuntimeError("connection closed"), 1: wrong}) is wrong

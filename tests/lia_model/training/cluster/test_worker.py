@@ -1,9 +1,12 @@
+import pickle
 import tempfile
 
 import numpy as np
 import pytest
 import ray
 import torch
+from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from lia_model.checkpoints.best import BEST, read_best
 from lia_model.checkpoints.directory import DISCRIMINATOR, GENERATOR, read_config
@@ -11,6 +14,7 @@ from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry.run_journal import entries
 from lia_model.training.cluster import worker
 from lia_model.training.cluster.checkpoint_validation import RELEASED
+from lia_model.training.cluster.failures import FailureWindow
 from lia_model.training.cluster.run_storage import RAY_LIST, RunStorage
 from lia_model.training.cluster.worker import Fit, fit
 from lia_model.training.loop import Hooks, build_loader, run
@@ -246,3 +250,13 @@ def test_checkpoints_are_validated_in_tasks_and_the_best_is_kept(cluster, train_
         "validation_directions",
     }
     assert any("test-0" in line.get("content", "") for line in lines)
+
+
+def test_a_start_that_times_out_after_lost_workers_is_not_counted_again():
+    window = FailureWindow()
+    lost = WorkerGroupError("lost", {0: RuntimeError("connection reset"), 1: RuntimeError("node died")})
+    # As it comes from the actor that controls the workers.
+    late = pickle.loads(pickle.dumps(ControllerError(WorkerGroupStartupTimeoutError(2))))
+    for error in (lost, late, lost):
+        worker._count(window, error, 0)
+    assert window.count == 2

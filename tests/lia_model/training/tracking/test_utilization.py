@@ -3,7 +3,13 @@ import logging
 import pytest
 import torch
 
-from lia_model.training.tracking.utilization import flop_per_pair, peak_flop_per_s, utilization_per_pair
+from lia_model.device.precision import resolve_precision
+from lia_model.training.tracking.utilization import (
+    PEAK_TFLOP_PER_S,
+    flop_per_pair,
+    peak_flop_per_s,
+    utilization_per_pair,
+)
 
 CPU = torch.device("cpu")
 
@@ -45,3 +51,13 @@ def test_peaks_are_those_of_the_card_and_the_precision():
     assert peak_flop_per_s("NVIDIA H100 PCIe", "tf32") == 378e12
     assert peak_flop_per_s("NVIDIA A100-SXM4-80GB", "fp32") == 19.5e12
     assert peak_flop_per_s("NVIDIA GeForce GTX 1080", "fp32") is None
+
+
+def test_auto_is_measured_by_the_peak_of_the_precision_it_stands_for(train_settings, monkeypatch):
+    monkeypatch.setitem(PEAK_TFLOP_PER_S, "this processor", (1.0, 2.0, 4.0))
+    shares = [
+        utilization_per_pair(train_settings.model_copy(update={"precision": precision}), 32, CPU)
+        for precision in ("auto", resolve_precision("auto", CPU), "fp32", "bf16")
+    ]
+    assert shares[0] == shares[1]
+    assert shares[2] == pytest.approx(4 * shares[3])
