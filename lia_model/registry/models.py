@@ -114,6 +114,14 @@ def parse_model_uri(uri: str) -> tuple[str, str]:
     return name, version
 
 
+def alias_in(uri: str) -> str | None:
+    """Return the alias that a model URI names; None if it names a version or a directory."""
+    if not uri.startswith("models:/"):
+        return None
+    _, version = parse_model_uri(uri)
+    return None if version.isdigit() else version
+
+
 def register(name: str, checkpoint: Path, run_id: str, tags: Mapping[str, str]) -> str:
     """Log a checkpoint directory as a model of its run, register it and return the new version.
 

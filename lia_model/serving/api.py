@@ -26,7 +26,6 @@ from lia_model.serving.http.request_rates import RateMiddleware
 from lia_model.serving.http.security_headers import SecurityHeadersMiddleware
 from lia_model.serving.http.unread_bodies import UnreadBodyMiddleware
 from lia_model.serving.http.video_answer import VideoAnswer
-from lia_model.serving.job_requests import ApiLimits, JobRequests
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import (
@@ -40,9 +39,14 @@ from lia_model.serving.messages import (
     Health,
     JobStatus,
     ModelList,
-    ModelVersion,
+    Priority,
     project_mark,
 )
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.animations import AnimationRequests, Choice
+from lia_model.serving.requests.batches import BatchRequests
+from lia_model.serving.requests.limits import ApiLimits
+from lia_model.serving.requests.submission import Submission
 from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
 
 Who = Annotated[Caller, Depends(caller_of)]
@@ -53,7 +57,7 @@ MAX_PAGE = 200
 
 def build_api(
     jobs: JobStore,
-    model: ModelVersion,
+    catalog: ModelCatalog,
     limits: ApiLimits,
     check: MediaCheck,
     workers: Heartbeat,
@@ -67,12 +71,12 @@ def build_api(
         redoc_url=None,
         dependencies=[Depends(require_known_query)],
     )
-    requests = JobRequests(jobs, model, limits, check)
-    api.include_router(_animations(requests))
-    api.include_router(_batches(requests))
+    submission = Submission(jobs, catalog, limits)
+    api.include_router(_animations(AnimationRequests(submission, check)))
+    api.include_router(_batches(BatchRequests(submission)))
     metrics = Metrics(jobs, workers)
     api.include_router(_metrics(metrics))
-    api.include_router(_about(jobs, model, project_mark(limits.folders.root), workers))
+    api.include_router(_about(jobs, catalog, project_mark(limits.folders.root), workers))
     for routes in more_routes:
         api.include_router(routes)
     # The last one added sees a request first.
@@ -90,7 +94,7 @@ def build_api(
     return api
 
 
-def _animations(requests: JobRequests) -> APIRouter:
+def _animations(requests: AnimationRequests) -> APIRouter:
     router = APIRouter(prefix="/v1/animations", tags=["animations"], responses=refusals(401, 404))
 
     @router.post(
@@ -107,9 +111,13 @@ def _animations(requests: JobRequests) -> APIRouter:
         driving: UploadFile,
         fields: Annotated[dict[str, Any], Depends(form_fields())],
         model: Annotated[str | None, Form()] = None,
+        priority: Annotated[Priority, Form()] = 0,
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
     ) -> AnimationAccepted:
         """Animate the portrait `source` by the motion of `driving`, each an image or a video.
+
+        `model` is a version or an alias, such as `lia/3` or `lia@champion`, of `GET /v1/models`. Of one's own
+        uploads that wait, those of the highest `priority` start first.
 
         `driving` may also be a motion file of `lia motion extract`, made by the same model. A request that is
         sent again with the same `Idempotency-Key` gets the job of the first one.
@@ -118,7 +126,7 @@ def _animations(requests: JobRequests) -> APIRouter:
             options = read_options(fields)
         except ValueError as error:
             raise bad_field("options", str(error)) from None
-        return requests.accept(caller, source, driving, options, model, idempotency_key)
+        return requests.accept(caller, source, driving, options, Choice(model, priority), idempotency_key)
 
     @router.get("", responses=refusals(422))
     def list_newest(
@@ -151,18 +159,18 @@ def _animations(requests: JobRequests) -> APIRouter:
     return router
 
 
-def _batches(requests: JobRequests) -> APIRouter:
+def _batches(requests: BatchRequests) -> APIRouter:
     router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=refusals(401, 404))
 
     @router.post("", status_code=202, responses=refusals(422, 429))
     def create(caller: Who, request: BatchRequest) -> BatchAccepted:
         """Animate files on the server's own disk; each gives one mp4 in the output folder."""
-        return requests.accept_batch(caller, request)
+        return requests.accept(caller, request)
 
     @router.get("/{batch_id}")
     def read(caller: Who, batch_id: str) -> BatchStatus:
         """Return the status of a batch and of each of its items."""
-        return requests.batch_status(caller, batch_id)
+        return requests.status(caller, batch_id)
 
     return router
 
@@ -178,7 +186,7 @@ def _metrics(metrics: Metrics) -> APIRouter:
     return router
 
 
-def _about(jobs: JobStore, model: ModelVersion, project: str, workers: Heartbeat) -> APIRouter:
+def _about(jobs: JobStore, catalog: ModelCatalog, project: str, workers: Heartbeat) -> APIRouter:
     router = APIRouter(tags=["about"])
 
     @router.get("/healthz", responses=refusals(503))
@@ -198,6 +206,6 @@ def _about(jobs: JobStore, model: ModelVersion, project: str, workers: Heartbeat
     @router.get("/v1/models", responses=refusals(401))
     def models() -> ModelList:
         """List the models that this server animates with."""
-        return ModelList(models=[model])
+        return ModelList(models=[catalog.default()], available=catalog.available())
 
     return router

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lia_model.animation.options import AnimationOptions
 from lia_model.settings import Mode
 
+LOCAL_VERSION = "local"
+"""Version of a model that is a checkpoint folder."""
 PROJECT_HEADER = "LIA-Project"
 """Header of the health check's answer with the `project_mark` of the service's project."""
 
@@ -153,6 +155,10 @@ class AnimationList(Message):
     """URL of the next page; None on the last one."""
 
 
+Priority = Annotated[int, Field(ge=-100, le=100)]
+"""Among one owner's own uploads, and among the items of batches, the highest starts first."""
+
+
 class BatchItem(AnimationOptions):
     """One animation of a batch, of files in the folders that `serve.batch_inputs` names.
 
@@ -168,6 +174,11 @@ class BatchItem(AnimationOptions):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")] | None = None
     """Recognises a repeated item, which is not animated again unless it failed, was cancelled or has lost its
     file; None always animates."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """Which version animates it: `NAME@ALIAS`, `NAME/VERSION`, or a URI of either; None is the default."""
+    priority: Priority = 0
+    """Among the owner's items that wait, those of the highest priority start first."""
 
     @property
     def options(self) -> AnimationOptions:
@@ -227,11 +238,24 @@ class BatchStatus(Message):
     """URL of this status."""
 
 
+class AvailableModel(ModelVersion):
+    """A version that a request may ask for."""
+
+    aliases: list[str]
+    """Those that point at it."""
+    is_default: bool
+    """Whether a request that names none gets it."""
+    is_loaded: bool
+    """Whether a replica has it in memory; another one takes seconds to load for its first job."""
+
+
 class ModelList(Message):
     """The models that the server animates with."""
 
     models: list[ModelVersion]
-    """One, for now."""
+    """The default."""
+    available: list[AvailableModel] = []
+    """All that a request may ask for, the newest first."""
 
 
 class Health(Message):

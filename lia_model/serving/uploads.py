@@ -40,10 +40,10 @@ async def require_known_fields(request: Request) -> None:
     """Refuse a form with an unknown field, such as a misspelt option, or with one field several times.
 
     Raises:
-        RefusalError: a field is neither a file, nor the model, nor an option of the animation; or it comes
-            several times.
+        RefusalError: a field is no file, not the model or the priority, and no option of the animation; or it
+            comes several times.
     """
-    await require_fields(request, {"source", "driving", "model", *AnimationOptions.model_fields})
+    await require_fields(request, {"source", "driving", "model", "priority", *AnimationOptions.model_fields})
 
 
 async def require_fields(request: Request, known: set[str]) -> None:

@@ -79,6 +79,8 @@ class ServeSettings(Settings):
     """Driving frames per forward pass."""
     replicas: ReplicaRange
     """How many replicas animate."""
+    max_num_models: Annotated[int, Field(ge=1)]
+    """Versions, asked for by jobs, that a replica keeps in memory beside the one it started with."""
     drain_s: Annotated[float, Field(ge=0, le=MAX_DRAIN_S)]
     """How long a replica that is stopped goes on with its job; then the job is queued again, which counts as
     no failure."""

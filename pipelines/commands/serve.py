@@ -7,13 +7,14 @@ import urllib.error
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
 from lia_model.registry.licences import licences_in
+from lia_model.registry.models import alias_in
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, WithdrawError, deploy, withdraw
 from lia_model.serving.database import parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.jobs.heartbeat import Heartbeat
-from lia_model.serving.messages import ModelVersion
+from lia_model.serving.messages import LOCAL_VERSION, ModelVersion
 from lia_model.settings import ServeSettings
 from pipelines.commands.service_address import require_address, url_of, without_proxy
 from pipelines.environment import Environment
@@ -27,7 +28,6 @@ from preprocessing.faces.detector import require_models
 
 logger = logging.getLogger(__name__)
 
-LOCAL_VERSION = "local"
 _ANSWER_TIMEOUT_S = 20
 
 
@@ -61,7 +61,9 @@ def run_serve(
     database = database_url(params, environment)
     config = make_config(params, environment.paths, environment.api_token, model, database)
     if config.model.version != LOCAL_VERSION:
-        config = config.model_copy(update={"registry": environment.mlflow_tracking_uri})
+        config = config.model_copy(
+            update={"registry": environment.mlflow_tracking_uri, "alias": alias_in(model)}
+        )
         for line in licence_lines(config.model):
             logger.info("%s", line)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
@@ -174,6 +176,7 @@ def make_config(
         max_stored_bytes=params.serve.max_stored_bytes,
         requests=params.serve.requests,
         batch_size=params.serve.batch_size,
+        max_num_models=params.serve.max_num_models,
         replicas=params.serve.replicas,
         drain_s=params.serve.drain_s,
         shared_storage=params.serve.shared_storage,

@@ -12,12 +12,13 @@ from lia_model.animation.media_check import check_media
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.database import open_database
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from tests.lia_model.serving.live import runner_of, served
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
 
@@ -41,7 +42,7 @@ def serve(jobs: JobStore, folder: Path, port: int) -> None:
     )
     workers = Heartbeat(folder / "worker")
     model = ModelVersion(name="lia", version="1")
-    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
+    api = build_api(jobs, ModelCatalog(model), limits, partial(check_media, limits=MEDIA), workers)
     with served(api, port):
         threading.Event().wait()
 

@@ -2,6 +2,8 @@
 
 import math
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +15,37 @@ from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.serving.app.autoscaling import QUEUED, RUNNING
-from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs, open_media
+from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.runner import JobRunner
-from lia_model.serving.messages import JobStatus
+from lia_model.serving.messages import JobStatus, ModelVersion
+from lia_model.serving.models.loaded import LoadedModels
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_hardware import takes_gpu_encoder
 
 TRIED_S = 60.0
 """How long a frame shows that the model works."""
+
+
+def load_run(config: ServingConfig, model: ModelVersion, checkpoint: Path) -> AnimationRun:
+    """Load the checkpoint of a version as the configuration says."""
+    animator = Animator.load(checkpoint, device="auto", compilation=config.compilation)
+    if config.compilation != "none":
+        animator.warm_up(config.batch_size)
+    cropper = make_cropper(
+        animator.crop,
+        lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
+        config.every_num_frames,
+    )
+    return AnimationRun(
+        animator,
+        cropper,
+        config.batch_size,
+        Decoding(hardware=config.video_decoder == "gpu"),
+        takes_gpu_encoder(config.video_encoder),
+        direction_names=open_names(model, config.registry, checkpoint, config.home).read,
+    )
 
 
 class AnimationReplica:
@@ -32,31 +55,22 @@ class AnimationReplica:
         """Load model and detector, and start the job runner."""
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
-        animator = Animator.load(config.checkpoint, device="auto", compilation=config.compilation)
-        if config.compilation != "none":
-            animator.warm_up(config.batch_size)
-        cropper = make_cropper(
-            animator.crop,
-            lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
-            config.every_num_frames,
-        )
-        run = AnimationRun(
-            animator,
-            cropper,
-            config.batch_size,
-            Decoding(hardware=config.video_decoder == "gpu"),
-            takes_gpu_encoder(config.video_encoder),
-            direction_names=open_names(config.model, config.registry, config.checkpoint, config.home).read,
-        )
+        run = load_run(config, config.model, config.checkpoint)
+        animator = run.animator
         # Neither compiled nor recorded, since jobs run in another thread.
         live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)
-        self._live = LiveModel(live, cropper)
+        self._live = LiveModel(live, run.cropper)
         self._jobs, self._drain_s = open_jobs(config), config.drain_s
+        others = LoadedModels(partial(load_run, config), config.home / "models", config.max_num_models)
+        load = None if config.registry is None else others.get
         media, check = open_media(config), MediaChecker(config.media).check
-        self._runner = JobRunner(self._jobs, run, config.model, media, check)
+        self._runner = JobRunner(self._jobs, run, config.model, media, check, load)
         self._tried_s = -math.inf
         self._runner.start()
-        heartbeat(config).keep_beating(lambda: self._runner.is_alive)
+        marks = loaded_marks(config)
+        heartbeat(config).keep_beating(
+            lambda: self._runner.is_alive, lambda: marks.mark([config.model, *others.versions])
+        )
 
     def check_health(self) -> None:
         """Raise if the thread has died or the model does not work, which makes Ray start another replica.

@@ -10,10 +10,11 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.animation.media_check import MediaChecker
+from lia_model.registry.versions import versions_of
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.app.config import ServingConfig, heartbeat, open_jobs, open_media
+from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.interactive.direction_names import open_names
@@ -21,9 +22,10 @@ from lia_model.serving.interactive.live_model import FramedPicture, PictureForma
 from lia_model.serving.interactive.live_requests import LiveRequests, LiveTimeoutError
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.messages import Error
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from preprocessing.media.boxes import Box
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,18 @@ class RemoteLiveModel:
             raise LiveTimeoutError from None
 
 
+def model_catalog(config: ServingConfig) -> ModelCatalog:
+    """Return the models that requests may ask for."""
+    is_loaded = loaded_marks(config).is_loaded
+    if config.registry is None:
+        return ModelCatalog(config.model, is_loaded=is_loaded)
+
+    def read() -> dict[str, tuple[str, ...]]:
+        return {one.version: one.aliases for one in versions_of(config.model.name)}
+
+    return ModelCatalog(config.model, config.alias, read, is_loaded)
+
+
 class AnimationApi:
     """Answers HTTP, and asks the other replica for what a user waits for."""
 
@@ -94,7 +108,7 @@ class AnimationApi:
         jobs = open_jobs(config)
         # Once, and not in each of the replicas that animate.
         self._cleanup = Cleanup(jobs, limits.media, config.keep_s, config.max_stored_bytes)
-        api = build_api(jobs, config.model, limits, check, heartbeat(config), routes)
+        api = build_api(jobs, model_catalog(config), limits, check, heartbeat(config), routes)
         self._server = HttpServer(api, host, port)
         self._server.start()
         self._cleanup.start()

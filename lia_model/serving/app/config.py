@@ -10,6 +10,7 @@ from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.loaded import LoadedMarks
 from lia_model.settings import (
     Compilation,
     MediaLimits,
@@ -32,6 +33,10 @@ class ServingConfig(BaseModel):
     """Its name and concrete version."""
     registry: str | None = None
     """URI of the MLflow store that the model was registered in; None for a checkpoint folder."""
+    alias: str | None = None
+    """Alias that the default follows; None always serves `model`."""
+    max_num_models: int = 1
+    """Versions in a replica's memory beside `model`."""
     samples: Path | None = None
     """Folder of the sample clips that the page offers; None or a missing one offers none."""
     home: Path
@@ -117,3 +122,8 @@ def open_media(config: ServingConfig) -> JobMedia:
 def heartbeat(config: ServingConfig) -> Heartbeat:
     """Return the heartbeat that all replicas share."""
     return Heartbeat(config.home / "worker")
+
+
+def loaded_marks(config: ServingConfig) -> LoadedMarks:
+    """Return the marks of loaded versions that all replicas share."""
+    return LoadedMarks(config.home / "loaded")

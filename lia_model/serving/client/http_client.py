@@ -92,8 +92,16 @@ class Client:
         driving: Path,
         options: AnimationOptions | None = None,
         model: str | None = None,
+        priority: int = 0,
     ) -> AnimationAccepted:
         """Upload a portrait and a driving clip, and queue their animation; None are the defaults.
+
+        Args:
+            source: portrait.
+            driving: clip.
+            options: how.
+            model: version or alias, such as `lia/3` or `lia@champion`.
+            priority: from -100 to 100; of one's own uploads that wait, the highest starts first.
 
         A key tells the service when the request is sent again, so that it is animated once.
         """
@@ -102,6 +110,8 @@ class Client:
         fields = {name: _as_text(value) for name, value in chosen.items()}
         if model is not None:
             fields["model"] = model
+        if priority:
+            fields["priority"] = str(priority)
 
         def send() -> httpx.Response:
             with ExitStack() as stack:

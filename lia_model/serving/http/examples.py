@@ -81,7 +81,13 @@ ANSWERS: dict[str, Any] = {
     "PUT /v1/directions/{number}": _DIRECTION,
     "POST /v1/crops": {"width": 640, "height": 360, "rule": "face", "faces": [_SQUARE], "square": _SQUARE},
     "GET /v1/samples": {"samples": [{"name": "single_face.mp4", "url": "/v1/samples/single_face.mp4"}]},
-    "GET /v1/models": {"models": [{"name": "lia", "version": "3"}]},
+    "GET /v1/models": {
+        "models": [{"name": "lia", "version": "3"}],
+        "available": [
+            {"name": "lia", "version": "3", "aliases": ["champion"], "is_default": True, "is_loaded": True},
+            {"name": "lia", "version": "2", "aliases": [], "is_default": False, "is_loaded": False},
+        ],
+    },
     "GET /healthz": {"status": "ok"},
 }
 """Bodies of the answers of calls that succeed with JSON."""

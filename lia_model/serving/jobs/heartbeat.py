@@ -25,14 +25,16 @@ class Heartbeat:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
 
-    def keep_beating(self, is_alive: Callable[[], bool]) -> None:
-        """Beat in a thread of its own until `is_alive` is False."""
+    def keep_beating(self, is_alive: Callable[[], bool], also: Callable[[], object] | None = None) -> None:
+        """Beat in a thread of its own until `is_alive` is False, and call `also` each time."""
         self.beat()
 
         def run() -> None:
             while is_alive():
                 try:
                     self.beat()
+                    if also is not None:
+                        also()
                 except OSError as error:
                     logger.warning("the heartbeat %s cannot be written: %s", self.path, error)
                 time.sleep(BEAT_S)

@@ -34,12 +34,13 @@ class Order:
     """Among the owner's own jobs the highest starts first."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
-        """Return whether both ask for one animation, whatever model is served."""
+        """Return whether both ask for one animation, by the same version or by whatever is served."""
 
         def asked(order: Order) -> tuple[object, ...]:
             if order.content is not None:
                 return order.content, order.options
-            return order.source, order.driving, order.output, order.options
+            version = order.model if order.is_pinned else None
+            return order.source, order.driving, order.output, order.options, version
 
         return asked(self) == asked(other)
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lia_model.serving.jobs.job import Job
 from lia_model.serving.jobs.table import JOBS, TURNS, Row, error_columns, is_of
 from lia_model.serving.jobs.turns import Line, next_turn, order_of_service, turn_of
-from lia_model.serving.messages import Error, JobStatus
+from lia_model.serving.messages import LOCAL_VERSION, Error, JobStatus, ModelVersion
 
 
 def lapsed(db: sa.Connection, now_s: float) -> Iterable[Row]:
@@ -27,12 +27,35 @@ def held(db: sa.Connection, job: Job) -> Row | None:
     return db.execute(sa.select(JOBS).where(*_held(job)).with_for_update()).mappings().one_or_none()
 
 
-def pinned(db: sa.Connection, other_than: tuple[str, str]) -> Iterable[Row]:
-    """Return, locked, the queued jobs that ask for a model of another name and version than these."""
-    is_other = sa.or_(JOBS.c.model_name != other_than[0], JOBS.c.model_version != other_than[1])
+def pinned(db: sa.Connection, model: ModelVersion, loads_others: bool) -> Iterable[Row]:
+    """Return, locked, the queued jobs that ask for a model that a runner with `model` cannot serve."""
+    other_version = (
+        JOBS.c.model_version == LOCAL_VERSION if loads_others else JOBS.c.model_version != model.version
+    )
+    is_other = sa.or_(JOBS.c.model_name != model.name, other_version)
     queued = (JOBS.c.status == JobStatus.QUEUED) & JOBS.c.is_pinned
     return (
         db.execute(sa.select(JOBS).where(queued, is_other).with_for_update(skip_locked=True)).mappings().all()
+    )
+
+
+def model_for(db: sa.Connection, number: int, model: ModelVersion, loads_others: bool) -> ModelVersion:
+    """Return the model that a runner with `model` takes for a job: its own version if it can load that."""
+    if not loads_others:
+        return model
+    row = db.execute(sa.select(JOBS.c.model_name, JOBS.c.model_version).where(JOBS.c.number == number)).one()
+    # A job may wait since another model was served.
+    if row.model_name != model.name or row.model_version == LOCAL_VERSION:
+        return model
+    return ModelVersion(name=model.name, version=row.model_version)
+
+
+def other_model(row: Row, served: ModelVersion) -> Error:
+    """Return the error of a job that asks for a model that is not served."""
+    return Error(
+        code="other_model",
+        message=f"got models:/{row['model_name']}/{row['model_version']}, which is not served any more; "
+        f"leave out model, or give {served.uri}",
     )
 
 
@@ -65,6 +88,13 @@ def num_queued(db: sa.Connection, of_batches: bool, owner: str | None) -> int:
     queued = (JOBS.c.status == JobStatus.QUEUED) & (is_of(owner))
     is_batch = JOBS.c.batch.is_not(None) if of_batches else JOBS.c.batch.is_(None)
     return db.execute(sa.select(sa.func.count()).select_from(JOBS).where(queued, is_batch)).scalar_one()
+
+
+def num_queued_by_line(db: sa.Connection, of_batches: bool) -> dict[str | None, int]:
+    """Return the numbers of queued items of batches, or of the other queued jobs, by owner."""
+    is_batch = JOBS.c.batch.is_not(None) if of_batches else JOBS.c.batch.is_(None)
+    queued = sa.select(JOBS.c.owner, sa.func.count()).where(JOBS.c.status == JobStatus.QUEUED, is_batch)
+    return {row[0]: row[1] for row in db.execute(queued.group_by(JOBS.c.owner))}
 
 
 def fail(db: sa.Connection, number: int, error: Error, now_s: float) -> None:

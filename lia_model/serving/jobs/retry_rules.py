@@ -37,6 +37,12 @@ class RetryRules:
         # The lease has already kept the job from starting for a while.
         return self.pause_s(num_losses - 1)
 
+    def after_outage(self, num_losses: int, error: Error) -> float | Error:
+        """Return the pause in seconds of a job that could not start, or the error of a job given up."""
+        if num_losses >= self.max_losses:
+            return _given_up(error.code, self.max_losses, error.message)
+        return self.pause_s(num_losses)
+
     def pause_s(self, num_failures: int) -> float:
         """Return how long a job waits after so many failures; 0 after none."""
         if num_failures == 0:

@@ -22,6 +22,7 @@ from lia_model.serving.jobs import JobStore
 from lia_model.serving.jobs.job import Job
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import Error, ModelVersion
+from lia_model.serving.models.loaded import ModelUnavailableError
 from preprocessing.background import in_background
 from preprocessing.storage.outage import StoreError
 
@@ -45,6 +46,7 @@ class JobRunner:
         model: name and version of the model of `run`.
         media: uploads and their results.
         check: looks at the files of batches; None accepts them all.
+        load: returns another version of the model, loaded; None animates all jobs with `model`.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class JobRunner:
         model: ModelVersion,
         media: JobMedia,
         check: Callable[[Path], object] | None = None,
+        load: Callable[[ModelVersion], AnimationRun] | None = None,
     ) -> None:
+        self._load = load
         self._check = check
         self._jobs = jobs
         self._run = replace(run, model=model.uri)
@@ -95,7 +99,7 @@ class JobRunner:
         Raises:
             DatabaseError: the store cannot be read or written.
         """
-        job = self._jobs.claim(self._model)
+        job = self._jobs.claim(self._model, self._load is not None)
         if job is None:
             return False
         self.perform(job)
@@ -115,6 +119,8 @@ class JobRunner:
             self._jobs.fail(job, Error(code=code_of(error), message=message))
         except StoppedError:
             self._jobs.release(job)
+        except ModelUnavailableError as error:
+            self._jobs.put_off(job, Error(code="model_unavailable", message=str(error)))
         except StoreError as error:
             self._put_back(job, error)
         except DatabaseError:
@@ -157,7 +163,8 @@ class JobRunner:
             def should_stop() -> bool:
                 return lost.is_set() or self._stopping.is_set()
 
-            result = animate_file(replace(self._run, progress=progress, should_stop=should_stop), request)
+            run = self._run_of(job.order.model)
+            result = animate_file(replace(run, progress=progress, should_stop=should_stop), request)
             while True:
                 try:
                     self._media.share_result(job, produced)
@@ -168,6 +175,11 @@ class JobRunner:
                     if should_stop():
                         raise
                     self._stopping.wait(STORE_PAUSE_S)
+
+    def _run_of(self, model: ModelVersion) -> AnimationRun:
+        if self._load is None or model == self._model:
+            return self._run
+        return replace(self._load(model), model=model.uri)
 
     def _report(self, job: Job, done: int, total: int) -> None:
         """Store the progress; without it the job goes on all the same."""

@@ -18,6 +18,9 @@ import sqlalchemy as sa
 
 from lia_model.serving.database import Database
 from lia_model.serving.jobs import queue
+from lia_model.serving.jobs.backlog import time_to_room_s
+from lia_model.serving.jobs.errors import KeyReusedError, QueueFullError
+from lia_model.serving.jobs.expiry import select_expired
 from lia_model.serving.jobs.figures import JobFigures, count_active, read_figures
 from lia_model.serving.jobs.job import Job, Order
 from lia_model.serving.jobs.quota import to_remove
@@ -25,22 +28,6 @@ from lia_model.serving.jobs.retry_rules import RetryRules
 from lia_model.serving.jobs.table import BATCH_ITEMS, FINAL, JOBS, Row, error_columns, is_of, job_of, row_of
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
 from preprocessing.storage.files import make_durable
-
-
-class QueueFullError(Exception):
-    """The queue would exceed its limit."""
-
-
-class KeyReusedError(Exception):
-    """An idempotency key came before, with another animation.
-
-    Args:
-        key: the key.
-    """
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
 
 
 class JobStore:
@@ -95,8 +82,9 @@ class JobStore:
             new = {job_id: order for job_id, order in orders.items() if jobs[job_id] == job_id}
             num_new = sum(order.error is None for order in new.values())
             owner = next((order.owner for order in orders.values()), None)
-            if num_new and queue.num_queued(db, batch is not None, owner) + num_new > max_num_queued:
-                raise QueueFullError
+            num_over = queue.num_queued(db, batch is not None, owner) + num_new - max_num_queued
+            if num_new and num_over > 0:
+                raise QueueFullError(num_over)
             now = self._now(db)
             if new:
                 rows = [row_of(job_id, batch, order, self._root, now) for job_id, order in new.items()]
@@ -154,27 +142,33 @@ class JobStore:
         with self.database.reading() as db:
             return count_active(db)
 
+    def time_to_room_s(self, of_batches: bool, num_jobs: int) -> float:
+        """Return about how long it takes until an owner has `num_jobs` fewer jobs in the queue."""
+        with self.database.reading() as db:
+            return time_to_room_s(db, self._now(db), of_batches, num_jobs)
+
     def figures(self) -> JobFigures:
         """Return the sums over all jobs."""
         with self.database.reading() as db:
             return read_figures(db, self._now(db))
 
-    def claim(self, model: ModelVersion) -> Job | None:
+    def claim(self, model: ModelVersion, loads_others: bool = False) -> Job | None:
         """Claim the queued job whose turn it is, with a new lease, for a runner that has `model`.
 
         Returns None if no job may start; see `turns.order_of_service`. Jobs whose lease ran out are put back
-        first; those that have lost too many runners fail, and those that ask for another model.
+        first; those that have lost too many runners fail, and those that ask for a model that the runner
+        neither has nor, with `loads_others`, can load, as it can all versions of the same name.
         """
         with self.database.writing() as db:
             now = self._now(db)
             for row in queue.lapsed(db, now):
                 self._put_back(db, row, "losses", self.rules.after_loss(row["losses"] + 1))
-            for row in queue.pinned(db, other_than=(model.name, model.version)):
-                asked = ModelVersion(name=row["model_name"], version=row["model_version"])
-                queue.fail(db, row["number"], _other_model(asked, model), now)
+            for row in queue.pinned(db, model, loads_others):
+                queue.fail(db, row["number"], queue.other_model(row, model), now)
             number = queue.next_number(db, now)
             if number is None:
                 return None
+            model = queue.model_for(db, number, model, loads_others)
             change = {
                 "status": JobStatus.RUNNING,
                 "attempts": JOBS.c.attempts + 1,
@@ -184,6 +178,7 @@ class JobStore:
                 "model_name": model.name,
                 "model_version": model.version,
                 "started_s": now,
+                "warnings": [],
             }
             queue.change_row(db, number, change)
             row = db.execute(sa.select(JOBS).where(JOBS.c.number == number)).mappings().one()
@@ -235,6 +230,14 @@ class JobStore:
             row = queue.held(db, job)
             if row is not None:
                 self._put_back(db, row, "failures", self.rules.after_failure(row["failures"] + 1, reason))
+
+    def put_off(self, job: Job, error: Error) -> None:
+        """Queue the job again with a pause and a warning, since its model is away; fail it after too many."""
+        with self.database.writing() as db:
+            row = queue.held(db, job)
+            if row is not None:
+                queue.change_row(db, row["number"], {"warnings": [error.message]})
+                self._put_back(db, row, "losses", self.rules.after_outage(row["losses"] + 1, error))
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a queued or running job; False if it has ended or is unknown.
@@ -289,15 +292,7 @@ class JobStore:
         """Return the jobs that ended more than `keep_s` seconds ago, as did all of their batches' jobs."""
         with self.database.reading() as db:
             since = self._now(db) - keep_s
-        own, other, beside = BATCH_ITEMS.alias("own"), BATCH_ITEMS.alias("other"), JOBS.alias("beside")
-        fresh = (
-            sa.select(sa.literal(1))
-            .select_from(own)
-            .join(other, other.c.batch == own.c.batch)
-            .join(beside, beside.c.id == other.c.job)
-            .where(own.c.job == JOBS.c.id, sa.or_(beside.c.ended_s.is_(None), beside.c.ended_s >= since))
-        )
-        return self._select(sa.select(JOBS).where(JOBS.c.ended_s < since, ~fresh.exists()))
+        return self._select(select_expired(since))
 
     def _now(self, db: sa.Connection) -> float:
         if self._clock is not None:
@@ -342,11 +337,3 @@ def _word(text: str) -> str:
     """Return a word that a client sent as one that the database can look for."""
     # PostgreSQL knows no null characters, and no word of ours has one.
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _other_model(asked: ModelVersion, served: ModelVersion) -> Error:
-    return Error(
-        code="other_model",
-        message=f"got models:/{asked.name}/{asked.version}, which is not served any more; leave out model, "
-        f"or give models:/{served.name}/{served.version}",
-    )

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lia_model.registry.aliases import champion_uri
@@ -39,8 +40,8 @@ def run_batch(
         0 if every row has its video, else 1.
 
     Raises:
-        ValueError: the manifest is missing or invalid, a model and a service are given, or the model is
-            missing; a bad line only fails its own row.
+        ValueError: the manifest is missing or invalid, a model and a service are given, the model is missing,
+            or a row without a service names one of its own; a bad line only fails its own row.
         NoServiceError: no service answers at the endpoint, it is another project's, or it refuses the token.
         StoreError: the object store cannot be read or written.
         OfflineBatchError: Ray ended the work.
@@ -59,6 +60,7 @@ def run_batch(
         if _answers(own):
             return run_online(rows, output, own, environment.api_token, environment.paths.root)
         logger.info("no service answers at %s", own)
+    _require_one_model(rows)
     # Here, since they import Ray.
     from pipelines.commands.batch.offline import run_offline
     from pipelines.local.cluster import connected
@@ -66,6 +68,18 @@ def run_batch(
     cluster = connected(environment.ray_address, environment.paths.ray_home, environment.host)
     model = model or champion_uri(params.release.name)
     return run_offline(rows, output, params, environment, model, cluster)
+
+
+def _require_one_model(rows: Sequence[BatchRow]) -> None:
+    """Require that no row asks for what only a service can do."""
+    for row in rows:
+        if row.model:
+            raise ValueError(
+                f"got the model {row.model} in a row, which only a service takes: give --endpoint, or leave "
+                "out the column and give --model"
+            )
+    if any(row.priority for row in rows):
+        logger.warning("without a service the rows are animated in their order, whatever their priority")
 
 
 def open_batch(manifest: str) -> list[BatchRow]:

@@ -130,6 +130,8 @@ def _submit(client: Client, rows: Sequence[BatchRow], output: Path) -> str:
             driving=row.driving,
             name=output_name(row),
             idempotency_key=_idempotency_key(row, output, models),
+            model=row.model or None,
+            priority=row.priority,
             **row.options.model_dump(),
         )
         for row in rows

@@ -1,7 +1,8 @@
 """The rows of a batch: read from the user's CSV file, and written with their results to results.csv.
 
 Files are named by paths, or by URLs of an object store such as s3://bucket/portrait.jpg.
-A column beside source and driving sets one field of `AnimationOptions`; an empty cell leaves the default.
+A column beside source and driving sets one field of `AnimationOptions`, or the model or the priority at a
+service; an empty cell leaves the default.
 Blanks around names and values do not count, nor does the case of a column's name.
 """
 
@@ -22,6 +23,9 @@ from preprocessing.storage.files import write_atomically
 FILES = ("source", "driving")
 RESULTS = ("status", "output", "frames", "error")
 OPTIONS = tuple(AnimationOptions.model_fields)
+AT_SERVICE = ("model", "priority")
+SETTABLE = (*OPTIONS, *AT_SERVICE)
+MAX_PRIORITY = 100
 ALWAYS_WRITTEN = "mode"
 """The one option that is a column of results.csv even if the batch does not set it."""
 
@@ -45,6 +49,10 @@ class BatchRow:
     """Code and message; empty without an error."""
     rejected: tuple[tuple[str, str], ...] | None = None
     """Names and cells of the options of a line that cannot be animated, for the reason in `error`."""
+    model: str = ""
+    """Version or alias of the service's model; empty is its default."""
+    priority: int = 0
+    """Of the rows that wait at the service the highest starts first."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -53,7 +61,8 @@ class BatchRow:
             return self.source, self.driving, "rejected", *(f"{name}={cell}" for name, cell in self.rejected)
         set_here = self.options.model_dump(exclude_defaults=True, exclude={"mode"})
         others = (f"{name}={value}" for name, value in set_here.items())
-        return self.source, self.driving, self.options.mode, *others
+        model = [f"model={self.model}"] if self.model else []
+        return self.source, self.driving, self.options.mode, *others, *model
 
     @property
     def has_succeeded(self) -> bool:
@@ -83,11 +92,11 @@ def read_batch(path: Path, folder: str | None = None) -> list[BatchRow]:
             f"got manifest {path}, which does not exist: give a CSV file with columns source,driving"
         )
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
-    columns = read_header(reader.fieldnames or [], (*FILES, *OPTIONS, *RESULTS), path)
+    columns = read_header(reader.fieldnames or [], (*FILES, *SETTABLE, *RESULTS), path)
     if missing := [name for name in FILES if name not in columns]:
         raise ValueError(
             f"got {path} with no column {' and no column '.join(missing)}: make the first line "
-            f"source,driving, and add columns as needed of {', '.join(OPTIONS)}"
+            f"source,driving, and add columns as needed of {', '.join(SETTABLE)}"
         )
     reader.fieldnames = columns
     folder = folder or str(path.resolve().parent)
@@ -127,12 +136,14 @@ def write_results(path: Path, rows: Sequence[BatchRow]) -> None:
     """Write the rows with their results; options that every row leaves at its default have no column."""
     changed = {name for row in rows for name in row.options.model_dump(exclude_defaults=True)}
     changed |= {name for row in rows for name, _ in row.rejected or ()}
-    options = [name for name in OPTIONS if name in changed or name == ALWAYS_WRITTEN]
+    changed |= {name for row in rows for name in AT_SERVICE if getattr(row, name)}
+    options = [name for name in SETTABLE if name in changed or name == ALWAYS_WRITTEN]
     with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*FILES, *options, *RESULTS])
         for row in rows:
-            values = row.options.model_dump() if row.rejected is None else dict(row.rejected)
+            set_here = row.options.model_dump() | {name: getattr(row, name) for name in AT_SERVICE}
+            values = set_here if row.rejected is None else dict(row.rejected)
             chosen = [_as_text(values.get(name, "")) for name in options]
             writer.writerow([row.source, row.driving, *chosen, *(getattr(row, name) for name in RESULTS)])
 
@@ -169,17 +180,29 @@ def _row(line: dict[str, Any], folder: str, number: int) -> BatchRow:
 def _read_options_of(source: str, driving: str, line: Mapping[str, Any]) -> BatchRow:
     """Return the row of a line; one with a bad option is rejected, with the reason as its error."""
     try:
-        return BatchRow(source, driving, read_options(dict(_cells(line))))
+        options = read_options({name: cell for name, cell in _cells(line) if name in OPTIONS})
+        priority = _priority(line.get("priority") or "0")
+        return BatchRow(source, driving, options, model=line.get("model") or "", priority=priority)
     except ValueError as error:
         return BatchRow(source, driving, status="failed", error=str(error), rejected=_cells(line))
 
 
+def _priority(cell: str) -> int:
+    try:
+        priority = int(cell)
+    except ValueError:
+        priority = None
+    if priority is None or abs(priority) > MAX_PRIORITY:
+        raise ValueError(f"priority is {cell!r}; it is a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    return priority
+
+
 def _cells(line: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, line[name]) for name in OPTIONS if line.get(name))
+    return tuple((name, line[name]) for name in SETTABLE if line.get(name))
 
 
 def _is_ours(columns: Iterable[str]) -> bool:
-    expected = [name for name in (*FILES, *OPTIONS, *RESULTS) if name in columns]
+    expected = [name for name in (*FILES, *SETTABLE, *RESULTS) if name in columns]
     return list(columns) == expected and {*FILES, ALWAYS_WRITTEN, *RESULTS} <= set(columns)
 
 

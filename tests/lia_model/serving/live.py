@@ -16,13 +16,14 @@ from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.http.server import HttpServer
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from lia_model.settings import NetworkSettings
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of, png
@@ -99,7 +100,7 @@ class LiveService:
         self.check = partial(check_media, limits=self.media_limits)
         self._api = build_api(
             self.jobs,
-            ModelVersion(name="lia", version=version),
+            self.catalog(version),
             limits,
             self.check,
             self.workers,
@@ -108,6 +109,9 @@ class LiveService:
 
     def more_routes(self):
         return ()
+
+    def catalog(self, version):
+        return ModelCatalog(ModelVersion(name="lia", version=version))
 
     @contextmanager
     def serving(self, port=None):

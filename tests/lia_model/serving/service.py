@@ -13,11 +13,12 @@ from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from lia_model.settings import MediaLimits, RequestLimits
 
 MEDIA = MediaLimits(
@@ -73,7 +74,7 @@ class Service:
         self.workers = Heartbeat(folder / "serving" / "worker")
         self.workers.beat()
         check = check or partial(check_media, limits=MEDIA)
-        self.api = build_api(self.jobs, MODEL, limits, check, self.workers)
+        self.api = build_api(self.jobs, ModelCatalog(MODEL), limits, check, self.workers)
 
     def ask(self, method, path, **request):
         async def send():

@@ -175,8 +175,8 @@ def check_fields(*names):
     asyncio.run(require_known_fields(request_of("application/x-www-form-urlencoded", form)))
 
 
-def test_files_model_and_every_option_are_known_fields():
-    known = ["source", "driving", "model", *AnimationOptions.model_fields]
+def test_files_model_priority_and_every_option_are_known_fields():
+    known = ["source", "driving", "model", "priority", *AnimationOptions.model_fields]
     check_fields(*known)
     for name in known:
         with pytest.raises(RefusalError, match=f"{name}s: there is no such field; allowed are ") as caught:

@@ -3,6 +3,7 @@ import time
 from fractions import Fraction
 
 import httpx
+import mlflow
 import numpy as np
 import pytest
 import ray
@@ -12,12 +13,15 @@ from ray import serve
 from lia_model.animation.options import AnimationOptions
 from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
+from lia_model.registry import aliases
+from lia_model.registry.models import resolve
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
 from lia_model.serving.database import sqlite_url
 from lia_model.serving.jobs import RetryRules
 from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings, ReplicaRange
+from preprocessing.media.container_tags import read_tags
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
@@ -227,6 +231,53 @@ def test_replicas_follow_the_backlog_and_one_that_is_killed_loses_no_job(cluster
         wait(lambda: num_running_replicas() == 1)
         # Without any time to finish it.
         assert set(run_and_withdraw(client, config, tmp_path)) <= {JobStatus.QUEUED, JobStatus.SUCCEEDED}
+
+
+@pytest.mark.slow
+def test_jobs_name_versions_and_new_ones_follow_an_alias(cluster, config, registry, tmp_path):
+    aliases.set_alias("lia", "champion", "1")
+    aliases.set_alias("lia", "challenger", "2")
+    served = {
+        "checkpoint": resolve("models:/lia/1").directory,
+        "model": ModelVersion(name="lia", version="1"),
+        "registry": mlflow.get_tracking_uri(),
+        "alias": "champion",
+        "max_num_models": 1,
+    }
+    port = free_port()
+    deploy(config.model_copy(update=served), "127.0.0.1", port)
+    files = {
+        "source": clip(tmp_path / "a.mp4").read_bytes(),
+        "driving": clip(tmp_path / "b.mp4").read_bytes(),
+    }
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+
+        def made_by(model):
+            fields = {"crop": "false", "model": model} if model else {"crop": "false"}
+            accepted = client.post("/v1/animations", files=files, data=fields)
+            assert accepted.status_code == 202, accepted.text
+            links = accepted.json()["links"]
+            done = ended(client, links["self"])
+            assert done["status"] == "succeeded", done
+            (tmp_path / "made.mp4").write_bytes(client.get(links["video"]).content)
+            assert read_tags(tmp_path / "made.mp4")["model"] == f"models:/lia/{done['model']['version']}"
+            return done["model"]["version"]
+
+        assert [made_by(word) for word in (None, "lia@challenger", "lia/3", "lia")] == ["1", "2", "3", "1"]
+        assert client.post("/v1/animations", files=files, data={"model": "lia/9"}).status_code == 422
+
+        def loaded():
+            return [
+                one["version"] for one in client.get("/v1/models").json()["available"] if one["is_loaded"]
+            ]
+
+        # The second has made room for the third; a mark fades within seconds.
+        wait(lambda: loaded() == ["3", "1"], 30)
+        aliases.set_alias("lia", "champion", "3")
+        moved_s = time.monotonic()
+        wait(lambda: made_by(None) == "3", 30)
+        assert time.monotonic() - moved_s < 30
+    withdraw()
 
 
 @pytest.mark.parametrize("rule", ["body", "none"])

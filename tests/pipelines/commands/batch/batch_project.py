@@ -21,12 +21,13 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.database import open_database, sqlite_url
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from lia_model.settings import NetworkSettings
 from preprocessing.faces.detector import FaceDetector
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
@@ -80,7 +81,7 @@ def serving(root, models, max_num_items):
     limits = ApiLimits(folders_of(root), media, tokens, 1_000_000, 2, max_num_items, REQUESTS, 10**9)
     workers = Heartbeat(root / "serving" / "worker")
     model = ModelVersion(name="lia", version="1")
-    api = build_api(jobs, model, limits, partial(check_media, limits=MEDIA), workers)
+    api = build_api(jobs, ModelCatalog(model), limits, partial(check_media, limits=MEDIA), workers)
     animator = Animator(build_generator(TINY, seed=0), "cpu", "fp32")
     cropper = FaceCropper(FaceDetector(models / "scrfd", 0.5, 64), 5, 1.2)
     runner = JobRunner(jobs, AnimationRun(animator, cropper, 4), model, media)

@@ -92,6 +92,38 @@ def test_a_full_queue_refuses_an_upload_until_a_job_is_claimed(service):
     assert service.post().status_code == 202
 
 
+def test_a_full_queue_says_when_there_is_room_by_how_fast_jobs_end(tmp_path):
+    service = Service(tmp_path)
+    now_s = [1000.0]
+    service.jobs._clock = lambda: now_s[0]
+    for _ in range(3):
+        for _ in range(3):
+            service.post()
+        now_s[0] += 9
+        for _ in range(3):
+            service.finish()
+    for _ in range(3):
+        service.post()
+    # 9 jobs in 27 s, of which the first started after 9.
+    assert service.post().headers["Retry-After"] == "2"
+    good = item(service)
+    batch(service, *[good] * 5)
+    refused = batch(service, *[good] * 4)
+    # After the 3 uploads, 4 items have to start.
+    assert refused.headers["Retry-After"] == "14"
+
+
+def test_the_highest_priority_of_an_owner_starts_first(service):
+    ids = {priority: service.post(priority=str(priority)).json()["id"] for priority in (-1, 5, 0)}
+    assert [service.finish().id for _ in ids] == [ids[5], ids[0], ids[-1]]
+    good = item(service)
+    assert batch(service, good, good | {"priority": 2}).status_code == 202
+    assert [service.finish().order.priority for _ in range(2)] == [2, 0]
+    assert_refused(service.post(priority="101"), 422, "bad_field", "priority", "100")
+    assert_refused(service.post(priority="high"), 422, "bad_field", "priority")
+    assert_refused(batch(service, good | {"priority": -101}), 422, "bad_field", "items.0.priority")
+
+
 def test_a_batch_fails_only_where_a_file_is_missing(service):
     answer = batch(
         service, item(service), {"source": "gone.png", "driving": "a.png"}, item(service, mode="absolute")

@@ -1,0 +1,118 @@
+"""Which versions of the served model there are, as the registry last said, and which one a request means.
+
+The registry is asked again when what it said is `MAX_AGE_S` old. While it is silent, what it said last holds,
+so that jobs do not depend on it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from lia_model.registry.models import registry_errors
+from lia_model.serving.messages import AvailableModel, ModelVersion
+
+logger = logging.getLogger(__name__)
+
+MAX_AGE_S = 10.0
+TIMEOUT_S = 5.0
+"""How long a request waits for the registry."""
+
+
+class UnknownModelError(ValueError):
+    """No version of the served model is meant by the word."""
+
+
+class ModelCatalog:
+    """The default model and the other versions under its name.
+
+    Args:
+        default: the version served by default at start.
+        alias: alias that the default follows; None always serves `default`.
+        read: returns the aliases of each version; None has no other version than the default.
+        is_loaded: returns whether a replica has a version loaded; None has the default alone.
+        max_age_s: how long what the registry said holds.
+    """
+
+    def __init__(
+        self,
+        default: ModelVersion,
+        alias: str | None = None,
+        read: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+        is_loaded: Callable[[ModelVersion], bool] | None = None,
+        max_age_s: float = MAX_AGE_S,
+    ) -> None:
+        self._default = default
+        self._alias = alias
+        self._read = read
+        self._is_loaded = is_loaded or (lambda model: model == default)
+        self._max_age_s = max_age_s
+        self._aliases: Mapping[str, Sequence[str]] = {}
+        self._read_s: float | None = None
+        self._lock = threading.Lock()
+        self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model registry")
+
+    def default(self) -> ModelVersion:
+        """Return the version that a job gets which asks for none."""
+        version = None if self._alias is None else self._at_alias(self._alias)
+        return self._default if version is None else self._named(version)
+
+    def find(self, word: str | None) -> tuple[ModelVersion, bool]:
+        """Return the version that a request means, and whether no other may stand for it.
+
+        Args:
+            word: `NAME@ALIAS`, `@ALIAS`, `NAME/VERSION` or `VERSION`, with or without `models:/`; the name
+                alone and None are the default.
+
+        Raises:
+            UnknownModelError: there is no such version.
+        """
+        default = self.default()
+        if word is None or word == default.name:
+            return default, False
+        asked = word.removeprefix("models:/")
+        name, mark, rest = asked.rpartition("@") if "@" in asked else asked.rpartition("/")
+        version = self._at_alias(rest) if mark == "@" else rest
+        known = {default.version, self._default.version, *self._known()}
+        if name not in ("", default.name) or version is None or version not in known:
+            raise UnknownModelError(
+                f"{word} is not served here; {default.uri} is, and what GET /v1/models lists: name one of "
+                "these, or leave it out"
+            )
+        return self._named(version), True
+
+    def available(self) -> list[AvailableModel]:
+        """Return all versions with their aliases, the newest first."""
+        default = self.default()
+        known = {default.version: (), **self._known()}
+        return [
+            AvailableModel(
+                **self._named(version).model_dump(),
+                aliases=sorted(known[version]),
+                is_default=version == default.version,
+                is_loaded=self._is_loaded(self._named(version)),
+            )
+            for version in sorted(known, key=lambda version: version.zfill(12), reverse=True)
+        ]
+
+    def _named(self, version: str) -> ModelVersion:
+        return ModelVersion(name=self._default.name, version=version)
+
+    def _at_alias(self, alias: str) -> str | None:
+        return next((version for version, aliases in self._known().items() if alias in aliases), None)
+
+    def _known(self) -> dict[str, Sequence[str]]:
+        """Return the aliases by version, read anew if they are too old."""
+        if self._read is None:
+            return {}
+        with self._lock:
+            if self._read_s is None or time.monotonic() - self._read_s >= self._max_age_s:
+                try:
+                    self._aliases = self._calls.submit(self._read).result(TIMEOUT_S)
+                except (*registry_errors(), FutureTimeoutError, ValueError) as error:
+                    logger.warning("the model registry does not answer, what it said last holds: %r", error)
+                # After a failure too, so that not every request waits for a silent registry.
+                self._read_s = time.monotonic()
+            return dict(self._aliases)
