@@ -32,9 +32,11 @@ def architecture_picture(pyproject: Path) -> str:
 
 
 def _box(left: float, top: float, width: float, name: str) -> str:
-    outline = f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_ROW_PX}" rx="4" fill="#e8eaf6" stroke="#3f51b5"/>'
+    size = f'width="{width:.1f}" height="{_ROW_PX}" rx="4"'
+    outline = f'<rect x="{left:.1f}" y="{top}" {size} fill="#e8eaf6" stroke="#3f51b5"/>'
     return outline + _text(left + 10, top + 25, name, "normal")
 
 
 def _text(left: float, baseline: float, words: str, weight: str) -> str:
-    return f'<text x="{left:.1f}" y="{baseline}" font-weight="{weight}" fill="#1a237e">{html.escape(words)}</text>'
+    place = f'x="{left:.1f}" y="{baseline}"'
+    return f'<text {place} font-weight="{weight}" fill="#1a237e">{html.escape(words)}</text>'

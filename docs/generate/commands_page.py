@@ -12,8 +12,8 @@ def commands_page() -> str:
     """Return the page in Markdown."""
     parts = [
         "# Commands\n",
-        "Generated from the command line. Exit codes: 0 success, 2 wrong use or bad input (one line that says what is allowed), "
-        "1 failure.\n",
+        "Generated from the command line. Exit codes: 0 success, 2 wrong use or bad input (one line that "
+        "says what is allowed), 1 failure.\n",
     ]
     for words, command in commands():
         rows = [(_spelling(one), _default(one), _help(one)) for one in command.params if one.name != "help"]

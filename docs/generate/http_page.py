@@ -2,17 +2,20 @@
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from docs.generate.tables import table
 from lia_model.animation.media_check import check_media
+from lia_model.animator import Animator
+from lia_model.networks.build import build_generator
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.interactive.direction_names import NamesInFile
-from lia_model.serving.interactive.live_model import LiveCalls
+from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.interactive.live_requests import LiveRequests
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
@@ -21,6 +24,7 @@ from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
+from lia_model.settings import NetworkSettings
 from pipelines.params import Params
 
 _METHODS = ("get", "put", "post", "delete", "patch")
@@ -31,8 +35,8 @@ def http_page(params: Params) -> str:
     document = openapi(params)
     parts = [
         "# HTTP reference\n",
-        "Generated from the OpenAPI description, which a running service gives at `/openapi.json`. Errors are JSON: "
-        '`{"error": {"code", "message"}}`. How to get a token: [Serving](serving.md#tokens).\n',
+        "Generated from the OpenAPI description, which a service gives at `/openapi.json`. Errors are "
+        'JSON: `{"error": {"code", "message"}}`. How to get a token: [Serving](serving.md#tokens).\n',
     ]
     for path, methods in document["paths"].items():
         parts += [_call(path, method, methods[method], document) for method in _METHODS if method in methods]
@@ -56,23 +60,30 @@ def openapi(params: Params) -> dict[str, Any]:
             serve.max_stored_bytes,
         )
         version = ModelVersion(name="lia", version="1")
-
-        def check(path: Path) -> None:
-            check_media(path, serve.media)
-
-        # Only a request would ask the model, and none is sent.
-        live = LiveRequests(cast(LiveCalls, None), NamesInFile(root / "names"), version, root, cast(Any, check))
+        check = partial(check_media, limits=serve.media)
+        network = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
+        model = LiveModel(Animator(build_generator(network, seed=0), "cpu", "fp32"), None)
+        live = LiveRequests(model, NamesInFile(root / "names"), version, root, check)
         routes = (live_routes(live), samples_routes(None))
         workers = Heartbeat(root / "worker")
-        return build_api(jobs, version, limits, cast(Any, check), workers, routes).openapi()
+        return build_api(jobs, version, limits, check, workers, routes).openapi()
 
 
 def _call(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> str:
     scopes = [scope for one in operation.get("security", ()) for names in one.values() for scope in names]
     needs = f"Scope: `{scopes[0]}`." if scopes else "Needs no token."
-    parts = [f"## {method.upper()} {path}\n", operation.get("description") or operation.get("summary", ""), f"\n{needs}\n"]
+    parts = [
+        f"## {method.upper()} {path}\n",
+        operation.get("description") or operation.get("summary", ""),
+        f"\n{needs}\n",
+    ]
     fields = [
-        (f"`{one['name']}`", one["in"], _kind(one["schema"], document), one.get("description") or _words(one["schema"]))
+        (
+            f"`{one['name']}`",
+            one["in"],
+            _kind(one["schema"], document),
+            one.get("description") or _words(one["schema"]),
+        )
         for one in operation.get("parameters", ())
     ]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -106,7 +117,9 @@ def _kind(schema: dict[str, Any], document: dict[str, Any]) -> str:
         return " or ".join(_kind(one, document) for one in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(f"`{one}`" for one in schema["enum"])
-    bounds = [f"{word} {schema[name]}" for name, word in (("minimum", "≥"), ("maximum", "≤")) if name in schema]
+    bounds = [
+        f"{word} {schema[name]}" for name, word in (("minimum", "≥"), ("maximum", "≤")) if name in schema
+    ]
     return " ".join([schema.get("type", "any"), *bounds])
 
 

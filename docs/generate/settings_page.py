@@ -1,5 +1,8 @@
 """The page of all settings: params.yaml from its classes and the demo's recipe, and the LIA_* variables."""
 
+import ast
+import inspect
+import itertools
 import types
 import typing
 from collections.abc import Iterator
@@ -23,15 +26,18 @@ def settings_page() -> str:
     demo = yaml.safe_load(read_preset("demo"))
     parts = [
         "# Settings\n",
-        "Generated from the settings classes. `params.yaml` must hold every key: there are no hidden defaults, and an unknown "
-        "key is an error. The column *demo* is the value that `lia preset demo` writes. Units stand in the names: `_s` "
-        "seconds, `_px` pixels, `_bytes` bytes, `_deg` degrees, `_fps` frames a second; `num_` counts.\n",
+        "Generated from the settings classes. `params.yaml` must hold every key: there are no hidden "
+        "defaults, and an unknown key is an error. The column *demo* is the value that `lia preset demo` "
+        "writes. Units stand in the names: `_s` seconds, `_px` pixels, `_bytes` bytes, `_deg` degrees, "
+        "`_fps` frames a second; `num_` counts.\n",
     ]
     for name, section in Params.model_fields.items():
         parts.append(f"## {name}\n\n{section.description or ''}\n")
         rows = _rows(_model_of(section.annotation), demo[name], ())
         parts.append(table(_HEAD, rows))
-    parts.append("## Environment variables\n\nRead once at the start of a command; a misspelt one is an error.\n")
+    parts.append(
+        "## Environment variables\n\nRead once at the start of a command; a misspelt one is an error.\n"
+    )
     parts.append(table(("variable", "type", "range", "default", "meaning"), _variables()))
     return "\n".join(parts)
 
@@ -47,7 +53,13 @@ def _rows(model: type[BaseModel], demo: Any, prefix: tuple[str, ...]) -> Iterato
             yield (f"`{'.'.join(key)}`", "section", "", "", words)
             yield from _rows(nested, value, key)
         else:
-            yield (f"`{'.'.join(key)}`", type_name(field.annotation), range_of(field), f"`{_shown(value)}`", meaning)
+            yield (
+                f"`{'.'.join(key)}`",
+                type_name(field.annotation),
+                range_of(field),
+                f"`{_shown(value)}`",
+                meaning,
+            )
 
 
 def _variables() -> Iterator[tuple[str, ...]]:
@@ -61,13 +73,14 @@ def _variables() -> Iterator[tuple[str, ...]]:
 
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring under each field of `model`, also where pydantic does not keep them."""
-    import ast
-    import inspect
-
     body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(model)).body[0]).body
     found = {}
-    for one, after in zip(body, body[1:], strict=False):
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
+    for one, after in itertools.pairwise(body):
+        if (
+            isinstance(one, ast.AnnAssign)
+            and isinstance(one.target, ast.Name)
+            and isinstance(after, ast.Expr)
+        ):
             found[one.target.id] = str(ast.literal_eval(after.value))
     return found
 

@@ -14,7 +14,9 @@ COMMANDS = dict(commands())
 def shown_commands():
     """Every line of `lia` in the pages and in the README's indented blocks, without its comment."""
     lines = [(page, line) for page, block in blocks() for line in block.splitlines()]
-    lines += [("README.md", line) for line in re.findall(r"^    (lia .+)$", (ROOT / "README.md").read_text(), re.M)]
+    lines += [
+        ("README.md", line) for line in re.findall(r"^    (lia .+)$", (ROOT / "README.md").read_text(), re.M)
+    ]
     return [(page, line) for page, line in lines if line.startswith("lia ")]
 
 
