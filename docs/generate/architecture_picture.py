@@ -17,7 +17,7 @@ def architecture_picture(pyproject: Path) -> str:
     for package in packages:
         shapes.append(_text(_GAP_PX, top + 20, package, "bold"))
         top += 32
-        for layer in rooms.get(package, ["stages · commands · deployments · local · demo"]):
+        for layer in rooms.get(package) or [_folders(pyproject.parent / package)]:
             names = [name.strip() for name in layer.replace("|", ":").split(":")]
             width = (_WIDTH_PX - _GAP_PX * (len(names) + 1)) / len(names)
             for index, name in enumerate(names):
@@ -29,6 +29,11 @@ def architecture_picture(pyproject: Path) -> str:
         f'font-family="sans-serif" font-size="14"><title>Rooms, each above those it may import</title>'
         f'<rect width="{_WIDTH_PX}" height="{top}" fill="#fff"/>{"".join(shapes)}</svg>'
     )
+
+
+def _folders(package: Path) -> str:
+    """Return the rooms of a package whose contracts set no order among them."""
+    return " · ".join(sorted(one.parent.name for one in package.glob("*/__init__.py")))
 
 
 def _box(left: float, top: float, width: float, name: str) -> str:
