@@ -19,11 +19,12 @@ from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.interactive.live_requests import LiveRequests
 from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
-from lia_model.serving.job_requests import ApiLimits
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.requests.limits import ApiLimits
 from lia_model.settings import NetworkSettings
 from pipelines.params import Params
 
@@ -66,7 +67,7 @@ def openapi(params: Params) -> dict[str, Any]:
         live = LiveRequests(model, NamesInFile(root / "names"), version, root, check)
         routes = (live_routes(live), samples_routes(None))
         workers = Heartbeat(root / "worker")
-        return build_api(jobs, version, limits, check, workers, routes).openapi()
+        return build_api(jobs, ModelCatalog(version), limits, check, workers, routes).openapi()
 
 
 def _call(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> str:

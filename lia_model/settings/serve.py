@@ -72,9 +72,9 @@ class ServeSettings(Settings):
     """URL of the database with the jobs, `sqlite:///FILE` or `postgresql://HOST/NAME`; null is a SQLite file
     in runs/serving. Without a password, which goes into LIA_DATABASE_URL."""
     media_store: str | None
-    """URL of an object store for uploads and their results, such as s3://bucket/animations, where they outlive
-    the machine and a service elsewhere with the same database finds them; null keeps them in runs/serving.
-    Keys and endpoint come from AWS_* variables."""
+    """URL of an object store for uploads and their results, such as s3://bucket/animations, where they
+    outlive the machine and a service elsewhere with the same database finds them; null keeps them in
+    runs/serving. Keys and endpoint come from AWS_* variables."""
     batch_size: Annotated[int, Field(ge=1)]
     """Driving frames per forward pass."""
     replicas: ReplicaRange
