@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from secrets import token_hex
 
 import psutil
 import pytest
@@ -20,10 +21,8 @@ pytestmark = pytest.mark.slow
 NUM_FRAMES = 120
 CHALLENGER = "models:/lia@challenger"
 SECRETS = {
-    "LIA_API_TOKEN": "sesame-of-the-service",
-    "AWS_SECRET_ACCESS_KEY": "sesame-of-the-store",
-    "MLFLOW_TRACKING_PASSWORD": "sesame-of-mlflow",
-    "HF_TOKEN": "sesame-of-hugging-face",
+    name: token_hex()
+    for name in ("LIA_API_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN")
 }
 """Variables of the user's, none of which any program may write down or pass on its command line."""
 SMALL = {
