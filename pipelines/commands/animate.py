@@ -61,9 +61,7 @@ def run_animate(
             the model does not exist; or the GPU is to encode, and has no encoder.
     """
     _require_files(request.source, request.driving)
-    model = _resolve_model(params, inference)
-    warn_of_forgotten(model, ProjectPaths(root).tombstones)
-    run = open_run(params, root, inference, model, crop=request.options.crop)
+    run = open_run(params, root, inference, crop=request.options.crop)
     with progress("frames") as show:
         return animate_file(replace(run, progress=show), request)
 
@@ -84,7 +82,7 @@ def open_run(
         ValueError: the model or the detector is missing, or the GPU is to encode, and has no encoder.
     """
     hardware_encoding = takes_gpu_encoder(inference.video_encoder)
-    model = model or _resolve_model(params, inference)
+    model = model or _find_model(params, root, inference)
     animator = _load_animator(model, inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     decoding = Decoding(hardware=inference.video_decoder == "gpu")
@@ -115,7 +113,7 @@ def run_extract(
         ValueError: the file is missing or cannot be used, shows no face, or the model does not exist.
     """
     _require_files(driving)
-    animator = _load_animator(_resolve_model(params, inference), inference)
+    animator = _load_animator(_find_model(params, root, inference), inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     run = AnimationRun(animator, cropper, params.serve.batch_size)
     motion = extract_motion(run, driving, convert)
@@ -133,7 +131,7 @@ def run_manipulate(
             model does not exist.
     """
     _require_files(request.source)
-    animator = _load_animator(_resolve_model(params, inference), inference)
+    animator = _load_animator(_find_model(params, root, inference), inference)
     cropper = _load_cropper(params, root, animator) if crop else None
     return manipulate_file(animator, cropper, request)
 
@@ -149,6 +147,13 @@ def _require_files(*paths: Path) -> None:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path} does not exist: give an image or a video")
+
+
+def _find_model(params: Params, root: Path, inference: Inference) -> ResolvedModel:
+    """Return the files of the model, and warn if it was trained on a video that was taken down since."""
+    model = _resolve_model(params, inference)
+    warn_of_forgotten(model, ProjectPaths(root).tombstones)
+    return model
 
 
 def _resolve_model(params: Params, inference: Inference) -> ResolvedModel:
