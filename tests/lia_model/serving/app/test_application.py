@@ -34,7 +34,6 @@ NTSC = Fraction(30000, 1001)
 def cluster(tmp_path_factory):
     # Ray's sockets need a short path, which pytest's own folders are not.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
         ray.init(
