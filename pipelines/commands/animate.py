@@ -24,7 +24,7 @@ from pipelines.local.progress import progress
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video_hardware import takes_gpu_encoder
+from preprocessing.media.codecs.video_hardware import takes_gpu_encoder
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pydantic import Field
 from lia_model.data.pair_choice import choose_pairs
 from lia_model.data.pair_list import PairList, pair_list_sha256, read_pair_list
 from lia_model.data.pair_reader import PairReader
-from lia_model.evaluation.champion_check import ChampionCheck, Limits
-from lia_model.evaluation.drift import shift
-from lia_model.evaluation.gate_evidence import CHALLENGER, measure
+from lia_model.evaluation.champion.check import ChampionCheck, Limits
+from lia_model.evaluation.champion.drift import shift
+from lia_model.evaluation.champion.gate_evidence import CHALLENGER, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases
 from lia_model.registry.origin import LIST_TAG

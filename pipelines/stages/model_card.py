@@ -14,7 +14,7 @@ from lia_model.checkpoints.directory import GENERATOR, read_config
 from lia_model.evaluation.card.facts import CardFacts
 from lia_model.evaluation.card.markdown import artifact_address, card_description, card_markdown
 from lia_model.evaluation.card.page import card_page
-from lia_model.evaluation.champion_gate import Verdict
+from lia_model.evaluation.champion.gate import Verdict
 from lia_model.evaluation.page_pictures import picture_name, reconstruction_strips, transfer_strips
 from lia_model.evaluation.scores import MODEL
 from lia_model.registry.licences import gather_licences

@@ -16,9 +16,9 @@ from lia_model.checkpoints.directory import GENERATOR, read_config
 from lia_model.data.pair_choice import choose_pairs
 from lia_model.data.pair_list import write_pair_list
 from lia_model.data.pair_reader import PairReader
-from lia_model.evaluation import champion_gate
-from lia_model.evaluation.champion_gate import Verdict
-from lia_model.evaluation.gate_evidence import CHALLENGER, CHAMPION, measure
+from lia_model.evaluation.champion import gate
+from lia_model.evaluation.champion.gate import Verdict
+from lia_model.evaluation.champion.gate_evidence import CHALLENGER, CHAMPION, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
 from lia_model.registry.licences import licence_tags
@@ -133,7 +133,7 @@ def release_checkpoint(
         settings, version, champion, evaluation, paths.shards, run
     )
     if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
-        verdict = champion_gate.refusal("another version became champion meanwhile; run `lia release` again")
+        verdict = gate.refusal("another version became champion meanwhile; run `lia release` again")
     card = card_content(checkpoint, (settings.name, version), verdict, licences, run, paths.shards)
     models.record_verdict(settings.name, version, verdict.tags, write_card(card, run))
     if verdict.is_passed:
@@ -162,7 +162,7 @@ def register_once(checkpoint: Path, run: Run, name: str, licences: Mapping[str, 
 def check_takedowns(run: Run, tombstones: Path) -> Verdict | None:
     """Return a refusal if the run's model was trained on videos that were taken down, else None."""
     keys = forgotten_sources(run, tombstones)
-    return champion_gate.check_sources(describe_forgotten(keys) if keys else None)
+    return gate.check_sources(describe_forgotten(keys) if keys else None)
 
 
 def pass_gate(
@@ -178,7 +178,7 @@ def pass_gate(
     Pairs and verdict are logged to `run`.
     """
     manifest = read_manifest(shards)
-    refusal = champion_gate.check_list(
+    refusal = gate.check_list(
         is_identity_disjoint=manifest.identity_disjoint, allow_by_time=settings.allow_by_time
     )
     if refusal is not None:
@@ -194,8 +194,8 @@ def pass_gate(
         evidence = measure(evaluated[0], evaluated[1] if champion else None, reader, pairs, evaluation)
     except ValueError as error:
         # No held-out clips, or a model of another size: what it says is for the operator.
-        return champion_gate.refusal(f"it cannot be compared: {error}")
-    verdict = champion_gate.decide(evidence, settings.metric)
+        return gate.refusal(f"it cannot be compared: {error}")
+    verdict = gate.decide(evidence, settings.metric)
     with tempfile.TemporaryDirectory() as folder:
         listed, judged = Path(folder) / LISTED, Path(folder) / "verdict.json"
         write_pair_list(pairs, listed)

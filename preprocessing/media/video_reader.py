@@ -25,6 +25,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
+from preprocessing.media.codecs.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
 from preprocessing.media.completeness import Completeness
 from preprocessing.media.images import MAX_PIXELS, Image
 from preprocessing.media.picture import Picture, whole_picture
@@ -42,7 +43,6 @@ from preprocessing.media.timeline import (
     thin_out,
     usual_fps,
 )
-from preprocessing.media.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
 
 
 class UnreadableVideoError(ValueError):

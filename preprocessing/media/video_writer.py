@@ -14,12 +14,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from preprocessing.media.codecs.video_hardware import NVENC, require_gpu_encoder
+from preprocessing.media.codecs.x264 import x264
 from preprocessing.media.images import Image
 from preprocessing.media.rendering import EXACT, HD_LINES
 from preprocessing.media.soundtrack import Soundtrack
 from preprocessing.media.timeline import Segment
-from preprocessing.media.video_hardware import NVENC, require_gpu_encoder
-from preprocessing.media.x264 import x264
 from preprocessing.storage.files import write_atomically
 
 BT709, BT601 = 1, 6

@@ -8,7 +8,7 @@ from typing import Any
 
 from lia_model.checkpoints.directory import CheckpointConfig
 from lia_model.data.pair_choice import identity_of
-from lia_model.evaluation.champion_gate import Verdict
+from lia_model.evaluation.champion.gate import Verdict
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page import left_out
 from lia_model.evaluation.page_tables import means_table

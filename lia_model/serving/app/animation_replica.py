@@ -22,7 +22,7 @@ from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.serving.models.loaded import LoadedModels
 from preprocessing.faces.detector import FaceDetector
-from preprocessing.media.video_hardware import takes_gpu_encoder
+from preprocessing.media.codecs.video_hardware import takes_gpu_encoder
 
 TRIED_S = 60.0
 """How long a frame shows that the model works."""

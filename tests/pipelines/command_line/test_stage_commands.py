@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lia_model.evaluation import champion_gate
+from lia_model.evaluation.champion import gate
 from pipelines.stages.release import Release
 
 REPORT = {"summary": [], "set_distances": [], "skipped": []}
@@ -47,7 +47,7 @@ def test_the_evaluation_is_printed_as_json_on_request(lia, record):
 
 
 def test_a_release_is_of_the_run_and_under_the_name_that_were_given(lia, root, record):
-    verdict = champion_gate.refusal("it is worse")
+    verdict = gate.refusal("it is worse")
     calls = record("pipelines.stages.release.run_release", Release("lia", "4", False, verdict))
     done = lia("release")
     assert done.code == 0

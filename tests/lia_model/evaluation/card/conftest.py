@@ -4,7 +4,7 @@ import pytest
 
 from lia_model.checkpoints.directory import CheckpointConfig
 from lia_model.evaluation.card.facts import CardFacts
-from lia_model.evaluation.champion_gate import Verdict
+from lia_model.evaluation.champion.gate import Verdict
 from lia_model.registry.origin import Origin
 from lia_model.settings import NetworkSettings
 from preprocessing.clips.sample import ClipEntry

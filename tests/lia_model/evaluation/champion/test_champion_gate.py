@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lia_model.data.pair_list import Skipped
-from lia_model.evaluation.champion_gate import NOT_WORSE_THAN_CHAMPION, Evidence, check_list, decide
+from lia_model.evaluation.champion.gate import NOT_WORSE_THAN_CHAMPION, Evidence, check_list, decide
 from lia_model.evaluation.paired_comparison import compare
 
 NUM_PEOPLE = 8

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from lia_model.evaluation.champion_check import ChampionCheck, Limits
-from lia_model.evaluation.drift import Shift
+from lia_model.evaluation.champion.check import ChampionCheck, Limits
+from lia_model.evaluation.champion.drift import Shift
 from lia_model.evaluation.paired_comparison import Comparison
 
 LIMITS = Limits(max_loss=0.1, max_shift=0.5)

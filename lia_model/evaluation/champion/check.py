@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lia_model.evaluation.drift import Shift
+from lia_model.evaluation.champion.drift import Shift
 from lia_model.evaluation.paired_comparison import Comparison
 
 SAME = 1e-3

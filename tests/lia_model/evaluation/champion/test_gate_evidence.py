@@ -6,7 +6,7 @@ import pytest
 from lia_model.animator import Animator
 from lia_model.data.pair_choice import choose_pairs
 from lia_model.data.pair_reader import PairReader
-from lia_model.evaluation.gate_evidence import CHALLENGER, CHAMPION, measure
+from lia_model.evaluation.champion.gate_evidence import CHALLENGER, CHAMPION, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from lia_model.evaluation.drift import MIN_NUM_CLIPS, kolmogorov_smirnov, shift
+from lia_model.evaluation.champion.drift import MIN_NUM_CLIPS, kolmogorov_smirnov, shift
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from lia_model.data.pair_choice import deciding_clips, identity_of
 from lia_model.data.pair_list import PairList, pair_list_sha256
 from lia_model.data.pair_reader import PairReader
-from lia_model.evaluation.champion_gate import BETTER_THAN_COPYING, NOT_WORSE_THAN_CHAMPION, Evidence
+from lia_model.evaluation.champion.gate import BETTER_THAN_COPYING, NOT_WORSE_THAN_CHAMPION, Evidence
 from lia_model.evaluation.paired_comparison import Comparison, compare
 from lia_model.evaluation.scores import COPY_SOURCE, EvaluatedModel, Instruments, Score, evaluate
 from lia_model.evaluation.summary import clip_means

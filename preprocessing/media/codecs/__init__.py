@@ -1,0 +1,1 @@
+"""How videos are encoded and decoded: on the CPU, or on an NVIDIA GPU."""
