@@ -108,7 +108,10 @@ class AnimationApi:
         jobs = open_jobs(config)
         # Once, and not in each of the replicas that animate.
         self._cleanup = Cleanup(jobs, limits.media, config.keep_s, config.max_stored_bytes)
-        api = build_api(jobs, model_catalog(config), limits, check, heartbeat(config), routes)
+        catalog = model_catalog(config)
+        # The first reading imports MLflow, for which no request should wait.
+        catalog.default()
+        api = build_api(jobs, catalog, limits, check, heartbeat(config), routes)
         self._server = HttpServer(api, host, port)
         self._server.start()
         self._cleanup.start()

@@ -1,14 +1,14 @@
 """Which versions of the served model there are, as the registry last said, and which one a request means.
 
 The registry is asked again when what it said is `MAX_AGE_S` old. While it is silent, what it said last holds,
-so that jobs do not depend on it.
+so that jobs do not depend on it; a version that it has not named so far is then not refused for good.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from lia_model.registry.models import registry_errors
@@ -23,6 +23,10 @@ TIMEOUT_S = 5.0
 
 class UnknownModelError(ValueError):
     """No version of the served model is meant by the word."""
+
+
+class RegistrySilentError(Exception):
+    """The registry does not answer, so that a version may exist which it has not named so far."""
 
 
 class ModelCatalog:
@@ -51,6 +55,8 @@ class ModelCatalog:
         self._max_age_s = max_age_s
         self._aliases: Mapping[str, Sequence[str]] = {}
         self._read_s: float | None = None
+        self._reading: Future[Mapping[str, Sequence[str]]] | None = None
+        self._is_silent = False
         self._lock = threading.Lock()
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model registry")
 
@@ -68,6 +74,7 @@ class ModelCatalog:
 
         Raises:
             UnknownModelError: there is no such version.
+            RegistrySilentError: the registry, which does not answer now, has named no such version so far.
         """
         default = self.default()
         if word is None or word == default.name:
@@ -76,12 +83,17 @@ class ModelCatalog:
         name, mark, rest = asked.rpartition("@") if "@" in asked else asked.rpartition("/")
         version = self._at_alias(rest) if mark == "@" else rest
         known = {default.version, self._default.version, *self._known()}
-        if name not in ("", default.name) or version is None or version not in known:
+        is_ours = name in ("", default.name)
+        if is_ours and self._is_silent and version not in known:
+            raise RegistrySilentError(
+                f"{word} is looked for in the model registry, which does not answer now"
+            )
+        if not is_ours or version not in known:
             raise UnknownModelError(
                 f"{word} is not served here; {default.uri} is, and what GET /v1/models lists: name one of "
                 "these, or leave it out"
             )
-        return self._named(version), True
+        return self._named(str(version)), True
 
     def available(self) -> list[AvailableModel]:
         """Return all versions with their aliases, the newest first."""
@@ -108,11 +120,22 @@ class ModelCatalog:
         if self._read is None:
             return {}
         with self._lock:
-            if self._read_s is None or time.monotonic() - self._read_s >= self._max_age_s:
-                try:
-                    self._aliases = self._calls.submit(self._read).result(TIMEOUT_S)
-                except (*registry_errors(), FutureTimeoutError, ValueError) as error:
-                    logger.warning("the model registry does not answer, what it said last holds: %r", error)
-                # After a failure too, so that not every request waits for a silent registry.
-                self._read_s = time.monotonic()
+            is_old = self._read_s is None or time.monotonic() - self._read_s >= self._max_age_s
+            if is_old or (self._reading is not None and self._reading.done()):
+                self._read_anew(self._read)
             return dict(self._aliases)
+
+    def _read_anew(self, read: Callable[[], Mapping[str, Sequence[str]]]) -> None:
+        """Take the answer of the registry, or go on without if it does not come in time."""
+        # A slow answer is waited for by the next request too, instead of being asked for again.
+        self._reading = self._reading or self._calls.submit(read)
+        try:
+            self._aliases = self._reading.result(TIMEOUT_S)
+            self._is_silent = False
+        except (*registry_errors(), FutureTimeoutError, ValueError) as error:
+            logger.warning("the model registry does not answer, what it said last holds: %r", error)
+            self._is_silent = True
+        if self._reading.done():
+            self._reading = None
+        # After a failure too, so that not every request waits for a silent registry.
+        self._read_s = time.monotonic()

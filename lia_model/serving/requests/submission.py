@@ -8,11 +8,13 @@ from lia_model.serving.errors import RefusalError, bad_field
 from lia_model.serving.jobs import JobStore, KeyReusedError, QueueFullError
 from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import ModelVersion
-from lia_model.serving.models.catalog import ModelCatalog, UnknownModelError
+from lia_model.serving.models.catalog import ModelCatalog, RegistrySilentError, UnknownModelError
 from lia_model.serving.requests.limits import ApiLimits
 
 MAX_RETRY_AFTER_S = 120
 """Longest pause that a client is asked to make when the queue is full; there may be room sooner."""
+SILENT_S = 5
+"""Pause that a client is asked to make when the model registry does not answer."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,15 @@ class Submission:
         """Return the version that a field of a request means, and whether it alone will do.
 
         Raises:
-            RefusalError: there is no such version.
+            RefusalError: there is no such version, or it cannot be looked for now.
         """
         try:
             return self.catalog.find(word)
         except UnknownModelError as error:
             raise bad_field(field, str(error)) from None
+        except RegistrySilentError as error:
+            message = f"{field}: {error}; try again, or leave it out"
+            raise RefusalError(503, "unavailable", message, {"Retry-After": str(SILENT_S)}) from None
 
     def submit(self, orders: Mapping[str, Order], batch: str | None) -> dict[str, str]:
         """Queue `orders`, all or none; see `JobStore.submit`.

@@ -13,6 +13,7 @@ from lia_model.registry.versions import versions_of
 from lia_model.serving.jobs import RetryRules
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models import catalog
 from lia_model.serving.models.catalog import ModelCatalog
 from lia_model.serving.models.loaded import LoadedMarks, LoadedModels
 from preprocessing.media.container_tags import read_tags
@@ -123,6 +124,39 @@ def test_versions_already_known_are_served_while_the_registry_is_silent(service)
     service.is_silent.set()
     time.sleep(0.3)
     assert made_by(service, model="@challenger") == "2"
+
+
+def test_a_version_the_silent_registry_has_not_named_is_refused_for_now_alone(service):
+    service.is_silent.set()
+    answer = service.post(model="lia@challenger")
+    assert_refused(answer, 503, "unavailable", "lia@challenger", "does not answer now", "try again")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert made_by(service) == "1"
+    assert_refused(service.post(model="other/1"), 422, "bad_field", "other/1 is not served here")
+    service.is_silent.clear()
+    time.sleep(0.3)
+    assert made_by(service, model="lia@challenger") == "2"
+
+
+def test_an_answer_that_comes_late_is_taken_once_it_has_come(monkeypatch):
+    monkeypatch.setattr(catalog, "TIMEOUT_S", 0.05)
+    may_answer, num_readings = threading.Event(), []
+
+    def read():
+        num_readings.append(1)
+        may_answer.wait(20)
+        return {"1": ("champion",), "2": ("challenger",)}
+
+    models = ModelCatalog(FIRST, "champion", read)
+    with pytest.raises(catalog.RegistrySilentError):
+        models.find("@challenger")
+    may_answer.set()
+    deadline_s = time.monotonic() + 20
+    while len(models.available()) < 2:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert models.find("@challenger") == (ModelVersion(name="lia", version="2"), True)
+    assert len(num_readings) == 1
 
 
 def test_a_version_that_cannot_be_loaded_is_tried_again_and_then_given_up(service, monkeypatch):

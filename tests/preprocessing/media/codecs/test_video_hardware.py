@@ -8,7 +8,8 @@ import pytest
 from av.codec import Codec
 from av.codec.hwaccel import HWAccel
 
-from preprocessing.media import video_hardware, video_reader
+from preprocessing.media import video_reader
+from preprocessing.media.codecs import video_hardware
 from preprocessing.media.codecs.video_hardware import NoVideoHardwareError, gpu_decoder, takes_gpu_encoder
 from preprocessing.media.video_reader import decode, decodes_on_gpu, open_input
 from preprocessing.media.video_writer import VideoWriter
