@@ -3,7 +3,7 @@
 Two streaming stages, driving frames to motion weights, then source and motion weights to frames. Both work in
 batches, so that memory does not grow with the length of the clip. A GPU gets the next batch before the host
 waits for the frames of this one.
-Axes: B batch, K directions, H W pixels, S side of the network's images.
+Axes: B batch, N sources (1 or B), K directions, H W pixels, S side of the network's images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, wraps
 from itertools import islice
 from pathlib import Path
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar, get_args
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch.nn import functional
 from lia_model.checkpoints.crop_record import UNRECORDED, read_crop
 from lia_model.checkpoints.directory import load_generator
 from lia_model.data.pixels import middle_of, to_float
-from lia_model.device.cuda_graph import CudaGraphs, Recorder
+from lia_model.device.compilation import accelerator, require_compilation
 from lia_model.device.host_copies import Finish, copies_from, in_turn, num_ahead
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import DTYPES, ResolvedPrecision, float32_products, resolve_precision
@@ -42,9 +42,9 @@ from preprocessing.shards.manifest import CropFacts
 # Larger batches only cost memory on a CPU.
 CPU_BATCH_PIXELS = 4 * 256**2
 
-BatchFunction = Callable[..., Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +61,11 @@ def _infer(method: Callable[Concatenate[Animator, P], R]) -> Callable[Concatenat
 
 
 class Portrait(NamedTuple):
-    """An encoded source; the weights of its own pose lie in the CPU's memory."""
+    """An encoded source, or one a row of a batch; `weights`, of its own pose, lie in the CPU's memory."""
 
-    code: Float[Tensor, "1 D"]
+    code: Float[Tensor, "N D"]
     features: list[Tensor]
-    weights: Float32[Tensor, "1 K"]
+    weights: Float32[Tensor, "N K"]
 
 
 class Animator:
@@ -182,7 +182,7 @@ class Animator:
     ) -> Iterator[tuple[Finish, int]]:
         frames = iter(driving)
         while chunk := list(islice(frames, batch_size)):
-            yield self._weigh(self._full(chunk, batch_size)), len(chunk)
+            yield self._weigh(chunk, batch_size), len(chunk)
 
     def synthesize(
         self,
@@ -217,7 +217,7 @@ class Animator:
         portrait = self._encode(source, batch_size)
         weights = iter(motion)
         while chunk := list(islice(weights, batch_size)):
-            yield self._move(portrait, self._full(chunk, batch_size), start), len(chunk)
+            yield self._move(portrait, chunk, start, batch_size), len(chunk)
 
     def _moves_of_each(
         self,
@@ -237,14 +237,14 @@ class Animator:
 
     def paint(self, portrait: Portrait, weights: Float32[np.ndarray, " K"]) -> UInt8[np.ndarray, "S S 3"]:
         """Return the portrait with these motion weights; its own are `portrait.weights`."""
-        return self._move(portrait, [weights], None)()[0]
+        return self._move(portrait, [weights], None, 1)()[0]
 
     def _usable_batch(self, batch_size: int) -> int:
         if self.device.type != "cpu":
             return batch_size
         return min(batch_size, max(1, CPU_BATCH_PIXELS // self.size_px**2))
 
-    def _full(self, chunk: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
+    def _full(self, chunk: list[T], batch_size: int) -> list[T]:
         """Repeat the last item, so that nothing is compiled or recorded again for a smaller batch."""
         missing = 0 if self.compilation == "none" else batch_size - len(chunk)
         return chunk + chunk[-1:] * missing
@@ -256,17 +256,25 @@ class Animator:
         return Portrait(code[:1].clone(), [feature[:1].clone() for feature in features], weights)
 
     @_infer
-    def _weigh(self, images: list[np.ndarray]) -> Finish:
-        return self._fetch(self._weigh_batch(self._prepare(images)).float())
+    def _weigh(self, images: list[np.ndarray], batch_size: int) -> Finish:
+        return self._fetch(self._weigh_batch(self._prepare(self._full(images, batch_size))).float())
+
+    def _move(
+        self,
+        portrait: Portrait,
+        motion: list[np.ndarray],
+        start: Float32[np.ndarray, " K"] | None,
+        batch_size: int,
+    ) -> Finish:
+        if start is not None:
+            moved = torch.from_numpy(np.stack(motion))
+            motion = list(add_to_source(moved, torch.from_numpy(start), portrait.weights).numpy())
+        return self._paint(portrait, motion, batch_size)
 
     @_infer
-    def _move(
-        self, portrait: Portrait, walks: list[np.ndarray], start: Float32[np.ndarray, " K"] | None
-    ) -> Finish:
-        walk = torch.from_numpy(np.stack(walks))
-        if start is not None:
-            walk = add_to_source(walk, torch.from_numpy(start), portrait.weights)
-        return self._fetch(self._paint_batch(self._stack(walk.numpy()), portrait.code, *portrait.features))
+    def _paint(self, portrait: Portrait, walks: list[np.ndarray], batch_size: int) -> Finish:
+        walk = self._stack(np.stack(self._full(walks, batch_size)))
+        return self._fetch(self._paint_batch(walk, portrait.code, *portrait.features))
 
     @_infer
     def _move_each(
@@ -298,31 +306,6 @@ class Animator:
                 )
                 for image in images
             ]
-        )
-
-
-def accelerator(compilation: Compilation, device: torch.device) -> Callable[[BatchFunction], BatchFunction]:
-    """Return what compiles or records a function of tensors."""
-    if compilation == "inductor":
-        return torch.compile
-    if compilation == "cuda-graphs":
-        return Recorder(CudaGraphs(device)).record
-    return lambda function: function
-
-
-def require_compilation(compilation: str, device: torch.device) -> None:
-    """Check that `device` supports this kind of compilation.
-
-    Raises:
-        ValueError: the kind is unknown, or CUDA graphs are requested without CUDA.
-    """
-    if compilation not in get_args(Compilation):
-        raise ValueError(
-            f"got compilation {compilation!r}; allowed are {', '.join(get_args(Compilation))}: choose one"
-        )
-    if compilation == "cuda-graphs" and device.type != "cuda":
-        raise ValueError(
-            f"got compilation 'cuda-graphs' on {device}, but it needs CUDA: use 'inductor' or 'none'"
         )
 
 

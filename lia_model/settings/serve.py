@@ -45,7 +45,7 @@ class RequestLimits(Settings):
 
 
 class ReplicaRange(Settings):
-    """How many replicas animate, each one job at a time; each takes one GPU where there are any."""
+    """How many replicas animate; each takes one GPU where there are any."""
 
     min: Annotated[int, Field(ge=1)]
     """Fewest."""
@@ -79,6 +79,9 @@ class ServeSettings(Settings):
     """Driving frames per forward pass."""
     replicas: ReplicaRange
     """How many replicas animate."""
+    num_jobs_at_once: Annotated[int, Field(ge=1, le=64)] | Literal["auto"]
+    """Jobs that a replica animates at a time, their frames in common batches; auto is 4 on a GPU, and 1 on a
+    CPU, where more gain nothing."""
     max_num_models: Annotated[int, Field(ge=1)]
     """Versions, asked for by jobs, that a replica keeps in memory beside the one it started with."""
     drain_s: Annotated[float, Field(ge=0, le=MAX_DRAIN_S)]

@@ -178,6 +178,7 @@ def make_config(
         batch_size=params.serve.batch_size,
         max_num_models=params.serve.max_num_models,
         replicas=params.serve.replicas,
+        num_jobs_at_once=params.serve.num_jobs_at_once,
         drain_s=params.serve.drain_s,
         shared_storage=params.serve.shared_storage,
         num_threads=params.serve.replica_threads(),

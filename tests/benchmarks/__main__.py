@@ -34,6 +34,7 @@ SECTIONS = (
     "loader",
     "factory",
     "planning",
+    "ray",
     "service",
     "import",
 )
@@ -91,8 +92,7 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     if "checkpoint" in options.sections:
         yield from checkpoint.measure(options.rounds, device)
     yield from measure_data(options)
-    if "service" in options.sections and (service := load_section("service")):
-        yield from service.measure(options.rounds)
+    yield from measure_clusters(options)
     if "import" in options.sections:
         yield import_time(options.rounds)
 
@@ -114,6 +114,13 @@ def measure_data(options: argparse.Namespace) -> Iterator[Row]:
     for name in ("loader", "factory", "planning"):
         if name in options.sections and (section := load_section(name)):
             yield from section.measure(options.rounds)
+
+
+def measure_clusters(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield the rows of the sections that start Ray, where it is."""
+    for section, module in (("ray", "cluster.ray_overhead"), ("service", "service")):
+        if section in options.sections and (loaded := load_section(module)):
+            yield from loaded.measure(options.rounds)
 
 
 def model_cases(options: argparse.Namespace, precisions: list[str], on_gpu: bool) -> list[model.Case]:

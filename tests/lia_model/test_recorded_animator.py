@@ -10,6 +10,7 @@ import torch
 
 import lia_model.animator as module
 from lia_model.animator import Animator
+from lia_model.device import compilation as compilation_module
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from tests.gpu import needs_gpu
@@ -28,8 +29,8 @@ def frames():
 @pytest.fixture
 def graphs(monkeypatch):
     graphs = PlayedBack()
-    monkeypatch.setattr(module, "CudaGraphs", lambda device: graphs)
-    monkeypatch.setattr(module, "require_compilation", lambda compilation, device: None)
+    monkeypatch.setattr(compilation_module, "CudaGraphs", lambda device: graphs)
+    monkeypatch.setattr(module, "require_compilation", lambda kind, device: None)
     return graphs
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,23 +14,26 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
-from lia_model.serving.app.autoscaling import QUEUED, RUNNING
+from lia_model.serving.app.autoscaling import BUSY, QUEUED, RUNNING
 from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.serving.models.loaded import LoadedModels
+from lia_model.shared_animator import SharedAnimator
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.codecs.video_hardware import takes_gpu_encoder
 
 TRIED_S = 60.0
 """How long a frame shows that the model works."""
+JOBS_ON_GPU = 4
+"""Jobs at a time of a replica with a GPU."""
 
 
 def load_run(config: ServingConfig, model: ModelVersion, checkpoint: Path) -> AnimationRun:
     """Load the checkpoint of a version as the configuration says."""
-    animator = Animator.load(checkpoint, device="auto", compilation=config.compilation)
+    animator = SharedAnimator.load(checkpoint, device="auto", compilation=config.compilation)
     if config.compilation != "none":
         animator.warm_up(config.batch_size)
     cropper = make_cropper(
@@ -48,8 +51,15 @@ def load_run(config: ServingConfig, model: ModelVersion, checkpoint: Path) -> An
     )
 
 
+def jobs_at_once(asked_for: int | Literal["auto"], device: torch.device) -> int:
+    """Return how many jobs a replica animates at a time; more than one gain nothing on a CPU."""
+    if asked_for == "auto":
+        return JOBS_ON_GPU if device.type == "cuda" else 1
+    return asked_for
+
+
 class AnimationReplica:
-    """Runs jobs from the store in a thread of its own; live calls come through Ray."""
+    """Runs jobs from the store in threads of its own; live calls come through Ray."""
 
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, and start the job runner."""
@@ -64,7 +74,8 @@ class AnimationReplica:
         others = LoadedModels(partial(load_run, config), config.home / "models", config.max_num_models)
         load = None if config.registry is None else others.get
         media, check = open_media(config), MediaChecker(config.media).check
-        self._runner = JobRunner(self._jobs, run, config.model, media, check, load)
+        self._num_jobs = jobs_at_once(config.num_jobs_at_once, animator.device)
+        self._runner = JobRunner(self._jobs, run, config.model, media, check, load, self._num_jobs)
         self._tried_s = -math.inf
         self._runner.start()
         marks = loaded_marks(config)
@@ -89,7 +100,12 @@ class AnimationReplica:
     def record_autoscaling_stats(self) -> dict[str, int]:
         """Return the numbers of jobs in the database, by which `autoscaling` decides."""
         active = self._jobs.num_active()
-        return {QUEUED: active[JobStatus.QUEUED], RUNNING: active[JobStatus.RUNNING]}
+        running = active[JobStatus.RUNNING]
+        return {
+            QUEUED: active[JobStatus.QUEUED],
+            RUNNING: running,
+            BUSY: math.ceil(running / self._num_jobs),
+        }
 
     def live(self, call: str, *arguments: Any) -> Any:  # noqa: ANN401 - those of the method
         """Call a method of the live model."""

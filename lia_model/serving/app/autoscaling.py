@@ -10,6 +10,8 @@ from typing import Any, Protocol, no_type_check, runtime_checkable
 
 QUEUED = "lia_queued_jobs"
 RUNNING = "lia_running_jobs"
+BUSY = "lia_busy_replicas"
+"""Fewest replicas that can run the running jobs."""
 
 
 @runtime_checkable
@@ -29,13 +31,14 @@ class ReplicaFigures(Protocol):
 def follow_backlog(figures: ReplicaFigures) -> tuple[int, dict[str, Any]]:
     """Return how many replicas there should be, before Ray applies the bounds and delays, and no state.
 
-    At least as many as jobs run, so that a shrinking service rarely interrupts one.
+    At least as many as are busy, so that a shrinking service rarely interrupts a job.
     """
     reported = figures.aggregated_metrics or {}
     # Every replica counts the jobs of the same database; a report may be late.
     queued = max(reported.get(QUEUED, {}).values(), default=None)
     running = max(reported.get(RUNNING, {}).values(), default=None)
-    if queued is None or running is None:
+    busy = max(reported.get(BUSY, {}).values(), default=None)
+    if queued is None or running is None or busy is None:
         return figures.target_num_replicas, {}
     wanted = (queued + running) / figures.config.target_ongoing_requests
-    return max(math.ceil(wanted), math.ceil(running), 1), {}
+    return max(math.ceil(wanted), math.ceil(busy), 1), {}

@@ -1,6 +1,7 @@
 """The configuration of the application's replicas, and what they share by it."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -69,8 +70,10 @@ class ServingConfig(BaseModel):
     """Driving frames per forward pass."""
     replicas: ReplicaRange
     """How many replicas animate."""
+    num_jobs_at_once: int | Literal["auto"] = 1
+    """Jobs that a replica animates at a time; auto is more than one on a GPU."""
     drain_s: float
-    """How long a replica that is stopped goes on with its job."""
+    """How long a replica that is stopped goes on with its jobs."""
     shared_storage: bool
     """Whether replicas may run on other machines than the head's."""
     retry: RetryRules = RetryRules()

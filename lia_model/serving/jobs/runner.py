@@ -1,7 +1,7 @@
-"""Runs queued jobs one after another in a thread: claim, animate, report.
+"""Runs queued jobs in threads, each one job after another: claim, animate, report.
 
-A second thread renews the lease, since decoding, detection and inference may each take longer than it lasts.
-Both threads outlive errors of the job store: they log them and try again.
+A further thread renews the lease of each, since decoding, detection and inference may take longer than it
+lasts. All threads outlive errors of the job store: they log them and try again.
 """
 
 import logging
@@ -38,7 +38,7 @@ RENEWALS_A_LEASE = 4
 
 
 class JobRunner:
-    """Animates the jobs of one store with one model, in its own thread.
+    """Animates the jobs of one store with one model, in threads of its own.
 
     Args:
         jobs: the store.
@@ -47,6 +47,7 @@ class JobRunner:
         media: uploads and their results.
         check: looks at the files of batches; None accepts them all.
         load: returns another version of the model, loaded; None animates all jobs with `model`.
+        num_jobs: jobs at a time; for more than one, threads must be able to share the models.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class JobRunner:
         media: JobMedia,
         check: Callable[[Path], object] | None = None,
         load: Callable[[ModelVersion], AnimationRun] | None = None,
+        num_jobs: int = 1,
     ) -> None:
         self._load = load
         self._check = check
@@ -66,12 +68,15 @@ class JobRunner:
         self._media = media
         self._draining, self._stopping = threading.Event(), threading.Event()
         self._last_frame_s = -math.inf
-        self._thread = threading.Thread(target=self._work, name="animations", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"animations {number}", daemon=True)
+            for number in range(1, num_jobs + 1)
+        ]
 
     @property
     def is_alive(self) -> bool:
-        """Return whether the thread runs."""
-        return self._thread.is_alive()
+        """Return whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def idle_s(self) -> float:
@@ -79,19 +84,23 @@ class JobRunner:
         return time.monotonic() - self._last_frame_s
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, finish_s: float = 0.0) -> None:
-        """Start no other job, and stop once the current one has ended.
+        """Start no other job, and stop once the current ones have ended.
 
         Args:
-            finish_s: how long the current job may take; then it stops after a frame and is queued again.
+            finish_s: how long the current jobs may take; then they stop after a frame and are queued again.
         """
         self._draining.set()
-        self._thread.join(finish_s)
+        deadline_s = time.monotonic() + finish_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
         self._stopping.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def perform_next(self) -> bool:
         """Claim and perform the oldest job; False if none is queued.

@@ -6,6 +6,7 @@ Replicas of one service share the folder of the files.
 import logging
 import shutil
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,12 +24,13 @@ class ModelUnavailableError(Exception):
 
 
 class LoadedModels:
-    """Loads versions when a job needs them; for one thread.
+    """Loads versions when a job needs them, one at a time.
 
     Args:
         load: loads the checkpoint directory of a version.
         folder: where checkpoints from the registry are kept.
-        max_num: versions in memory and in the folder; those that were not used for longest make room.
+        max_num: versions in memory and in the folder; those that were not used for longest make room, in
+            memory once the jobs that still use them have ended.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class LoadedModels:
         self._folder = folder
         self._max_num = max_num
         self._runs: OrderedDict[ModelVersion, AnimationRun] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, model: ModelVersion) -> AnimationRun:
         """Return a version, loaded if it is not yet.
@@ -45,24 +48,28 @@ class LoadedModels:
         Raises:
             ModelUnavailableError: it is not on the disk, and the registry does not give it.
         """
-        if model not in self._runs:
-            directory = self._fetched(model)
-            # Before the new one is loaded, so that there is never one more in memory.
-            while len(self._runs) >= self._max_num:
-                self._runs.popitem(last=False)
-            logger.info("loading %s", model.uri)
-            try:
-                self._runs[model] = self._load(model, directory)
-            except FileNotFoundError:
-                raise ModelUnavailableError(f"another replica has removed the files of {model.uri}") from None
-            self._remove_oldest(directory.parent)
-        self._runs.move_to_end(model)
-        return self._runs[model]
+        with self._lock:
+            if model not in self._runs:
+                self._make_room_and_load(model)
+            self._runs.move_to_end(model)
+            return self._runs[model]
 
     @property
     def versions(self) -> list[ModelVersion]:
         """Return the versions in memory."""
         return list(self._runs)
+
+    def _make_room_and_load(self, model: ModelVersion) -> None:
+        directory = self._fetched(model)
+        # Before the new one is loaded, so that there is never one more in memory.
+        while len(self._runs) >= self._max_num:
+            self._runs.popitem(last=False)
+        logger.info("loading %s", model.uri)
+        try:
+            self._runs[model] = self._load(model, directory)
+        except FileNotFoundError:
+            raise ModelUnavailableError(f"another replica has removed the files of {model.uri}") from None
+        self._remove_oldest(directory.parent)
 
     def _remove_oldest(self, folder: Path) -> None:
         kept = [one for one in folder.iterdir() if not one.name.startswith(".")]

@@ -28,6 +28,7 @@ from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.jobs.table import JOBS
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings
+from lia_model.shared_animator import SharedAnimator
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -246,6 +247,48 @@ def test_the_lease_is_renewed_while_the_work_takes_longer(database, tmp_path, an
     runner.stop()
     assert store.get(job_id).status == JobStatus.SUCCEEDED
     assert store.get(job_id).attempts == 1
+
+
+class MeetingAnimator(SharedAnimator):
+    """Each job waits before its first frame until three are there."""
+
+    def __init__(self, animator):
+        super().__init__(animator.generator, "cpu", "fp32")
+        self.together = threading.Barrier(3)
+
+    def synthesize(self, *args, **more):
+        self.together.wait(30)
+        yield from super().synthesize(*args, **more)
+
+
+def test_several_jobs_are_animated_at_a_time_as_each_would_be_alone(store, runner, animator, media, tmp_path):
+    ids = [queue(store, fill(order(tmp_path / name))) for name in "abcdef"]
+    run = AnimationRun(MeetingAnimator(animator), None, 16)
+    several = JobRunner(store, run, MODEL, media, num_jobs=3)
+    several.start()
+    wait(lambda: all(store.get(one).status == JobStatus.SUCCEEDED for one in ids))
+    several.stop()
+    assert not several.is_alive
+    alone = queue(store, fill(order(tmp_path / "alone")))
+    runner.perform(store.claim(MODEL))
+    wanted = [frame.image.astype(int) for frame in decode(store.get(alone).order.output)]
+    for one in ids:
+        got = [frame.image.astype(int) for frame in decode(store.get(one).order.output)]
+        assert np.abs(np.array(got) - wanted).max() <= 8
+
+
+def test_a_stop_gives_all_jobs_back_that_are_not_done_in_time(store, animator, media, tmp_path):
+    slow = SlowAnimator(animator)
+    ids = [queue(store, fill(order(tmp_path / name))) for name in "ab"]
+    runner = JobRunner(store, AnimationRun(slow, None, 4), MODEL, media, num_jobs=2)
+    runner.start()
+    wait(lambda: all(store.get(one).status == JobStatus.RUNNING for one in ids))
+    stopping = threading.Thread(target=runner.stop, args=(0.1,))
+    stopping.start()
+    wait(lambda: runner._stopping.is_set())
+    slow.may_go_on.set()
+    stopping.join(20)
+    assert [store.get(one).status for one in ids] == [JobStatus.QUEUED] * 2
 
 
 class SlowAnimator(Animator):
