@@ -27,7 +27,7 @@ from tests.lia_model.shards_on_disk import write_shards
 SIZE_PX = 256
 PAIRS_PER_STEP = 2
 LOG_EVERY_STEPS = 4
-NUM_STEPS = 20
+NUM_STEPS = 48
 SPEED = "speed/pairs_per_s"
 
 
