@@ -1,4 +1,4 @@
-"""A ten-minute clip must need no more memory than ten seconds: nothing may hold frames.
+"""Ten minutes of video (DRILL_LONG_S) must need no more memory than ten seconds: nothing may hold frames.
 
 Peak resident memory of a whole `lia animate` process, of which 10 % are allowed for what must grow a little:
 the containers' tables of packets and, with a best start, the motion weights.
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.drill
 
 LIA = Path(sys.executable).parent / "lia"
 FPS = 25
-SHORT_S, LONG_S = 10, 600
+SHORT_S, LONG_S = 10, int(os.environ.get("DRILL_LONG_S", "600"))
 WIDTH_PX, HEIGHT_PX = 320, 180
 WAYS = {
     "photo": ("photo.png", ("--paste-back",)),
@@ -43,7 +43,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, models, samples):
-    """A tiny model, a photo, and clips of one face and a tone, ten seconds and ten minutes long."""
+    """A tiny model, a photo, and clips of one face and a tone, ten seconds and `LONG_S` long."""
     root = tmp_path_factory.mktemp("project")
     presets.write_preset("demo", root / "params.yaml")
     params = (root / "params.yaml").read_text()
@@ -95,10 +95,10 @@ def peak_bytes(project, source, driving, options):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_ten_minutes_need_no_more_memory_than_ten_seconds(project, way):
+def test_a_long_clip_needs_no_more_memory_than_ten_seconds(project, way):
     source, options = WAYS[way]
     short, long = (
         peak_bytes(project, source or driving, driving, options) for driving in ("short.mp4", "long.mp4")
     )
-    logger.info("%s: %.0f MiB in ten seconds, %.0f MiB in ten minutes", way, short / 2**20, long / 2**20)
+    logger.info("%s: %.0f MiB in ten seconds, %.0f MiB in %d s", way, short / 2**20, long / 2**20, LONG_S)
     assert long <= 1.1 * short

@@ -59,11 +59,12 @@ class Service:
         database = open_database(sqlite_url(folder / "serving" / "jobs.sqlite"))
         self.jobs = JobStore(database, RetryRules(back_off_s=0))
         self.media = folder / "serving" / "media"
+        self.job_media = JobMedia(self.media)
         self.root = folder
         tokens = Tokens(token_file, token)
         limits = ApiLimits(
             folders_of(folder),
-            JobMedia(self.media),
+            self.job_media,
             tokens,
             max_upload_bytes,
             max_num_queued,
