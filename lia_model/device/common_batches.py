@@ -51,8 +51,8 @@ class _Row(NamedTuple):
 class CommonBatches(Generic[T]):
     """Computes rows of several threads in common batches, the oldest rows first.
 
-    It has no thread of its own: whoever waits for results starts the next batch, which takes the rows of all
-    who wait. A batch is not kept back for more rows to come.
+    It has no thread of its own: whoever adds rows or waits for results starts the next batch, with the rows
+    of all. A batch that is not full starts once no other runs, so that rows may still join it.
 
     Args:
         num_ahead: full batches to start before the oldest one is waited for.
@@ -76,6 +76,11 @@ class CommonBatches(Generic[T]):
         """
         request = _Request(len(items))
         self._waiting.extend(_Row(request, number, item) for number, item in enumerate(items))
+        if self._turn.acquire(blocking=False):
+            try:
+                self._start_full_batches(batch_size, start)
+            finally:
+                self._turn.release()
         return partial(self._finish, request, batch_size, start)
 
     def _finish(self, request: _Request, batch_size: int, start: Start[T]) -> np.ndarray:
@@ -87,15 +92,11 @@ class CommonBatches(Generic[T]):
 
     def _advance(self, batch_size: int, start: Start[T]) -> None:
         """Start what the device has room for, and deliver the oldest batch."""
-        while self._waiting and (
-            not self._started or (len(self._started) <= self._num_ahead and len(self._waiting) >= batch_size)
-        ):
-            rows = [self._waiting.popleft() for _ in range(min(batch_size, len(self._waiting)))]
-            try:
-                self._started.append((rows, start([row.item for row in rows], batch_size)))
-            except Exception as error:  # noqa: BLE001 - raised by those who wait
-                _fail(rows, error)
-                return
+        if self._waiting and not self._started:
+            self._start_batch(batch_size, start)
+        self._start_full_batches(batch_size, start)
+        if not self._started:
+            return
         rows, finish = self._started.popleft()
         try:
             results = finish()
@@ -104,6 +105,17 @@ class CommonBatches(Generic[T]):
             return
         for row, result in zip(rows, results, strict=False):
             row.request.deliver(row.number, result)
+
+    def _start_full_batches(self, batch_size: int, start: Start[T]) -> None:
+        while len(self._waiting) >= batch_size and len(self._started) <= self._num_ahead:
+            self._start_batch(batch_size, start)
+
+    def _start_batch(self, batch_size: int, start: Start[T]) -> None:
+        rows = [self._waiting.popleft() for _ in range(min(batch_size, len(self._waiting)))]
+        try:
+            self._started.append((rows, start([row.item for row in rows], batch_size)))
+        except Exception as error:  # noqa: BLE001 - raised by those who wait
+            _fail(rows, error)
 
 
 def _fail(rows: Sequence[_Row], error: Exception) -> None:
