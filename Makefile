@@ -11,7 +11,7 @@ help:
 	@echo "make test    every check and test"
 	@echo "make drill   longer proofs, about half an hour; logs and figures stay in runs/drills"
 	@echo "make bench   speed against the published formulation and the floor; BENCH='--quick' for a glance"
-	@echo "make check   style, types, import rules and the documentation, which is built in out/docs"
+	@echo "make check   style, types, import rules, the files of infra, and the documentation, which is built in out/docs"
 	@echo "make ui      start Prefect, MLflow and Ray and print where they are"
 	@echo "make stop    stop them"
 
@@ -54,6 +54,7 @@ check: setup
 	ruff format --check .
 	basedpyright
 	lint-imports
+	pytest -q tests/infra/files
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs --quiet build --strict -f docs/mkdocs.yml
 
 ui: setup
