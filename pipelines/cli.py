@@ -24,6 +24,7 @@ from pipelines.command_line import (
     stage_commands,
     token_commands,
 )
+from pipelines.log_lines import tell
 from preprocessing.storage.files import DISK_ERRORS
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -110,7 +111,7 @@ def main() -> None:
         message = None if with_traceback else explain(error)
         if message is None:
             raise
-        typer.echo(f"lia: {message}", err=True)
+        tell(f"lia: {message}", logging.ERROR)
         sys.exit(2 if isinstance(error, ValueError) else 1)
 
 

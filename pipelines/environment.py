@@ -19,6 +19,7 @@ from lia_model.registry.locations import adopt_artifacts
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
 from pipelines.ray_token import ensure_ray_token
+from preprocessing.correlation import CORRELATION_VARIABLE, CorrelationId, new_correlation_id
 from preprocessing.download.credentials import mask_credentials
 
 if TYPE_CHECKING:
@@ -84,6 +85,13 @@ class Environment(BaseSettings):
     ray_auth_mode: Literal["disabled", "token"] | None = None
     """LIA_RAY_AUTH_MODE, `disabled` or `token`: Ray's own authentication. None: the project's token for our
     own head and private clusters; for the cluster of LIA_RAY_ADDRESS, RAY_AUTH_* as the user set them."""
+    correlation_id: CorrelationId
+    """LIA_CORRELATION_ID: one id for all that a piece of work sets off: flow runs, Ray's tasks, the MLflow
+    run and jobs of the service. Leave it unset: a deployment's run hands its flow run's id on, and a command
+    in a terminal makes one."""
+    log_format: Literal["text", "json"] = "text"
+    """LIA_LOG_FORMAT, `text` or `json`: one JSON object a line, with the correlation id, for programs that
+    collect logs; Prefect's and Ray's lines too."""
 
     @classmethod
     def settings_customise_sources(
@@ -176,6 +184,9 @@ class Environment(BaseSettings):
             **self._ray_variables(),
             **_loopback_exemption(os.environ),
         }
+        if self.log_format == "json":
+            variables["PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"] = "json"
+            variables["RAY_LOGGING_CONFIG_ENCODING"] = "JSON"
         if self.prefect_api_url is not None:
             variables["PREFECT_API_URL"] = self.prefect_api_url
         if self.ray_address is not None:
@@ -205,6 +216,8 @@ class Environment(BaseSettings):
             for name in self._own_ray_variables():
                 os.environ.pop(name, None)
         os.environ.update(self.tool_variables())
+        # Apart from the tools' variables: `lia env` would join all that a shell does afterwards.
+        os.environ[CORRELATION_VARIABLE] = self.correlation_id
         # Prefect's private server opens its database there without making the folder.
         (self.paths.runs / "prefect").mkdir(parents=True, exist_ok=True)
 
@@ -232,7 +245,11 @@ def read_environment(cwd: Path, variables: Mapping[str, str] | None = None) -> E
     variables = os.environ if variables is None else variables
     paths = ProjectPaths(find_root(cwd))
     _warn_of_unknown(variables)
-    defaults = {"mlflow_tracking_uri": sqlite_uri(paths.mlflow_store), **_running_services(paths)}
+    defaults = {
+        "mlflow_tracking_uri": sqlite_uri(paths.mlflow_store),
+        "correlation_id": new_correlation_id(),
+        **_running_services(paths),
+    }
     try:
         return Environment(paths=paths, **{**defaults, **_Variables(variables)()})
     except ValidationError as error:

@@ -73,7 +73,12 @@ def present_run(params: Params, paths: ProjectPaths) -> str | None:
 
 
 def opening(
-    name: str, settings: TrainSettings, manifest: Manifest, artifacts: Path, commit: str
+    name: str,
+    settings: TrainSettings,
+    manifest: Manifest,
+    artifacts: Path,
+    commit: str,
+    correlation_id: str,
 ) -> RunOpening:
     """Return what opens the MLflow run called `name`: settings, data set, sources and commit."""
     earlier = None
@@ -84,7 +89,11 @@ def opening(
         name=name,
         artifacts=str(artifacts),
         params=settings.model_dump(mode="json"),
-        tags={"lia.commit": commit, "lia.identity_disjoint": str(manifest.identity_disjoint)},
+        tags={
+            "lia.commit": commit,
+            "lia.identity_disjoint": str(manifest.identity_disjoint),
+            "lia.correlation_id": correlation_id,
+        },
         description=description.RUN,
         data_set=DataSet(
             name="shards",

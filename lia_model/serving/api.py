@@ -48,6 +48,7 @@ from lia_model.serving.requests.batches import BatchRequests
 from lia_model.serving.requests.limits import ApiLimits
 from lia_model.serving.requests.submission import Submission
 from lia_model.serving.uploads import MediaCheck, require_known_fields, require_multipart
+from preprocessing.correlation import CorrelationId
 
 Who = Annotated[Caller, Depends(caller_of)]
 """Parameter of a handler: who sent the request."""
@@ -94,6 +95,14 @@ def build_api(
     return api
 
 
+def _choice(
+    model: Annotated[str | None, Form()] = None,
+    priority: Annotated[Priority, Form()] = 0,
+    x_correlation_id: Annotated[CorrelationId | None, Header()] = None,
+) -> Choice:
+    return Choice(model, priority, x_correlation_id)
+
+
 def _animations(requests: AnimationRequests) -> APIRouter:
     router = APIRouter(prefix="/v1/animations", tags=["animations"], responses=refusals(401, 404))
 
@@ -110,8 +119,7 @@ def _animations(requests: AnimationRequests) -> APIRouter:
         source: UploadFile,
         driving: UploadFile,
         fields: Annotated[dict[str, Any], Depends(form_fields())],
-        model: Annotated[str | None, Form()] = None,
-        priority: Annotated[Priority, Form()] = 0,
+        chosen: Annotated[Choice, Depends(_choice)],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
     ) -> AnimationAccepted:
         """Animate the portrait `source` by the motion of `driving`, each an image or a video.
@@ -120,13 +128,14 @@ def _animations(requests: AnimationRequests) -> APIRouter:
         uploads that wait, those of the highest `priority` start first.
 
         `driving` may also be a motion file of `lia motion extract`, made by the same model. A request that is
-        sent again with the same `Idempotency-Key` gets the job of the first one.
+        sent again with the same `Idempotency-Key` gets the job of the first one. `X-Correlation-ID` names the
+        work that it is part of; the job's status and log lines tell it.
         """
         try:
             options = read_options(fields)
         except ValueError as error:
             raise bad_field("options", str(error)) from None
-        return requests.accept(caller, source, driving, options, Choice(model, priority), idempotency_key)
+        return requests.accept(caller, source, driving, options, chosen, idempotency_key)
 
     @router.get("", responses=refusals(422))
     def list_newest(
@@ -163,9 +172,13 @@ def _batches(requests: BatchRequests) -> APIRouter:
     router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=refusals(401, 404))
 
     @router.post("", status_code=202, responses=refusals(422, 429))
-    def create(caller: Who, request: BatchRequest) -> BatchAccepted:
+    def create(
+        caller: Who,
+        request: BatchRequest,
+        x_correlation_id: Annotated[CorrelationId | None, Header()] = None,
+    ) -> BatchAccepted:
         """Animate files on the server's own disk; each gives one mp4 in the output folder."""
-        return requests.accept(caller, request)
+        return requests.accept(caller, request, x_correlation_id)
 
     @router.get("/{batch_id}")
     def read(caller: Who, batch_id: str) -> BatchStatus:

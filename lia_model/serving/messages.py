@@ -135,6 +135,8 @@ class Progress(Message):
     """When its latest attempt started; None before the first."""
     ended_s: float | None
     """When it ended; None before."""
+    correlation_id: str | None
+    """`X-Correlation-ID` of the request that submitted it; None if it had none."""
 
 
 class AnimationStatus(Progress):

@@ -14,17 +14,21 @@ from pipelines.command_line.startup import enter_project
 def download() -> None:
     """Download every source of data/sources.csv to data/raw; exit 1 while a rerun may get more."""
     params, environment = enter_project()
+    from pipelines.stages.correlation import correlated
     from pipelines.stages.download import run_download
 
-    raise typer.Exit(run_download(params, environment) or 0)
+    with correlated(environment):
+        raise typer.Exit(run_download(params, environment) or 0)
 
 
 def shards() -> None:
     """Detect, track and crop faces in data/raw and write data/shards."""
     params, environment = enter_project()
+    from pipelines.stages.correlation import correlated
     from pipelines.stages.shards import run_shards
 
-    raise typer.Exit(run_shards(params, environment) or 0)
+    with correlated(environment):
+        raise typer.Exit(run_shards(params, environment) or 0)
 
 
 def train(
@@ -34,9 +38,11 @@ def train(
 ) -> None:
     """Train on data/shards, resuming an interrupted run; writes checkpoints/final."""
     params, environment = enter_project()
+    from pipelines.stages.correlation import correlated
     from pipelines.stages.train import run_train
 
-    raise typer.Exit(run_train(params, environment, with_profile=profile) or 0)
+    with correlated(environment):
+        raise typer.Exit(run_train(params, environment, with_profile=profile) or 0)
 
 
 def sweep(
@@ -69,9 +75,11 @@ def evaluate(
         name: name if name.startswith("models:/") else str(Path(name).absolute()) for name in baseline or []
     }
     params, environment = enter_project()
+    from pipelines.stages.correlation import correlated
     from pipelines.stages.evaluate import run_evaluate, summary_lines
 
-    report = run_evaluate(params, environment.paths, pair_list, baselines)
+    with correlated(environment):
+        report = run_evaluate(params, environment.paths, pair_list, baselines)
     typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.paths.metrics))
 
 
@@ -84,9 +92,11 @@ def release(
 ) -> None:
     """Register the model as challenger; promote it to champion if it is better, or say why not."""
     params, environment = enter_project()
+    from pipelines.stages.correlation import correlated
     from pipelines.stages.release import run_release
 
-    done = run_release(params, environment.paths, run_id=run, name=name)
+    with correlated(environment):
+        done = run_release(params, environment.paths, run_id=run, name=name)
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else done.text)
 
 

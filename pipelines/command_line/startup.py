@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.environment import Environment, read_environment
+from pipelines.log_lines import log_as_json
 
 if TYPE_CHECKING:
     from pipelines.params import Params
@@ -17,6 +18,8 @@ def activate_environment() -> Environment:
         ValueError: the working directory is in no project, or a LIA_* variable has a bad value.
     """
     environment = read_environment(Path.cwd())
+    if environment.log_format == "json":
+        log_as_json(environment.correlation_id)
     environment.activate()
     return environment
 

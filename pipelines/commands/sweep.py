@@ -87,7 +87,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     folder = paths.runs / "sweep" / name
     with held_lease(folder / "lease.json", f"the sweep {name}"):
         parent = RunSender(folder / "mlflow")
-        opening = training_run.opening(name, base, manifest, paths.artifacts, described_commit(paths.root))
+        commit, work = described_commit(paths.root), environment.correlation_id
+        opening = training_run.opening(name, base, manifest, paths.artifacts, commit, work)
         told = {"params": settings.model_dump(mode="json"), "description": of_sweep(settings.metric)}
         parent.describe(opening.model_copy(update=told))
         parent_id = parent.send()
@@ -115,7 +116,7 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
     from lia_model.training.cluster.sweep.tuner import run_sweep as run_trials
 
     with (
-        connected(environment.ray_address, paths.ray_home, environment.host),
+        connected(environment.ray_address, paths.ray_home, environment.host, environment.correlation_id),
         sending(lambda: waiting_senders(work.journals())),
     ):
         result = run_trials(work)

@@ -9,7 +9,7 @@ from pipelines.child_programs import run_logged
 from pipelines.commands.batch.places import Downloads, existing_files, joined
 from pipelines.commands.batch.results import NAME
 from pipelines.deployments.artifacts import show_batch
-from pipelines.environment import read_environment
+from pipelines.deployments.flow_run import deployed_environment
 
 
 @flow(name="animate-batch", persist_result=False)
@@ -27,7 +27,7 @@ def animate_batch(manifest: str, output: str, endpoint: str | None = None) -> No
         StoreError: the object store of a URL cannot be read.
         ProgramError: a row has no video; the table on the run's page names the reasons.
     """
-    environment = read_environment(Path.cwd())
+    environment = deployed_environment()
     root = environment.paths.root
     rows, folder = joined(str(root), manifest), joined(str(root), output)
     if not existing_files([rows]):

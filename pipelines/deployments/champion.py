@@ -27,7 +27,7 @@ from lia_model.registry.origin import LIST_TAG
 from lia_model.registry.runs import Run
 from lia_model.registry.versions import Version, version_at
 from lia_model.settings import EvaluateSettings
-from pipelines.environment import read_environment
+from pipelines.deployments.flow_run import deployed_environment
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release import ARTIFACTS, LISTED
@@ -72,7 +72,7 @@ def evaluate_champion(
         ValueError: no version is champion.
         ChampionDegradedError: there are problems; the report names them.
     """
-    environment = read_environment(Path.cwd())
+    environment = deployed_environment()
     environment.activate()
     paths, params = environment.paths, read_params(environment.paths.root / "params.yaml")
     limits = Limits(max_loss, max_shift)

@@ -17,9 +17,10 @@ from prefect import flow, get_run_logger, task
 from pipelines.child_programs import ProgramError, run_logged
 from pipelines.deployments.artifacts import show_data_set, show_evaluation
 from pipelines.deployments.data_release import release_data
+from pipelines.deployments.flow_run import deployed_environment
 from pipelines.deployments.params_file import override_params
 from pipelines.deployments.turns import one_at_a_time
-from pipelines.environment import Environment, read_environment
+from pipelines.environment import Environment
 from pipelines.params import read_params
 from preprocessing.sources.source_list import read_valid_sources
 
@@ -74,7 +75,7 @@ def train_and_release(
 @contextmanager
 def _prepared(sources: str | None, overrides: dict[str, Any] | None) -> Iterator[Environment]:
     """Wait for the project, then change its list and its settings as asked."""
-    environment = read_environment(Path.cwd())
+    environment = deployed_environment()
     with one_at_a_time(environment.paths.root):
         if sources is not None:
             replace_sources(environment, Path(sources))

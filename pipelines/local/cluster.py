@@ -15,6 +15,7 @@ from pipelines.local.logical_cpus import num_logical_cpus
 from preprocessing.clips.source_run import SourceTask, process_source
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.clips.units import Unit, process_unit
+from preprocessing.correlation import CORRELATION_VARIABLE
 from preprocessing.sandbox.child_server import ChildServer
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,9 @@ MAX_UNIT_RETRIES = 3
 
 
 @contextmanager
-def connected(address: str | None, home: Path, host: str) -> Iterator[None]:
+def connected(
+    address: str | None, home: Path, host: str, correlation_id: str | None = None
+) -> Iterator[None]:
     """Connect this process to Ray, at `address` or, if it is None, to a private cluster that ends with it.
 
     While it is connected, SIGTERM interrupts the process as Ctrl-C does.
@@ -33,16 +36,28 @@ def connected(address: str | None, home: Path, host: str) -> Iterator[None]:
         address: of a running cluster.
         home: Ray's temporary folder, for a private cluster.
         host: address that a private cluster binds.
+        correlation_id: see `joined`; a private cluster takes over this process's variables.
     """
-    with joined(address) if address is not None else _private_cluster(home, host), _interrupted_by_sigterm():
+    cluster = _private_cluster(home, host) if address is None else joined(address, correlation_id)
+    with cluster, _interrupted_by_sigterm():
         yield
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
-    """Connect this process to the running Ray cluster at `address`."""
+def joined(address: str, correlation_id: str | None = None) -> Iterator[None]:
+    """Connect this process to the running Ray cluster at `address`.
+
+    Tasks and actors get `correlation_id` as a variable, which Ray's pages show with each job; None is for a
+    process that is a job of Ray itself, whose variables they have.
+    """
     logger.info("using the Ray cluster at %s", address)
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    variables = {} if correlation_id is None else {CORRELATION_VARIABLE: correlation_id}
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        runtime_env={"env_vars": variables} if variables else None,
+    )
     try:
         yield
     finally:

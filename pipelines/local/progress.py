@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
+from pipelines.log_lines import tell
 
 NUM_LINES = 10
 
@@ -47,6 +47,6 @@ def _lines(label: str) -> Callable[[int, int], None]:
         tenths = NUM_LINES * done // max(total, 1)
         if tenths > tenths_shown:
             tenths_shown = tenths
-            typer.echo(f"{label}: {done} of {total}", err=True)
+            tell(f"{label}: {done} of {total}")
 
     return show

@@ -24,6 +24,7 @@ from pipelines.local.service_definitions import Service, ServiceName, define_ser
 from pipelines.process import ProcessRecord, live_process, live_record, read_record, record_of, record_path
 from pipelines.project_paths import ProjectPaths
 from pipelines.ray_token import ensure_ray_token
+from preprocessing.correlation import CORRELATION_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def _log_path(folder: Path, name: str) -> Path:
 
 def _service_variables(environment: Environment) -> dict[str, str]:
     """Return the variables of a service: this process's, without those that only clients need."""
-    client_only = ("PREFECT_API_URL", "RAY_ADDRESS", "RAY_AUTH_TOKEN")
+    client_only = ("PREFECT_API_URL", "RAY_ADDRESS", "RAY_AUTH_TOKEN", CORRELATION_VARIABLE)
     variables = {name: value for name, value in os.environ.items() if name not in client_only}
     own = environment.model_copy(update={"prefect_api_url": None, "ray_address": None})
     return variables | own.tool_variables()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from prefect import State, flow, get_run_logger, task
 from prefect.states import Completed, Failed
@@ -52,6 +53,14 @@ UNITS_PER_CHILD = 8
 """Few enough to cost nothing, enough for all child processes to finish at about the same time."""
 
 
+class RayCluster(NamedTuple):
+    """Where sources are processed, and for which work."""
+
+    address: str | None
+    """Of a running Ray cluster; None runs child processes on this machine."""
+    correlation_id: str
+
+
 def run_shards(params: Params, environment: Environment) -> int:
     """Make the shards from the downloaded videos; finished sources are reused. Return the exit code.
 
@@ -70,9 +79,8 @@ def run_shards(params: Params, environment: Environment) -> int:
     sources = read_source_rows(paths.source_ledger)
     require_boxes(sources, params.shards.crop)
     environment.check_store()
-    state = shards_flow(
-        sources, params.shards, paths, environment.ray_address, environment.store_url, return_state=True
-    )
+    cluster = RayCluster(environment.ray_address, environment.correlation_id)
+    state = shards_flow(sources, params.shards, paths, cluster, environment.store_url, return_state=True)
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
     is_incomplete = bool(state.result()) and not params.download.accept_incomplete
@@ -116,7 +124,7 @@ def shards_flow(
     sources: list[SourceRow],
     settings: ShardsSettings,
     paths: ProjectPaths,
-    ray_address: str | None,
+    cluster: RayCluster,
     store_url: str | None,
 ) -> State:
     """Process every source, then write the ledger, the shards and the contact sheet.
@@ -127,7 +135,7 @@ def shards_flow(
         sources: rows of the ledger.
         settings: of the stage.
         paths: of the project.
-        ray_address: cluster to run on; None runs child processes on this machine.
+        cluster: to run on.
         store_url: where clips and shards are kept too; None for nowhere.
     """
     run_logger = get_run_logger()
@@ -136,7 +144,7 @@ def shards_flow(
     rename_former_keys(sources, paths)
     try:
         tasks = source_tasks(verified, settings, paths, store_url)
-        results = process_all(tasks, settings.num_parallel, ray_address)
+        results = process_all(tasks, settings.num_parallel, cluster)
         distance = same_person_distance(paths.root, settings.detect, settings.identity)
         assignment = assign([row.source for row in verified], results, settings, distance)
         rows, prepared = assignment.rows, assignment.prepared
@@ -189,22 +197,22 @@ def source_tasks(
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def process_all(tasks: list[SourceTask], num_parallel: int, ray_address: str | None) -> list[SourceResult]:
+def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster) -> list[SourceResult]:
     """Process the sources in units, in parallel; results come in the order of `tasks`.
 
     Args:
         tasks: one per source.
         num_parallel: number of sources processed at the same time.
-        ray_address: cluster to run on; None runs child processes on this machine.
+        cluster: to run on.
     """
     units = group_into_units(tasks, UNITS_PER_CHILD * num_parallel, lambda one: one.source)
     log_result = _result_logger(len(tasks))
-    if ray_address is None:
+    if cluster.address is None:
         results = process_here(units, num_parallel, log_result)
     else:
         from pipelines.local.cluster import joined, process_on_cluster
 
-        with joined(ray_address):
+        with joined(cluster.address, cluster.correlation_id):
             results = process_on_cluster(units, num_parallel, log_result)
         for one in tasks:
             if one.store_url is not None:

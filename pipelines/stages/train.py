@@ -64,6 +64,8 @@ class Cluster(NamedTuple):
     """Of a running Ray cluster; None starts a private one."""
     host: str
     """Address that a private cluster binds."""
+    correlation_id: str
+    """Of the work that the training is part of."""
 
 
 class StoreUrls(NamedTuple):
@@ -114,7 +116,7 @@ def run_train(params: Params, environment: Environment, *, with_profile: bool = 
             settings,
             manifest,
             paths,
-            Cluster(environment.ray_address, environment.host),
+            Cluster(environment.ray_address, environment.host, environment.correlation_id),
             StoreUrls(storage_url, environment.store_url),
             with_profile=with_profile,
         )
@@ -150,7 +152,7 @@ def train_flow(
     commit = described_commit(paths.root)
     journal = paths.journal(name)
     sender = RunSender(journal)
-    sender.describe(opening(name, settings, manifest, paths.artifacts, commit))
+    sender.describe(opening(name, settings, manifest, paths.artifacts, commit, cluster.correlation_id))
     provenance = build_provenance(
         settings,
         manifest,
@@ -205,7 +207,10 @@ def fit_on_cluster(work: Fit, cluster: Cluster, ray_home: Path) -> Path:
 
     num_steps = work.settings.num_steps
     get_run_logger().info("training %s for %d steps", work.storage.name, num_steps)
-    with connected(cluster.address, ray_home, cluster.host), logged_progress(work.journal, num_steps):
+    with (
+        connected(cluster.address, ray_home, cluster.host, cluster.correlation_id),
+        logged_progress(work.journal, num_steps),
+    ):
         return fit(work)
 
 

@@ -4,20 +4,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import ray
 from ray.dashboard.consts import GPU_TAG_KEYS
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
-from ray.train import ScalingConfig, report
-from ray.train.data_parallel_trainer import DataParallelTrainer
 
-from pipelines.local.cluster import _process_unit
 from tests.infra.monitoring import assert_exposed, exposed_in, missing_of, scrape_configs
 from tests.lia_model.serving.live import live
 from tests.ports import free_port, free_ports
@@ -25,11 +20,11 @@ from tests.ports import free_port, free_ports
 PATIENCE_S = 120
 
 
-def scraped(url, is_complete):
-    """Scrape until `is_complete`, and return the labels by metric of all scrapes."""
-    found, deadline = {}, time.monotonic() + PATIENCE_S
+def add_scrapes(found, url, is_complete):
+    """Scrape until `is_complete`, and add the labels by metric of all scrapes to `found`."""
+    deadline = time.monotonic() + PATIENCE_S
     with httpx.Client(trust_env=False, timeout=10) as client:
-        while not is_complete(found) and time.monotonic() < deadline:
+        while not is_complete() and time.monotonic() < deadline:
             try:
                 text = client.get(url).raise_for_status().text
             except httpx.TransportError:
@@ -37,7 +32,6 @@ def scraped(url, is_complete):
             for name, labels in exposed_in(text).items():
                 found.setdefault(name, set()).update(labels)
             time.sleep(0.5)
-    return found
 
 
 def test_the_service_exposes_what_is_read(tmp_path):
@@ -75,30 +69,12 @@ def test_prefect_exposes_what_is_read(tmp_path):
     worker = ("prefect", "worker", "start", "--pool", "lia", "--type", "process")
     with running(*server, log=tmp_path / "server.log", **variables):
         metrics = url + scrape_configs()["prefect"]["metrics_path"]
-        assert scraped(metrics, bool), (tmp_path / "server.log").read_text()
+        found = {}
+        add_scrapes(found, metrics, lambda: found)
+        assert found, (tmp_path / "server.log").read_text()
         with running(*worker, log=tmp_path / "worker.log", **variables):
-            found = scraped(metrics, lambda found: not missing_of("prefect", found))
+            add_scrapes(found, metrics, lambda: not missing_of("prefect", found))
     assert_exposed("prefect", found)
-
-
-@pytest.fixture
-def ray_metrics():
-    """URL of the metrics of a cluster of this machine, to which the process is connected."""
-    port, dashboard_port = free_ports(2)
-    with tempfile.TemporaryDirectory(prefix="lia") as home:
-        ray.init(
-            address="local",
-            num_cpus=4,
-            dashboard_host="127.0.0.1",
-            dashboard_port=dashboard_port,
-            log_to_driver=False,
-            _metrics_export_port=port,
-            _node_ip_address="127.0.0.1",
-            _system_config={"metrics_report_interval_ms": 1000},
-            _temp_dir=home,
-        )
-        yield f"http://127.0.0.1:{port}/metrics"
-        ray.shutdown()
 
 
 def of_gpus():
@@ -111,21 +87,24 @@ def of_gpus():
 
 
 @pytest.mark.slow
-def test_ray_exposes_what_is_read(ray_metrics, tmp_path):
-    is_seen = tmp_path / "seen"
-
-    def train():
-        while not is_seen.exists():
-            report({})
-            time.sleep(0.5)
-
-    trainer = DataParallelTrainer(train, scaling_config=ScalingConfig(num_workers=1))
-    training = threading.Thread(target=trainer.fit)
-    training.start()
-    ray.get(_process_unit.remote([]))
-    try:
-        found = scraped(ray_metrics, lambda found: not missing_of("ray", found | of_gpus()))
-    finally:
-        is_seen.touch()
-        training.join()
-    assert_exposed("ray", found | of_gpus())
+def test_ray_exposes_what_is_read(tmp_path):
+    port, dashboard_port = free_ports(2)
+    url, stop, log = f"http://127.0.0.1:{port}/metrics", tmp_path / "stop", tmp_path / "log"
+    of_the_end = {"ray_train_worker_group_shutdown_total_time_s"}
+    found = of_gpus()
+    # Ray's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="lia") as home:
+        program = (
+            "python",
+            "-m",
+            "tests.infra.busy_cluster",
+            str(port),
+            str(dashboard_port),
+            home,
+            str(stop),
+        )
+        with running(*program, log=log):
+            add_scrapes(found, url, lambda: missing_of("ray", found) <= of_the_end)
+            stop.touch()
+            add_scrapes(found, url, lambda: not missing_of("ray", found))
+    assert not missing_of("ray", found), log.read_text()

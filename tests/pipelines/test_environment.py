@@ -70,9 +70,10 @@ def test_the_token_is_not_shown(root: Path) -> None:
 
 
 def test_an_empty_variable_counts_as_unset(root: Path) -> None:
-    environment = read_environment(root, {"LIA_SERVE_PORT": "", "LIA_API_TOKEN": "", "LIA_STORE_URL": ""})
-    assert environment == read_environment(root, {})
-    assert environment.api_token is None
+    work = {"LIA_CORRELATION_ID": "work-7"}
+    empty = {"LIA_SERVE_PORT": "", "LIA_API_TOKEN": "", "LIA_STORE_URL": "", "LIA_LOG_FORMAT": ""}
+    assert read_environment(root, work | empty) == read_environment(root, work)
+    assert read_environment(root, empty).api_token is None
 
 
 def test_given_variables_replace_those_of_the_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +90,9 @@ def test_text_that_looks_like_json_stays_as_it_is(root: Path) -> None:
 def test_neither_the_host_nor_the_paths_can_be_set(
     root: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environment = read_environment(root, {name: "0.0.0.0"})
-    assert environment == read_environment(root, {})
+    work = {"LIA_CORRELATION_ID": "work-7"}
+    environment = read_environment(root, work | {name: "0.0.0.0"})
+    assert environment == read_environment(root, work)
     assert environment.host == "127.0.0.1"
     assert f"{name} is set, but nothing reads it" in caplog.text
 
@@ -124,7 +126,10 @@ def test_activating_sets_the_variables_and_drops_addresses_of_another_project(
     monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": "10.0.0.1:6379", "OTHER": "kept"})
     environment = read_environment(root, {})
     environment.activate()
-    assert os.environ == {"OTHER": "kept", **environment.tool_variables()}
+    work = {"LIA_CORRELATION_ID": environment.correlation_id}
+    assert os.environ == {"OTHER": "kept", **environment.tool_variables(), **work}
+    # What it starts is part of the same work.
+    assert read_environment(root).correlation_id == environment.correlation_id
     assert (root / "runs" / "prefect").is_dir()
 
 
@@ -282,3 +287,17 @@ def test_a_storage_of_checkpoints_that_cannot_be_read_is_named_with_its_variable
     unknown = read_environment(root, {"LIA_TRAIN_STORAGE_URL": "nowhere://a"})
     with pytest.raises(StoreError, match="from LIA_TRAIN_STORAGE_URL nowhere://a"):
         unknown.check_train_storage()
+
+
+def test_each_command_is_work_of_its_own_unless_it_is_part_of_another(root: Path) -> None:
+    assert read_environment(root, {}).correlation_id != read_environment(root, {}).correlation_id
+    assert read_environment(root, {"LIA_CORRELATION_ID": "work-7"}).correlation_id == "work-7"
+    with pytest.raises(ValueError, match="LIA_CORRELATION_ID is 'a b'"):
+        read_environment(root, {"LIA_CORRELATION_ID": "a b"})
+
+
+def test_the_log_format_reaches_the_tools(root: Path) -> None:
+    assert "RAY_LOGGING_CONFIG_ENCODING" not in read_environment(root, {}).tool_variables()
+    variables = read_environment(root, {"LIA_LOG_FORMAT": "json"}).tool_variables()
+    assert variables["RAY_LOGGING_CONFIG_ENCODING"] == "JSON"
+    assert variables["PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"] == "json"

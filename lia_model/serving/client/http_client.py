@@ -34,6 +34,7 @@ from lia_model.serving.messages import (
     Message,
     ModelList,
 )
+from preprocessing.correlation import CORRELATION_HEADER
 from preprocessing.storage.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -60,14 +61,22 @@ class Client:
         token: bearer token; None sends none.
         away_s: how long to wait for a service that does not answer or is unavailable.
         full_s: how long to wait while it refuses requests for being full, in the steps that it asks for.
+        correlation_id: of the work that the jobs are part of; None sends none.
     """
 
     def __init__(
-        self, endpoint: str, token: str | None = None, away_s: float = AWAY_S, full_s: float = math.inf
+        self,
+        endpoint: str,
+        token: str | None = None,
+        away_s: float = AWAY_S,
+        full_s: float = math.inf,
+        correlation_id: str | None = None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._away_s, self._full_s = away_s, full_s
         headers = [] if token is None else [(b"Authorization", f"Bearer {token}".encode())]
+        if correlation_id is not None:
+            headers.append((CORRELATION_HEADER.encode(), correlation_id.encode()))
         try:
             is_local = urlsplit(self.endpoint).hostname in LOOPBACK
             self._http = httpx.Client(

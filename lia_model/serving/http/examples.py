@@ -18,6 +18,7 @@ _PROGRESS: dict[str, Any] = {
     "submitted_s": 1795651200.0,
     "started_s": 1795651201.5,
     "ended_s": None,
+    "correlation_id": None,
 }
 _ANIMATION = {**_PROGRESS, "batch": None, "links": _LINKS}
 

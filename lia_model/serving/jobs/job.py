@@ -32,6 +32,8 @@ class Order:
     """Size of its files that the service keeps: the uploads, later the result; 0 for files of a batch."""
     priority: int = 0
     """Among the owner's own jobs the highest starts first."""
+    correlation_id: str | None = None
+    """Id of the work that this is part of; None if the client sent none."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
         """Return whether both ask for one animation, by the same version or by whatever is served."""

@@ -120,6 +120,7 @@ class JobRunner:
         Raises:
             DatabaseError: the store cannot be read or written; the job runs again once its lease expires.
         """
+        logger.info("job %s starts (correlation id %s)", job.id, job.order.correlation_id or "none")
         try:
             self._animate(job)
         except FAILURES as error:

@@ -45,6 +45,7 @@ JOBS = sa.Table(
     sa.Column("ended_s", sa.Double),
     sa.Column("is_cleared", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("correlation_id", sa.Text),
     sqlite_autoincrement=True,
 )
 sa.Index("jobs_by_status", JOBS.c.status, JOBS.c.number)
@@ -78,6 +79,9 @@ TURNS = sa.Table(
 
 Row = Mapping[Any, Any]
 """A row of `jobs` by the names of its columns."""
+_SAME_IN_ORDER = (
+    "idempotency_key", "content", "is_pinned", "owner", "priority", "stored_bytes", "correlation_id",
+)  # fmt: skip
 FINAL = [status for status in JobStatus if status.is_final]
 
 
@@ -96,6 +100,7 @@ def row_of(job_id: str, batch: str | None, order: Order, root: Path, now_s: floa
         "content": order.content,
         "priority": order.priority,
         "stored_bytes": order.stored_bytes,
+        "correlation_id": order.correlation_id,
         "status": JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
         **(
             {"error_code": None, "error_message": None} if order.error is None else error_columns(order.error)
@@ -115,10 +120,7 @@ def job_of(row: Row, root: Path) -> Job:
         options=AnimationOptions.model_validate(row["options"]),
         model=ModelVersion(name=row["model_name"], version=row["model_version"]),
         error=Error(code=row["error_code"], message=row["error_message"]) if failed else None,
-        **{
-            name: row[name]
-            for name in ("idempotency_key", "content", "is_pinned", "owner", "priority", "stored_bytes")
-        },
+        **{name: row[name] for name in _SAME_IN_ORDER},
     )
     same = ("number", "id", "batch", "frames_done", "frames_total", "attempts", "failures", "losses", "lease")
     return Job(

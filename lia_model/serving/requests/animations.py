@@ -35,6 +35,8 @@ class Choice:
     """See `ModelCatalog.find`."""
     priority: int = 0
     """Among the owner's uploads the highest starts first."""
+    correlation_id: str | None = None
+    """Id of the work that the job is part of."""
 
 
 class AnimationRequests:
@@ -96,6 +98,7 @@ class AnimationRequests:
                 owner=caller.owner,
                 priority=chosen.priority,
                 stored_bytes=num_bytes,
+                correlation_id=chosen.correlation_id,
             )
             if idempotency_key is not None:
                 hashes = (file_sha256(path) for path in paths.values())

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from lia_model.serving.access.scopes import Caller
@@ -20,8 +21,15 @@ class BatchRequests:
         self._jobs = submission.jobs
         self._limits = submission.limits
 
-    def accept(self, caller: Caller, request: BatchRequest) -> BatchAccepted:
+    def accept(
+        self, caller: Caller, request: BatchRequest, correlation_id: str | None = None
+    ) -> BatchAccepted:
         """Queue the items of a batch; an item whose files are missing fails at once, the others are queued.
+
+        Args:
+            caller: who will own the jobs.
+            request: the items.
+            correlation_id: of the work that they are part of.
 
         Raises:
             RefusalError: a path is not allowed, two items have the same name or key, a key came before with
@@ -40,10 +48,11 @@ class BatchRequests:
         keys = [item.idempotency_key for item in request.items if item.idempotency_key is not None]
         if len(set(keys)) < len(keys):
             raise bad_field("items", "two items have the same idempotency_key; give each its own")
-        orders = {
-            new_id(): self._order(caller, f"items.{index}", item, output / f"{name}.mp4")
+        ordered = (
+            self._order(caller, f"items.{index}", item, output / f"{name}.mp4")
             for index, (item, name) in enumerate(zip(request.items, names, strict=True))
-        }
+        )
+        orders = {new_id(): replace(order, correlation_id=correlation_id) for order in ordered}
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -48,4 +48,5 @@ def _progress(job: Job) -> dict[str, Any]:
         "submitted_s": job.submitted_s,
         "started_s": job.started_s,
         "ended_s": job.ended_s,
+        "correlation_id": job.order.correlation_id,
     }

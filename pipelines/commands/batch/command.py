@@ -53,19 +53,24 @@ def run_batch(
         )
     rows = open_batch(manifest)
     if endpoint is not None:
-        return run_online(rows, output, endpoint, environment.api_token)
+        return run_online(
+            rows, output, endpoint, environment.api_token, correlation_id=environment.correlation_id
+        )
     own = f"http://{environment.host}:{environment.serve_port}"
     places = (output, *(place for row in rows for place in (row.source, row.driving)))
     if model is None and not any(map(is_url, places)):
         if _answers(own):
-            return run_online(rows, output, own, environment.api_token, environment.paths.root)
+            root, work = environment.paths.root, environment.correlation_id
+            return run_online(rows, output, own, environment.api_token, root, work)
         logger.info("no service answers at %s", own)
     _require_one_model(rows)
     # Here, since they import Ray.
     from pipelines.commands.batch.offline import run_offline
     from pipelines.local.cluster import connected
 
-    cluster = connected(environment.ray_address, environment.paths.ray_home, environment.host)
+    cluster = connected(
+        environment.ray_address, environment.paths.ray_home, environment.host, environment.correlation_id
+    )
     model = model or champion_uri(params.release.name)
     return run_offline(rows, output, params, environment, model, cluster)
 

@@ -40,6 +40,7 @@ def run_online(
     endpoint: str,
     token: str | None = None,
     project: Path | None = None,
+    correlation_id: str | None = None,
 ) -> int:
     """Animate the rows and write `output`/results.csv.
 
@@ -49,6 +50,7 @@ def run_online(
         endpoint: URL of the service.
         token: bearer token, if the service requires one.
         project: folder of the project whose service it has to be; None takes any.
+        correlation_id: of the work that the rows are part of.
 
     Returns:
         0 if every row has its video, else 1.
@@ -62,7 +64,7 @@ def run_online(
             f"got the output {output} for the service at {endpoint}, which writes to folders alone: leave "
             "out --endpoint to animate without it, or give a folder"
         )
-    with Client(endpoint, token) as client:
+    with Client(endpoint, token, correlation_id=correlation_id) as client:
         if project is not None and client.project() not in (None, project_mark(project)):
             raise NoServiceError(
                 f"got the service of another project at {endpoint}; rows go to that of {project}: start it "

@@ -14,7 +14,12 @@ IGNORE = CHECKOUT / "infra/docker/Dockerfile.dockerignore"
 
 
 def tracked_files(*paths):
-    listed = subprocess.run(["git", "ls-files", "--", *paths], cwd=CHECKOUT, text=True, capture_output=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths],
+        cwd=CHECKOUT,
+        text=True,
+        capture_output=True,
+    )
     return listed.stdout.split()
 
 

@@ -250,3 +250,25 @@ def test_a_proxy_is_not_used_for_loopback(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with answering(200, b'{"models": []}') as (_, url), Client(url) as client:
         assert client.models().models == []
+
+
+def test_jobs_carry_the_id_of_the_work_that_they_are_part_of(tmp_path, caplog):
+    with live(tmp_path) as service, client_of(service, correlation_id="work-7") as client:
+        portrait, clip = files_of(service)
+        upload = client.submit(portrait, clip, WITHOUT_CROP)
+        item = BatchItem(source=str(portrait), driving=str(clip), crop=False)
+        batch = client.submit_batch(BatchRequest(items=[item], output="out"))
+        with client_of(service) as other:
+            assert client.status(other.submit(portrait, clip, WITHOUT_CROP).id).correlation_id is None
+        with caplog.at_level("INFO"), service.running():
+            assert client.wait(upload.id).correlation_id == "work-7"
+        (of_batch,) = client.batch_status(batch.id).items
+    assert of_batch.correlation_id == "work-7"
+    assert f"job {upload.id} starts (correlation id work-7)" in caplog.messages
+
+
+def test_an_id_of_work_has_letters_that_need_no_quoting(tmp_path):
+    with live(tmp_path) as service, client_of(service, correlation_id="a\tb") as client:
+        with pytest.raises(RefusedError) as refused:
+            client.submit(*files_of(service), WITHOUT_CROP)
+        assert "X-Correlation-ID" in str(refused.value) or "x-correlation-id" in str(refused.value)

@@ -70,7 +70,7 @@ def registered(project):
     manifest = read_manifest(environment.paths.shards)
     settings = read_params(project.root / "params.yaml").train
     sender = RunSender(environment.paths.journal("both"))
-    sender.describe(opening("both", settings, manifest, environment.paths.artifacts, "abc"))
+    sender.describe(opening("both", settings, manifest, environment.paths.artifacts, "abc", "work-7"))
     run = Run(sender.send())
     RunJournal(environment.paths.journal("both")).add_picture("strip", 2, np.zeros((8, 8, 3), np.uint8))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))

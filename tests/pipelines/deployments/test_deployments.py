@@ -122,6 +122,14 @@ def artifact_keys(project: Project) -> set[str]:
         return {artifact["key"] for artifact in json.load(answer)}
 
 
+def flow_runs(project: Project) -> list[dict]:
+    """Return all flow runs."""
+    address = f"{project.variables['PREFECT_API_URL']}/flow_runs/filter"
+    request = urllib.request.Request(address, b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
 def programs(worker: psutil.Popen, name: str) -> list[psutil.Process]:
     """Return the processes below the worker whose command line holds a word."""
     found = []
@@ -159,6 +167,11 @@ def test_the_data_is_rebuilt_with_other_settings_and_published(
     assert not project.run("git", "status", "--porcelain", "--untracked-files=no").stdout
     assert "in sync" in project.run("dvc", "status", "--cloud", "shards").stdout
     assert {"outcomes", "data-set"} <= artifact_keys(project)
+    # The stages run as programs of their own, and are part of the deployment's run all the same.
+    found = flow_runs(project)
+    (outer,) = (one for one in found if one["deployment_id"] is not None)
+    stages = [one for one in found if f"correlation:{outer['id']}" in one["tags"]]
+    assert len(stages) == len(found) - 1 == 2
 
 
 @pytest.mark.drill

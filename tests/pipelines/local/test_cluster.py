@@ -106,6 +106,23 @@ def test_a_private_cluster_is_none_that_a_copied_home_remembers(tmp_path):
         assert ray.cluster_resources()["CPU"] == num_logical_cpus()
 
 
+TOLD = """
+import os, sys
+import ray
+from pipelines.local.cluster import joined
+with joined(sys.argv[1], "work-7"):
+    print(ray.get(ray.remote(lambda: os.environ["LIA_CORRELATION_ID"]).remote()))
+"""
+
+
+@pytest.mark.slow
+def test_tasks_of_a_cluster_have_the_id_of_the_work_that_they_are_part_of(tmp_path):
+    with connected(None, ProjectPaths(tmp_path).ray_home, "127.0.0.1"):
+        command = [sys.executable, "-c", TOLD, ray.get_runtime_context().gcs_address]
+        done = subprocess.run(command, cwd=CHECKOUT, text=True, capture_output=True, timeout=120)
+    assert done.stdout == "work-7\n", done.stderr
+
+
 INTERRUPTED = """
 import sys, time
 from pathlib import Path

@@ -1,0 +1,43 @@
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.log_lines import JsonFormatter
+from tests.conftest import CHECKOUT
+
+
+def test_a_line_is_an_object_with_the_traceback():
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("a.b", logging.ERROR, __file__, 1, "of %s", ("Zoë",), sys.exc_info())
+    line = JsonFormatter("work-7").format(record)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert (found["message"], found["level"], found["logger"]) == ("of Zoë", "ERROR", "a.b")
+    assert found["correlation_id"] == "work-7"
+    assert found["exception"].endswith("ValueError: two\nlines")
+    assert found["time"].endswith("+00:00")
+
+
+def test_a_command_writes_only_objects(tmp_path):
+    shutil.copy(CHECKOUT / "params.yaml", tmp_path)
+    variables = os.environ | {
+        "LIA_LOG_FORMAT": "json", "LIA_CORRELATION_ID": "work-7", "LIA_MLFLOW_TRACKING_URI": "http://127.0.0.1:1"
+    }  # fmt: skip
+    lia = Path(sys.executable).parent / "lia"
+    done = subprocess.run(
+        [lia, "batch", "missing.csv", "-o", "out"],
+        cwd=tmp_path,
+        env=variables,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert "missing.csv" in lines[-1]["message"]
+    assert {line["correlation_id"] for line in lines} == {"work-7"}
