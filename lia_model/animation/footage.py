@@ -14,16 +14,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from preprocessing.media.animated_pictures import is_animated_picture
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.images import is_heic, is_picture, read_image
 from preprocessing.media.timeline import Segment, time_without_holes
-from preprocessing.media.video_reader import (
-    Frame,
-    UnreadableVideoError,
-    VideoInfo,
-    decode,
-    decodes_on_gpu,
-    probe,
-)
+from preprocessing.media.video_reader import Frame, VideoInfo, decode, decodes_on_gpu, probe
 
 MediaKind = Literal["image", "video"]
 

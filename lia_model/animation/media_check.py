@@ -16,9 +16,9 @@ from lia_model.animation.footage import MediaKind, UnreadableMediaError, media_k
 from lia_model.animation.motion_file import is_motion_file, read_motion
 from lia_model.settings import MediaLimits
 from preprocessing.media.animated_pictures import is_animated_picture, read_animation
+from preprocessing.media.containers.packets import open_input, read_packets
+from preprocessing.media.containers.streams import watched_stream
 from preprocessing.media.images import is_heic, is_picture, picture_header
-from preprocessing.media.streams import watched_stream
-from preprocessing.media.video_reader import open_input, read_packets
 from preprocessing.sandbox.child_server import ChildError, ChildServer, answer_requests
 
 FileKind = MediaKind | Literal["motion"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.sample import read_frames
 from preprocessing.media.images import cut, encode_jpeg
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.storage.files import write_atomically
 
 

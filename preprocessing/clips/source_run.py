@@ -29,9 +29,11 @@ from preprocessing.faces.sightings import Sightings, faces_inside, read_sighting
 from preprocessing.faces.sparse_detection import Detector, FixedBox
 from preprocessing.faces.tracks import Tracker, find_tracks
 from preprocessing.media.boxes import Box, scale_box
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.dynamic_range import is_hdr
-from preprocessing.media.numbered_frames import NumberedFrame, part_frames
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.parts.kept_frames import KeptFrames
+from preprocessing.media.parts.listed_part import part_frames
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.outcome import Failed, Filtered
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
@@ -125,7 +127,9 @@ def run_source(task: SourceTask, frames: Frames) -> SourceResult:
 def process_source(task: SourceTask) -> SourceResult:
     """Turn one source into clips in `task.folder` and rows for the ledger; failures become a row."""
     source, settings = task.source, task.settings
-    frames = partial(part_frames, task.video, settings.fps, settings.max_gap_s, source.start_s, source.end_s)
+    frames = KeptFrames(
+        partial(part_frames, task.video, settings.fps, settings.max_gap_s, source.start_s, source.end_s)
+    )
     try:
         if settings.hdr == "refuse" and is_hdr(task.video):
             return refuse_hdr(task, frames)

@@ -27,7 +27,8 @@ from preprocessing.download.failures import (
 from preprocessing.download.local_files import copy_local, count_local_frames
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
-from preprocessing.media.video_reader import UnreadableVideoError, probe
+from preprocessing.media.containers.packets import UnreadableVideoError
+from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import DownloadSettings

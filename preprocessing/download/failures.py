@@ -13,7 +13,7 @@ from yt_dlp.utils import (
     YoutubeDLError,
 )
 
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import is_disk_error
 

@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 from preprocessing.download.failures import TooLargeError, classify, one_line
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.frame_folder import pack_frames
-from preprocessing.media.video_reader import UnreadableVideoError, probe
+from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
 
 PICTURES_FPS = 25

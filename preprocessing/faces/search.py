@@ -12,9 +12,9 @@ from preprocessing.faces.sightings import Embedding, Sighting, Sightings
 from preprocessing.faces.sparse_detection import AnalysedFrame, Detector, detect_sparsely
 from preprocessing.faces.tracks import Tracker
 from preprocessing.media.boxes import Box, iou, square_around
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.images import Image, cut, encode_jpeg
-from preprocessing.media.numbered_frames import NumberedFrame
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.settings import DetectSettings
 
 THUMBNAIL_PX = 96

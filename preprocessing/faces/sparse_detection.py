@@ -14,7 +14,7 @@ from preprocessing.faces.detector import Face
 from preprocessing.faces.scenes import CutDetector
 from preprocessing.media.boxes import Box, iou
 from preprocessing.media.images import Image
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.settings import DetectSettings
 
 SAME_IOU = 0.3

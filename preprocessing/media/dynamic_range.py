@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from preprocessing.media.animated_pictures import is_animated_picture
+from preprocessing.media.containers.packets import open_input
+from preprocessing.media.containers.streams import watched_stream
 from preprocessing.media.rendering import HDR_TRANSFERS
-from preprocessing.media.streams import watched_stream
-from preprocessing.media.video_reader import open_input
 
 
 def is_hdr(path: Path) -> bool:

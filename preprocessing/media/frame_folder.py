@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 from av.packet import Packet
 
+from preprocessing.media.containers.packets import unreadable
 from preprocessing.media.images import png_format
-from preprocessing.media.video_reader import unreadable
 from preprocessing.storage.natural_order import natural_order
 
 

@@ -18,11 +18,17 @@ class Picture:
     Args:
         render: returns all pixels.
         shrink: returns the small view.
+        num_bytes: memory taken by what they make the pixels from.
     """
 
-    def __init__(self, render: Callable[[], Image], shrink: Callable[[], Image]) -> None:
+    def __init__(self, render: Callable[[], Image], shrink: Callable[[], Image], num_bytes: int) -> None:
         """Make nothing yet."""
         self._render, self._shrink = render, shrink
+        self.num_bytes = num_bytes
+
+    def without_pixels(self) -> "Picture":
+        """Return the same picture, whose pixels are made again when they are looked at."""
+        return Picture(self._render, self._shrink, self.num_bytes)
 
     @cached_property
     def image(self) -> Image:
@@ -40,7 +46,9 @@ def whole_picture(image: Image) -> Picture:
     height, width = image.shape[:2]
     size = small_size(width, height)
     return Picture(
-        lambda: image, lambda: np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        lambda: image,
+        lambda: np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8),
+        image.nbytes,
     )
 
 

@@ -41,20 +41,28 @@ class FrameRenderer:
 
     Args:
         pixel_aspect: width of a pixel over its height; None is 1.
+        first_size: stored width and height of the frame that gives all pictures their size; None takes the
+            first frame that is rendered.
     """
 
-    def __init__(self, pixel_aspect: Fraction | None = None) -> None:
+    def __init__(
+        self, pixel_aspect: Fraction | None = None, first_size: tuple[int, int] | None = None
+    ) -> None:
         aspect = pixel_aspect or Fraction(1)
         self._aspect = aspect if 1 / _MAX_STRETCH <= aspect <= _MAX_STRETCH else Fraction(1)
         # Shared by all frames: setting up a converter takes several times as long as a conversion.
         self._convert, self._convert_small = VideoReformatter(), VideoReformatter()
-        self._size: tuple[int, int] | None = None
+        self._size = None if first_size is None else self._square_pixels(*first_size)
 
     def picture(self, frame: VideoFrame) -> Picture:
         """Return the picture; frames of another size than the first are resized to it."""
         if self._size is None:
-            self._size = (max(1, round(frame.width * self._aspect)), frame.height)
-        return Picture(partial(self._render, frame), partial(self._shrink, frame))
+            self._size = self._square_pixels(frame.width, frame.height)
+        num_bytes = sum(plane.buffer_size for plane in frame.planes)
+        return Picture(partial(self._render, frame), partial(self._shrink, frame), num_bytes)
+
+    def _square_pixels(self, width: int, height: int) -> tuple[int, int]:
+        return max(1, round(width * self._aspect)), height
 
     def _render(self, frame: VideoFrame) -> Image:
         assert self._size is not None

@@ -12,9 +12,9 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 
-from preprocessing.media.streams import has_only_undecodable_sound, heard_stream, watched_stream
+from preprocessing.media.containers.packets import open_input
+from preprocessing.media.containers.streams import has_only_undecodable_sound, heard_stream, watched_stream
 from preprocessing.media.timeline import Segment, time_without_holes
-from preprocessing.media.video_reader import open_input
 
 logger = logging.getLogger(__name__)
 

@@ -12,28 +12,33 @@ decoded, raises an error, unless the caller passes a list for the problems, and 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
 from preprocessing.media.codecs.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
-from preprocessing.media.completeness import Completeness
-from preprocessing.media.images import MAX_PIXELS, Image
+from preprocessing.media.containers.completeness import Completeness
+from preprocessing.media.containers.packets import (
+    counted_packets,
+    open_input,
+    sample_times,
+    time_of,
+    unreadable,
+    video_stream,
+)
+from preprocessing.media.containers.streams import heard_stream
+from preprocessing.media.images import Image
 from preprocessing.media.picture import Picture, whole_picture
 from preprocessing.media.rendering import FrameRenderer, deinterlace
-from preprocessing.media.streams import heard_stream, watched_stream
 from preprocessing.media.timeline import (
     MAX_GAP_S,
-    NUM_SAMPLED,
     Segment,
     Shown,
     find_segments,
@@ -43,10 +48,6 @@ from preprocessing.media.timeline import (
     thin_out,
     usual_fps,
 )
-
-
-class UnreadableVideoError(ValueError):
-    """The file holds no video that can be decoded."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,13 @@ def probe(path: Path) -> VideoInfo:
     if path.is_file() and is_animated_picture(path):
         return _animation_info(path)
     with open_input(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         completeness = Completeness(container, stream)
-        packets = (one for one in _packets(container, None, completeness) if one.stream.index == stream.index)
+        packets = (
+            one for one in counted_packets(container, None, completeness) if one.stream.index == stream.index
+        )
         pictures = (one for one in packets if one.size and not one.is_discard)
-        times = in_order_of_display((_time(one), one.dts) for one in pictures)
+        times = in_order_of_display((time_of(one), one.dts) for one in pictures)
         fps = usual_fps(stream.average_rate or stream.guessed_rate, times)
         shown = list(place_pictures(((None, time) for time in times), 1 / fps))
         sound = heard_stream(container)
@@ -133,9 +136,9 @@ def find_damage(path: Path) -> list[str]:
             pass
         return problems
     with open_input(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         completeness = Completeness(container, stream)
-        if not sum(1 for _ in _decoded(container, stream, path, completeness, is_strict=False)):
+        if not sum(1 for _ in decoded_frames(container, stream, path, completeness, is_strict=False)):
             raise unreadable(path, "no frame of it can be decoded")
         problems += completeness.problems()
     return problems
@@ -169,16 +172,16 @@ def decode(
             yield Frame(whole_picture(one.picture), float(one.start), one.segment)
         return
     with open_input(path, hardware) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         renderer = FrameRenderer(stream.sample_aspect_ratio)
         completeness = Completeness(container, stream)
-        pictures = _decoded(container, stream, path, completeness, is_strict=problems is None)
+        pictures = decoded_frames(container, stream, path, completeness, is_strict=problems is None)
         first = next(pictures, None)
         if first is None:
             raise unreadable(path, "no frame of it can be decoded")
-        usual = 1 / usual_fps(stream.average_rate or stream.guessed_rate, _sample_times(path))
+        usual = 1 / usual_fps(stream.average_rate or stream.guessed_rate, sample_times(path))
         frames = deinterlace(chain([first], pictures))
-        shown = place_pictures(((frame, _time(frame)) for frame in frames), usual, max_gap_s)
+        shown = place_pictures(((frame, time_of(frame)) for frame in frames), usual, max_gap_s)
         for one in shown if fps is None else thin_out(shown, Fraction(fps)):
             yield Frame(renderer.picture(one.picture), float(one.start), one.segment)
         found = completeness.problems()
@@ -186,24 +189,6 @@ def decode(
             problems += found
         elif found:
             raise unreadable(path, f"it is damaged or truncated: {', '.join(found)}")
-
-
-def open_input(path: Path, hardware: bool = False) -> InputContainer:
-    """Open a media file for reading.
-
-    Raises:
-        UnreadableVideoError: it does not exist or is no media file.
-        NoVideoHardwareError: `hardware`, and no GPU here decodes video.
-    """
-    accelerator = gpu_decoder() if hardware else None
-    try:
-        return av.open(f"file:{path}", hwaccel=accelerator, metadata_errors="replace")
-    except (FFmpegError, OSError) as error:
-        reason = "there is no such file" if not path.is_file() else "it is not a video"
-        raise unreadable(path, reason) from error
-    except RuntimeError as error:
-        # So PyAV refuses a file of which the GPU decodes no stream.
-        raise NoVideoHardwareError("decoding", error) from error
 
 
 def decodes_on_gpu(path: Path) -> bool:
@@ -215,11 +200,11 @@ def decodes_on_gpu(path: Path) -> bool:
         UnreadableVideoError: it does not exist or is no video.
     """
     with open_input(path) as container:
-        codec = _video_stream(container, path).codec_context.codec
+        codec = video_stream(container, path).codec_context.codec
     try:
         gpu_decoder(codec)
         with open_input(path, hardware=True) as container:
-            next(container.decode(_video_stream(container, path)))
+            next(container.decode(video_stream(container, path)))
     except NoVideoHardwareError as error:
         warn_of_cpu(error)
         return False
@@ -228,13 +213,6 @@ def decodes_on_gpu(path: Path) -> bool:
         warn_of_cpu(NoVideoHardwareError("decoding", kind))
         return False
     return True
-
-
-def unreadable(path: Path, reason: str) -> UnreadableVideoError:
-    """Return the error that names the file and says what is wrong with it."""
-    return UnreadableVideoError(
-        f"got {path}, but {reason}; a video that can be decoded is needed; give another file"
-    )
 
 
 def _animation(path: Path, problems: list[str] | None) -> Iterator[Shown[Image]]:
@@ -273,45 +251,20 @@ def _animation_info(path: Path) -> VideoInfo:
     )
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = watched_stream(container)
-    if stream is not None:
-        stream.thread_type = "AUTO"
-        # Frames may grow in the middle of a file, whatever its header says.
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        return stream
-    if container.streams.audio:
-        raise unreadable(path, "it has sound and no video track")
-    raise unreadable(path, "it has no video track that can be decoded")
-
-
-def _packets(
-    container: InputContainer, stream: VideoStream | None, completeness: Completeness
-) -> Iterator[Packet]:
-    """Yield and count the packets of one stream (None: of all) up to the end or the first unreadable one."""
-    packets = container.demux() if stream is None else container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except FFmpegError:
-            completeness.num_errors += 1
-            return
-        completeness.count(packet)
-        yield packet
-
-
-def _decoded(
+def decoded_frames(
     container: InputContainer,
     stream: VideoStream,
     path: Path,
     completeness: Completeness,
     is_strict: bool,
 ) -> Iterator[VideoFrame]:
-    """Yield the decoded frames; a recording that may begin anywhere does so with its first whole one."""
+    """Yield the decoded frames; a recording that may begin anywhere does so with its first whole one.
+
+    Raises:
+        UnreadableVideoError: `is_strict`, and a packet cannot be decoded.
+    """
     has_begun = not completeness.may_begin_anywhere
-    for packet in _packets(container, stream, completeness):
+    for packet in counted_packets(container, stream, completeness):
         try:
             frames = packet.decode()
         except FFmpegError as error:
@@ -325,23 +278,3 @@ def _decoded(
             has_begun = True
             completeness.num_corrupt += frame.is_corrupt
             yield frame
-
-
-def _time(one: Packet | VideoFrame) -> Fraction | None:
-    return None if one.pts is None or one.time_base is None else one.pts * one.time_base
-
-
-def read_packets(path: Path) -> Iterator[Packet]:
-    """Yield the packets of the video, up to the first unreadable one; nothing is decoded.
-
-    Raises:
-        UnreadableVideoError: it does not exist or is no video.
-    """
-    with open_input(path) as container:
-        stream = _video_stream(container, path)
-        yield from _packets(container, stream, Completeness(container, stream))
-
-
-def _sample_times(path: Path) -> list[Fraction | None]:
-    """Return the presentation times of the first packets."""
-    return in_order_of_display((_time(one), one.dts) for one in islice(read_packets(path), NUM_SAMPLED))

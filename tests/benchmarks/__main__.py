@@ -33,6 +33,7 @@ SECTIONS = (
     "checkpoint",
     "loader",
     "factory",
+    "parts",
     "planning",
     "ray",
     "service",
@@ -111,7 +112,7 @@ def measure_training(
 
 def measure_data(options: argparse.Namespace) -> Iterator[Row]:
     """Yield the rows of the sections about data, where their libraries are."""
-    for name in ("loader", "factory", "planning"):
+    for name in ("loader", "factory", "parts", "planning"):
         if name in options.sections and (section := load_section(name)):
             yield from section.measure(options.rounds)
 

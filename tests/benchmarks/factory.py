@@ -25,7 +25,8 @@ from preprocessing.faces.detector import FaceDetector
 from preprocessing.faces.embedder import FaceReader
 from preprocessing.media.boxes import Box, iou
 from preprocessing.media.images import cut
-from preprocessing.media.numbered_frames import NumberedFrame, part_frames
+from preprocessing.media.parts.listed_part import part_frames
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.video_writer import VideoWriter
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, source_key

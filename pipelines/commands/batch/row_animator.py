@@ -20,8 +20,9 @@ from pipelines.commands.animate import Inference, open_run
 from pipelines.commands.batch.places import Downloads, is_url, joined, upload, version_of
 from pipelines.commands.batch.rows import BatchRow, output_name
 from pipelines.params import Params
-from preprocessing.media.container_tags import read_tags
-from preprocessing.media.video_reader import UnreadableVideoError, probe
+from preprocessing.media.containers.container_tags import read_tags
+from preprocessing.media.containers.packets import UnreadableVideoError
+from preprocessing.media.video_reader import probe
 from preprocessing.storage.object_store import StoreError
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from preprocessing.clips.cutting import clip_files, cut_clips, read_stored_frames
 from preprocessing.media.boxes import Box
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
 from tests.preprocessing.clips.made_up_clip import make_candidate
 

@@ -8,7 +8,7 @@ from preprocessing.clips.signature import Signature, clip_signature, read_signat
 from preprocessing.faces.miniatures import MiniatureMaker
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
 
 NUM_FRAMES = 75

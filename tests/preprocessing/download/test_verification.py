@@ -4,7 +4,7 @@ import pytest
 
 from preprocessing.download.failures import TooLargeError
 from preprocessing.download.verification import verify
-from preprocessing.media.video_reader import UnreadableVideoError
+from preprocessing.media.containers.packets import UnreadableVideoError
 
 
 def test_a_whole_video_is_verified_with_its_facts(tmp_path, make_video):

@@ -8,7 +8,7 @@ from preprocessing.faces.detector import Face
 from preprocessing.faces.miniatures import Miniatures
 from preprocessing.media.boxes import Box
 from preprocessing.media.images import Image
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
 
 NO_MINIATURES = Miniatures([], (1, 1), b"")

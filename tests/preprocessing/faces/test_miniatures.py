@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from preprocessing.faces.miniatures import MiniatureMaker
-from preprocessing.media.numbered_frames import NumberedFrame
+from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from preprocessing.faces.search import find_sightings
 from preprocessing.faces.tracks import Tracker
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.picture import whole_picture
-from preprocessing.media.video_reader import UnreadableVideoError
 from tests.preprocessing.faces.synthetic_video import Oracle, face_box, frames
 
 

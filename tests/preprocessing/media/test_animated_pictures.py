@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from preprocessing.media.animated_pictures import is_animated_picture
-from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from preprocessing.media.containers.packets import UnreadableVideoError
+from preprocessing.media.video_reader import decode, find_damage, probe
 
 LEVELS = (30, 120, 220)
 SUFFIXES = ["gif", "webp", "png", "avif"]

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.dynamic_range import is_hdr
-from preprocessing.media.video_reader import UnreadableVideoError
 from tests.preprocessing.ffmpeg import ffmpeg, make_hdr, make_pattern
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.frame_folder import pack_frames
-from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from preprocessing.media.video_reader import decode, find_damage, probe
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ def test_pixels_are_made_once_and_only_when_they_are_looked_at():
         made.append(name)
         return np.zeros((2, 2, 3), np.uint8)
 
-    picture = Picture(lambda: make("image"), lambda: make("small"))
+    picture = Picture(lambda: make("image"), lambda: make("small"), 0)
     assert made == []
     assert picture.small is picture.small
     assert made == ["small"]

@@ -3,7 +3,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from preprocessing.media.containers.packets import UnreadableVideoError
+from preprocessing.media.video_reader import decode, find_damage, probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.preprocessing.ffmpeg import make_pattern
 
@@ -112,7 +113,7 @@ def test_frames_of_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     with VideoWriter(tmp_path / "clip.mp4", Fraction(25), (64, 64)) as writer:
         writer.write(np.zeros((64, 64, 3), dtype=np.uint8))
     for most, is_read in ((4096, True), (4095, False)):
-        monkeypatch.setattr("preprocessing.media.video_reader.MAX_PIXELS", most)
+        monkeypatch.setattr("preprocessing.media.containers.packets.MAX_PIXELS", most)
         if is_read:
             assert len(list(decode(tmp_path / "clip.mp4"))) == 1
         else:

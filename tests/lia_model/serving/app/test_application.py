@@ -21,7 +21,7 @@ from lia_model.serving.jobs import RetryRules
 from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.settings import NetworkSettings, ReplicaRange
-from preprocessing.media.container_tags import read_tags
+from preprocessing.media.containers.container_tags import read_tags
 from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of

@@ -16,7 +16,7 @@ from lia_model.serving.messages import ModelVersion
 from lia_model.serving.models import catalog
 from lia_model.serving.models.catalog import ModelCatalog
 from lia_model.serving.models.loaded import LoadedMarks, LoadedModels
-from preprocessing.media.container_tags import read_tags
+from preprocessing.media.containers.container_tags import read_tags
 from tests.lia_model.serving.live import LiveService, tiny_animator
 from tests.lia_model.serving.service import assert_refused
 from tests.ports import free_port

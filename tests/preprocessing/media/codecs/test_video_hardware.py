@@ -11,7 +11,9 @@ from av.codec.hwaccel import HWAccel
 from preprocessing.media import video_reader
 from preprocessing.media.codecs import video_hardware
 from preprocessing.media.codecs.video_hardware import NoVideoHardwareError, gpu_decoder, takes_gpu_encoder
-from preprocessing.media.video_reader import decode, decodes_on_gpu, open_input
+from preprocessing.media.containers import packets
+from preprocessing.media.containers.packets import open_input
+from preprocessing.media.video_reader import decode, decodes_on_gpu
 from preprocessing.media.video_writer import VideoWriter
 from tests.gpu import needs_gpu
 from tests.preprocessing.ffmpeg import make_pattern
@@ -88,7 +90,8 @@ def test_a_codec_without_hardware_is_named_before_a_gpu_is_looked_for(no_gpu):
 def test_a_file_of_which_a_gpu_decodes_nothing_is_refused_in_our_words(unknown_to_gpus, monkeypatch):
     # As on a machine with a GPU, whose decoder is only tried with H.264.
     accelerator = HWAccel(device_type="cuda", allow_software_fallback=False)
-    monkeypatch.setattr(video_reader, "gpu_decoder", lambda codec=None: accelerator)
+    for module in (packets, video_reader):
+        monkeypatch.setattr(module, "gpu_decoder", lambda codec=None: accelerator)
     with pytest.raises(NoVideoHardwareError, match="no stream is compatible"):
         open_input(unknown_to_gpus, hardware=True)
     assert not decodes_on_gpu(unknown_to_gpus)

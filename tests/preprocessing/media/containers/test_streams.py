@@ -1,7 +1,8 @@
 import pytest
 
-from preprocessing.media.streams import heard_stream
-from preprocessing.media.video_reader import UnreadableVideoError, decode, open_input, probe
+from preprocessing.media.containers.packets import UnreadableVideoError, open_input
+from preprocessing.media.containers.streams import heard_stream
+from preprocessing.media.video_reader import decode, probe
 from tests.preprocessing.ffmpeg import ffmpeg, make_pattern
 
 

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from preprocessing.media.numbered_frames import part_frames
+from preprocessing.media.parts.listed_part import part_frames
 
 LEVELS = list(range(20, 220, 10))
 

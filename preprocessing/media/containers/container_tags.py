@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preprocessing.media.video_reader import open_input
+from preprocessing.media.containers.packets import open_input
 
 
 def read_tags(path: Path) -> dict[str, str]:

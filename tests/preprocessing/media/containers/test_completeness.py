@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from preprocessing.media.video_reader import UnreadableVideoError, decode, find_damage, probe
+from preprocessing.media.containers.packets import UnreadableVideoError
+from preprocessing.media.video_reader import decode, find_damage, probe
 from tests.preprocessing.ffmpeg import ffmpeg, filtered, make_pattern
 
 

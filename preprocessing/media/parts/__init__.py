@@ -1,0 +1,1 @@
+"""Listed parts of videos, decoded from the key frame before them."""
