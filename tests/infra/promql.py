@@ -29,7 +29,8 @@ class Reading:
         for metric, labels in self.labels_by_metric.items():
             known = exposed.get(metric, set()) | _OF_PROMETHEUS
             missing |= {f"{metric}{{{label}}}" for label in labels - known if metric not in missing}
-        return missing | {f"by ({label})" for label in self.grouping - there - _OF_PROMETHEUS}
+        # Without a metric its labels are unknown too, which would say the same twice.
+        return missing or {f"by ({label})" for label in self.grouping - there - _OF_PROMETHEUS}
 
 
 def read(expression):
