@@ -249,6 +249,9 @@ class AvailableModel(ModelVersion):
     """Whether a request that names none gets it."""
     is_loaded: bool
     """Whether a replica has it in memory; another one takes seconds to load for its first job."""
+    licences: dict[str, str] = {}
+    """Licences that limit its use: of the face `detector`, of the frozen networks it was trained with
+    (`features`), and of the training videos (`data`). Empty if none are recorded."""
 
 
 class ModelList(Message):

@@ -10,6 +10,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from lia_model.animation.media_check import MediaChecker
+from lia_model.registry.licences import licences_in
 from lia_model.registry.versions import versions_of
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
@@ -24,7 +25,7 @@ from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.messages import Error
-from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.models.catalog import ModelCatalog, Registered
 from lia_model.serving.requests.limits import ApiLimits
 from preprocessing.media.boxes import Box
 
@@ -71,8 +72,11 @@ def model_catalog(config: ServingConfig) -> ModelCatalog:
     if config.registry is None:
         return ModelCatalog(config.model, is_loaded=is_loaded)
 
-    def read() -> dict[str, tuple[str, ...]]:
-        return {one.version: one.aliases for one in versions_of(config.model.name)}
+    def read() -> dict[str, Registered]:
+        return {
+            one.version: Registered(one.aliases, licences_in(one.tags))
+            for one in versions_of(config.model.name)
+        }
 
     return ModelCatalog(config.model, config.alias, read, is_loaded)
 

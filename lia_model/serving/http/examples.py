@@ -85,8 +85,26 @@ ANSWERS: dict[str, Any] = {
     "GET /v1/models": {
         "models": [{"name": "lia", "version": "3"}],
         "available": [
-            {"name": "lia", "version": "3", "aliases": ["champion"], "is_default": True, "is_loaded": True},
-            {"name": "lia", "version": "2", "aliases": [], "is_default": False, "is_loaded": False},
+            {
+                "name": "lia",
+                "version": "3",
+                "aliases": ["champion"],
+                "is_default": True,
+                "is_loaded": True,
+                "licences": {
+                    "detector": "non-commercial research only",
+                    "features": "vgg16 trained on ImageNet, whose images are for non-commercial research",
+                    "data": "CC BY 4.0 (120 videos)",
+                },
+            },
+            {
+                "name": "lia",
+                "version": "2",
+                "aliases": [],
+                "is_default": False,
+                "is_loaded": False,
+                "licences": {},
+            },
         ],
     },
     "GET /healthz": {"status": "ok"},

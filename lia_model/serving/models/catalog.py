@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import NamedTuple
 
 from lia_model.registry.models import registry_errors
 from lia_model.serving.messages import AvailableModel, ModelVersion
@@ -29,13 +30,22 @@ class RegistrySilentError(Exception):
     """The registry does not answer, so that a version may exist which it has not named so far."""
 
 
+class Registered(NamedTuple):
+    """What the registry says of a version."""
+
+    aliases: Sequence[str] = ()
+    """Those that point at it."""
+    licences: Mapping[str, str] = {}
+    """Licences that limit its use, by part."""
+
+
 class ModelCatalog:
     """The default model and the other versions under its name.
 
     Args:
         default: the version served by default at start.
         alias: alias that the default follows; None always serves `default`.
-        read: returns the aliases of each version; None has no other version than the default.
+        read: returns what is registered, by version; None has no other version than the default.
         is_loaded: returns whether a replica has a version loaded; None has the default alone.
         max_age_s: how long what the registry said holds.
     """
@@ -44,7 +54,7 @@ class ModelCatalog:
         self,
         default: ModelVersion,
         alias: str | None = None,
-        read: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+        read: Callable[[], Mapping[str, Registered]] | None = None,
         is_loaded: Callable[[ModelVersion], bool] | None = None,
         max_age_s: float = MAX_AGE_S,
     ) -> None:
@@ -53,9 +63,9 @@ class ModelCatalog:
         self._read = read
         self._is_loaded = is_loaded or (lambda model: model == default)
         self._max_age_s = max_age_s
-        self._aliases: Mapping[str, Sequence[str]] = {}
+        self._registered: Mapping[str, Registered] = {}
         self._read_s: float | None = None
-        self._reading: Future[Mapping[str, Sequence[str]]] | None = None
+        self._reading: Future[Mapping[str, Registered]] | None = None
         self._is_silent = False
         self._lock = threading.Lock()
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model registry")
@@ -96,13 +106,14 @@ class ModelCatalog:
         return self._named(str(version)), True
 
     def available(self) -> list[AvailableModel]:
-        """Return all versions with their aliases, the newest first."""
+        """Return all versions with their aliases and licences, the newest first."""
         default = self.default()
-        known = {default.version: (), **self._known()}
+        known = {default.version: Registered(), **self._known()}
         return [
             AvailableModel(
                 **self._named(version).model_dump(),
-                aliases=sorted(known[version]),
+                aliases=sorted(known[version].aliases),
+                licences=dict(known[version].licences),
                 is_default=version == default.version,
                 is_loaded=self._is_loaded(self._named(version)),
             )
@@ -113,24 +124,24 @@ class ModelCatalog:
         return ModelVersion(name=self._default.name, version=version)
 
     def _at_alias(self, alias: str) -> str | None:
-        return next((version for version, aliases in self._known().items() if alias in aliases), None)
+        return next((version for version, one in self._known().items() if alias in one.aliases), None)
 
-    def _known(self) -> dict[str, Sequence[str]]:
-        """Return the aliases by version, read anew if they are too old."""
+    def _known(self) -> dict[str, Registered]:
+        """Return what is registered by version, read anew if it is too old."""
         if self._read is None:
             return {}
         with self._lock:
             is_old = self._read_s is None or time.monotonic() - self._read_s >= self._max_age_s
             if is_old or (self._reading is not None and self._reading.done()):
                 self._read_anew(self._read)
-            return dict(self._aliases)
+            return dict(self._registered)
 
-    def _read_anew(self, read: Callable[[], Mapping[str, Sequence[str]]]) -> None:
+    def _read_anew(self, read: Callable[[], Mapping[str, Registered]]) -> None:
         """Take the answer of the registry, or go on without if it does not come in time."""
         # A slow answer is waited for by the next request too, instead of being asked for again.
         self._reading = self._reading or self._calls.submit(read)
         try:
-            self._aliases = self._reading.result(TIMEOUT_S)
+            self._registered = self._reading.result(TIMEOUT_S)
             self._is_silent = False
         except (*registry_errors(), FutureTimeoutError, ValueError) as error:
             logger.warning("the model registry does not answer, what it said last holds: %r", error)

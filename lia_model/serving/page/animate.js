@@ -45,10 +45,25 @@ export function startAnimate() {
 }
 
 async function showModels() {
-  const models = await json("/v1/models").then((list) => list.models, () => []);
-  get("options").elements.model.replaceChildren(...models.map((model) =>
-    element("option", { value: model.version === "local" ? model.name : `models:/${model.name}/${model.version}` },
-      model.version === "local" ? model.name : `${model.name}, version ${model.version}`)));
+  const models = await json("/v1/models").then((list) => list.available, () => []);
+  const choice = get("options").elements.model;
+  choice.replaceChildren(...models.map((model) =>
+    element("option", {
+      value: model.version === "local" ? model.name : `models:/${model.name}/${model.version}`,
+      selected: model.is_default,
+    }, modelName(model))));
+  const showLicences = () => {
+    const licences = Object.entries(models[choice.selectedIndex]?.licences ?? {});
+    get("model-licences").textContent = licences.map(([part, note]) => `Licence of its ${part}: ${note}.`).join(" ");
+  };
+  choice.addEventListener("change", showLicences);
+  showLicences();
+}
+
+function modelName(model) {
+  if (model.version === "local") return model.name;
+  const aliases = model.aliases.length ? ` (${model.aliases.join(", ")})` : "";
+  return `${model.name}, version ${model.version}${aliases}`;
 }
 
 // The options of the form, for any portrait.

@@ -14,6 +14,7 @@ from lia_model.serving.interactive.routes import live_routes
 from lia_model.serving.interactive.samples import samples_routes
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
+from lia_model.serving.models.catalog import ModelCatalog, Registered
 from lia_model.settings import MediaLimits
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.video_reader import decode
@@ -45,6 +46,13 @@ class PageService(LiveService):
         self._model = model
         self._samples = samples
         super().__init__(folder, max_upload_bytes=50_000_000)
+
+    def catalog(self, version):
+        def read():
+            licences = {"data": "CC BY 4.0 (2 videos)"}
+            return {version: Registered(["champion"], licences), "0": Registered()}
+
+        return ModelCatalog(ModelVersion(name="lia", version=version), "champion", read)
 
     def more_routes(self):
         names = NamesInFile(self.root / "names.json")

@@ -78,7 +78,7 @@ def test_a_missing_file_is_a_bad_field(service):
 def test_health_models_and_the_description_are_there(service):
     assert service.ask("GET", "/healthz").json() == {"status": "ok"}
     only = {"name": "lia", "version": "3"}
-    told = only | {"aliases": [], "is_default": True, "is_loaded": True}
+    told = only | {"aliases": [], "is_default": True, "is_loaded": True, "licences": {}}
     assert service.ask("GET", "/v1/models").json() == {"models": [only], "available": [told]}
     paths = service.ask("GET", "/openapi.json").json()["paths"]
     assert set(paths["/v1/animations"]["post"]["responses"]) >= {"202", "400", "413", "415", "422", "429"}

@@ -8,13 +8,14 @@ import pytest
 
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
-from lia_model.registry import aliases
+from lia_model.registry import aliases, models
+from lia_model.registry.licences import licence_tags, licences_in
 from lia_model.registry.versions import versions_of
 from lia_model.serving.jobs import RetryRules
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.models import catalog
-from lia_model.serving.models.catalog import ModelCatalog
+from lia_model.serving.models.catalog import ModelCatalog, Registered
 from lia_model.serving.models.loaded import LoadedMarks, LoadedModels
 from preprocessing.media.containers.container_tags import read_tags
 from tests.lia_model.serving.live import LiveService, tiny_animator
@@ -35,7 +36,7 @@ class RegistryService(LiveService):
         def read():
             if self.is_silent.is_set():
                 raise mlflow.MlflowException("away")
-            return {one.version: one.aliases for one in versions_of("lia")}
+            return {one.version: Registered(one.aliases, licences_in(one.tags)) for one in versions_of("lia")}
 
         default = ModelVersion(name="lia", version=version)
         self.marks = LoadedMarks(self.root / "loaded")
@@ -119,6 +120,17 @@ def test_the_list_of_models_has_versions_aliases_and_which_are_loaded(service):
     ]
 
 
+def test_the_list_of_models_names_the_licences_that_limit_their_use(service):
+    licences = {"detector": "non-commercial research only", "data": "CC BY 4.0 (2 videos)"}
+    models.tag_version("lia", "2", licence_tags(licences))
+    deadline = time.monotonic() + 30
+    while not any(one["licences"] for one in service.client.get("/v1/models").json()["available"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    told = {one["version"]: one["licences"] for one in service.client.get("/v1/models").json()["available"]}
+    assert told == {"3": {}, "2": licences, "1": {}}
+
+
 def test_versions_already_known_are_served_while_the_registry_is_silent(service):
     assert made_by(service, model="2") == "2"
     service.is_silent.set()
@@ -145,7 +157,7 @@ def test_an_answer_that_comes_late_is_taken_once_it_has_come(monkeypatch):
     def read():
         num_readings.append(1)
         may_answer.wait(20)
-        return {"1": ("champion",), "2": ("challenger",)}
+        return {"1": Registered(["champion"]), "2": Registered(["challenger"])}
 
     models = ModelCatalog(FIRST, "champion", read)
     with pytest.raises(catalog.RegistrySilentError):

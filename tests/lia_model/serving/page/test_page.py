@@ -162,6 +162,17 @@ def test_the_new_options_reach_the_job_and_their_refusal_is_told(page, clip, ser
     assert newest.order.options.exclude_directions == "2"
 
 
+def test_every_version_can_be_chosen_and_its_licences_are_shown(page):
+    choice = page.locator("#options select[name=model]")
+    choice.locator("option").nth(1).wait_for(state="attached")
+    assert choice.locator("option").all_inner_texts() == ["lia, version 1 (champion)", "lia, version 0"]
+    assert choice.input_value() == "models:/lia/1"
+    licences = page.locator("#model-licences")
+    assert licences.inner_text() == "Licence of its data: CC BY 4.0 (2 videos)."
+    choice.select_option("models:/lia/0")
+    assert licences.inner_text() == ""
+
+
 def test_several_portraits_are_animated_by_one_clip(page, clip, service, tmp_path):
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")
