@@ -121,6 +121,11 @@ class ProjectPaths:
         return Path(tempfile.gettempdir()) / f"lia-{mark}" / "ray"
 
     @property
+    def golden_pairs(self) -> Path:
+        """Golden pairs of the versions that the service has loaded."""
+        return self.runs / "serving" / "golden"
+
+    @property
     def service_tokens(self) -> Path:
         """Hashes of the animation service's tokens."""
         return self.runs / "serving" / "tokens.json"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from lia_model.registry.runs import CARDS, EVALUATION, EVALUATION_PICTURES, STRIPS, Run, all_runs
+from lia_model.registry.runs import CARDS, EVALUATION, EVALUATION_PICTURES, GOLDEN, STRIPS, Run, all_runs
 from lia_model.registry.versions import versions_of_run
+
+_NAMED_BY_CLIPS = (EVALUATION_PICTURES, GOLDEN)
+"""Folders of a run whose files are named by the keys of the clips they show."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,9 @@ def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]
     pictures: dict[str, list[str]] = {}
     for run_id, _ in all_runs():
         run = Run(run_id)
-        shown = [
-            path for path in run.file_names(EVALUATION_PICTURES) if any(key in path for key in source_keys)
-        ]
-        if shown:
+        named = {folder: _naming(run.file_names(folder), source_keys) for folder in _NAMED_BY_CLIPS}
+        shown = [path for paths in named.values() for path in paths]
+        if named[EVALUATION_PICTURES]:
             pages = (*run.file_names(EVALUATION), *run.file_names(CARDS))
             shown += [path for path in pages if path.endswith(".html")]
         if run_id in trained_ids or not run.validated_source_keys().isdisjoint(source_keys):
@@ -56,3 +58,7 @@ def pictures_showing(source_keys: Collection[str], trained: Sequence[TrainedRun]
         if shown:
             pictures[run_id] = shown
     return pictures
+
+
+def _naming(paths: Sequence[str], source_keys: Collection[str]) -> list[str]:
+    return [path for path in paths if any(key in path for key in source_keys)]

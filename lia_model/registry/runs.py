@@ -38,6 +38,8 @@ EVALUATION = "evaluate"
 EVALUATION_PICTURES = f"{EVALUATION}/pictures"
 CARDS = "card"
 """Folder of a run with the cards of its versions; their pages show the pictures of its evaluation."""
+GOLDEN = "golden"
+"""Folder of a run with the golden pairs of its versions; a file's name holds the keys of its clips."""
 MAX_PARAM_CHARS = 6000
 MAX_BATCH = 1000
 """Most metrics of one request."""

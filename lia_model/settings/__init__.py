@@ -4,7 +4,13 @@ Values are in params.yaml and in checkpoints, never here; a field's docstring gi
 """
 
 from lia_model.settings.choices import Compilation, Mode, Precision, VideoDecoder, VideoEncoder
-from lia_model.settings.evaluate import EvaluateSettings, FaceMetricSettings, ReleaseSettings
+from lia_model.settings.evaluate import (
+    CostSettings,
+    EvaluateSettings,
+    FaceMetricSettings,
+    GoldenSettings,
+    ReleaseSettings,
+)
 from lia_model.settings.losses import AdversarialSettings, LossSettings, PerceptualSettings, TermSettings
 from lia_model.settings.network import NetworkScale, NetworkSettings
 from lia_model.settings.serve import MAX_DRAIN_S, MediaLimits, ReplicaRange, RequestLimits, ServeSettings
@@ -24,8 +30,10 @@ __all__ = [
     "AugmentationSettings",
     "Balance",
     "Compilation",
+    "CostSettings",
     "EvaluateSettings",
     "FaceMetricSettings",
+    "GoldenSettings",
     "LossSettings",
     "MediaLimits",
     "Mode",

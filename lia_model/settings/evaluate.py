@@ -60,6 +60,30 @@ class EvaluateSettings(Settings):
     """TorchScript file of I3D, videos of 16 frames to features; null skips FVD."""
 
 
+class CostSettings(Settings):
+    """Time and memory of a challenger, measured beside the champion's in processes of their own."""
+
+    num_frames: Annotated[int, Field(ge=1)]
+    """Frames animated in each round."""
+    num_rounds: Annotated[int, Field(ge=1)]
+    """Rounds, in which challenger and champion take turns; the median counts."""
+    max_latency_ratio: Annotated[float, Field(ge=1)]
+    """How many times the champion's milliseconds a frame a challenger may take."""
+    max_memory_ratio: Annotated[float, Field(ge=1)]
+    """How many times the champion's peak memory a challenger may take: of the GPU if it computes there,
+    otherwise of the whole process."""
+
+
+class GoldenSettings(Settings):
+    """The pair whose result is kept with a version, and computed again wherever the version is loaded."""
+
+    num_frames: Annotated[int, Field(ge=1)]
+    """Driving frames of the pair."""
+    max_difference: Annotated[float, Field(gt=0, le=255)]
+    """Largest mean absolute difference from the kept result, in levels of 0 to 255; devices and precisions
+    differ by less than one."""
+
+
 class ReleaseSettings(Settings):
     """Registration, and the gate of the champion alias."""
 
@@ -70,3 +94,7 @@ class ReleaseSettings(Settings):
     only. Whether they decided is recorded with the version."""
     metric: Literal["l1", "lpips", "akd"]
     """In which a challenger has to beat the champion, with an interval that excludes 0."""
+    cost: CostSettings | None
+    """Limits of time and memory; null measures neither."""
+    golden: GoldenSettings
+    """The pair by which a loaded version is recognised."""

@@ -3,9 +3,12 @@
 import logging
 import time
 import urllib.error
+from pathlib import Path
 
+from lia_model.animator import Animator
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry import models
+from lia_model.registry.golden_pair import fetch_golden_pair, require_golden_result
 from lia_model.registry.licences import licences_in
 from lia_model.registry.models import alias_in
 from lia_model.serving.access.batch_folders import BatchFolders
@@ -53,6 +56,7 @@ def run_serve(
         ValueError: a public address without a token, a taken port, a missing model or detector, or `block`
             is False without a running Ray head.
         ServiceSilentError: the service does not answer at the address within 20 s.
+        GoldenPairError: the version gives another result than it did when it was released.
     """
     require_token_beyond_loopback(host, environment)
     if not block and environment.ray_address is None:
@@ -66,6 +70,7 @@ def run_serve(
         )
         for line in licence_lines(config.model):
             logger.info("%s", line)
+        check_golden_pair(config.model, config.checkpoint, config.golden_folder)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)
@@ -82,6 +87,27 @@ def licence_lines(model: ModelVersion) -> list[str]:
     return [
         f"licence of {model.name} version {model.version}, {part}: {note}" for part, note in licences.items()
     ]
+
+
+def check_golden_pair(model: ModelVersion, checkpoint: Path, folder: Path) -> None:
+    """Check a registered version with its golden pair, before a replica loads it; without a pair, warn.
+
+    Args:
+        model: the version.
+        checkpoint: its directory.
+        folder: where the pair is left for the replicas, which check on their own device.
+
+    Raises:
+        GoldenPairError: the version gives another result than it did when it was released.
+    """
+    if fetch_golden_pair(model.name, model.version, folder) is None:
+        logger.warning(
+            "%s cannot be checked, since it has no golden pair: `lia release` has not judged it, or the pair "
+            "showed a video taken down",
+            model.uri,
+        )
+        return
+    require_golden_result(model.name, model.version, folder, Animator.load(checkpoint).animate)
 
 
 def end_service(environment: Environment) -> None:

@@ -95,7 +95,8 @@ def _folders(paths: ProjectPaths) -> tuple[Path, ...]:
     """Return the folders whose files and folders are named after the videos they show."""
     raw = paths.raw
     pictures = paths.metrics / "pictures"
-    return raw, receiving_root(raw), paths.tracks, paths.clips, pictures
+    golden = paths.golden_pairs
+    return raw, receiving_root(raw), paths.tracks, paths.clips, pictures, golden
 
 
 def _page_files(paths: ProjectPaths) -> tuple[Path, ...]:

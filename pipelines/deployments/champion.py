@@ -23,14 +23,16 @@ from lia_model.evaluation.champion.drift import shift
 from lia_model.evaluation.champion.gate_evidence import CHALLENGER, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases
+from lia_model.registry.golden_pair import GoldenPairError, fetch_golden_pair, require_golden_result
 from lia_model.registry.origin import LIST_TAG
 from lia_model.registry.runs import Run
 from lia_model.registry.versions import Version, version_at
 from lia_model.settings import EvaluateSettings
 from pipelines.deployments.flow_run import deployed_environment
+from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.release import ARTIFACTS, LISTED
+from pipelines.stages.release_gate import ARTIFACTS, LISTED
 from preprocessing.ledger import ClipRow, read_clip_rows
 
 EVENT = "lia.champion.degraded"
@@ -119,7 +121,31 @@ def check_champion(champion: Version, settings: EvaluateSettings, paths: Project
         shifts=[shift(name, _values(trained, name), _values(new, name)) for name in PROPERTIES if new],
         num_people=len({row.identity for row in trained}),
         num_new_people=len({row.identity for row in new}),
+        forgotten=forgotten_of(champion, paths.tombstones),
+        golden=golden_problem(champion, model),
     )
+
+
+def forgotten_of(champion: Version, tombstones: Path) -> str | None:
+    """Return in words on which videos taken down since a version was trained; None if on none.
+
+    Raises:
+        ValueError: the tombstones cannot be read.
+    """
+    keys = [] if champion.run_id is None else forgotten_sources(Run(champion.run_id), tombstones)
+    return describe_forgotten(keys) if keys else None
+
+
+def golden_problem(champion: Version, model: EvaluatedModel) -> str | None:
+    """Return why a loaded version's result for its golden pair is not that of its release; None if it is."""
+    assert model.animator is not None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fetch_golden_pair(champion.name, champion.version, Path(folder))
+            require_golden_result(champion.name, champion.version, Path(folder), model.animator.animate)
+        except GoldenPairError as error:
+            return str(error)
+    return None
 
 
 def frozen_list(champion: Version) -> PairList:

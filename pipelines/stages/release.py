@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import flow
 
 from lia_model.checkpoints.directory import GENERATOR, read_config
-from lia_model.data.pair_choice import choose_pairs
-from lia_model.data.pair_list import write_pair_list
-from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation.champion import gate
 from lia_model.evaluation.champion.gate import Verdict
-from lia_model.evaluation.champion.gate_evidence import CHALLENGER, CHAMPION, measure
-from lia_model.evaluation.scores import EvaluatedModel
 from lia_model.registry import aliases, models
 from lia_model.registry.licences import licence_tags
 from lia_model.registry.runs import Run
@@ -30,18 +24,19 @@ from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
 from pipelines.stages.model_card import card_content, find_licences, write_card
+from pipelines.stages.release_gate import Challenger, pass_gate
 from pipelines.training_run import released_directory, send_waiting
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import file_sha256
 
-ARTIFACTS = "release"
-"""Folder of a run with the pairs and the verdict of its latest release."""
-LISTED = "evaluation_list.json"
-"""File in it with the pairs."""
 ROLLED_BACK_TAG = "lia.rolled_back"
 """Tag of a version that was champion: when, to which version and why a rollback replaced it."""
 
 logger = logging.getLogger(__name__)
+
+
+class ForgottenSourceError(Exception):
+    """A champion was trained on videos that were taken down since."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +78,7 @@ def run_release(
 
     Raises:
         ValueError: no model was trained, or not by that run.
+        ForgottenSourceError: the model is champion and was trained on videos that were taken down.
     """
     send_waiting(paths)
     checkpoint = find_checkpoint(paths.checkpoints / "final", paths.runs, run_id)
@@ -127,10 +123,10 @@ def release_checkpoint(
     version = register_once(checkpoint, run, settings.name, licences)
     champion = aliases.version_of(settings.name, aliases.CHAMPION)
     if champion == version:
-        return Release(settings.name, version, True, None)
+        return _released_again(settings.name, version, run, paths.tombstones)
     aliases.set_alias(settings.name, aliases.CHALLENGER, version)
     verdict = check_takedowns(run, paths.tombstones) or pass_gate(
-        settings, version, champion, evaluation, paths.shards, run
+        Challenger(settings.name, version, checkpoint, run), champion, settings, evaluation, paths.shards
     )
     if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
         verdict = gate.refusal("another version became champion meanwhile; run `lia release` again")
@@ -139,6 +135,21 @@ def release_checkpoint(
     if verdict.is_passed:
         aliases.set_alias(settings.name, aliases.CHAMPION, version)
     return Release(settings.name, version, verdict.is_passed, verdict)
+
+
+def _released_again(name: str, version: str, run: Run, tombstones: Path) -> Release:
+    """Return that a version stays champion.
+
+    Raises:
+        ForgottenSourceError: it was trained on videos that were taken down.
+    """
+    keys = forgotten_sources(run, tombstones)
+    if keys:
+        raise ForgottenSourceError(
+            f"{name} version {version} is champion and was {describe_forgotten(keys)}: train again on the "
+            "present shards and release that model, or run `lia rollback`"
+        )
+    return Release(name, version, True, None)
 
 
 def register_once(checkpoint: Path, run: Run, name: str, licences: Mapping[str, str]) -> str:
@@ -163,46 +174,6 @@ def check_takedowns(run: Run, tombstones: Path) -> Verdict | None:
     """Return a refusal if the run's model was trained on videos that were taken down, else None."""
     keys = forgotten_sources(run, tombstones)
     return gate.check_sources(describe_forgotten(keys) if keys else None)
-
-
-def pass_gate(
-    settings: ReleaseSettings,
-    version: str,
-    champion: str | None,
-    evaluation: EvaluateSettings,
-    shards: Path,
-    run: Run,
-) -> Verdict:
-    """Measure the challenger, copying the source and the champion now, on the same pairs; return the verdict.
-
-    Pairs and verdict are logged to `run`.
-    """
-    manifest = read_manifest(shards)
-    refusal = gate.check_list(
-        is_identity_disjoint=manifest.identity_disjoint, allow_by_time=settings.allow_by_time
-    )
-    if refusal is not None:
-        return refusal
-    try:
-        reader = PairReader(shards)
-        evaluated = [
-            EvaluatedModel.load(role, f"models:/{settings.name}/{each}", evaluation)
-            for role, each in ((CHALLENGER, version), (CHAMPION, champion))
-            if each is not None
-        ]
-        pairs = choose_pairs(reader, evaluation, ("reconstruction",))
-        evidence = measure(evaluated[0], evaluated[1] if champion else None, reader, pairs, evaluation)
-    except ValueError as error:
-        # No held-out clips, or a model of another size: what it says is for the operator.
-        return gate.refusal(f"it cannot be compared: {error}")
-    verdict = gate.decide(evidence, settings.metric)
-    with tempfile.TemporaryDirectory() as folder:
-        listed, judged = Path(folder) / LISTED, Path(folder) / "verdict.json"
-        write_pair_list(pairs, listed)
-        judged.write_text(json.dumps(asdict(verdict) | {"evidence": asdict(evidence)}, default=str) + "\n")
-        for file in (listed, judged):
-            run.log_file(file, ARTIFACTS)
-    return verdict
 
 
 def run_rollback(name: str, tombstones: Path, reason: str = "no reason given") -> int:

@@ -21,7 +21,7 @@ from typing import IO
 import psutil
 
 MAX_IDLE_BYTES = 1_000_000_000
-"""A process with more resident memory than this between two requests is replaced."""
+"""What a process may hold between two requests, unless its server says otherwise."""
 MEMORY_CHECK_S = 0.2
 PARENT_CHECK_S = 0.2
 
@@ -41,15 +41,17 @@ class ChildMemoryError(ChildError):
 class ChildServer:
     """Sends requests to a child process; a context manager.
 
-    The process starts with the first request and is replaced when it dies or grows beyond `MAX_IDLE_BYTES`.
+    The process starts with the first request and is replaced when it dies or grows beyond `max_idle_bytes`.
     It answers many requests, since loading networks takes seconds.
 
     Args:
         module: name of the module that calls `answer_requests`.
+        max_idle_bytes: a process with more resident memory between two requests is replaced; None keeps it.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, max_idle_bytes: int | None = MAX_IDLE_BYTES) -> None:
         self._module = module
+        self._max_idle_bytes = max_idle_bytes
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[str] | None = None
 
@@ -74,7 +76,10 @@ class ChildServer:
             raise limits.error
         if not answer.endswith("\n"):
             raise ChildError(self._reap())
-        if psutil.Process(process.pid).memory_info().rss > MAX_IDLE_BYTES:
+        if (
+            self._max_idle_bytes is not None
+            and psutil.Process(process.pid).memory_info().rss > self._max_idle_bytes
+        ):
             self._stop()
         return answer[:-1]
 

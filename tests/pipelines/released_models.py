@@ -10,7 +10,7 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
 from lia_model.registry import runs
-from lia_model.settings import EvaluateSettings, NetworkSettings, ReleaseSettings
+from lia_model.settings import EvaluateSettings, GoldenSettings, NetworkSettings, ReleaseSettings
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release import find_checkpoint
 from preprocessing.sources.tombstones import HEADER
@@ -45,16 +45,21 @@ class ReleaseParams:
 
 
 def release_params(name: str, models: Path, nowhere: Path) -> ReleaseParams:
-    """Return settings without face metrics: there are no faces in these clips."""
+    """Return settings without face metrics, since there are no faces in these clips, and without costs."""
     faces = {"detector": models / "scrfd", "models": nowhere, "min_score": 0.5, "max_num_frames_per_clip": 1}
-    return ReleaseParams(
-        ReleaseSettings(name=name, allow_by_time=False, metric="l1"), evaluation_settings(models, faces=faces)
+    release = ReleaseSettings(
+        name=name,
+        allow_by_time=False,
+        metric="l1",
+        cost=None,
+        golden=GoldenSettings(num_frames=2, max_difference=2.0),
     )
+    return ReleaseParams(release, evaluation_settings(models, faces=faces))
 
 
-def painting(grey: float) -> Generator:
+def painting(grey: float, width: float = 0.02) -> Generator:
     """Return a generator that paints one grey level, whatever it is shown."""
-    network = NetworkSettings(size_px=32, width=0.02, latent_dim=16, num_directions=4)
+    network = NetworkSettings(size_px=32, width=width, latent_dim=16, num_directions=4)
     generator = build_generator(network, seed=1)
     with torch.no_grad():
         for block in generator.synthesis.blocks:

@@ -51,7 +51,9 @@ def test_a_key_that_names_no_loss_term_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_key_like_no_other_lists_what_is_allowed() -> None:
-    assert "allowed here: allow_by_time, metric, name" in complaint(params_with({"release.zzz": 1}))
+    assert "allowed here: allow_by_time, cost, golden, metric, name" in complaint(
+        params_with({"release.zzz": 1})
+    )
 
 
 def test_a_misspelt_section_is_named() -> None:

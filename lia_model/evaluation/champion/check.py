@@ -47,10 +47,25 @@ class ChampionCheck:
     """People in the clips it was trained on."""
     num_new_people: int
     """People in new clips."""
+    forgotten: str | None = None
+    """In words, on which videos taken down it was trained; None if on none."""
+    golden: str | None = None
+    """Why its result for its golden pair is not that of its release; None if it is, or if it has no pair."""
 
     def problems(self, limits: Limits) -> list[str]:
         """Return what an operator should look at, a sentence each; empty if all is well."""
-        return [*self._of_frozen(), *self._of_present(limits), *self._of_shifts(limits)]
+        return [
+            *self._of_sources(),
+            *([] if self.golden is None else [self.golden]),
+            *self._of_frozen(),
+            *self._of_present(limits),
+            *self._of_shifts(limits),
+        ]
+
+    def _of_sources(self) -> list[str]:
+        if self.forgotten is None:
+            return []
+        return [f"it was {self.forgotten}: train again on the present shards, and release that model"]
 
     def _of_frozen(self) -> list[str]:
         if self.frozen is None:

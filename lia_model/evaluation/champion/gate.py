@@ -2,8 +2,9 @@
 
 A champion beats copying the source frame in L1 and LPIPS. It replaces another champion only if a paired
 bootstrap interval over the people of the held-out clips shows that it is better in the chosen metric, and
-shows it to be worse in none of L1, LPIPS, AKD and MKR. MKR is among them because AKD ignores frames without a
-face. The decision is pure: `gate_evidence` measures, `pipelines.stages.release` acts.
+shows it to be worse in none of L1, LPIPS, AKD and MKR, and if it keeps within the limits of time and memory.
+MKR is among them because AKD ignores frames without a face. The decision is pure: `gate_evidence` and
+`cost_probe` measure, `pipelines.stages.release` acts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lia_model.data.pair_list import Skipped
+from lia_model.evaluation.champion.cost import CostComparison
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.paired_comparison import MIN_PEOPLE, Comparison
 from lia_model.registry.aliases import REPLACED_TAG
@@ -45,6 +47,8 @@ class Evidence:
     """Metrics without a value."""
     list_sha256: str = ""
     """Hash of the list of pairs."""
+    costs: CostComparison | None = None
+    """Time and memory; None if they were not measured."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def decide(evidence: Evidence, metric: str) -> Verdict:
         evidence: what was measured.
         metric: in which a challenger has to beat the champion.
     """
-    objections = [*_against_copying(evidence), *_against_champion(evidence, metric)]
+    costs = [] if evidence.costs is None else evidence.costs.objections()
+    objections = [*_against_copying(evidence), *_against_champion(evidence, metric), *costs]
     if objections:
         reason = f"not promoted: {'; '.join(objections)}"
     elif evidence.champion_version is None:
@@ -169,6 +174,8 @@ def _details(evidence: Evidence) -> list[str]:
     for each in evidence.other_people.values():
         judged = "better" if each.is_better else "not better"
         lines.append(f"for information, on other people: {judged} than doing nothing, {each}")
+    if evidence.costs is not None:
+        lines += evidence.costs.details()
     return lines + [f"not compared: {METRICS[one.what].label}: {one.reason}" for one in evidence.not_compared]
 
 
@@ -200,6 +207,8 @@ def _tags(evidence: Evidence, is_passed: bool) -> dict[str, str]:
             f"lia.gate_{name}": f"{each.mean:.6f}",
             f"lia.gate_champion_{name}": f"{each.other_mean:.6f}",
         }
+    if evidence.costs is not None:
+        tags |= evidence.costs.tags()
     everyone = (*evidence.copying.values(), *evidence.other_people.values())
     worse = [str(each) for each in everyone if each.metric in BETTER_THAN_COPYING and not each.is_better]
     if worse:

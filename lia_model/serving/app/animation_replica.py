@@ -14,6 +14,7 @@ from lia_model.animation.media_check import MediaChecker
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
+from lia_model.registry.golden_pair import require_golden_result
 from lia_model.serving.app.autoscaling import BUSY, QUEUED, RUNNING
 from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
 from lia_model.serving.interactive.direction_names import open_names
@@ -32,10 +33,16 @@ JOBS_ON_GPU = 4
 
 
 def load_run(config: ServingConfig, model: ModelVersion, checkpoint: Path) -> AnimationRun:
-    """Load the checkpoint of a version as the configuration says."""
+    """Load the checkpoint of a version as the configuration says, and check it with its golden pair.
+
+    Raises:
+        GoldenPairError: it gives another result than at its release.
+    """
     animator = SharedAnimator.load(checkpoint, device="auto", compilation=config.compilation)
     if config.compilation != "none":
         animator.warm_up(config.batch_size)
+    animate = partial(animator.animate, batch_size=config.batch_size)
+    require_golden_result(model.name, model.version, config.golden_folder, animate)
     cropper = make_cropper(
         animator.crop,
         lambda: FaceDetector(config.detector, config.min_score, config.pad_px),
@@ -71,7 +78,9 @@ class AnimationReplica:
         live = Animator(animator.generator, str(animator.device), animator.precision, "none", animator.crop)
         self._live = LiveModel(live, run.cropper)
         self._jobs, self._drain_s = open_jobs(config), config.drain_s
-        others = LoadedModels(partial(load_run, config), config.home / "models", config.max_num_models)
+        others = LoadedModels(
+            partial(load_run, config), config.home / "models", config.golden_folder, config.max_num_models
+        )
         load = None if config.registry is None else others.get
         media, check = open_media(config), MediaChecker(config.media).check
         self._num_jobs = jobs_at_once(config.num_jobs_at_once, animator.device)

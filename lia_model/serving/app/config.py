@@ -96,6 +96,11 @@ class ServingConfig(BaseModel):
     """Detect faces in every k-th driving frame."""
 
     @property
+    def golden_folder(self) -> Path:
+        """Folder of the golden pairs of the versions that are served."""
+        return self.home / "golden"
+
+    @property
     def media_folder(self) -> Path:
         """Folder of the uploads and their results."""
         return self.home / "media"

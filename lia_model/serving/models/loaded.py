@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lia_model.animation.run import AnimationRun
+from lia_model.registry.golden_pair import GoldenPairError, fetch_golden_pair
 from lia_model.registry.models import registry_errors, resolve
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
@@ -29,15 +30,21 @@ class LoadedModels:
     Args:
         load: loads the checkpoint directory of a version.
         folder: where checkpoints from the registry are kept.
+        golden_folder: where their golden pairs are kept, with which `load` checks them.
         max_num: versions in memory and in the folder; those that were not used for longest make room, in
             memory once the jobs that still use them have ended.
     """
 
     def __init__(
-        self, load: Callable[[ModelVersion, Path], AnimationRun], folder: Path, max_num: int
+        self,
+        load: Callable[[ModelVersion, Path], AnimationRun],
+        folder: Path,
+        golden_folder: Path,
+        max_num: int,
     ) -> None:
         self._load = load
         self._folder = folder
+        self._golden_folder = golden_folder
         self._max_num = max_num
         self._runs: OrderedDict[ModelVersion, AnimationRun] = OrderedDict()
         self._lock = threading.Lock()
@@ -46,7 +53,8 @@ class LoadedModels:
         """Return a version, loaded if it is not yet.
 
         Raises:
-            ModelUnavailableError: it is not on the disk, and the registry does not give it.
+            ModelUnavailableError: it is not on the disk, and the registry does not give it, or it is not what
+                was released.
         """
         with self._lock:
             if model not in self._runs:
@@ -69,6 +77,9 @@ class LoadedModels:
             self._runs[model] = self._load(model, directory)
         except FileNotFoundError:
             raise ModelUnavailableError(f"another replica has removed the files of {model.uri}") from None
+        except GoldenPairError as error:
+            logger.warning("%s", error)
+            raise ModelUnavailableError(str(error)) from None
         self._remove_oldest(directory.parent)
 
     def _remove_oldest(self, folder: Path) -> None:
@@ -87,6 +98,9 @@ class LoadedModels:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as temporary:
             try:
                 copy = shutil.copytree(resolve(model.uri).directory, Path(temporary) / "checkpoint")
+                fetch_golden_pair(model.name, model.version, self._golden_folder)
+            except GoldenPairError as error:
+                raise ModelUnavailableError(str(error)) from None
             except (*registry_errors(), ValueError) as error:
                 logger.warning("%s cannot be read from the registry: %s", model.uri, error)
                 raise ModelUnavailableError(

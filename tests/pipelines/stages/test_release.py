@@ -7,7 +7,10 @@ import pytest
 from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, models, runs
-from lia_model.settings import NetworkSettings
+from lia_model.registry.golden_pair import GoldenPairError
+from lia_model.serving.messages import ModelVersion
+from lia_model.settings import CostSettings, NetworkSettings
+from pipelines.commands.serve import check_golden_pair
 from pipelines.stages import release
 from pipelines.stages.release import find_checkpoint, run_release, run_rollback
 from preprocessing.shards.manifest import data_digest, read_manifest
@@ -120,6 +123,10 @@ def test_a_model_trained_on_a_video_that_was_taken_down_is_refused(paths, name, 
         run_rollback(name, paths.tombstones)
     assert aliases.version_of(name, aliases.CHAMPION) == "2"
 
+    take_down("b" * 40)
+    with pytest.raises(release.ForgottenSourceError, match="version 2 is champion and was trained on"):
+        run_release(params, paths, better)
+
 
 def test_the_list_and_the_verdict_are_kept_with_the_run(paths, params, trained):
     run_id = trained("first", FLAT)
@@ -129,6 +136,41 @@ def test_the_list_and_the_verdict_are_kept_with_the_run(paths, params, trained):
     assert kept["evidence"]["copying"]["l1"]["num_people"] == NUM_PEOPLE
     pairs = mlflow.artifacts.load_dict(f"runs:/{run_id}/release/evaluation_list.json")
     assert {pair["protocol"] for pair in pairs["pairs"]} == {"reconstruction"}
+
+
+def test_time_and_memory_are_measured_beside_the_champions_and_limited(paths, name, params, trained):
+    champion = run_release(params, paths, trained("first", FLAT - 30))
+    assert champion.is_champion
+    limits = CostSettings(num_frames=4, num_rounds=3, max_latency_ratio=1, max_memory_ratio=1)
+    params.release = params.release.model_copy(update={"cost": limits})
+    wide_id = trained("wide", FLAT)
+    provenance = {"run_id": wide_id, "commit": "abc", "data_digest": "d", "identity_disjoint": True}
+    save_generator(paths.runs / "released" / wide_id, painting(FLAT, width=1.0), provenance)
+    wide = run_release(params, paths, wide_id)
+    assert not wide.is_champion
+    assert "slower than the champion: latency " in wide.verdict.reason
+    assert "takes more memory than the champion: peak memory " in wide.verdict.reason
+    entry = runs.mlflow_client().get_model_version(name, wide.version)
+    assert float(entry.tags["lia.gate_latency_ms"]) > float(entry.tags["lia.gate_champion_latency_ms"]) > 0
+    assert "times the champion's" in entry.description
+
+
+def test_a_registered_version_that_is_not_what_was_trained_is_refused(paths, name, params, trained, tmp_path):
+    run_id = trained("whole", 0)
+    assert "not better than doing nothing" in run_release(params, paths, run_id).text
+    tags = models.version_tags(name, "1")
+    (kept,) = runs.Run(run_id).file_names(runs.GOLDEN)
+    assert tags["lia.golden"] == kept == f"golden/{name}-1--test-0--test-0.safetensors"
+
+    # As if the upload had been damaged.
+    save_generator(models.resolve(f"models:/{name}/1").directory, painting(200), {"run_id": run_id})
+    served = ModelVersion(name=name, version="1"), models.resolve(f"models:/{name}/1").directory, tmp_path
+    with pytest.raises(GoldenPairError, match="do not use it"):
+        check_golden_pair(*served)
+    refused = run_release(params, paths, run_id)
+    assert (refused.version, refused.is_champion) == ("1", False)
+    assert "models:/" in refused.verdict.reason
+    assert "gives another result for its golden pair" in refused.verdict.reason
 
 
 def test_the_card_is_the_description_and_a_file_of_the_run(paths, name, params, trained, tmp_path):

@@ -4,11 +4,13 @@ import threading
 import time
 
 import mlflow
+import numpy as np
 import pytest
 
 from lia_model.animation.run import AnimationRun
 from lia_model.animator import Animator
-from lia_model.registry import aliases, models
+from lia_model.registry import aliases, models, runs
+from lia_model.registry.golden_pair import PATH_TAG, GoldenPair, log_golden_pair, require_golden_result
 from lia_model.registry.licences import licence_tags, licences_in
 from lia_model.registry.versions import versions_of
 from lia_model.serving.jobs import RetryRules
@@ -44,7 +46,11 @@ class RegistryService(LiveService):
 
 
 def load(model, directory):
-    return AnimationRun(Animator.load(directory, device="cpu"), None, 4)
+    animator = Animator.load(directory, device="cpu")
+    # As the replica does, in a folder beside that of the models.
+    golden_folder = directory.parents[2] / "golden"
+    require_golden_result(model.name, model.version, golden_folder, animator.animate)
+    return AnimationRun(animator, None, 4)
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def service(registry, tmp_path):
     aliases.set_alias("lia", "champion", "1")
     aliases.set_alias("lia", "challenger", "2")
     with RegistryService(tmp_path, rules=RetryRules(back_off_s=0.1, max_losses=2)).serving() as service:
-        loaded = LoadedModels(load, tmp_path / "models", max_num=1)
+        loaded = LoadedModels(load, tmp_path / "models", tmp_path / "golden", max_num=1)
         run = AnimationRun(tiny_animator(), None, 4)
         runner = JobRunner(service.jobs, run, FIRST, service.job_media, load=loaded.get)
         runner.start()
@@ -185,10 +191,23 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_and_then_given_up(servic
     assert "models:/lia/3 cannot be read" in failed["error"]["message"]
 
 
+def test_a_version_that_is_not_what_was_released_animates_nothing(service):
+    rng = np.random.default_rng(0)
+    source, *driving = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    pair = GoldenPair(source, np.stack(driving), "absolute", np.stack(driving), max_difference=2)
+    run_id = runs.mlflow_client().get_model_version("lia", "2").run_id
+    log_golden_pair(pair, "lia", "2", "held-0", runs.Run(run_id))
+    failed = service.ended(service.submit(model="2"))
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "model_unavailable")
+    assert "models:/lia/2 gives another result for its golden pair" in failed["error"]["message"]
+    runs.Run(run_id).delete_files([models.version_tag("lia", "2", PATH_TAG)])
+    assert made_by(service, model="3") == "3"
+
+
 def test_the_files_of_versions_not_used_for_longest_make_room(registry, tmp_path):
-    loaded = LoadedModels(load, tmp_path, max_num=2)
+    loaded = LoadedModels(load, tmp_path / "models", tmp_path / "golden", max_num=2)
     versions = [ModelVersion(name="lia", version=str(number)) for number in (1, 2, 3)]
     for version in versions:
         loaded.get(version)
     assert loaded.versions == versions[1:]
-    assert sorted(one.name for one in (tmp_path / "lia").iterdir()) == ["2", "3"]
+    assert sorted(one.name for one in (tmp_path / "models/lia").iterdir()) == ["2", "3"]
