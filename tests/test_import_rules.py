@@ -14,6 +14,7 @@ ALLOWED_PARTS = {
     "lia_model/training/cluster/worker.py": {"ray", "ray.exceptions", "ray.train"},
     "lia_model/serving/app/api_replica.py": {"ray.exceptions", "ray.serve"},
     "lia_model/serving/app/application.py": {"ray", "ray.exceptions", "ray.serve"},
+    "pipelines/commands/served_application.py": {"ray.serve"},
     "pipelines/commands/batch/offline.py": {"ray", "ray.data", "ray.exceptions", "ray.util"},
     "pipelines/local/cluster.py": {"ray"},
 }

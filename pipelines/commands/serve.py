@@ -38,6 +38,24 @@ class ServiceSilentError(Exception):
     """The deployed service does not answer at its address."""
 
 
+def service_config(params: Params, environment: Environment, model: str) -> ServingConfig:
+    """Return the service's configuration for `model`, and log the licences that limit its use.
+
+    Raises:
+        ValueError: see `make_config` and `database_url`.
+    """
+    database = database_url(params, environment)
+    config = make_config(params, environment.paths, environment.api_token, model, database)
+    if config.model.version != LOCAL_VERSION:
+        config = config.model_copy(
+            update={"registry": environment.mlflow_tracking_uri, "alias": alias_in(model)}
+        )
+        for line in licence_lines(config.model):
+            logger.info("%s", line)
+        check_golden_pair(config.model, config.checkpoint, config.golden_folder)
+    return config
+
+
 def run_serve(
     params: Params, environment: Environment, host: str, port: int, model: str, block: bool = True
 ) -> None:
@@ -62,15 +80,7 @@ def run_serve(
     if not block and environment.ray_address is None:
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
     require_address(environment, host, port)
-    database = database_url(params, environment)
-    config = make_config(params, environment.paths, environment.api_token, model, database)
-    if config.model.version != LOCAL_VERSION:
-        config = config.model_copy(
-            update={"registry": environment.mlflow_tracking_uri, "alias": alias_in(model)}
-        )
-        for line in licence_lines(config.model):
-            logger.info("%s", line)
-        check_golden_pair(config.model, config.checkpoint, config.golden_folder)
+    config = service_config(params, environment, model)
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)

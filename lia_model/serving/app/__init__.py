@@ -7,7 +7,15 @@ application on a running cluster keeps running when the process that deployed it
 """
 
 from lia_model.serving.app.animation_replica import AnimationReplica
-from lia_model.serving.app.application import WithdrawError, deploy, withdraw
+from lia_model.serving.app.application import WithdrawError, deploy, fitting_application, withdraw
 from lia_model.serving.app.config import ServingConfig, open_jobs
 
-__all__ = ["AnimationReplica", "ServingConfig", "WithdrawError", "deploy", "open_jobs", "withdraw"]
+__all__ = [
+    "AnimationReplica",
+    "ServingConfig",
+    "WithdrawError",
+    "deploy",
+    "fitting_application",
+    "open_jobs",
+    "withdraw",
+]

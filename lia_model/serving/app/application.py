@@ -52,6 +52,18 @@ def build_application(config: ServingConfig, num_gpus: float, host: str, port: i
     return api.bind(config, animation.bind(config), host, port)
 
 
+def fitting_application(config: ServingConfig, host: str, port: int) -> serve.Application:
+    """Return the application for the cluster of this process, with a GPU a replica if it has any.
+
+    Raises:
+        ValueError: the cluster is too small for the least number of replicas.
+    """
+    there = cluster_resources()
+    num_gpus = min(1.0, there.get("GPU", 0.0))
+    _require_room(config.replicas, there.get("CPU", 0.0), there.get("GPU", 0.0))
+    return build_application(config, num_gpus, host, port)
+
+
 def registry_variables(config: ServingConfig) -> dict[str, str]:
     """Return MLflow's variables of a replica: where it is, and to give up soon when it is away."""
     if config.registry is None:
@@ -68,11 +80,9 @@ def deploy(config: ServingConfig, host: str, port: int) -> None:
     Raises:
         ValueError: the cluster is too small for the least number of replicas.
     """
-    there = cluster_resources()
-    num_gpus = min(1.0, there.get("GPU", 0.0))
-    _require_room(config.replicas, there.get("CPU", 0.0), there.get("GPU", 0.0))
+    application = fitting_application(config, host, port)
     serve.start(proxy_location="Disabled")
-    serve.run(build_application(config, num_gpus, host, port), name=APPLICATION, route_prefix=None)
+    serve.run(application, name=APPLICATION, route_prefix=None)
 
 
 def withdraw() -> None:

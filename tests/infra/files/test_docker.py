@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -79,3 +80,10 @@ def test_lia_runs_from_the_files_of_the_image(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "runs") in done.stdout
+
+
+def test_the_image_installs_extras_that_exist(stages):
+    extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for variant in ("cpu", "cuda"):
+        (installed,) = re.findall(r"'\.\[(.+)\]'", "\n".join(stages[f"packages-{variant}"]))
+        assert set(installed.split(",")) <= extras.keys()
