@@ -15,6 +15,7 @@ import yaml
 
 from pipelines.params import read_params
 from tests.conftest import Project
+from tests.pipelines.deployments.prefect_project import adopt_environment, artifact_keys, ask, end_all, run
 
 CANCEL_S = 15
 """Within which a cancelled run has no process left."""
@@ -35,9 +36,7 @@ def project(new_project: Callable[..., Project], samples_url: str) -> Project:
     made.run("git", "config", "user.name", "test")
     made.run("git", "config", "user.email", "test@localhost")
     made.run("lia", "up", "prefect")
-    lines = made.run("lia", "env").stdout.splitlines()
-    exports = (line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
-    made.variables.update(dict(exports))
+    adopt_environment(made)
     return made
 
 
@@ -76,29 +75,6 @@ def running() -> list[psutil.Popen]:
     return []
 
 
-def end_all(processes: list[psutil.Process]) -> None:
-    """Terminate processes and, after 20 s, kill those that are left; all are reaped."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    _, alive = psutil.wait_procs(alive, timeout=60)
-    assert not alive
-
-
-def run(project: Project, deployment: str, **parameters: object) -> str:
-    """Run a deployment to its end and return what Prefect says of it."""
-    options = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
-    command = ("prefect", "deployment", "run", deployment, *options, "--watch", "--watch-timeout", "240")
-    done = subprocess.run(
-        command, cwd=project.root, env=project.variables, text=True, capture_output=True, timeout=300
-    )
-    return done.stdout + done.stderr
-
-
 def start(project: Project, deployment: str, **parameters: object) -> str:
     """Have a deployment run and return the id of the run."""
     options = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
@@ -112,22 +88,6 @@ def state(project: Project, run_id: str) -> str:
     url = f"{project.variables['PREFECT_API_URL']}/flow_runs/{run_id}"
     with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)["state_type"]
-
-
-def artifact_keys(project: Project) -> set[str]:
-    """Return the keys of all artifacts."""
-    address = f"{project.variables['PREFECT_API_URL']}/artifacts/filter"
-    request = urllib.request.Request(address, b"{}", {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return {artifact["key"] for artifact in json.load(answer)}
-
-
-def flow_runs(project: Project) -> list[dict]:
-    """Return all flow runs."""
-    address = f"{project.variables['PREFECT_API_URL']}/flow_runs/filter"
-    request = urllib.request.Request(address, b"{}", {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def programs(worker: psutil.Popen, name: str) -> list[psutil.Process]:
@@ -168,7 +128,7 @@ def test_the_data_is_rebuilt_with_other_settings_and_published(
     assert "in sync" in project.run("dvc", "status", "--cloud", "shards").stdout
     assert {"outcomes", "data-set"} <= artifact_keys(project)
     # The stages run as programs of their own, and are part of the deployment's run all the same.
-    found = flow_runs(project)
+    found = ask(project, "flow_runs")
     (outer,) = (one for one in found if one["deployment_id"] is not None)
     stages = [one for one in found if f"correlation:{outer['id']}" in one["tags"]]
     assert len(stages) == len(found) - 1 == 2
