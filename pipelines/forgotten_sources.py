@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lia_model.checkpoints.directory import read_config
 from lia_model.registry.models import ResolvedModel, registry_errors
+from lia_model.registry.outages import reason_of
 from lia_model.registry.runs import Run, run_of
 from lia_model.registry.versions import version_at
 from preprocessing.sources.tombstones import read_tombstones
@@ -38,7 +39,7 @@ def warn_of_forgotten(model: ResolvedModel, tombstones: Path) -> None:
         run_id = _run_of(model) if read_tombstones(tombstones) else None
         keys = [] if run_id is None else forgotten_sources(Run(run_id), tombstones)
     except (ValueError, *registry_errors()) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         logger.warning("whether %s was trained on videos taken down is unknown: %s", model.uri, reason)
         return
     if keys:

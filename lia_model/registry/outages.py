@@ -10,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from preprocessing.download.credentials import mask_credentials
+
 if TYPE_CHECKING:
     from mlflow import MlflowException
 
@@ -32,7 +34,7 @@ def explain_outage(error: BaseException) -> str | None:
 
     if not isinstance(error, MlflowException):
         return None
-    reason = " ".join(str(error.message).split())
+    reason = reason_of(error)
     where = _place(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if error.get_http_status_code() in _REFUSED:
         return (
@@ -43,6 +45,11 @@ def explain_outage(error: BaseException) -> str | None:
         f"MLflow at {where} fails ({reason}): see that it runs, or correct LIA_MLFLOW_TRACKING_URI, and run "
         "the command again"
     )
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's message in one line without the user and the password of an address in it."""
+    return mask_credentials(" ".join(str(error).split())) or type(error).__name__
 
 
 def _place(uri: str) -> str:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from lia_model.checkpoints.directory import GENERATOR
 from lia_model.registry.models import registry_errors, tag_version, version_tags
+from lia_model.registry.outages import reason_of
 from lia_model.serving.messages import ModelVersion
 from preprocessing.storage.files import file_sha256, write_atomically
 
@@ -86,7 +87,7 @@ class NamesInRegistry:
         try:
             return self._calls.submit(ask).result(TIMEOUT_S)
         except (*registry_errors(), FutureTimeoutError) as error:
-            logger.warning("names of directions: MLflow at %s failed: %r", self._tracking_uri, error)
+            logger.warning("names of directions: MLflow failed: %s", reason_of(error))
             raise NamesUnavailableError("the model registry does not answer; try again later") from None
 
 

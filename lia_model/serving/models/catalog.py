@@ -13,6 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import NamedTuple
 
 from lia_model.registry.models import registry_errors
+from lia_model.registry.outages import reason_of
 from lia_model.serving.messages import AvailableModel, ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,9 @@ class ModelCatalog:
             self._registered = self._reading.result(TIMEOUT_S)
             self._is_silent = False
         except (*registry_errors(), FutureTimeoutError, ValueError) as error:
-            logger.warning("the model registry does not answer, what it said last holds: %r", error)
+            logger.warning(
+                "the model registry does not answer, what it said last holds: %s", reason_of(error)
+            )
             self._is_silent = True
         if self._reading.done():
             self._reading = None

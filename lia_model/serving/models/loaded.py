@@ -14,6 +14,7 @@ from pathlib import Path
 from lia_model.animation.run import AnimationRun
 from lia_model.registry.golden_pair import GoldenPairError, fetch_golden_pair
 from lia_model.registry.models import registry_errors, resolve
+from lia_model.registry.outages import reason_of
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
 
@@ -102,7 +103,7 @@ class LoadedModels:
             except GoldenPairError as error:
                 raise ModelUnavailableError(str(error)) from None
             except (*registry_errors(), ValueError) as error:
-                logger.warning("%s cannot be read from the registry: %s", model.uri, error)
+                logger.warning("%s cannot be read from the registry: %s", model.uri, reason_of(error))
                 raise ModelUnavailableError(
                     f"{model.uri} cannot be read from the model registry; the server's log has the details"
                 ) from None
