@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lia_model.settings import Mode
 from preprocessing.settings import Settings
 from preprocessing.shards.manifest import Split
+from preprocessing.storage.files import write_atomically
 
 FORMAT_VERSION = 1
 Protocol = Literal["reconstruction", "cross_identity"]
@@ -89,7 +90,8 @@ def write_pair_list(pairs: PairList, path: Path) -> None:
     content = pairs.model_dump(mode="json")
     lines = ",\n  ".join(json.dumps(pair) for pair in content.pop("pairs"))
     head = json.dumps(content, indent=1).removesuffix("\n}")
-    path.write_text(f'{head},\n "pairs": [\n  {lines}\n ]\n}}\n')
+    with write_atomically(path) as partial:
+        partial.write_text(f'{head},\n "pairs": [\n  {lines}\n ]\n}}\n')
 
 
 def read_pair_list(path: Path) -> PairList:

@@ -33,7 +33,7 @@ from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
 from preprocessing.shards.manifest import Manifest, read_manifest
-from preprocessing.storage.files import file_sha256
+from preprocessing.storage.files import file_sha256, write_atomically
 from preprocessing.strips import evenly_spaced, grid
 
 NUM_PICTURE_COLUMNS = 8
@@ -180,14 +180,17 @@ def write_report(
     report: dict[str, Any], rows: list[dict[str, Any]], manifest: Manifest, metrics: Path
 ) -> None:
     """Write the report, the tables of clips and the page to `metrics`, which holds the pictures."""
-    (metrics / "evaluate.json").write_text(json.dumps(report, indent=1) + "\n")
-    with (metrics / "clips.csv").open("w", newline="") as file:
+    # Never into a file that is there: DVC may have linked it to its cache.
+    with write_atomically(metrics / "evaluate.json") as partial:
+        partial.write_text(json.dumps(report, indent=1) + "\n")
+    with write_atomically(metrics / "clips.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(report["clips"][0]))
         writer.writeheader()
         writer.writerows(report["clips"])
     write_parquet(rows, metrics / "clips.parquet")
     page = evaluation_page(report, rows, manifest, metrics / "pictures")
-    (metrics / "evaluation.html").write_text(page, encoding="utf-8")
+    with write_atomically(metrics / "evaluation.html") as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
@@ -197,7 +200,8 @@ def write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
 
     kinds = {bool: pa.bool_(), int: pa.int64(), str: pa.string()}
     schema = pa.schema([(name, kinds.get(type(value), pa.float64())) for name, value in rows[0].items()])
-    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    with write_atomically(path) as partial:
+        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
 
 
 def save_strip(path: Path, item: PairFrames, results: Sequence[np.ndarray]) -> None:

@@ -39,6 +39,7 @@ from preprocessing.shards.writer import NothingKeptError, require_training_clips
 from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
 from preprocessing.sources.source import with_box_width
 from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.storage.files import write_atomically
 from preprocessing.storage.object_store import Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -295,8 +296,10 @@ def write_counts(metrics: Path, rows: Sequence[ClipRow], prepared: Sequence[Prep
     outcomes = count_clips(rows)
     metrics.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"clips": outcomes, "frames": frames}, indent=1)
-    (metrics / "shards.json").write_text(text + "\n")
-    with (metrics / "outcomes.csv").open("w", newline="") as file:
+    # Never into a file that is there: DVC may have linked it to its cache.
+    with write_atomically(metrics / "shards.json") as partial:
+        partial.write_text(text + "\n")
+    with write_atomically(metrics / "outcomes.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("outcome", "num_clips"))
         writer.writerows(outcomes.items())

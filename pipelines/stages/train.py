@@ -45,7 +45,7 @@ from pipelines.training_run import (
 )
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
-from preprocessing.storage.files import write_folder_atomically
+from preprocessing.storage.files import write_atomically, write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
 if TYPE_CHECKING:
@@ -249,8 +249,10 @@ def write_curves(journal: Path, metrics: Path, damage: Damage) -> None:
     metrics.mkdir(parents=True, exist_ok=True)
     last = {name: history[max(history)] for name, history in histories.items()}
     report = {"step": max(steps), **last, **damage.counters()}
-    (metrics / "train.json").write_text(json.dumps(report, indent=1) + "\n")
-    with (metrics / "train.csv").open("w", newline="") as file:
+    # Never into a file that is there: DVC may have linked it to its cache.
+    with write_atomically(metrics / "train.json") as partial:
+        partial.write_text(json.dumps(report, indent=1) + "\n")
+    with write_atomically(metrics / "train.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *histories])
         writer.writerows([step, *(history.get(step, "") for history in histories.values())] for step in steps)

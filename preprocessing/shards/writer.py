@@ -11,8 +11,9 @@ import math
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 from webdataset.writer import TarWriter
@@ -22,6 +23,7 @@ from preprocessing.faces.detector import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.settings import ShardsSettings
+from preprocessing.shards.former_tars import FormerTars, HashOnly
 from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, write_index
 from preprocessing.shards.grouping import group_into_shards
 from preprocessing.shards.manifest import (
@@ -78,6 +80,8 @@ def write_shards(
 ) -> Manifest:
     """Write tars and index of each split and the manifest into `folder`, which is replaced as a whole.
 
+    A tar that the folder has already, with the same clips and bytes, is not written again but linked.
+
     Args:
         prepared: the kept clips of both splits.
         rows: every candidate clip, for the counts.
@@ -94,18 +98,16 @@ def write_shards(
         for split in SPLITS:
             chosen = [clip for clip in prepared if clip.clip.split == split]
             chosen.sort(key=lambda clip: clip.clip.key)
-            listings[split] = _write_split(chosen, settings.shard_bytes, temporary / split)
+            listings[split] = _write_split(chosen, settings.shard_bytes, temporary / split, folder / split)
         manifest = describe_shards(prepared, rows, sources, settings, models, Splits(**listings))
         write_manifest(temporary, manifest)
     return manifest
 
 
-def write_tar(clips: Sequence[PreparedClip], path: Path) -> list[FramePlace]:
-    """Write one shard and return where its frames lie, in order."""
-    with (
-        path.open("wb") as file,
-        TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False, compress=False) as writer,
-    ):
+def write_tar(clips: Sequence[PreparedClip], file: BinaryIO | HashOnly) -> None:
+    """Write one shard."""
+    whole = cast("BinaryIO", file)
+    with TarWriter(whole, user="", group="", mode=0o644, mtime=0, encoder=False, compress=False) as writer:
         for prepared in clips:
             key = prepared.clip.key
             metadata = json.dumps(prepared.clip.model_dump(mode="json"), sort_keys=True).encode()
@@ -113,6 +115,10 @@ def write_tar(clips: Sequence[PreparedClip], path: Path) -> list[FramePlace]:
             writer.write({"__key__": key, "json": metadata})
             frames = {f"{number:05d}.jpg": data for number, data in enumerate(prepared.frames())}
             writer.write({"__key__": key, **frames})
+
+
+def find_frames(path: Path) -> list[FramePlace]:
+    """Return where the frames of a shard lie, in order."""
     with tarfile.open(path) as tar:
         return [
             FramePlace(member.name.split(".")[0], member.offset_data, member.size)
@@ -153,14 +159,20 @@ def describe_shards(
     )
 
 
-def _write_split(clips: Sequence[PreparedClip], shard_bytes: int, folder: Path) -> SplitListing:
+def _write_split(
+    clips: Sequence[PreparedClip], shard_bytes: int, folder: Path, former_folder: Path
+) -> SplitListing:
     folder.mkdir()
+    former = FormerTars(former_folder)
     tars: list[TarEntry] = []
     places: list[FramePlace] = []
     clip_tar: list[int] = []
     for number, group in enumerate(group_into_shards(clips, shard_bytes)):
         path = folder / f"{number:05d}.tar"
-        places += write_tar(group, path)
+        if not former.link([clip.clip.key for clip in group], partial(write_tar, group), path):
+            with path.open("xb") as file:
+                write_tar(group, file)
+        places += find_frames(path)
         tars.append(TarEntry(name=path.name, sha256=file_sha256(path), bytes=path.stat().st_size))
         clip_tar += [number] * len(group)
     entries = [ClipEntry(**clip.clip.model_dump(include=set(ClipEntry.model_fields))) for clip in clips]

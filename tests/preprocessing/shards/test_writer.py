@@ -1,5 +1,7 @@
 import gc
 import io
+import os
+import random
 import tarfile
 
 import numpy as np
@@ -85,6 +87,85 @@ def read_frames(folder, split):
         spans = [(arrays["frame_offset"][place], arrays["frame_size"][place]) for place in places]
         found[str(key)] = [tar[offset : offset + size] for offset, size in spans]
     return found
+
+
+@pytest.fixture
+def many(make_prepared):
+    """Clips of 61 sources, of about 40 kB each."""
+    draw = random.Random(0)
+    made = []
+    for source in range(61):
+        prepared = make_prepared(source % 25, source)
+        key = f"{source_key(f'http://a.org/many/{source}')}-whole-000-000000"
+        extra = draw.randbytes(40_000)
+        with prepared.file.open("ab") as file:
+            file.write(extra)
+        sizes = [*prepared.frame_bytes[:-1], prepared.frame_bytes[-1] + len(extra)]
+        clip = prepared.clip.model_copy(update={"key": key, "source_key": key.split("-")[0]})
+        made.append(prepared.model_copy(update={"clip": clip, "frame_bytes": sizes}))
+    return made
+
+
+def written_since(folder, before):
+    """Return the bytes of the files of a folder that were not there before, also under another name."""
+    now = (path.stat() for path in folder.rglob("*") if path.is_file())
+    return sum(status.st_size for status in now if status.st_ino not in before)
+
+
+def test_one_source_more_writes_its_own_shard_alone(write, many):
+    *first, last = sorted(many, key=lambda one: one.clip.key[::-1])
+    folder, manifest = write(first, "shards", shard_bytes=250_000)
+    # Held open, so that no new file can get the number of a removed one.
+    held = [path.open("rb") for path in folder.rglob("*") if path.is_file()]
+    before = {os.fstat(file.fileno()).st_ino for file in held}
+    known = {tar.sha256 for tar in manifest.splits.train.tars}
+    _, after = write([*first, last], "shards", shard_bytes=250_000)
+    changed = sum(tar.bytes for tar in after.splits.train.tars if tar.sha256 not in known)
+    assert len(after.splits.train.tars) > 8
+    assert changed <= 3 * 250_000
+    assert 0 < written_since(folder, before) <= 1.2 * changed
+    elsewhere, _ = write([*first, last], "elsewhere", shard_bytes=250_000)
+    assert contents(folder) == contents(elsewhere)
+    for file in held:
+        file.close()
+
+
+def test_a_damaged_shard_or_other_frames_under_the_same_key_are_written_again(write, many):
+    clips = many[:6]
+    folder, manifest = write(clips, "shards", shard_bytes=80_000)
+    one, other = (folder / "train" / tar.name for tar in manifest.splits.train.tars[:2])
+    content = one.read_bytes()
+    damaged = bytearray(content)
+    damaged[20_000] ^= 1
+    one.write_bytes(damaged)
+    kept = other.stat().st_ino
+    write(clips, "shards", shard_bytes=80_000)
+    assert one.read_bytes() == content
+    assert other.stat().st_ino == kept
+    changed = bytearray(clips[0].file.read_bytes())
+    changed[-1] ^= 1
+    clips[0].file.write_bytes(changed)
+    folder, _ = write(clips, "shards", shard_bytes=80_000)
+    elsewhere, _ = write(clips, "elsewhere", shard_bytes=80_000)
+    assert contents(folder) == contents(elsewhere)
+
+
+def test_what_a_linked_shard_was_linked_to_is_never_written_into(write, many, tmp_path):
+    """A cache may hold the same file, as DVC's does with hard or symbolic links."""
+    folder, manifest = write(many[:6], "shards", shard_bytes=80_000)
+    name = manifest.splits.train.tars[0].name
+    cached = tmp_path / "cached"
+    cached.hardlink_to(folder / "train" / name)
+    cached.chmod(0o444)
+    content = cached.read_bytes()
+    (folder / "train" / name).unlink()
+    (folder / "train" / name).symlink_to(cached)
+    write(many[:6], "shards", shard_bytes=80_000)
+    assert (folder / "train" / name).stat().st_ino == cached.stat().st_ino
+    assert not (folder / "train" / name).is_symlink()
+    write(many[1:6], "shards", shard_bytes=80_000)
+    write([many[0].model_copy(update={"yaw_deg": None})], "shards", shard_bytes=80_000)
+    assert cached.read_bytes() == content
 
 
 def test_same_clips_give_the_same_bytes_in_any_order(write, clips):
