@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import lia_model.animator as module
 from lia_model.animator import Animator
-from lia_model.device import compilation as compilation_module
 from lia_model.networks.build import build_generator
 from lia_model.settings import NetworkSettings
 from tests.gpu import needs_gpu
-from tests.lia_model.device.played_back import PlayedBack
+from tests.lia_model.device.played_back import play_back
 
 BATCH_SIZE = 4
 
@@ -28,10 +26,7 @@ def frames():
 
 @pytest.fixture
 def graphs(monkeypatch):
-    graphs = PlayedBack()
-    monkeypatch.setattr(compilation_module, "CudaGraphs", lambda device: graphs)
-    monkeypatch.setattr(module, "require_compilation", lambda kind, device: None)
-    return graphs
+    return play_back(monkeypatch)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from lia_model.animator import Animator
 from lia_model.device.host_copies import in_turn
 from lia_model.shared_animator import SharedAnimator
+from tests.lia_model.device.played_back import play_back
 
 BATCH_SIZE = 4
 NUM_JOBS = 6
@@ -83,6 +84,22 @@ def test_source_videos_work_beside_portraits(generator, shared, jobs):
         pool.submit(frames_of, shared, jobs[5])
         video = pool.submit(lambda: list(shared.animate(iter(clip[::-1]), clip, "relative", BATCH_SIZE)))
         assert apart(np.stack(video.result()), wanted) <= 1
+
+
+def test_recorded_batches_give_the_same_and_warming_up_records_them_all(generator, jobs, monkeypatch):
+    alone = Animator(generator, "cpu", "fp32")
+    wanted = [frames_of(alone, job) for job in jobs]
+    graphs = play_back(monkeypatch)
+    shared = SharedAnimator(generator, "cpu", "fp32", "cuda-graphs")
+    shared.warm_up(BATCH_SIZE)
+    num_captured = graphs.num_captured
+    sizes = set()
+    shared.model.synthesis.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
+    with ThreadPoolExecutor(NUM_JOBS) as pool:
+        got = list(pool.map(lambda job: frames_of(shared, job), jobs))
+    assert max(map(apart, got, wanted)) <= 1
+    assert graphs.num_captured == num_captured > 0
+    assert sizes == {BATCH_SIZE}
 
 
 def test_a_dropped_animator_is_freed(generator, jobs):

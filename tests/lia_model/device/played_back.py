@@ -4,7 +4,17 @@ from contextlib import nullcontext
 
 import torch
 
+from lia_model import animator
+from lia_model.device import compilation
 from lia_model.device.cuda_graph import CudaGraphs
+
+
+def play_back(monkeypatch) -> "PlayedBack":
+    """Let animators on the CPU record, and return what captures for them."""
+    graphs = PlayedBack()
+    monkeypatch.setattr(compilation, "CudaGraphs", lambda device: graphs)
+    monkeypatch.setattr(animator, "require_compilation", lambda kind, device: None)
+    return graphs
 
 
 class PlayedBack(CudaGraphs):
