@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON := $(firstword $(foreach name,python3.11 python3.12,$(shell command -v $(name))))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test drill bench check ui stop
+.PHONY: help setup demo test drill bench check ui stop stack stack-stop stack-test
 
 help:
 	@echo "make setup   .venv with pinned dependencies (Python 3.11 or 3.12)"
@@ -14,6 +14,8 @@ help:
 	@echo "make check   style, types, import rules, the files of infra, and the documentation, which is built in out/docs"
 	@echo "make ui      start Prefect, MLflow and Ray and print where they are"
 	@echo "make stop    stop them"
+	@echo "make stack   start what a team's server runs, each with a password, on loopback; make stack-stop ends it"
+	@echo "make stack-test  the whole loop on such a stack of its own, about 10 minutes; nothing is left running"
 
 setup: .venv/ready
 
@@ -28,7 +30,7 @@ endif
 	$(if $(VENV_OF_ANOTHER_FOLDER),rm -rf .venv)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[data,train,serve,dev]'
+		--constraint constraints.txt --editable '.[data,train,serve,stack,dev]'
 	touch $@
 
 demo: setup
@@ -62,3 +64,14 @@ ui: setup
 
 stop: setup
 	lia stop
+
+stack: setup
+	lia fetch models
+	python -m infra.stack up
+
+stack-stop: setup
+	python -m infra.stack down
+
+stack-test: setup
+	lia fetch samples models
+	pytest -x -v --durations 0 tests/drills/test_stack.py

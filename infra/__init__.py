@@ -1,1 +1,1 @@
-"""What runs the project beyond one machine: estimates of scale, and what Prefect does by itself."""
+"""What runs the project for a team: its stack, estimates of scale, and what Prefect does by itself."""

@@ -66,6 +66,9 @@ class Environment(BaseSettings):
     database_url: str | None = Field(default=None, repr=False)
     """LIA_DATABASE_URL: URL of the animation service's database, with its password; replaces
     `serve.database`."""
+    media_store_url: Annotated[str, AfterValidator(_without_password)] | None = None
+    """LIA_MEDIA_STORE_URL, such as s3://bucket/folder: where the animation service keeps uploads and their
+    results; replaces `serve.media_store`. Credentials and endpoint as for LIA_STORE_URL."""
     download_proxy: str | None = Field(default=None, repr=False)
     """LIA_DOWNLOAD_PROXY: URL of the proxy for downloads, with its password; replaces `download.proxy`."""
     prefect_api_url: str | None = None

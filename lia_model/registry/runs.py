@@ -232,7 +232,8 @@ def open_run(
 
     Args:
         name: the run's name, unique within the experiment.
-        artifacts: absolute folder of the experiment's files; takes effect when the experiment is created.
+        artifacts: absolute folder of the experiment's files; takes effect when the experiment is created. A
+            server decides itself.
         params: settings, logged once.
         tags: logged on every call.
         description: Markdown for a new run; one that is reopened keeps its own, which people may edit.
@@ -279,11 +280,13 @@ def _experiment_id(client: MlflowClient, artifacts: Path) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         return experiment.experiment_id
+    # A server keeps the files where it was told to; beside a store on this disk they lie where we say.
+    is_server = client.tracking_uri.startswith(("http:", "https:"))
     # What the experiment is for, in MLflow's words. Its UI opens on traces of language models all the same,
     # unless the address asks for `workflowType=machine_learning`.
     return client.create_experiment(
         EXPERIMENT,
-        artifact_location=artifacts.absolute().as_uri(),
+        artifact_location=None if is_server else artifacts.absolute().as_uri(),
         tags={"mlflow.experimentKind": "custom_model_development"},
     )
 

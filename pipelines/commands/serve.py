@@ -46,6 +46,8 @@ def service_config(params: Params, environment: Environment, model: str) -> Serv
     """
     database = database_url(params, environment)
     config = make_config(params, environment.paths, environment.api_token, model, database)
+    if environment.media_store_url is not None:
+        config = config.model_copy(update={"media_store": environment.media_store_url})
     if config.model.version != LOCAL_VERSION:
         config = config.model_copy(
             update={"registry": environment.mlflow_tracking_uri, "alias": alias_in(model)}

@@ -10,6 +10,16 @@ from pipelines.local.logical_cpus import num_logical_cpus
 from pipelines.local.ports import choose_free_port
 
 _SYSTEM_CHOOSES = "0"
+RAY_PORTS_OF_THE_SYSTEM = (
+    "--dashboard-agent-listen-port", _SYSTEM_CHOOSES,
+    "--dashboard-agent-grpc-port", _SYSTEM_CHOOSES,
+    "--runtime-env-agent-port", _SYSTEM_CHOOSES,
+    "--metrics-export-port", _SYSTEM_CHOOSES,
+    "--min-worker-port", _SYSTEM_CHOOSES, "--max-worker-port", _SYSTEM_CHOOSES,
+)  # fmt: skip
+"""Options of `ray start` for the ports of a node's parts. Their defaults are fixed, and two projects on one
+machine would collide. At 0, a part binds a port that the system hands out and publishes it: nobody can take
+it before."""
 
 
 class ServiceName(StrEnum):
@@ -102,13 +112,7 @@ def _ray(host: str, port: int, dashboard_port: int, client_port: int, home: Path
             "--node-ip-address", host, "--port", str(port),
             "--num-cpus", str(num_logical_cpus()),
             "--dashboard-host", host, "--dashboard-port", str(dashboard_port),
-            # Ray's other ports have fixed defaults, on which two projects on one machine would collide. At 0,
-            # a component binds a port that the system hands out and publishes it: nobody can take it before.
-            "--dashboard-agent-listen-port", _SYSTEM_CHOOSES,
-            "--dashboard-agent-grpc-port", _SYSTEM_CHOOSES,
-            "--runtime-env-agent-port", _SYSTEM_CHOOSES,
-            "--metrics-export-port", _SYSTEM_CHOOSES,
-            "--min-worker-port", _SYSTEM_CHOOSES, "--max-worker-port", _SYSTEM_CHOOSES,
+            *RAY_PORTS_OF_THE_SYSTEM,
             # The server of the ray:// protocol, unused here, cannot be left out and does not accept 0.
             "--ray-client-server-port", str(client_port),
             "--temp-dir", str(home),

@@ -92,7 +92,7 @@ def stop_all(folder: Path) -> list[str]:
         record = read_record(path)
         process = live_process(record) if record is not None else None
         if process is not None:
-            _end(process)
+            end_with_family(process)
             stopped.append(path.stem)
         path.unlink()
     return stopped
@@ -201,7 +201,7 @@ def _is_answering(url: str) -> bool:
         return False
 
 
-def _end(process: psutil.Process) -> None:
+def end_with_family(process: psutil.Process) -> None:
     """Terminate a process, then the children it left behind; kill those that remain.
 
     psutil refuses to signal a process id that was recycled in the meantime.

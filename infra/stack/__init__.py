@@ -1,0 +1,1 @@
+"""The team's stack as plain processes on loopback; start reading at `services.py`."""
