@@ -95,7 +95,8 @@ def find_part(
     end = len(timeline.starts_s)
     if end_s is not None:
         end = int(np.searchsorted(timeline.starts_s, end_s))
-    if first >= end:
+    # Whether the last pictures are whole is told for sure by a decoder that has seen all before them.
+    if first >= end or end == len(timeline.starts_s):
         return None
     entry = timeline.index.entry_before(int(timeline.pictures[first]))
     return None if entry is None else Part(timeline, first, end, entry)
