@@ -24,7 +24,7 @@ from pipelines.command_line import (
     stage_commands,
     token_commands,
 )
-from pipelines.log_lines import tell
+from pipelines.local.log_lines import tell
 from preprocessing.storage.files import DISK_ERRORS
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.environment import Environment, read_environment
-from pipelines.log_lines import log_as_json
+from pipelines.local.log_lines import log_as_json
 
 if TYPE_CHECKING:
     from pipelines.params import Params

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipelines.log_lines import tell
+from pipelines.local.log_lines import tell
 
 NUM_LINES = 10
 

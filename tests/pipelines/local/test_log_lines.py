@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.log_lines import JsonFormatter
+from pipelines.local.log_lines import JsonFormatter
 from tests.conftest import CHECKOUT
 
 
