@@ -59,7 +59,9 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """
     stream = watched_stream(container)
     if stream is not None:
-        stream.thread_type = "AUTO"
+        # Threads that decode several pictures of H.264 at a time report damage by chance, and hide it in
+        # different ways: one of them gives a picture out before another has found its damage.
+        stream.thread_type = "SLICE" if stream.codec_context.codec.canonical_name == "h264" else "AUTO"
         # Frames may grow in the middle of a file, whatever its header says.
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream

@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from preprocessing.media.containers.packets import open_input, time_of, unreadable, video_stream
+from preprocessing.media.containers.packets import open_input, time_of, video_stream
 from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.parts.picture_index import NoIndexError, PictureIndex, read_index
 from preprocessing.media.rendering import FrameRenderer, deinterlace
@@ -66,11 +66,6 @@ class Part:
         index = self.timeline.index
         return int(np.searchsorted(index.shown, index.pts[self.entry]))
 
-    @property
-    def goes_to_the_end(self) -> bool:
-        """Return whether the part has the video's last frame, so that all of the file counts."""
-        return self.end == len(self.timeline.starts_s)
-
 
 def find_part(
     path: Path, fps: Fraction, max_gap_s: Fraction, start_s: float, end_s: float | None
@@ -95,7 +90,7 @@ def find_part(
     end = len(timeline.starts_s)
     if end_s is not None:
         end = int(np.searchsorted(timeline.starts_s, end_s))
-    # Whether the last pictures are whole is told for sure by a decoder that has seen all before them.
+    # At the end of the video all of the file counts: only decoding it tells whether it is whole.
     if first >= end or end == len(timeline.starts_s):
         return None
     entry = timeline.index.entry_before(int(timeline.pictures[first]))
@@ -107,9 +102,8 @@ def decode_part(path: Path, part: Part) -> Iterator[NumberedFrame]:
 
     Raises:
         OtherPicturesError: decoding shows other pictures than announced; the frames so far are right.
-        UnreadableVideoError: the part has the video's end, and the file lacks something.
     """
-    timeline, index = part.timeline, part.timeline.index
+    timeline = part.timeline
     wanted = timeline.pictures[part.first : part.end].tolist()
     num_given = 0
     try:
@@ -123,14 +117,11 @@ def decode_part(path: Path, part: Part) -> Iterator[NumberedFrame]:
                     assert frame is not None
                     yield _numbered(part, part.first + num_given, renderer, frame)
                     num_given += 1
-                if num_given == len(wanted) and not part.goes_to_the_end:
+                if num_given == len(wanted):
                     return
     except FFmpegError as error:
         raise OtherPicturesError(str(error)) from error
-    if num_given < len(wanted):
-        raise OtherPicturesError("the last pictures are missing")
-    if index.problems:
-        raise unreadable(path, f"it is damaged or truncated: {', '.join(index.problems)}")
+    raise OtherPicturesError("the last pictures are missing")
 
 
 def _numbered(part: Part, number: int, renderer: FrameRenderer, frame: VideoFrame) -> NumberedFrame:

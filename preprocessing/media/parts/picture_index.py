@@ -73,8 +73,6 @@ class PictureIndex:
     """Width and height of the first pictures, as stored."""
     is_interlaced: bool
     """Whether one of the first pictures is interlaced. Deinterlacing a picture takes the one before it."""
-    problems: list[str]
-    """What the file lacks, in words; see `Completeness`."""
 
     def entry_before(self, picture: int) -> int | None:
         """Return the number of the packet from which decoding shows a picture and all after it; None for 0.
@@ -120,7 +118,6 @@ def read_index(path: Path) -> PictureIndex:
             rows.append(_Row(packet.pts, packet.dts, packet.size, packet.is_discard))
         if completeness.num_errors or not rows:
             raise NoIndexError("packets cannot be read to the end")
-        problems = completeness.problems()
         usual = 1 / usual_fps(stream.average_rate or stream.guessed_rate, sample_times(path))
     pts = np.array([row.pts for row in rows], np.int64)
     if any(after < before for before, after in pairwise(row.dts for row in rows if row.dts is not None)):
@@ -139,7 +136,6 @@ def read_index(path: Path) -> PictureIndex:
         entries=_clean_entries(pts, kinds),
         head_sizes=head.sizes,
         is_interlaced=head.is_interlaced,
-        problems=problems,
     )
 
 
