@@ -92,7 +92,7 @@ def clip_table(clips: Sequence[Mapping[str, Any]]) -> Table:
     saved, l1 = METRICS["improvement"], METRICS["l1"]
     names = ("psnr", "ssim", "lpips")
     return Table(
-        "Held-out clips",
+        "The model beside copying the source",
         [
             Column("clip", "long"),
             Column("split", "text"),

@@ -53,7 +53,7 @@ def test_the_page_shows_the_animation_every_clip_the_curves_and_the_data(
     demo_report.write_demo_report(metrics, tmp_path / "sheet.html", tmp_path, "not promoted: 1 < 2\nL1")
     html = (tmp_path / "report.html").read_text()
     page = ParsedPage(html)
-    assert page.tables["Held-out clips"][1] == [
+    assert page.tables["The model beside copying the source"][1] == [
         "http://127.0.0.1/a.mp4", "by time", "118", "0.0200", "0.0400", "+50.0%", "30.00", "0.900", "0.100"
     ]  # fmt: skip
     assert list(page.figures) == ["animation", "a-whole"]
