@@ -5,7 +5,7 @@ import sys
 from infra.stack.answers import json_of
 from infra.stack.plan import Plan, Service
 from pipelines.local.ports import choose_free_port
-from pipelines.local.service_definitions import RAY_PORTS_OF_THE_SYSTEM
+from pipelines.local.service_definitions import RAY_HEAD_VARIABLES, RAY_PORTS_OF_THE_SYSTEM
 from pipelines.ray_token import ensure_ray_token
 
 
@@ -24,7 +24,7 @@ def ray_head(plan: Plan) -> Service:
             "--temp-dir", str(plan.ray_home),
         ),
         ports={"STACK_RAY_PORT": settings.ray_port, "STACK_RAY_DASHBOARD_PORT": settings.ray_dashboard_port},
-        variables=_node_variables(plan),
+        variables=_node_variables(plan) | RAY_HEAD_VARIABLES,
         prepare=lambda: _prepare(plan),
         is_ready=lambda: num_nodes(plan) >= 1,
     )  # fmt: skip

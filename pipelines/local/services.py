@@ -135,7 +135,7 @@ def _start(service: Service, paths: ProjectPaths, variables: Mapping[str, str]) 
         process = subprocess.Popen(
             service.command,
             cwd=paths.root,
-            env=variables,
+            env={**variables, **service.variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -221,10 +221,6 @@ def test_a_ray_head_lets_in_who_has_the_token_and_listens_on_loopback_alone(new_
     # One by one: a client that waits for its server beside five others on two cores can run out of time.
     for door in doors:
         done = connect_as(ours, *door)
-        for _ in range(2):
-            # The program that Ray's proxy starts for each client of its own sometimes ends at once.
-            if "Starting Ray client server failed" in done.stderr:
-                done = connect_as(ours, *door)
         assert (done.returncode, "True" in done.stdout) == (0, True), done.stderr
     # At the same time, since those who are refused try for half a minute.
     with ThreadPoolExecutor() as pool:
