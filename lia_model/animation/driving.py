@@ -5,10 +5,11 @@ motion weights of a clip have been collected, it is decoded again only if its fr
 Axes: K directions, S side of the network's images.
 """
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import repeat, tee
+from itertools import chain, repeat, tee
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,14 +123,17 @@ def collect_motion(driving: Driving, run: AnimationRun) -> Motion:
     if driving.motion is not None:
         return driving.motion
     views = prefetch(_views(driving, run), 2 * run.batch_size)
-    starts_s: list[float] = []
+    starts_s = array("d")
 
     def images() -> Iterator[UInt8[np.ndarray, "S S 3"]]:
         for view in views:
             starts_s.append(float(view.start))
             yield view.image
 
-    weights = np.stack(list(run.animator.motion_weights(images(), run.batch_size)))
+    rows = run.animator.motion_weights(images(), run.batch_size)
+    first = next(rows)
+    # One array that grows: rows kept one by one, among the frames that come and go, would fragment the heap.
+    weights = np.fromiter(chain([first], rows), np.dtype((np.float32, first.shape)))
     times = None if driving.has_constant_rate else np.array(starts_s)
     return Motion(weights, driving.fps, driving.is_still, run.animator.fingerprint, driving.framing, times)
 
