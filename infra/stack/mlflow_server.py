@@ -7,6 +7,9 @@ from infra.stack.answers import is_answering
 from infra.stack.plan import Plan, Service
 from infra.stack.private_file import write_private
 
+_PASSWORD_CACHE_S = 60
+"""For so long a password that was right needs no new hash, which MLflow otherwise makes twice a request."""
+
 
 def mlflow_server(plan: Plan) -> Service:
     """Return the tracking server; clients send and fetch files through it and need no key of the store."""
@@ -47,5 +50,6 @@ def _write_users_file(path: Path, plan: Plan) -> None:
         f"database_uri = {url}",
         f"admin_username = {settings.mlflow_admin}",
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth",
+        f"auth_cache_ttl_seconds = {_PASSWORD_CACHE_S}",
     )
     write_private(path, "\n".join(lines) + "\n")

@@ -71,24 +71,35 @@ def _resolve_registered(uri: str) -> ResolvedModel:
         if found is None:
             raise ValueError(_missing_alias(name, version))
         version = found
+    root = f"models:/{name}/{version}"
     try:
-        folder = Path(artifacts.download_artifacts(f"models:/{name}/{version}"))
+        directory = _checkpoint_in(root)
+        # Alone: a version's code is hundreds of files, each of them a request to a server.
+        folder = Path(artifacts.download_artifacts(f"{root}/{directory}"))
     except MlflowException as error:
         if not is_missing(error):
             raise
         raise ValueError(
             f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
         ) from None
-    return ResolvedModel(_checkpoint_in(folder), name, version)
+    return ResolvedModel(folder, name, version)
 
 
-def _checkpoint_in(version: Path) -> Path:
-    """Return the checkpoint directory among a version's files."""
+def _checkpoint_in(root: str) -> str:
+    """Return the path of the checkpoint directory among a version's files.
+
+    Raises:
+        ValueError: the version holds none.
+    """
+    from mlflow import artifacts
+
+    present = {entry.path for entry in artifacts.list_artifacts(root)}
     # Earlier installations registered it as an artifact; MLflow keeps the name of the folder in both.
-    (directory,) = next(
-        folder for name in ("data", "artifacts") if (folder := version / name).is_dir()
-    ).iterdir()
-    return directory
+    for folder in ("data", "artifacts"):
+        if folder in present:
+            (directory,) = artifacts.list_artifacts(f"{root}/{folder}")
+            return directory.path
+    raise ValueError(f"{root} holds no checkpoint directory: name a version that `lia release` registered")
 
 
 def _missing_alias(name: str, alias: str) -> str:
