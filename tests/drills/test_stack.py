@@ -144,14 +144,15 @@ def test_the_service_starts_with_the_released_version(stack):
     assert status_for_strangers(f"{stack.plan.settings.service_url()}/v1/models") == 401
 
 
-def test_a_batch_goes_through_the_service(stack):
+def test_the_deployment_animates_a_batch_through_the_service(stack):
     folder = stack.project.root / "out"
     folder.mkdir(exist_ok=True)
     driving = stack.project.root / "data/samples/single_face.mp4"
     Image.fromarray(next(iter(decode(driving))).image).save(folder / "portrait.png")
     (folder / "batch.csv").write_text(f"source,driving,mode\nportrait.png,{driving},relative\n")
     endpoint = stack.plan.settings.service_url()
-    stack.client("lia", "batch", "out/batch.csv", "-o", "out/batch", "--endpoint", endpoint)
+    batch = {"manifest": "out/batch.csv", "output": "out/batch", "endpoint": endpoint}
+    assert "Completed" in stack.deployment("animate-batch/local", **batch)
     (row,) = csv.DictReader((folder / "batch/results.csv").read_text().splitlines())
     assert row["status"] == "succeeded"
     made = probe(folder / "batch" / Path(row["output"]).name)
@@ -180,6 +181,23 @@ def test_an_upload_is_kept_in_the_store_and_its_job_in_the_database(stack):
     with psycopg.connect(settings.database_url(settings.jobs_database, secret.postgres_password)) as database:
         # One of the batch and one of the upload.
         assert database.execute("SELECT count(*) FROM jobs").fetchone() == (2,)
+
+
+def test_the_deployment_that_measures_the_champion_fails_for_one_that_is_no_good(stack):
+    # After so little training the gate promotes nothing.
+    promote = "import mlflow; mlflow.MlflowClient().set_registered_model_alias('lia', 'champion', '1')"
+    stack.client("python", "-c", promote)
+    assert "ChampionDegradedError" in stack.deployment("evaluate-champion/nightly", succeeds=False)
+    # Its frozen list and its golden pair give what they gave when it was released.
+    (problem,) = json.loads((stack.project.root / "runs/champion/report.json").read_text())["problems"]
+    assert problem.startswith("not better than doing nothing")
+
+
+def test_lineage_leads_from_the_model_to_its_videos_and_back(stack, url):
+    listed = stack.client("lia", "lineage", "models:/lia@champion")
+    assert f"{url}/face.mp4" in listed
+    assert f"{url}/later.mp4" in listed
+    assert "lia 1 (champion, challenger)" in stack.client("lia", "lineage", "--source", f"{url}/later.mp4")
 
 
 def test_prometheus_reads_every_part(stack):
