@@ -187,7 +187,7 @@ def test_the_deployment_that_measures_the_champion_fails_for_one_that_is_no_good
     # After so little training the gate promotes nothing.
     promote = "import mlflow; mlflow.MlflowClient().set_registered_model_alias('lia', 'champion', '1')"
     stack.client("python", "-c", promote)
-    assert "ChampionDegradedError" in stack.deployment("evaluate-champion/nightly", succeeds=False)
+    assert "lia.champion.degraded" in stack.deployment("evaluate-champion/nightly", succeeds=False)
     # Its frozen list and its golden pair give what they gave when it was released.
     (problem,) = json.loads((stack.project.root / "runs/champion/report.json").read_text())["problems"]
     assert problem.startswith("not better than doing nothing")
