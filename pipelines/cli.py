@@ -95,6 +95,8 @@ def main() -> None:
     # Libraries log every HTTP request at INFO.
     for package in _OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO)
+    # One that is repeated; if none succeeds, our own message says so.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     with_traceback = "--traceback" in sys.argv
     try:
         # Standalone, typer would print wrong use as a box of several lines.

@@ -34,7 +34,7 @@ def explain_outage(error: BaseException) -> str | None:
 
     if not isinstance(error, MlflowException):
         return None
-    reason = reason_of(error)
+    reason = _system_reason(error) or reason_of(error)
     where = _place(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if error.get_http_status_code() in _REFUSED:
         return (
@@ -45,6 +45,19 @@ def explain_outage(error: BaseException) -> str | None:
         f"MLflow at {where} fails ({reason}): see that it runs, or correct LIA_MLFLOW_TRACKING_URI, and run "
         "the command again"
     )
+
+
+def _system_reason(error: BaseException | None) -> str | None:
+    """Return the system's own words, such as `Connection refused`, on which an error is based; None if none.
+
+    MLflow's message holds those of three libraries, one in the other, and the address twice.
+    """
+    found = None
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror is not None:
+            found = error.strerror
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def reason_of(error: BaseException) -> str:

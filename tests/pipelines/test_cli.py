@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipelines import presets
 from pipelines.cli import app, explain, is_database_busy
+from tests.ports import free_port
 
 LIA = str(Path(sys.executable).parent / "lia")
 
@@ -58,6 +59,18 @@ def test_every_promised_command_is_there() -> None:
     promised += " serve batch import-checkpoint export-checkpoint export-onnx ledger forget env up stop demo"
     assert set(COMMANDS) >= {(name,) for name in promised.split()} | {("motion", "extract")}
     assert ("sources", "import") in COMMANDS
+
+
+@pytest.mark.slow
+def test_an_outage_of_mlflow_is_one_line_and_exits_1(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("LIA_MLFLOW_TRACKING_URI", address)
+    done = lia("models", cwd=root)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"lia: MLflow at {address} fails (Connection refused): see that it runs, or correct "
+        "LIA_MLFLOW_TRACKING_URI, and run the command again\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a command says when MLflow does not answer, or refuses: from real requests."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -39,6 +40,25 @@ def refusing():
 
 
 @pytest.fixture
+def silent():
+    """Address of a server that closes every connection without a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close_all():
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=close_all)
+        thread.start()
+        yield f"http://user:s3cret@127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.fixture
 def at(monkeypatch):
     """Function that points MLflow's client at an address."""
     before = mlflow.get_tracking_uri()
@@ -63,11 +83,20 @@ def test_an_outage_is_no_missing_alias_and_no_run_without_sources(at):
     at(f"http://user:s3cret@{address}")
     for ask in (lambda: aliases.version_of("lia", "champion"), lambda: Run("f" * 32).source_keys()):
         line = explain_outage(failure(ask))
-        assert line.startswith(f"MLflow at http://{address} fails (")
-        # MLflow repeats the whole address in its message.
-        assert "s3cret" not in line
-        assert line.endswith("or correct LIA_MLFLOW_TRACKING_URI, and run the command again")
-        assert "\n" not in line
+        assert line == (
+            f"MLflow at http://{address} fails (Connection refused): see that it runs, or correct "
+            "LIA_MLFLOW_TRACKING_URI, and run the command again"
+        )
+
+
+def test_an_answer_that_is_no_answer_is_told_without_the_password(at, silent):
+    at(silent)
+    line = explain_outage(failure(lambda: aliases.version_of("lia", "champion")))
+    assert line.startswith("MLflow at http://127.0.0.1:")
+    assert "fails (" in line
+    # MLflow repeats the whole address in its message.
+    assert "s3cret" not in line
+    assert "\n" not in line
 
 
 def test_wrong_credentials_are_told_with_the_variables_that_hold_them(at, refusing):
