@@ -92,6 +92,7 @@ def opening(
         tags={
             "lia.commit": commit,
             "lia.identity_disjoint": str(manifest.identity_disjoint),
+            "lia.identity_disjoint_reason": manifest.identity_disjoint_reason,
             "lia.correlation_id": correlation_id,
         },
         description=description.RUN,

@@ -22,6 +22,11 @@ from preprocessing.html_page import Strip, Table, render
 from preprocessing.shards.manifest import Manifest
 
 Record = Mapping[str, Any]
+SPLIT_WORDS = {
+    True: "identity-disjoint",
+    False: "split in part by time",
+    None: "people in both splits unknown",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class PageFacts:
     """What the page shows."""
 
     protocol: str
-    identity_disjoint: bool
+    identity_disjoint: bool | None
+    """None if it is not known whether train and test have people in common."""
+    identity_disjoint_reason: str
     reconstruction: Table | None
     """None where nothing was computed."""
     transfer: Transfer | None
@@ -91,6 +98,7 @@ def page_facts(report: Record, rows: Sequence[Record], manifest: Manifest, pictu
     return PageFacts(
         protocol=protocol,
         identity_disjoint=report["identity_disjoint"],
+        identity_disjoint_reason=report["identity_disjoint_reason"],
         reconstruction=means_table(report, "reconstruction"),
         transfer=transfer,
         why_no_transfer="" if transfer else _reason(report, "cross_identity"),
@@ -112,7 +120,7 @@ def page_facts(report: Record, rows: Sequence[Record], manifest: Manifest, pictu
 
 def describe_protocol(report: Record, manifest: Manifest) -> str:
     """Return one line on what our numbers were measured on, and with which networks."""
-    split = "identity-disjoint" if report["identity_disjoint"] else "split in part by time"
+    split = SPLIT_WORDS[report["identity_disjoint"]]
     crop = manifest.crop.rule
     frames = sum(len(numbers) for numbers in report["frames"].values())
     num = report["num_clips"]

@@ -13,6 +13,7 @@ from lia_model.evaluation.metric_table import PIXEL_METRICS, PROTOCOL_METRICS
 from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Instruments, Score
 from lia_model.settings import EvaluateSettings
 from preprocessing.faces.embedder import EMBEDDING_MODEL, LANDMARK_MODEL
+from preprocessing.shards.manifest import Manifest
 
 Summary = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
@@ -76,6 +77,7 @@ def make_report(
     instruments: Instruments,
     evaluated: Sequence[EvaluatedModel],
     settings: EvaluateSettings,
+    manifest: Manifest,
 ) -> dict[str, Any]:
     """Return the report: means by name for `dvc metrics`, everything else as lists of records."""
     summary = summarise(scores, settings.num_resamples, settings.seed)
@@ -91,7 +93,8 @@ def make_report(
     return {
         "mean": flat_means(summary, [row["improvement"] for row in rows]),
         "num_clips": len(rows),
-        "identity_disjoint": not any(row["by_time"] for row in rows),
+        "identity_disjoint": manifest.identity_disjoint,
+        "identity_disjoint_reason": manifest.identity_disjoint_reason,
         "lpips_backbone": "alexnet",
         "num_unknown_identities": pairs.num_unknown_identities,
         "summary": [

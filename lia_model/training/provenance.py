@@ -39,6 +39,7 @@ def build_provenance(
         "commit": commit,
         "data_digest": data_digest(manifest),
         "identity_disjoint": manifest.identity_disjoint,
+        "identity_disjoint_reason": manifest.identity_disjoint_reason,
         "crop": manifest.crop.model_dump(),
         "fps": manifest.fps,
         "train": settings.model_dump(mode="json"),

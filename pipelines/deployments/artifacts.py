@@ -25,7 +25,8 @@ def show_data_set(paths: ProjectPaths) -> None:
         key="data-set",
         markdown=(
             f"data `{data_digest(manifest)}` in `{paths.shards}`: frames {frames}; "
-            f"people apart between the splits: {manifest.identity_disjoint}"
+            f"people apart between the splits: {manifest.identity_disjoint} "
+            f"({manifest.identity_disjoint_reason})"
         ),
     )
 

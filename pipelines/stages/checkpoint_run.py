@@ -35,7 +35,9 @@ def run_of_checkpoint(checkpoint: Path, artifacts: Path, manifest: Manifest) -> 
     if name is None:
         name = f"checkpoint-{file_sha256(checkpoint / GENERATOR)[:DIGEST_CHARS]}"
     tags = {
-        f"lia.{key}": str(provenance[key]) for key in ("commit", "identity_disjoint") if key in provenance
+        f"lia.{key}": str(provenance[key])
+        for key in ("commit", "identity_disjoint", "identity_disjoint_reason")
+        if key in provenance
     }
     run = runs.open_run(name, artifacts, {}, tags | {"lia.trained_by": str(provenance.get("run_id"))})
     run.finish()

@@ -112,13 +112,14 @@ def evaluate_flow(
     log_to_run(run, report, metrics)
     logger = get_run_logger()
     for row in report["clips"]:
-        logger.info("%s", clip_line(row))
+        logger.info("%s", clip_line(row, report["identity_disjoint"]))
     return report
 
 
-def clip_line(row: dict[str, Any]) -> str:
+def clip_line(row: dict[str, Any], identity_disjoint: bool | None) -> str:
     """Return one line on one clip: the model's L1 beside that of copying the source frame."""
-    split = "split by time, not identity-disjoint" if row["by_time"] else "identity not trained on"
+    people = "held out" if identity_disjoint is None else "person not trained on"
+    split = "split by time, not identity-disjoint" if row["by_time"] else people
     l1 = METRICS["l1"]
     return (
         f"{row['url']} ({row['num_frames']} frames, {split}): {l1.label} {l1.text(row['l1'])}, copying the "
@@ -167,12 +168,13 @@ def evaluate_checkpoint(final: Path, comparison: Comparison, shards: Path, metri
     ]
     instruments = Instruments.open(settings)
     scores = evaluate(evaluated, reader, pairs, instruments, settings.batch_size, save_picture)
-    report = make_report(scores, pairs, instruments, evaluated, settings)
+    manifest = read_manifest(shards)
+    report = make_report(scores, pairs, instruments, evaluated, settings, manifest)
     report["frozen"] = [
         {"file": "evaluation_list.json", "sha256": file_sha256(metrics / "evaluation_list.json")},
         {"file": "manifest.json", "sha256": pairs.manifest_sha256},
     ]
-    write_report(report, [score.as_row() for score in scores], read_manifest(shards), metrics)
+    write_report(report, [score.as_row() for score in scores], manifest, metrics)
     return report
 
 

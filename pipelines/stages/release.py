@@ -162,7 +162,7 @@ def register_once(checkpoint: Path, run: Run, name: str, licences: Mapping[str, 
         return known
     recorded = {
         f"lia.{key}": str(provenance[key])
-        for key in ("commit", "data_digest", "identity_disjoint")
+        for key in ("commit", "data_digest", "identity_disjoint", "identity_disjoint_reason")
         if key in provenance
     }
     crop = json.dumps(provenance.get("crop", {}), sort_keys=True)

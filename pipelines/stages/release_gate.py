@@ -83,6 +83,8 @@ def pass_gate(
         ]
         pairs = choose_pairs(reader, evaluation, ("reconstruction",))
         evidence = measure(evaluated[0], evaluated[1] if champion else None, reader, pairs, evaluation)
+        if not manifest.identity_disjoint:
+            evidence = dataclasses.replace(evidence, people_unknown=manifest.identity_disjoint_reason)
         keep_golden_pair(challenger, evaluated[0], reader, pairs, settings.golden)
         if settings.cost is not None:
             evidence = dataclasses.replace(evidence, costs=compare_costs(uris, settings.cost, evaluation))

@@ -18,12 +18,13 @@ from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips.assignment import Assignment, assign
 from preprocessing.clips.crop import finds_faces
+from preprocessing.clips.disjointness import Comparison, Disjointness, judge_disjointness
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.stored_result import SourceResult, read_preview
 from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE
-from preprocessing.faces.networks import require_networks, same_person_distance
+from preprocessing.faces.networks import person_limits, require_networks
 from preprocessing.ledger import (
     ClipRow,
     SourceRow,
@@ -146,16 +147,17 @@ def shards_flow(
     try:
         tasks = source_tasks(verified, settings, paths, store_url)
         results = process_all(tasks, settings.num_parallel, cluster)
-        distance = same_person_distance(paths.root, settings.detect, settings.identity)
+        distance = person_limits(paths.root, settings.detect, settings.identity).person_distance
         assignment = assign([row.source for row in verified], results, settings, distance)
         rows, prepared = assignment.rows, assignment.prepared
         write_clips(paths.ledger / "clips.parquet", rows)
         write_counts(paths.metrics, rows, prepared)
         try:
             require_training_clips(rows, sources)
-            _warn(assignment)
+            disjointness = judge_disjointness(rows, prepared, compare_people(paths.root, settings))
+            _warn(assignment, disjointness)
             detector = paths.root / settings.detect.models
-            write_all(assignment, sources, settings, detector, paths.shards, paths.clips)
+            write_all(assignment, sources, settings, detector, paths, disjointness)
         finally:
             log_outcomes(rows)
         if store_url is not None:
@@ -243,8 +245,8 @@ def write_all(
     sources: list[SourceRow],
     settings: ShardsSettings,
     detector: Path,
-    shards: Path,
-    clips: Path,
+    paths: ProjectPaths,
+    disjointness: Disjointness,
 ) -> None:
     """Write the folder of shards: tars, index, manifest and contact sheet.
 
@@ -253,14 +255,14 @@ def write_all(
         sources: all sources, for the counts.
         settings: recorded in the manifest.
         detector: folder of the face detector, recorded in the manifest.
-        shards: the folder to write.
-        clips: folder of all sources' clips, for the pictures of the contact sheet.
+        paths: of the project; `shards` is written.
+        disjointness: what is known of the people in both splits.
     """
     rows = assignment.rows
-    write_shards(assignment.prepared, rows, sources, settings, detector, shards)
+    write_shards(assignment.prepared, rows, sources, settings, detector, paths.shards, disjointness)
     shown = (row for chosen in examples(rows).values() for row in chosen)
-    pictures = {row.key: read_preview(clips, row.row_key, row.key) for row in shown}
-    write_contact_sheet(shards / "report.html", sources, rows, pictures)
+    pictures = {row.key: read_preview(paths.clips, row.row_key, row.key) for row in shown}
+    write_contact_sheet(paths.shards / "report.html", sources, rows, pictures)
 
 
 def log_outcomes(rows: Sequence[ClipRow]) -> None:
@@ -321,10 +323,32 @@ def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> Non
             shutil.rmtree(path)
 
 
-def _warn(assignment: Assignment) -> None:
+def compare_people(root: Path, settings: ShardsSettings) -> Comparison:
+    """Return how people are compared across sources, and what is known of the errors."""
+    labels = "so only the labels of the list were compared"
+    if not finds_faces(settings.crop):
+        return Comparison(None, f"crop rule {settings.crop.rule} detects no faces, {labels}")
+    if settings.identity.models is None:
+        return Comparison(None, f"shards.identity.models names no embedder, {labels}")
+    if not settings.identity.across_sources:
+        return Comparison(None, f"shards.identity.across_sources is off, {labels}")
+    limits = person_limits(root, settings.detect, settings.identity)
+    measured = limits.calibration and limits.calibration.describe(limits.person_distance)
+    if measured is None:
+        return Comparison(
+            None,
+            "people were compared by an embedder whose errors are not measured at distance "
+            f"{limits.person_distance:g}; `lia calibrate` measures them",
+        )
+    return Comparison(measured, "")
+
+
+def _warn(assignment: Assignment, disjointness: Disjointness) -> None:
     run_logger = get_run_logger()
-    if any(clip.clip.by_time for clip in assignment.prepared):
-        run_logger.warning("train and test are not identity-disjoint: a source has split by_time")
+    if disjointness.is_disjoint is False:
+        run_logger.warning("train and test are not identity-disjoint: %s", disjointness.reason)
+    elif disjointness.is_disjoint is None:
+        run_logger.warning("it is not known whether people are in both splits: %s", disjointness.reason)
     for one, other in assignment.lookalikes:
         run_logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
 

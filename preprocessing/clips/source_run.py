@@ -22,7 +22,7 @@ from preprocessing.clips.records import clip_metadata, clip_row, frame_yaws, sou
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
-from preprocessing.faces.networks import load_networks, network_hashes, same_person_distance
+from preprocessing.faces.networks import load_networks, network_hashes, person_limits
 from preprocessing.faces.people import Person, number_people
 from preprocessing.faces.search import Recognizer, find_sightings, make_still
 from preprocessing.faces.sightings import Sightings, faces_inside, read_sightings, write_sightings
@@ -85,11 +85,16 @@ class SourceTask(BaseModel):
 
     @property
     def network_hashes(self) -> list[str]:
-        """Return the hashes of the face networks; empty if the crop rule needs none."""
+        """Return the hashes of the face networks, and how near the faces of one person are.
+
+        Empty if the crop rule detects no faces.
+        """
         settings = self.settings
         if not finds_faces(settings.crop):
             return []
-        return network_hashes(self.root, settings.detect, settings.identity)
+        hashes = network_hashes(self.root, settings.detect, settings.identity)
+        limits = person_limits(self.root, settings.detect, settings.identity)
+        return [*hashes, f"{limits.person_distance:g} {limits.face_distance:g}"]
 
     @property
     def fingerprint(self) -> str:
@@ -109,10 +114,10 @@ def run_source(task: SourceTask, frames: Frames) -> SourceResult:
         frames: opens its frames; called only where stored sightings or clips are missing.
     """
     source, settings = task.source, task.settings
-    distance = same_person_distance(task.root, settings.detect, settings.identity)
-    sightings = _stored_or_new_sightings(task, frames, distance)
-    tracks = find_tracks(_listed_faces(task, sightings), settings.track, distance)
-    persons, people = number_people(tracks, distance)
+    limits = person_limits(task.root, settings.detect, settings.identity)
+    sightings = _stored_or_new_sightings(task, frames, limits.face_distance)
+    tracks = find_tracks(_listed_faces(task, sightings), settings.track, limits.face_distance)
+    persons, people = number_people(tracks, limits.person_distance)
     by_time = source.split == "by_time"
     candidates = find_candidates(source.row_key, tracks, persons, sightings, settings, by_time)
     kept = [candidate for candidate in candidates if candidate.is_kept]

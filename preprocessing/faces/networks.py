@@ -6,7 +6,9 @@ folder embeds faces, or dlib if that folder holds none.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+from preprocessing.faces.calibration import CALIBRATION_NAME, Calibration, find_calibration, networks_key
 from preprocessing.faces.detector import (
     ARCFACE_SAME_PERSON_DISTANCE,
     FaceDetector,
@@ -67,12 +69,31 @@ def network_hashes(root: Path, detect: DetectSettings, identity: IdentitySetting
     return [models_sha256(root / detect.models), *map(_cached_sha256, files)]
 
 
-def same_person_distance(root: Path, detect: DetectSettings, identity: IdentitySettings) -> float:
-    """Return the maximum distance of two embeddings of one person: the setting, or the network's default."""
-    if identity.max_distance is not None:
-        return identity.max_distance
+class PersonLimits(NamedTuple):
+    """Greatest distances of two embeddings of one person."""
+
+    person_distance: float
+    """Of two people's mean embeddings."""
+    face_distance: float
+    """Of a face to the nearest of one person's faces before it in a video."""
+    calibration: Calibration | None
+    """What was measured of the embedder; None if it was not calibrated."""
+
+
+def person_limits(root: Path, detect: DetectSettings, identity: IdentitySettings) -> PersonLimits:
+    """Return the limits: the setting, or those of the embedder's calibration, or its authors'."""
     has_recognition = len(list((root / detect.models).glob("*.onnx"))) > 1
-    return ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
+    default = ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
+    if identity.models is None:
+        return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)
+    # A recognition network beside the detector leaves dlib unused.
+    used = identity.model_copy(update={"models": None}) if has_recognition else identity
+    networks = networks_key(network_hashes(root, detect, used))
+    found = find_calibration(networks, root / detect.models / CALIBRATION_NAME)
+    if found is None:
+        return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)
+    person_distance = identity.max_distance or found.max_distance
+    return PersonLimits(person_distance, max(person_distance, found.max_face_distance), found)
 
 
 # Cached, since a child process handles many sources and loading takes as long as analysing a short clip.

@@ -7,15 +7,16 @@ more than pydantic, since training machines read it.
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from preprocessing.clips.sample import ClipEntry
 from preprocessing.settings import CropRule, Outside
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+LABELS_ONLY = "only the labels of the list were compared, by an earlier version of this program"
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -89,13 +90,26 @@ class Manifest(_Part):
     format_version: Literal[1]
     fps: int
     """Frame rate of all clips."""
-    identity_disjoint: bool
-    """False if a source was divided by time, so that train and test show the same person."""
+    identity_disjoint: bool | None
+    """Whether train and test show different people. True only if they were compared by an embedder whose
+    errors were measured, False if a person is in both, None if it is not known."""
+    identity_disjoint_reason: str
+    """Why."""
     params_sha256: str
     """Hash of the `shards` settings that decide the content."""
     size_px: int
     """Side of all frames."""
     splits: Splits
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain(cls, content: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Take what an earlier version claimed after comparing labels alone for what it is."""
+        if not isinstance(content, dict) or "identity_disjoint_reason" in content:
+            return content
+        if content.get("identity_disjoint") is False:
+            return content | {"identity_disjoint_reason": "some videos were split by time"}
+        return content | {"identity_disjoint": None, "identity_disjoint_reason": LABELS_ONLY}
 
     def split(self, split: Split) -> SplitListing:
         """Return the listing of one split."""

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from webdataset.writer import TarWriter
 
+from preprocessing.clips.disjointness import Disjointness
 from preprocessing.clips.sample import ClipEntry, PreparedClip
 from preprocessing.faces.detector import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
@@ -77,6 +78,7 @@ def write_shards(
     settings: ShardsSettings,
     models: Path,
     folder: Path,
+    disjointness: Disjointness,
 ) -> Manifest:
     """Write tars and index of each split and the manifest into `folder`, which is replaced as a whole.
 
@@ -89,6 +91,7 @@ def write_shards(
         settings: shard size, and what the manifest records.
         models: folder of the face detector.
         folder: where to.
+        disjointness: what is known of the people in both splits.
 
     Returns:
         The manifest.
@@ -99,7 +102,9 @@ def write_shards(
             chosen = [clip for clip in prepared if clip.clip.split == split]
             chosen.sort(key=lambda clip: clip.clip.key)
             listings[split] = _write_split(chosen, settings.shard_bytes, temporary / split, folder / split)
-        manifest = describe_shards(prepared, rows, sources, settings, models, Splits(**listings))
+        manifest = describe_shards(
+            prepared, rows, sources, settings, models, Splits(**listings), disjointness
+        )
         write_manifest(temporary, manifest)
     return manifest
 
@@ -134,6 +139,7 @@ def describe_shards(
     settings: ShardsSettings,
     models: Path,
     splits: Splits,
+    disjointness: Disjointness,
 ) -> Manifest:
     """Return the manifest of shards whose tars are written."""
     rules = settings.model_dump(mode="json", exclude={"num_parallel", "timeout_s"})
@@ -154,7 +160,8 @@ def describe_shards(
         counts=Counts(sources=count_sources(sources), clips=count_clips(rows), frames=frames),
         complete=not any(row.download.status in TEMPORARY_STATUSES for row in sources)
         and not any(row.retryable for row in rows),
-        identity_disjoint=not any(clip.clip.by_time for clip in prepared),
+        identity_disjoint=disjointness.is_disjoint,
+        identity_disjoint_reason=disjointness.reason,
         splits=splits,
     )
 

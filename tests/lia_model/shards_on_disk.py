@@ -37,6 +37,7 @@ def make_manifest(size_px: int, splits: Splits | None = None) -> Manifest:
         format_version=FORMAT_VERSION,
         fps=25,
         identity_disjoint=True,
+        identity_disjoint_reason="people were compared",
         params_sha256="",
         size_px=size_px,
         splits=splits or Splits(test=empty, train=empty),

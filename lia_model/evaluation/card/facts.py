@@ -126,6 +126,8 @@ class CardFacts:
             ("held out", self.manifest.splits.test),
         ):
             yield split, _amount(listing)
+        known = {True: "none", False: "some", None: "not known"}[self.manifest.identity_disjoint]
+        yield "people in both", f"{known}: {self.manifest.identity_disjoint_reason}"
         crop = self.manifest.crop
         yield "frames", f"{self.manifest.size_px} px, {self.manifest.fps} fps, cropped by rule {crop.rule}"
         yield "detector", self.manifest.detector.name or UNKNOWN
@@ -157,8 +159,11 @@ class CardFacts:
             yield "Not for commercial use: see Licences."
 
     def _limits_of_evidence(self) -> Iterator[str]:
-        if self.manifest is not None and not self.manifest.identity_disjoint:
+        if self.manifest is not None and self.manifest.identity_disjoint is False:
             yield "Held-out clips that are split by time say nothing about people it was not trained on."
+        if self.manifest is not None and self.manifest.identity_disjoint is None:
+            reason = self.manifest.identity_disjoint_reason
+            yield f"It is not known whether the held-out clips show people it was trained on: {reason}."
         if self.manifest is not None and not self.manifest.complete:
             yield "Some listed videos were missing when the shards were made."
         if self.report is None:

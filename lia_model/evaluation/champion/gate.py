@@ -43,6 +43,8 @@ class Evidence:
     """Against copying, on clips of people who were not trained on; only where clips split by time decide."""
     is_by_time: bool = False
     """Whether the clips that decide are split by time."""
+    people_unknown: str | None = None
+    """Why it is not known whether train and test have people in common; None if they have none."""
     not_compared: Sequence[Skipped] = ()
     """Metrics without a value."""
     list_sha256: str = ""
@@ -85,14 +87,15 @@ def refusal(reason: str) -> Verdict:
     return Verdict(False, f"not promoted: {reason}")
 
 
-def check_list(*, is_identity_disjoint: bool, allow_by_time: bool) -> Verdict | None:
+def check_list(*, is_identity_disjoint: bool | None, allow_by_time: bool) -> Verdict | None:
     """Return a refusal if the held-out clips are no proof of a better model, else None.
 
     Args:
-        is_identity_disjoint: whether no held-out clip shows an identity of the training clips.
+        is_identity_disjoint: whether no held-out clip shows a person of the training clips; None, which is
+            not refused, if that is not known.
         allow_by_time: accept held-out clips that were split by time instead.
     """
-    return None if is_identity_disjoint or allow_by_time else refusal(NOT_DISJOINT)
+    return None if is_identity_disjoint is not False or allow_by_time else refusal(NOT_DISJOINT)
 
 
 def check_sources(forgotten: str | None) -> Verdict | None:
@@ -171,6 +174,10 @@ def _details(evidence: Evidence) -> list[str]:
             "judged by the clips that are split by time alone; they show people of the training clips, so "
             "this says nothing about other people"
         )
+    elif evidence.people_unknown is not None:
+        lines.append(
+            f"it is not known whether the held-out clips show other people: {evidence.people_unknown}"
+        )
     for each in evidence.other_people.values():
         judged = "better" if each.is_better else "not better"
         lines.append(f"for information, on other people: {judged} than doing nothing, {each}")
@@ -186,16 +193,23 @@ def _labels(names: Iterable[str]) -> str:
 def _reservation(evidence: Evidence) -> str:
     """Return what the word champion must not hide, to be said with it; empty for held-out people."""
     if not evidence.is_by_time:
-        return ""
+        return "" if evidence.people_unknown is None else "; it may have been trained on the same people"
     worse = _labels(name for name, each in evidence.other_people.items() if not each.is_better)
     addition = f"; on other people it is worse than doing nothing in {worse}" if worse else ""
     return f"; judged only on clips that are split by time{addition}"
 
 
+def _clips(evidence: Evidence) -> str:
+    if evidence.is_by_time:
+        return "split by time"
+    unknown = evidence.people_unknown
+    return "held-out people" if unknown is None else f"held out; people not known to be others: {unknown}"
+
+
 def _tags(evidence: Evidence, is_passed: bool) -> dict[str, str]:
     tags = {
         "lia.gate_list": evidence.list_sha256,
-        "lia.gate_clips": "split by time" if evidence.is_by_time else "held-out people",
+        "lia.gate_clips": _clips(evidence),
     }
     for name, each in evidence.copying.items():
         tags |= {

@@ -59,6 +59,7 @@ def make_report() -> dict:
     models = ("model", "copy_source", "<other>")
     return {
         "identity_disjoint": False,
+        "identity_disjoint_reason": "1 clips are of videos that were split by time",
         "num_clips": 3,
         "num_unknown_identities": 2,
         "frozen": [

@@ -8,8 +8,8 @@ from preprocessing.faces.embedder import DLIB_SAME_PERSON_DISTANCE, EMBEDDING_FI
 from preprocessing.faces.networks import (
     load_networks,
     network_hashes,
+    person_limits,
     require_networks,
-    same_person_distance,
 )
 from preprocessing.media.video_reader import decode
 
@@ -104,7 +104,7 @@ def test_embeddings_of_dlib_tell_two_people_apart(models, samples, detect, ident
     ]
     assert {(each.dtype, each.shape) for each in embeddings} == {(np.dtype(np.float32), (128,))}
     first, mirrored, other = embeddings
-    limit = same_person_distance(models.parent, detect, identity)
+    limit = person_limits(models.parent, detect, identity).person_distance
     assert np.linalg.norm(first - mirrored) < limit < np.linalg.norm(first - other)
 
 
@@ -151,6 +151,6 @@ def test_the_distance_is_the_setting_or_else_that_of_the_network_in_use(
 ):
     own = identity.model_copy(update={"max_distance": 0.123})
     default = identity.model_copy(update={"max_distance": None})
-    assert same_person_distance(models.parent, detect, own) == 0.123
-    assert same_person_distance(models.parent, detect, default) == DLIB_SAME_PERSON_DISTANCE
-    assert same_person_distance(with_recognition, detect, default) == ARCFACE_SAME_PERSON_DISTANCE
+    assert person_limits(models.parent, detect, own).person_distance == 0.123
+    assert person_limits(models.parent, detect, default).person_distance == DLIB_SAME_PERSON_DISTANCE
+    assert person_limits(with_recognition, detect, default).person_distance == ARCFACE_SAME_PERSON_DISTANCE

@@ -54,6 +54,17 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize(("claimed", "read"), [(True, None), (False, False)])
+def test_what_an_earlier_version_claimed_after_comparing_labels_is_not_believed(
+    tmp_path, content, claimed, read
+):
+    del content["identity_disjoint_reason"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content | {"identity_disjoint": claimed}))
+    manifest = read_manifest(tmp_path)
+    assert manifest.identity_disjoint is read
+    assert ("only the labels" in manifest.identity_disjoint_reason) == claimed
+
+
 def test_the_data_digest_depends_on_the_content_and_fits_mlflow():
     digest = data_digest(make_manifest(64))
     assert digest == data_digest(make_manifest(64)) != data_digest(make_manifest(32))

@@ -1,5 +1,7 @@
 import dataclasses
 
+import pytest
+
 
 def section(facts, title):
     return next(one for one in facts.sections() if one.title == title)
@@ -19,6 +21,17 @@ def test_limits_follow_from_what_is_on_record(facts):
     assert "Not for commercial use" in limits
     body = dataclasses.replace(facts, crop_rule="body")
     assert "crop rule body" in " ".join(section(body, "Limits").points)
+
+
+@pytest.mark.parametrize(("is_disjoint", "word"), [(True, "none"), (False, "some"), (None, "not known")])
+def test_who_is_in_both_splits_is_said_with_the_reason(facts, is_disjoint, word):
+    changes = {"identity_disjoint": is_disjoint, "identity_disjoint_reason": "because of X"}
+    stated = dataclasses.replace(facts, manifest=facts.manifest.model_copy(update=changes))
+    assert dict(section(stated, "Data").terms)["people in both"] == f"{word}: because of X"
+    limits = " ".join(section(stated, "Limits").points)
+    assert ("not known whether the held-out clips show people it was trained on: because of X" in limits) == (
+        is_disjoint is None
+    )
 
 
 def test_what_is_not_on_record_is_said_to_be_so(without_evidence):

@@ -202,11 +202,24 @@ def test_a_model_judged_by_time_says_so_and_how_it_does_on_other_people():
     )
 
 
+def test_people_are_called_held_out_only_if_that_is_known():
+    known, unknown = (
+        decide(evidence(GOOD, people_unknown=reason), "l1") for reason in (None, "no embedder is set")
+    )
+    assert known.tags["lia.gate_clips"] == "held-out people"
+    assert unknown.is_passed
+    assert unknown.reason.endswith("; it may have been trained on the same people")
+    assert unknown.tags["lia.gate_clips"] == "held out; people not known to be others: no embedder is set"
+    line = "it is not known whether the held-out clips show other people: no embedder is set"
+    assert line in unknown.details
+    assert line not in known.details
+
+
 def test_a_list_split_by_time_is_refused_unless_allowed():
     refusal = check_list(is_identity_disjoint=False, allow_by_time=False)
     assert refusal is not None
     assert not refusal.is_passed
     assert "split by time" in refusal.reason
     assert refusal.tags == {"lia.gate": "refused", "lia.gate_reason": refusal.reason}
-    for is_disjoint, allow in ((False, True), (True, False), (True, True)):
+    for is_disjoint, allow in ((False, True), (True, False), (True, True), (None, False)):
         assert check_list(is_identity_disjoint=is_disjoint, allow_by_time=allow) is None
