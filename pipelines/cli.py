@@ -25,6 +25,7 @@ from pipelines.command_line import (
     token_commands,
 )
 from pipelines.local.log_lines import tell
+from pipelines.local.prefect_outage import explain_prefect_outage
 from preprocessing.storage.files import DISK_ERRORS
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -134,7 +135,7 @@ def explain(error: BaseException) -> str | None:
         return f"{error.strerror}{place}; free space there, or choose a file that can be written"
     if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in _OUR_PACKAGES:
         return " ".join(str(error).split())
-    return explain_outage(error)
+    return explain_outage(error) or explain_prefect_outage(error)
 
 
 def is_database_busy(error: BaseException | None) -> bool:

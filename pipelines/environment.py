@@ -151,6 +151,17 @@ class Environment(BaseSettings):
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
 
+    def check_cluster(self) -> None:
+        """Join the cluster of LIA_RAY_ADDRESS once, before work begins that would end in vain.
+
+        Raises:
+            ClusterError: it does not answer, or refuses this process.
+        """
+        if self.ray_address is not None and not self.uses_own_ray:
+            from pipelines.local.cluster import require_cluster
+
+            require_cluster(self.ray_address)
+
     def check_train_storage(self) -> None:
         """Read something of the storage of checkpoints, where it is an object store.
 

@@ -34,7 +34,7 @@ def explain_outage(error: BaseException) -> str | None:
 
     if not isinstance(error, MlflowException):
         return None
-    reason = _system_reason(error) or reason_of(error)
+    reason = system_reason(error) or reason_of(error)
     where = _place(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if error.get_http_status_code() in _REFUSED:
         return (
@@ -47,7 +47,7 @@ def explain_outage(error: BaseException) -> str | None:
     )
 
 
-def _system_reason(error: BaseException | None) -> str | None:
+def system_reason(error: BaseException | None) -> str | None:
     """Return the system's own words, such as `Connection refused`, on which an error is based; None if none.
 
     MLflow's message holds those of three libraries, one in the other, and the address twice.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import ray
 
@@ -22,6 +24,11 @@ logger = logging.getLogger(__name__)
 
 MAX_UNIT_RETRIES = 3
 """How often a unit is retried after its machine or process is lost; its finished sources are reused."""
+_CONNECT_TIMEOUT_S = 10
+
+
+class ClusterError(ConnectionError):
+    """A Ray cluster does not answer, or refuses this process."""
 
 
 @contextmanager
@@ -49,19 +56,59 @@ def joined(address: str, correlation_id: str | None = None) -> Iterator[None]:
 
     Tasks and actors get `correlation_id` as a variable, which Ray's pages show with each job; None is for a
     process that is a job of Ray itself, whose variables they have.
+
+    Raises:
+        ClusterError: it does not answer, or refuses this process.
     """
+    _require_answer(address)
     logger.info("using the Ray cluster at %s", address)
     variables = {} if correlation_id is None else {CORRELATION_VARIABLE: correlation_id}
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        runtime_env={"env_vars": variables} if variables else None,
-    )
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            runtime_env={"env_vars": variables} if variables else None,
+        )
+    except ConnectionError as error:
+        # What Ray also raises for a wrong token.
+        raise ClusterError(
+            f"the Ray cluster at {address} answers but cannot be joined ({error}): set RAY_AUTH_TOKEN, or "
+            "RAY_AUTH_TOKEN_PATH, to the cluster's token, and see its logs"
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def require_cluster(address: str) -> None:
+    """Connect to a Ray cluster once, before work begins that would end in vain.
+
+    Raises:
+        ClusterError: it does not answer, or refuses this process.
+    """
+    with joined(address):
+        pass
+
+
+def _require_answer(address: str) -> None:
+    """Open a connection to an address of the form HOST:PORT; Ray itself would wait for minutes.
+
+    Raises:
+        ClusterError: nothing answers there.
+    """
+    host, port = urlsplit(f"//{address}").hostname, address.rpartition(":")[2]
+    if "://" in address or host is None or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ClusterError(
+            f"the Ray cluster at {address} does not answer ({reason}): see that it runs, or correct "
+            "LIA_RAY_ADDRESS, and run the command again"
+        ) from None
 
 
 @contextmanager

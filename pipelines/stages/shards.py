@@ -74,6 +74,7 @@ def run_shards(params: Params, environment: Environment) -> int:
         NothingKeptError: no clip is left for training; the ledger says why.
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
+        ClusterError: the Ray cluster of LIA_RAY_ADDRESS does not answer, or refuses this process.
     """
     paths = environment.paths
     if finds_faces(params.shards.crop):
@@ -81,6 +82,7 @@ def run_shards(params: Params, environment: Environment) -> int:
     sources = read_source_rows(paths.source_ledger)
     require_boxes(sources, params.shards.crop)
     environment.check_store()
+    environment.check_cluster()
     cluster = RayCluster(environment.ray_address, environment.correlation_id)
     state = shards_flow(sources, params.shards, paths, cluster, environment.store_url, return_state=True)
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):

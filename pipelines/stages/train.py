@@ -88,11 +88,14 @@ def run_train(params: Params, environment: Environment, *, with_profile: bool = 
     Raises:
         ValueError: there are no shards, a file that the settings name is missing or holds other networks,
             another process trains this run, or too few steps are left for a trace.
+        StoreError: the storage of checkpoints cannot be read.
+        ClusterError: the Ray cluster of LIA_RAY_ADDRESS does not answer, or refuses this process.
     """
     paths = environment.paths
     settings = located(params.train, paths.root)
     require_files(settings)
     environment.check_train_storage()
+    environment.check_cluster()
     store = environment.store()
     if store is not None and not paths.shards.exists():
         store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)

@@ -1,18 +1,21 @@
 """Units of work on a real Ray cluster of one machine."""
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 import ray
 
-from pipelines.local.cluster import connected, process_on_cluster
+from pipelines.local.cluster import ClusterError, connected, process_on_cluster, require_cluster
 from pipelines.local.logical_cpus import num_logical_cpus
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
@@ -22,6 +25,7 @@ from preprocessing.clips.units import fetch_finished, group_into_units, process_
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store
 from tests.conftest import CHECKOUT
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -147,3 +151,29 @@ def test_sigterm_interrupts_a_connected_process_without_a_stack_trace(tmp_path):
         out, error = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "interrupted\n")
     assert "SIGTERM" not in error
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once():
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(ClusterError, match="does not answer \\(Connection refused\\): see that it runs"):
+        require_cluster(address)
+
+
+@pytest.mark.slow
+def test_a_wrong_token_is_told_with_the_variables_that_hold_it(tmp_path, monkeypatch):
+    with connected(None, Path(tempfile.mkdtemp(prefix="ray-")), "127.0.0.1"):
+        address = ray.get_runtime_context().gcs_address
+        program = (
+            "import sys; from pipelines.local.cluster import ClusterError, require_cluster\n"
+            "try: require_cluster(sys.argv[1])\n"
+            "except ClusterError as error: print(error)"
+        )
+        variables = os.environ | {"RAY_AUTH_TOKEN": "a" * 64, "RAY_AUTH_MODE": "token"}
+        command = [sys.executable, "-c", program, address]
+        done = subprocess.run(
+            command, text=True, capture_output=True, env=variables, cwd=CHECKOUT, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"the Ray cluster at {address} answers but cannot be joined" in done.stdout
+        assert "set RAY_AUTH_TOKEN" in done.stdout
+        assert "a" * 64 not in done.stdout + done.stderr
