@@ -9,7 +9,7 @@ Completeness: pictures are counted (`completeness`). A file that lacks some, or 
 decoded, raises an error, unless the caller passes a list for the problems, and gets what is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -17,10 +17,9 @@ from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
 
-from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from preprocessing.media.animated_pictures import animation_format, is_animated_picture, read_animation
 from preprocessing.media.codecs.video_hardware import NoVideoHardwareError, gpu_decoder, warn_of_cpu
@@ -138,7 +137,8 @@ def find_damage(path: Path) -> list[str]:
     with open_input(path) as container:
         stream = video_stream(container, path)
         completeness = Completeness(container, stream)
-        if not sum(1 for _ in decoded_frames(container, stream, path, completeness, is_strict=False)):
+        packets = counted_packets(container, stream, completeness)
+        if not sum(1 for _ in decoded_frames(packets, path, completeness, is_strict=False)):
             raise unreadable(path, "no frame of it can be decoded")
         problems += completeness.problems()
     return problems
@@ -175,7 +175,8 @@ def decode(
         stream = video_stream(container, path)
         renderer = FrameRenderer(stream.sample_aspect_ratio)
         completeness = Completeness(container, stream)
-        pictures = decoded_frames(container, stream, path, completeness, is_strict=problems is None)
+        packets = counted_packets(container, stream, completeness)
+        pictures = decoded_frames(packets, path, completeness, is_strict=problems is None)
         first = next(pictures, None)
         if first is None:
             raise unreadable(path, "no frame of it can be decoded")
@@ -252,11 +253,7 @@ def _animation_info(path: Path) -> VideoInfo:
 
 
 def decoded_frames(
-    container: InputContainer,
-    stream: VideoStream,
-    path: Path,
-    completeness: Completeness,
-    is_strict: bool,
+    packets: Iterable[Packet], path: Path, completeness: Completeness, is_strict: bool
 ) -> Iterator[VideoFrame]:
     """Yield the decoded frames; a recording that may begin anywhere does so with its first whole one.
 
@@ -264,7 +261,7 @@ def decoded_frames(
         UnreadableVideoError: `is_strict`, and a packet cannot be decoded.
     """
     has_begun = not completeness.may_begin_anywhere
-    for packet in counted_packets(container, stream, completeness):
+    for packet in packets:
         try:
             frames = packet.decode()
         except FFmpegError as error:

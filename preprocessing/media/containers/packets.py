@@ -3,7 +3,7 @@
 Nothing is decoded here; `video_reader` decodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -105,4 +105,9 @@ def read_packets(path: Path) -> Iterator[Packet]:
 
 def sample_times(path: Path) -> list[Fraction | None]:
     """Return the presentation times of the first packets."""
-    return in_order_of_display((time_of(one), one.dts) for one in islice(read_packets(path), NUM_SAMPLED))
+    return display_times(read_packets(path))
+
+
+def display_times(packets: Iterable[Packet]) -> list[Fraction | None]:
+    """Return the presentation times of the first packets, in order of display."""
+    return in_order_of_display((time_of(one), one.dts) for one in islice(packets, NUM_SAMPLED))

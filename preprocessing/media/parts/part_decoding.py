@@ -21,10 +21,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from preprocessing.media.containers.packets import open_input, time_of, video_stream
+from preprocessing.media.parts.frame_times import TooLargeTimesError, frame_times
 from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.parts.picture_index import NoIndexError, PictureIndex, read_index
 from preprocessing.media.rendering import FrameRenderer, deinterlace
-from preprocessing.media.timeline import place_pictures, thin_out
 
 logger = logging.getLogger(__name__)
 
@@ -185,21 +185,16 @@ def _timeline(path: Path, version: tuple[int, int], fps: Fraction, max_gap_s: Fr
     """Return the frames of a whole video; None where packets do not tell. `version` is for the cache."""
     try:
         index = read_index(path)
-    except NoIndexError as reason:
+        pictures, starts_s, segments = frame_times(index.shown, index.time_base, index.usual, fps, max_gap_s)
+    except (NoIndexError, TooLargeTimesError) as reason:
         logger.debug("%s is decoded from its beginning: %s", path, reason)
         return None
-    times = ((picture, int(time) * index.time_base) for picture, time in enumerate(index.shown))
-    frames = [
-        (one.picture, float(one.start), one.segment)
-        for one in thin_out(place_pictures(times, index.usual, max_gap_s), fps)
-    ]
-    pictures, starts_s, segments = zip(*frames, strict=True)
     if pictures[0] >= len(index.head_sizes):
         return None
     return Timeline(
         index=index,
-        pictures=np.array(pictures, np.int64),
-        starts_s=np.array(starts_s, np.float64),
-        segments=np.array(segments, np.int64),
+        pictures=pictures,
+        starts_s=starts_s,
+        segments=segments,
         first_size=index.head_sizes[pictures[0]],
     )

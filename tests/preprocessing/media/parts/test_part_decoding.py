@@ -9,10 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from preprocessing.media.containers.packets import UnreadableVideoError
-from preprocessing.media.parts import listed_part
+from preprocessing.media.containers.packets import UnreadableVideoError, counted_packets
+from preprocessing.media.parts import listed_part, picture_index
 from preprocessing.media.parts.listed_part import part_frames
 from preprocessing.media.parts.part_decoding import find_part
+from preprocessing.media.timeline import NUM_SAMPLED
 from preprocessing.media.video_reader import decode
 from tests.preprocessing.ffmpeg import ffmpeg
 
@@ -200,3 +201,17 @@ def test_reading_one_frame_reads_no_more_than_is_needed(make):
     frames = part_frames(make("closed.mp4"), 25, 0.5, 4.1, None)
     assert [frame.number for frame in islice(frames, 1)] == [103]
     assert np.isfinite(next(frames).pts_s)
+
+
+def test_a_late_part_of_an_mp4_file_is_found_without_reading_all_packets(make, monkeypatch):
+    read = []
+
+    def count(container, stream, completeness):
+        for packet in counted_packets(container, stream, completeness):
+            read.append(packet.size)
+            yield packet
+
+    monkeypatch.setattr(picture_index, "counted_packets", count)
+    path = make("closed.mp4")
+    assert is_fast(path, 25, 5.0, 5.5)
+    assert len(read) == NUM_SAMPLED < 25 * SECONDS
