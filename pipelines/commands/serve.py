@@ -14,12 +14,12 @@ from lia_model.registry.models import alias_in
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, WithdrawError, deploy, withdraw
-from lia_model.serving.database import parse_url, sqlite_url
+from lia_model.serving.database import open_database, parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import LOCAL_VERSION, ModelVersion
 from lia_model.settings import ServeSettings
-from pipelines.commands.service_address import require_address, url_of, without_proxy
+from pipelines.commands.service_address import require_address, runs_here, url_of, without_proxy
 from pipelines.environment import Environment
 from pipelines.forgotten_sources import warn_of_forgotten
 from pipelines.local.cluster import connected, joined
@@ -75,6 +75,7 @@ def run_serve(
     Raises:
         ValueError: a public address without a token, a taken port, a missing model or detector, or `block`
             is False without a running Ray head.
+        DatabaseError: the database cannot be opened.
         ServiceSilentError: the service does not answer at the address within 20 s.
         GoldenPairError: the version gives another result than it did when it was released.
     """
@@ -83,6 +84,9 @@ def run_serve(
         raise ValueError("got no running Ray head; a detached service needs one: start it with `lia up`")
     require_address(environment, host, port)
     config = service_config(params, environment, model)
+    if runs_here(environment):
+        # Before a service that works is replaced by one that cannot.
+        open_database(config.database).close()
     with connected(environment.ray_address, environment.paths.ray_home, environment.host):
         deploy(config, host, port)
         url = url_of(host, port)

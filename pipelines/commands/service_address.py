@@ -19,12 +19,11 @@ def require_address(environment: Environment, host: str, port: int) -> None:
     Raises:
         ValueError: another program listens there, or this machine has no such address.
     """
-    if environment.ray_address is not None:
-        if not is_loopback(_host_of(environment.ray_address)):
-            # The service will listen on the head's machine, not on this one.
-            return
-        if _is_answered_by(url_of(host, port), environment.paths.root):
-            return
+    if not runs_here(environment):
+        # The service will listen on the head's machine, not on this one.
+        return
+    if environment.ray_address is not None and _is_answered_by(url_of(host, port), environment.paths.root):
+        return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -35,6 +34,11 @@ def require_address(environment: Environment, host: str, port: int) -> None:
             f"got {host}:{port} for the service, which cannot be bound ({reason}): stop the program that "
             "listens there, or choose another port with --port or LIA_SERVE_PORT"
         ) from None
+
+
+def runs_here(environment: Environment) -> bool:
+    """Return whether the cluster's head, and with it the service, is on this machine."""
+    return environment.ray_address is None or is_loopback(_host_of(environment.ray_address))
 
 
 def url_of(host: str, port: int) -> str:

@@ -7,11 +7,12 @@ from lia_model.networks.build import build_generator
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
-from lia_model.serving.database import sqlite_url
+from lia_model.serving.database import DatabaseError, sqlite_url
 from lia_model.settings import NetworkSettings
 from pipelines.commands.serve import database_url, make_config, require_token_beyond_loopback, run_serve
 from pipelines.environment import read_environment
 from pipelines.params import read_params
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -84,6 +85,17 @@ def test_results_of_batches_may_not_replace_the_projects_files(params, environme
 def test_a_detached_service_needs_a_ray_head(params, environment):
     with pytest.raises(ValueError, match="lia up"):
         run_serve(params, environment, "127.0.0.1", 8000, "models:/lia@champion", block=False)
+
+
+def test_a_database_that_does_not_answer_is_reported_before_a_service_is_replaced(
+    params, environment, tmp_path
+):
+    url = f"postgresql://lia:s3cret@127.0.0.1:{free_port()}/jobs"
+    changed = environment.model_copy(update={"database_url": url})
+    with pytest.raises(DatabaseError, match="Connection refused") as raised:
+        run_serve(params, changed, "127.0.0.1", free_port(), save_model(tmp_path / "mine", "none"))
+    assert "LIA_DATABASE_URL" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_the_config_names_the_model_and_has_absolute_paths(params, environment, models):
