@@ -13,13 +13,19 @@ from lia_model.registry.licences import licences_in
 from lia_model.registry.models import alias_in
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
-from lia_model.serving.app import ServingConfig, WithdrawError, deploy, withdraw
+from lia_model.serving.app import ServingConfig, WithdrawError, deploy, is_deployed, withdraw
 from lia_model.serving.database import open_database, parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import LOCAL_VERSION, ModelVersion
 from lia_model.settings import ServeSettings
-from pipelines.commands.service_address import require_address, runs_here, url_of, without_proxy
+from pipelines.commands.service_address import (
+    is_answered_by,
+    require_address,
+    runs_here,
+    url_of,
+    without_proxy,
+)
 from pipelines.environment import Environment
 from pipelines.forgotten_sources import warn_of_forgotten
 from pipelines.local.cluster import connected, joined
@@ -32,10 +38,12 @@ from preprocessing.faces.detector import require_models
 logger = logging.getLogger(__name__)
 
 _ANSWER_TIMEOUT_S = 20
+_WATCH_S = 2
+"""Time between two looks at a service in the foreground."""
 
 
 class ServiceSilentError(Exception):
-    """The deployed service does not answer at its address."""
+    """The service does not answer at its address."""
 
 
 def service_config(params: Params, environment: Environment, model: str) -> ServingConfig:
@@ -76,7 +84,7 @@ def run_serve(
         ValueError: a public address without a token, a taken port, a missing model or detector, or `block`
             is False without a running Ray head.
         DatabaseError: the database cannot be opened.
-        ServiceSilentError: the service does not answer at the address within 20 s.
+        ServiceSilentError: the service does not answer at the address within 20 s, or ends meanwhile.
         GoldenPairError: the version gives another result than it did when it was released.
     """
     require_token_beyond_loopback(host, environment)
@@ -93,7 +101,7 @@ def run_serve(
         _wait_until_healthy(url)
         logger.info("serving %s version %s at %s", config.model.name, config.model.version, url)
         if block:
-            _wait_for_interrupt()
+            _wait_for_interrupt(url, environment.paths.root)
             withdraw()
 
 
@@ -258,10 +266,23 @@ def _wait_until_healthy(url: str) -> None:
             time.sleep(0.2)
 
 
-def _wait_for_interrupt() -> None:
-    """Sleep until Ctrl-C or SIGTERM, which interrupts a process that is connected to Ray too."""
+def _wait_for_interrupt(url: str, root: Path) -> None:
+    """Return on Ctrl-C or SIGTERM, which interrupts a process that is connected to Ray too.
+
+    Raises:
+        ServiceSilentError: meanwhile the service was stopped, or the cluster was.
+    """
+    last_answer_s = time.monotonic()
     try:
         while True:
-            time.sleep(3600)
+            time.sleep(_WATCH_S)
+            if is_answered_by(url, root):
+                last_answer_s = time.monotonic()
+            # Serve starts a process that has failed again.
+            elif time.monotonic() - last_answer_s > _ANSWER_TIMEOUT_S and not is_deployed(_ANSWER_TIMEOUT_S):
+                raise ServiceSilentError(
+                    f"the service at {url} has ended, by `lia stop` or with its Ray head; queued jobs are "
+                    "kept: start it again with `lia serve`"
+                )
     except KeyboardInterrupt:
         logger.info("stopping")

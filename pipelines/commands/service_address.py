@@ -22,7 +22,7 @@ def require_address(environment: Environment, host: str, port: int) -> None:
     if not runs_here(environment):
         # The service will listen on the head's machine, not on this one.
         return
-    if environment.ray_address is not None and _is_answered_by(url_of(host, port), environment.paths.root):
+    if environment.ray_address is not None and is_answered_by(url_of(host, port), environment.paths.root):
         return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -46,7 +46,7 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _is_answered_by(url: str, root: Path) -> bool:
+def is_answered_by(url: str, root: Path) -> bool:
     """Return whether the service of the project at `root` answers at the URL, healthy or not."""
     try:
         with without_proxy().open(f"{url}/healthz", timeout=5) as answer:

@@ -7,7 +7,13 @@ application on a running cluster keeps running when the process that deployed it
 """
 
 from lia_model.serving.app.animation_replica import AnimationReplica
-from lia_model.serving.app.application import WithdrawError, deploy, fitting_application, withdraw
+from lia_model.serving.app.application import (
+    WithdrawError,
+    deploy,
+    fitting_application,
+    is_deployed,
+    withdraw,
+)
 from lia_model.serving.app.config import ServingConfig, open_jobs
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "WithdrawError",
     "deploy",
     "fitting_application",
+    "is_deployed",
     "open_jobs",
     "withdraw",
 ]

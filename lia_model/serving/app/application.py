@@ -1,6 +1,9 @@
 """Builds the Ray Serve application, and starts and removes it."""
 
 import time
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 from ray import cluster_resources, serve
@@ -105,6 +108,22 @@ def withdraw() -> None:
             time.sleep(0.1)
     except (RayError, RayServeException) as error:
         raise WithdrawError(f"Ray does not answer ({error})") from error
+
+
+def is_deployed(timeout_s: float) -> bool:
+    """Return whether the cluster runs the application; False if Ray has not answered after `timeout_s`."""
+    found: Queue[bool] = Queue()
+
+    def look() -> None:
+        # Without its head, Ray raises only after a minute.
+        with suppress(RayError, RayServeException):
+            found.put(APPLICATION in serve.status().applications)
+
+    Thread(target=look, name="is-deployed", daemon=True).start()
+    try:
+        return found.get(timeout=timeout_s)
+    except Empty:
+        return False
 
 
 def _number(replicas: ReplicaRange) -> dict[str, Any]:
