@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from ray.dashboard.consts import GPU_TAG_KEYS
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
+from pipelines.local.services import end_with_family
 from tests.infra.monitoring import assert_exposed, exposed_in, missing_of, scrape_configs
 from tests.lia_model.serving.live import live
 from tests.ports import free_port, free_ports
@@ -51,11 +53,11 @@ def running(*command, log, **variables):
     try:
         yield
     finally:
-        process.terminate()
-        process.wait(60)
+        end_with_family(psutil.Process(process.pid))
+        process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_prefect_exposes_what_is_read(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -86,7 +88,7 @@ def of_gpus():
     }
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_ray_exposes_what_is_read(tmp_path):
     port, dashboard_port = free_ports(2)
     url, stop, log = f"http://127.0.0.1:{port}/metrics", tmp_path / "stop", tmp_path / "log"
