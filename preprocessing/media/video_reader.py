@@ -34,6 +34,7 @@ from preprocessing.media.containers.packets import (
 )
 from preprocessing.media.containers.streams import heard_stream
 from preprocessing.media.images import Image
+from preprocessing.media.part_damage import PartDamage
 from preprocessing.media.picture import Picture, whole_picture
 from preprocessing.media.rendering import FrameRenderer, deinterlace
 from preprocessing.media.timeline import (
@@ -150,6 +151,7 @@ def decode(
     hardware: bool = False,
     problems: list[str] | None = None,
     max_gap_s: Fraction = MAX_GAP_S,
+    damage: PartDamage | None = None,
 ) -> Iterator[Frame]:
     """Yield the pictures, one at a time; each is rendered when it is first looked at.
 
@@ -161,6 +163,8 @@ def decode(
         problems: gets what is wrong with the file, in words, once all of it that can be decoded was yielded.
             None raises an error instead.
         max_gap_s: a longer time between two pictures starts a new segment.
+        damage: of a part that ends before the video: reading ends with it, and only its own damage counts
+            besides data that cannot be decoded. None reads the whole video. Animated pictures are read whole.
 
     Raises:
         UnreadableVideoError: the file is not a video, or is damaged or truncated and `problems` is None.
@@ -183,9 +187,14 @@ def decode(
         usual = 1 / usual_fps(stream.average_rate or stream.guessed_rate, sample_times(path))
         frames = deinterlace(chain([first], pictures))
         shown = place_pictures(((frame, time_of(frame)) for frame in frames), usual, max_gap_s)
+        shown = shown if damage is None else damage.note(shown)
+        found = None
         for one in shown if fps is None else thin_out(shown, Fraction(fps)):
+            if damage is not None and damage.ends_before(float(one.start)):
+                found = damage.problems()
+                break
             yield Frame(renderer.picture(one.picture), float(one.start), one.segment)
-        found = completeness.problems()
+        found = completeness.problems() if found is None else found
         if problems is not None:
             problems += found
         elif found:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from preprocessing.media.animated_pictures import is_animated_picture
+from preprocessing.media.part_damage import PartDamage
 from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.parts.part_decoding import OtherPicturesError, decode_part, find_part
 from preprocessing.media.video_reader import decode
@@ -23,7 +24,8 @@ def part_frames(
     """Yield a video's frames between two times, with their numbers from the video's beginning.
 
     A part is decoded from the last key frame before it, or from the beginning where the file does not allow
-    that; both give the same frames. Damage before the part is an error only in the latter case.
+    that; both give the same frames. Damaged pictures since that key frame are an error. Data before it that
+    cannot be decoded is one only in the latter case.
 
     Args:
         video: any video file.
@@ -53,7 +55,9 @@ def _from_beginning(
     video: Path, fps: int, max_gap_s: float, start_s: float | None, end_s: float | None
 ) -> Iterator[NumberedFrame]:
     segment = 0
-    for number, frame in enumerate(decode(video, fps, max_gap_s=Fraction(max_gap_s))):
+    # A damaged part is refused as a damaged video is, and both ways of decoding it end here.
+    damage = None if end_s is None else PartDamage(start_s or 0.0, end_s)
+    for number, frame in enumerate(decode(video, fps, max_gap_s=Fraction(max_gap_s), damage=damage)):
         if end_s is not None and frame.pts_s >= end_s:
             return
         if frame.pts_s >= (start_s or 0.0):

@@ -197,6 +197,54 @@ def test_damage_in_a_part_gives_the_times_and_the_error_of_the_whole(make, tmp_p
         assert errors[0] == errors[1]
 
 
+@pytest.fixture
+def damaged(make, tmp_path):
+    """Function that damages one picture of a film, near a time, and returns the file."""
+
+    def write(name, time_s):
+        path = tmp_path / name
+        data = bytearray(make(name).read_bytes())
+        with av.open(str(make(name))) as container:
+            packets = [one for one in container.demux(video=0) if one.size]
+        start = min(one.pts for one in packets)
+        hit = min(
+            (one for one in packets if one.size > 300),
+            key=lambda one: abs((one.pts - start) * one.time_base - time_s),
+        )
+        place = data.index(bytes(hit))
+        # Its header and length stay; the rest is lost, as in a block that a disk did not write.
+        num_lost = hit.size // 2
+        data[place + hit.size - num_lost : place + hit.size] = bytes(num_lost)
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "closed.mkv", "interlaced.mp4"])
+def test_a_damaged_picture_in_a_part_is_an_error_as_in_a_whole_video(damaged, name):
+    """Pixels are not compared: what hides damage depends on the pictures that were decoded before."""
+    path = damaged(name, 4.3)
+    whole = facts(part_frames(path, 25, 0.5, None, None))
+    assert "it is damaged or truncated: damaged pictures: 1;" in whole[-1]
+    part = facts(part_frames(path, 25, 0.5, 4.1, 4.9))
+    assert part[-1] == whole[-1]
+    assert [one[:3] for one in part[:-1]] == [one[:3] for one in whole[:-1] if 4.1 <= one[1] < 4.9]
+    # The part begins after it, but is decoded from a key frame before it.
+    assert facts(part_frames(path, 25, 0.5, 4.6, 4.9))[-1] == whole[-1]
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "closed.mkv"])
+def test_damage_elsewhere_in_the_video_does_not_count(make, damaged, monkeypatch, name):
+    path = damaged(name, 4.3)
+    for start_s, end_s in ((3.1, 3.9), (5.1, 5.5), (0.0, 3.0)):
+        wanted = facts(part_frames(make(name), 25, 0.5, start_s, end_s))
+        assert not any(isinstance(one, str) for one in wanted)
+        for near_s in (0.0, 100.0):
+            monkeypatch.setattr(listed_part, "NEAR_S", near_s)
+            assert facts(part_frames(path, 25, 0.5, start_s, end_s)) == wanted
+
+
 def test_reading_one_frame_reads_no_more_than_is_needed(make):
     frames = part_frames(make("closed.mp4"), 25, 0.5, 4.1, None)
     assert [frame.number for frame in islice(frames, 1)] == [103]
