@@ -2,8 +2,10 @@
 
 import hashlib
 import random
+import shutil
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 
 import av
 import numpy as np
@@ -251,7 +253,7 @@ def test_reading_one_frame_reads_no_more_than_is_needed(make):
     assert np.isfinite(next(frames).pts_s)
 
 
-def test_a_late_part_of_an_mp4_file_is_found_without_reading_all_packets(make, monkeypatch):
+def test_a_late_part_of_an_mp4_file_is_found_without_reading_all_packets(make, tmp_path, monkeypatch):
     read = []
 
     def count(container, stream, completeness):
@@ -260,6 +262,7 @@ def test_a_late_part_of_an_mp4_file_is_found_without_reading_all_packets(make, m
             yield packet
 
     monkeypatch.setattr(picture_index, "counted_packets", count)
-    path = make("closed.mp4")
+    # Of a file that was looked at before, the index may be remembered.
+    path = Path(shutil.copy(make("closed.mp4"), tmp_path / "new.mp4"))
     assert is_fast(path, 25, 5.0, 5.5)
     assert len(read) == NUM_SAMPLED < 25 * SECONDS
