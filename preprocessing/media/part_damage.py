@@ -1,4 +1,4 @@
-"""Counts the damage of a part of a video that is decoded from its beginning. Pure but for the frames' flags.
+"""Counts the damage of a part of a video that is decoded from its beginning. Pure.
 
 A part is judged by the pictures that it is made of: those it shows, and those since the last key frame before
 it. What is damaged earlier does not show in it. What is shown later is not looked at, although the last
@@ -7,10 +7,26 @@ pictures of the part may refer to it.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-
-from av.video.frame import VideoFrame
+from typing import Protocol, TypeVar
 
 from preprocessing.media.timeline import Shown
+
+
+class Decoded(Protocol):
+    """What a decoder says of a picture."""
+
+    @property
+    def key_frame(self) -> bool:
+        """Whether no later picture refers to one before it."""
+        ...
+
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether it is damaged."""
+        ...
+
+
+DecodedPicture = TypeVar("DecodedPicture", bound=Decoded)
 
 
 @dataclass
@@ -23,7 +39,7 @@ class PartDamage:
     _keys_s: list[float] = field(default_factory=list)
     _damaged_s: list[float] = field(default_factory=list)
 
-    def note(self, shown: Iterable[Shown[VideoFrame]]) -> Iterator[Shown[VideoFrame]]:
+    def note(self, shown: Iterable[Shown[DecodedPicture]]) -> Iterator[Shown[DecodedPicture]]:
         """Take note of all pictures, which are passed on."""
         for one in shown:
             if one.picture.key_frame:
