@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import ray
+from ray.exceptions import RayTaskError
 
 from pipelines.local.logical_cpus import num_logical_cpus
 from preprocessing.clips.source_run import SourceTask, process_source
@@ -174,13 +175,21 @@ def process_on_cluster(
             while waiting and len(running) < num_parallel:
                 running.append(_process_unit.remote(waiting.pop()))
             (done, *_), running = ray.wait(running)
-            for text in ray.get(done):
+            for text in _result_of(done):
                 results.append(SourceResult.model_validate_json(text))
                 on_result(results[-1])
     finally:
         for unit in running:
             ray.cancel(unit, force=True)
     return results
+
+
+def _result_of(unit: ray.ObjectRef) -> list[str]:
+    """Return what a unit gave; its error is raised as it was, without the traceback that Ray puts into it."""
+    try:
+        return ray.get(unit)
+    except RayTaskError as error:
+        raise error.cause from None
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)

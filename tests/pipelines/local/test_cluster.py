@@ -23,7 +23,7 @@ from preprocessing.clips import source_run as clip
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import fetch_finished, group_into_units, process_here
 from preprocessing.sources.source import Source, source_key
-from preprocessing.storage.object_store import Store
+from preprocessing.storage.object_store import Store, StoreError
 from tests.conftest import CHECKOUT
 from tests.ports import free_port
 
@@ -177,3 +177,13 @@ def test_a_wrong_token_is_told_with_the_variables_that_hold_it(tmp_path, monkeyp
         assert f"the Ray cluster at {address} answers but cannot be joined" in done.stdout
         assert "set RAY_AUTH_TOKEN" in done.stdout
         assert "a" * 64 not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_on_a_machine_of_the_cluster_is_told_without_rays_traceback(make_tasks):
+    tasks = make_tasks("there", f"ftp://127.0.0.1:{free_port()}/store")
+    with connected(None, Path(tempfile.mkdtemp(prefix="ray-")), "127.0.0.1"):
+        with pytest.raises(StoreError, match="refused") as raised:
+            process_on_cluster(in_units(tasks, 1), 1, lambda result: None)
+        assert type(raised.value) is StoreError
+        assert "Traceback" not in str(raised.value)
