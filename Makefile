@@ -15,7 +15,7 @@ help:
 	@echo "make ui      start Prefect, MLflow and Ray and print where they are"
 	@echo "make stop    stop them"
 	@echo "make stack   start what a team's server runs, each with a password, on loopback; make stack-stop ends it"
-	@echo "make stack-test  the whole loop on such a stack of its own, about 10 minutes; nothing is left running"
+	@echo "make stack-test  the whole loop on such a stack of its own, about 13 minutes on two busy cores; nothing is left running"
 
 setup: .venv/ready
 
