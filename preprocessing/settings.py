@@ -121,7 +121,8 @@ class IdentitySettings(Settings):
     max_distance: Positive | None
     """Maximum distance of two embeddings of one person; None takes the network's default."""
     across_sources: bool
-    """Whether faces are compared across sources, so that no person is in two splits."""
+    """Whether faces are compared across sources, so that no person is in two splits: a video follows the
+    earliest one with a person of it, and a person's later clips in the other split are `other_split`."""
 
 
 class TrackSettings(Settings):

@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from pipelines.environment import Environment
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from preprocessing.clips.assignment import Assignment, assign
+from preprocessing.clips.assignment import OTHER_SPLIT, Assignment, assign
 from preprocessing.clips.crop import finds_faces
 from preprocessing.clips.disjointness import Comparison, Disjointness, judge_disjointness
 from preprocessing.clips.sample import PreparedClip
@@ -36,9 +36,10 @@ from preprocessing.ledger import (
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
-from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
+from preprocessing.shards.manifest import MANIFEST_NAME, SPLITS, read_manifest
+from preprocessing.shards.writer import NothingKeptError, require_training_clips, split_draw, write_shards
 from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
-from preprocessing.sources.source import with_box_width
+from preprocessing.sources.source import Split, with_box_width
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_atomically
 from preprocessing.storage.object_store import Store, StoreError
@@ -150,7 +151,8 @@ def shards_flow(
         tasks = source_tasks(verified, settings, paths, store_url)
         results = process_all(tasks, settings.num_parallel, cluster)
         distance = person_limits(paths.root, settings.detect, settings.identity).person_distance
-        assignment = assign([row.source for row in verified], results, settings, distance)
+        former = former_splits(paths.shards, settings)
+        assignment = assign([row.source for row in verified], results, settings, distance, former)
         rows, prepared = assignment.rows, assignment.prepared
         write_clips(paths.ledger / "clips.parquet", rows)
         write_counts(paths.metrics, rows, prepared)
@@ -171,6 +173,21 @@ def shards_flow(
     remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
     num_retryable = sum(bool(row.retryable) for row in rows)
     return Completed(message=f"{len(prepared)} clips", data=num_retryable)
+
+
+def former_splits(shards: Path, settings: ShardsSettings) -> dict[str, Split]:
+    """Return the split of each video in the present shards, by its key, which new sources must not change.
+
+    It is empty for other settings of the splits: they are drawn anew.
+    """
+    if not (shards / MANIFEST_NAME).is_file():
+        return {}
+    manifest = read_manifest(shards)
+    if manifest.draw not in ("", split_draw(settings)):
+        return {}
+    return {
+        clip.source_key: split for split in SPLITS for clip in manifest.split(split).clips if not clip.by_time
+    }
 
 
 def rename_former_keys(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
@@ -353,6 +370,13 @@ def _warn(assignment: Assignment, disjointness: Disjointness) -> None:
         run_logger.warning("it is not known whether people are in both splits: %s", disjointness.reason)
     for one, other in assignment.lookalikes:
         run_logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
+    if assignment.num_clashes:
+        run_logger.warning(
+            "%d clips are left out (%s): they show people whose earlier clips are in the other split, which "
+            "new sources do not move; to keep them, list one split for all videos of these people",
+            assignment.num_clashes,
+            OTHER_SPLIT,
+        )
 
 
 def _join_counts(rows: Sequence[ClipRow]) -> str:

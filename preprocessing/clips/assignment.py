@@ -4,18 +4,22 @@ No identity and no video is in two splits: `check_splits` proves it for the clip
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from preprocessing.clips.clashes import Appearance, find_clashes
 from preprocessing.clips.duplicates import find_duplicates
-from preprocessing.clips.identities import name_people
+from preprocessing.clips.identities import name_people, new_name
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.signature import read_signature
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.ledger import ClipRow
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, Split
-from preprocessing.sources.splits import assign_splits
+from preprocessing.sources.splits import assign_splits, oldest_first
+
+OTHER_SPLIT = "other_split"
+"""Reason of clips that show a person whose earlier clips are in the other split."""
 
 
 class Assignment(NamedTuple):
@@ -26,12 +30,18 @@ class Assignment(NamedTuple):
     lookalikes: list[tuple[str, str]]
     """Pairs of listed identities that look like one person; see `Identities`."""
 
+    @property
+    def num_clashes(self) -> int:
+        """Return how many clips were left out since they show a person of the other split."""
+        return sum(row.reason == OTHER_SPLIT for row in self.rows)
+
 
 def assign(
     sources: Sequence[Source],
     results: Sequence[SourceResult],
     settings: ShardsSettings,
     max_distance: float,
+    former: Mapping[str, Split] | None = None,
 ) -> Assignment:
     """Name the persons, choose the splits and filter duplicates.
 
@@ -40,26 +50,52 @@ def assign(
         results: their results, in the same order.
         settings: test_fraction, seed, and the limits for identities and duplicates.
         max_distance: greatest distance of two embeddings of one person.
+        former: splits of an earlier run by the video's key, which stand.
 
     Raises:
         ValueError: an identity or a video would be in two splits.
     """
     across = max_distance if settings.identity.across_sources else None
-    names, lookalikes = name_people(sources, [result.people for result in results], across)
+    former = former or {}
+    found = {result.row_key: result for result in results}
+    ordered = oldest_first(sources, former)
+    aged = [found[source.row_key] for source in ordered]
+    names, matches, lookalikes = name_people(ordered, [result.people for result in aged], across)
     duplicates = _duplicates(results, settings.quality.min_duplicate_similarity)
     seen = _seen_together(sources, results, duplicates)
     for (row_key, _), name in names.items():
         seen[row_key].add(name)
-    splits = assign_splits(sources, settings.test_fraction, settings.seed, seen)
+    ages = {source.row_key: age for age, source in enumerate(ordered)}
+    for (row_key, _), others in matches.items():
+        # Names of later ones must not join earlier ones to each other.
+        seen[row_key].update(names[other] for other in others if ages[other[0]] < ages[row_key])
+    splits = assign_splits(sources, settings.test_fraction, settings.seed, seen, former)
+    shown: dict[Appearance, str | None] = {
+        (source.row_key, row.person): _identity(source, row, names)
+        for source, result in zip(ordered, aged, strict=True)
+        for row in result.rows
+        if row.outcome == "kept"
+    }
+    own = {
+        (source.row_key, person): source.identity
+        for source in ordered
+        for person in (None, *range(len(found[source.row_key].people)))
+        if source.identity is not None
+        and (person is None or names[source.row_key, person] == source.identity)
+    }
+    clashes = find_clashes(shown, own, matches, splits)
+    names |= _names_of_their_own(shown, own, {source.row_key: source for source in ordered}, splits, clashes)
     rows, prepared = [], []
     for source, result in zip(sources, results, strict=True):
         split = splits[source.row_key]
         identities = {row.key: _identity(source, row, names) for row in result.rows}
-        rows += [_assigned_row(row, identities[row.key], split, duplicates) for row in result.rows]
+        clashing = {row.key for row in result.rows if (row.row_key, row.person) in clashes}
+        rows += [_assigned_row(row, identities[row.key], split, duplicates, clashing) for row in result.rows]
+        dropped = duplicates.keys() | clashing
         prepared += [
-            _assigned_clip(clip, identities[clip.clip.key], split, duplicates)
+            _assigned_clip(clip, identities[clip.clip.key], split, dropped)
             for clip in result.prepared
-            if clip.clip.key not in duplicates
+            if clip.clip.key not in dropped
         ]
     check_splits(prepared)
     check_accounts(sources, rows, prepared)
@@ -113,28 +149,62 @@ def check_splits(prepared: Sequence[PreparedClip]) -> None:
         )
 
 
-def _assigned_row(row: ClipRow, identity: str | None, split: Split, duplicates: Mapping[str, str]) -> ClipRow:
+def _assigned_row(
+    row: ClipRow,
+    identity: str | None,
+    split: Split,
+    duplicates: Mapping[str, str],
+    clashing: Collection[str],
+) -> ClipRow:
     has_length = row.num_frames is not None
     changes: dict[str, object] = {"identity": identity, "split": (row.split or split) if has_length else None}
     if row.key in duplicates:
         changes |= {"outcome": "filtered", "reason": "duplicate", "duplicate_of": duplicates[row.key]}
+    elif row.key in clashing and row.outcome == "kept":
+        changes |= {"outcome": "filtered", "reason": OTHER_SPLIT}
     return row.model_copy(update=changes)
 
 
 def _assigned_clip(
-    prepared: PreparedClip, identity: str | None, split: Split, duplicates: Mapping[str, str]
+    prepared: PreparedClip, identity: str | None, split: Split, dropped: Collection[str]
 ) -> PreparedClip:
     clip = prepared.clip
     changes: dict[str, object] = {"identity": identity}
     if not clip.by_time:
         changes["split"] = split
-    if clip.follows in duplicates:
+    if clip.follows in dropped:
         changes["follows"] = None
     return prepared.model_copy(update={"clip": clip.model_copy(update=changes)})
 
 
 def _identity(source: Source, row: ClipRow, names: Mapping[tuple[str, int], str]) -> str | None:
     return source.identity if row.person is None else names[source.row_key, row.person]
+
+
+def _names_of_their_own(
+    shown: Mapping[Appearance, str | None],
+    own: Mapping[Appearance, str],
+    sources: Mapping[str, Source],
+    splits: Mapping[str, Split],
+    clashes: Collection[Appearance],
+) -> dict[tuple[str, int], str]:
+    """Return new names for those whose face gave them the name of a person who is in the other split.
+
+    No face there matches theirs, so they are somebody else.
+    """
+    kept: dict[str, set[Split]] = defaultdict(set)
+    checked = [one for one in shown if one not in clashes and splits[one[0]] != "by_time"]
+    renamed = {}
+    # What the list says comes first.
+    for one in sorted(checked, key=lambda one: one not in own):
+        name, (row_key, number) = shown[one], one
+        if name is None:
+            continue
+        if number is not None and one not in own and kept[name] - {splits[row_key]}:
+            renamed[row_key, number] = new_name(sources[row_key], number)
+        else:
+            kept[name].add(splits[row_key])
+    return renamed
 
 
 def _has_reason(row: ClipRow) -> bool:

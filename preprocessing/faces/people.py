@@ -3,6 +3,7 @@
 N faces or tracks, E numbers per embedding.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def number_people(tracks: Sequence[Track], max_distance: float) -> tuple[list[in
 def cluster_embeddings(embeddings: NDArray[np.float32], max_distance: float) -> NDArray[np.int64]:
     """Return a person number, counted from 0, for each of the [N, E] embeddings: [N].
 
-    Average linkage within each connected component of the graph of near neighbours. Components alone would
+    Complete linkage within each connected component of the graph of near neighbours. Components alone would
     merge two persons as soon as one blurred face lies between them. Memory grows with the number of near
     pairs, not with N².
     """
@@ -70,11 +71,23 @@ def cluster_embeddings(embeddings: NDArray[np.float32], max_distance: float) -> 
         if len(members) == 1:
             labels = np.ones(1, np.int64)
         else:
-            tree = linkage(embeddings[members], method="average")
+            tree = linkage(embeddings[members], method="complete")
             labels = fcluster(tree, max_distance, criterion="distance").astype(np.int64)
         people[members] = num_people + labels - 1
         num_people += int(labels.max())
     return people
+
+
+def near_embeddings(
+    embeddings: NDArray[np.float32], max_distance: float
+) -> dict[int, list[tuple[float, int]]]:
+    """Return for each place in [N, E] embeddings that has any: distance and place of the others near it."""
+    pairs = _near_pairs(embeddings, max_distance)
+    found: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for row, column in zip(pairs.row.tolist(), pairs.col.tolist(), strict=True):
+        if row != column:
+            found[row].append((float(np.linalg.norm(embeddings[row] - embeddings[column])), column))
+    return dict(found)
 
 
 def _near_pairs(embeddings: NDArray[np.float32], max_distance: float) -> coo_array:

@@ -88,6 +88,8 @@ class Manifest(_Part):
     crop: CropFacts
     detector: DetectorFacts
     format_version: Literal[1]
+    draw: str = ""
+    """Seed and test_fraction of the splits; empty if an earlier version wrote it."""
     fps: int
     """Frame rate of all clips."""
     identity_disjoint: bool | None

@@ -149,6 +149,7 @@ def describe_shards(
     return Manifest(
         format_version=FORMAT_VERSION,
         size_px=settings.crop.size_px,
+        draw=split_draw(settings),
         fps=settings.fps,
         crop=CropFacts(**settings.crop.model_dump(mode="json", include=set(CropFacts.model_fields))),
         detector=DetectorFacts(
@@ -164,6 +165,11 @@ def describe_shards(
         identity_disjoint_reason=disjointness.reason,
         splits=splits,
     )
+
+
+def split_draw(settings: ShardsSettings) -> str:
+    """Return what decides the splits of videos that no other decides, in words."""
+    return f"seed {settings.seed}, test_fraction {settings.test_fraction:g}"
 
 
 def _write_split(
