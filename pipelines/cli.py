@@ -68,6 +68,7 @@ app.command()(checkpoint_commands.export_checkpoint)
 app.command()(checkpoint_commands.export_onnx)
 
 app.command()(data_commands.ledger)
+app.command()(data_commands.calibrate)
 app.command()(data_commands.forget)
 
 app.command()(machine_commands.env)

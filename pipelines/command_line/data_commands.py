@@ -68,6 +68,32 @@ def ledger(
         typer.echo(f"{len(rows.records)} of {rows.num_found} rows; --limit 0 shows all", err=True)
 
 
+def calibrate(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS.csv",
+            help="Columns file and identity; recording too where several videos show one recording.",
+        ),
+    ],
+    measured_on: Annotated[str, typer.Option(help="The labelled videos in words, for manifest and card.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: calibration.json in shards.detect.models, read there."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often the embedder calls two people one, or one two; choose the distance to use."""
+    labels, output = labels.absolute(), output and output.absolute()
+    params, environment = enter_project()
+    from pipelines.commands import calibrate as module
+
+    root = environment.paths.root
+    calibration = module.calibrate_embedder(labels, measured_on, root, params.shards)
+    module.write_calibration(calibration, output or module.default_output(root, params.shards))
+    print_report(module.rate_rows(calibration), calibration.model_dump(), as_json)
+
+
 def forget(
     what: Annotated[
         str,

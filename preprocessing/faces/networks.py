@@ -15,7 +15,7 @@ from preprocessing.faces.detector import (
     models_sha256,
     require_models,
 )
-from preprocessing.faces.embedder import DLIB_FILES, DLIB_SAME_PERSON_DISTANCE, FaceReader
+from preprocessing.faces.embedder import DLIB_FILES, DLIB_SAME_PERSON_DISTANCE, EMBEDDING_MODEL, FaceReader
 from preprocessing.faces.search import Recognizer
 from preprocessing.settings import DetectSettings, IdentitySettings
 from preprocessing.storage.files import file_sha256
@@ -80,15 +80,25 @@ class PersonLimits(NamedTuple):
     """What was measured of the embedder; None if it was not calibrated."""
 
 
+def embedder_key(root: Path, detect: DetectSettings, identity: IdentitySettings) -> tuple[str, str]:
+    """Return the name of the embedder and the hash of all networks that its embeddings depend on."""
+    files = sorted(path.name for path in (root / detect.models).glob("*.onnx"))
+    if len(files) > 1:
+        # A recognition network beside the detector leaves dlib unused.
+        identity = identity.model_copy(update={"models": None})
+        name = ", ".join(files)
+    else:
+        name = f"{EMBEDDING_MODEL}, on boxes of {files[0] if files else None}"
+    return name, networks_key(network_hashes(root, detect, identity))
+
+
 def person_limits(root: Path, detect: DetectSettings, identity: IdentitySettings) -> PersonLimits:
     """Return the limits: the setting, or those of the embedder's calibration, or its authors'."""
     has_recognition = len(list((root / detect.models).glob("*.onnx"))) > 1
     default = ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
     if identity.models is None:
         return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)
-    # A recognition network beside the detector leaves dlib unused.
-    used = identity.model_copy(update={"models": None}) if has_recognition else identity
-    networks = networks_key(network_hashes(root, detect, used))
+    _, networks = embedder_key(root, detect, identity)
     found = find_calibration(networks, root / detect.models / CALIBRATION_NAME)
     if found is None:
         return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)

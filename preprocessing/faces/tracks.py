@@ -16,6 +16,8 @@ from preprocessing.settings import TrackSettings
 
 JUMP = 45.0
 """A luma change above this between two sightings suggests another person's face."""
+EMBED_EVERY = 8
+"""A track is embedded at least once in this many sightings."""
 CROWDED_SHARE = 0.1
 """Faces of which another one covers more than this may be mistaken for it."""
 
@@ -89,8 +91,9 @@ class Tracker:
     def needs_embedding(self, frame: int, faces: Sequence[Sighting]) -> list[bool]:
         """Return for each face whether it should be embedded before `update`.
 
-        True for a track's second, fourth, eighth sighting and so on, which is five times in the first 30 s;
-        and wherever the person may have changed: where faces overlap, or a face's appearance jumps.
+        True for a track's second, fourth and eighth sighting and every eighth from there on, so that the
+        whole track is covered; and wherever the person may have changed: where faces overlap, or a face's
+        appearance jumps.
         """
         alive = self._alive(frame)
         return [self._is_due(face, alive) or _is_crowded(face, faces) for face in faces]
@@ -137,7 +140,7 @@ class Tracker:
         if len(near) != 1:
             return len(near) > 1
         count = len(near[0].faces) + 1
-        return count & (count - 1) == 0 or _jumps(near[0], face)
+        return count in (2, 4) or count % EMBED_EVERY == 0 or _jumps(near[0], face)
 
     def _affinity(self, track: Track, face: Sighting) -> float:
         overlap = iou(track.faces[-1].box, face.box)

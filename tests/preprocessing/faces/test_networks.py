@@ -152,5 +152,8 @@ def test_the_distance_is_the_setting_or_else_that_of_the_network_in_use(
     own = identity.model_copy(update={"max_distance": 0.123})
     default = identity.model_copy(update={"max_distance": None})
     assert person_limits(models.parent, detect, own).person_distance == 0.123
-    assert person_limits(models.parent, detect, default).person_distance == DLIB_SAME_PERSON_DISTANCE
+    calibrated = person_limits(models.parent, detect, default)
+    assert calibrated.calibration is not None
+    assert calibrated.person_distance == calibrated.calibration.max_distance < DLIB_SAME_PERSON_DISTANCE
+    assert calibrated.person_distance <= calibrated.face_distance
     assert person_limits(with_recognition, detect, default).person_distance == ARCFACE_SAME_PERSON_DISTANCE
