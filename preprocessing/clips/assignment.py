@@ -76,14 +76,15 @@ def assign(
         for row in result.rows
         if row.outcome == "kept"
     }
-    own = {
+    own: dict[Appearance, str] = {
         (source.row_key, person): source.identity
         for source in ordered
         for person in (None, *range(len(found[source.row_key].people)))
         if source.identity is not None
         and (person is None or names[source.row_key, person] == source.identity)
     }
-    clashes = find_clashes(shown, own, matches, splits)
+    near: dict[Appearance, list[Appearance]] = {one: [*others] for one, others in matches.items()}
+    clashes = find_clashes(shown, own, near, splits)
     names |= _names_of_their_own(shown, own, {source.row_key: source for source in ordered}, splits, clashes)
     rows, prepared = [], []
     for source, result in zip(sources, results, strict=True):
