@@ -96,10 +96,12 @@ def person_limits(root: Path, detect: DetectSettings, identity: IdentitySettings
     """Return the limits: the setting, or those of the embedder's calibration, or its authors'."""
     has_recognition = len(list((root / detect.models).glob("*.onnx"))) > 1
     default = ARCFACE_SAME_PERSON_DISTANCE if has_recognition else DLIB_SAME_PERSON_DISTANCE
-    if identity.models is None:
-        return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)
-    _, networks = embedder_key(root, detect, identity)
-    found = find_calibration(networks, root / detect.models / CALIBRATION_NAME)
+    found = None
+    # Crop rules that detect no faces need no weights, so they may be missing.
+    dlib = identity.models
+    if dlib is not None and (has_recognition or all((root / dlib / name).is_file() for name in DLIB_FILES)):
+        _, networks = embedder_key(root, detect, identity)
+        found = find_calibration(networks, root / detect.models / CALIBRATION_NAME)
     if found is None:
         return PersonLimits(identity.max_distance or default, identity.max_distance or default, None)
     person_distance = identity.max_distance or found.max_distance
