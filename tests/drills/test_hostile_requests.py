@@ -28,7 +28,7 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.drill
 
-NUM_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "600"))
+NUM_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "1250"))
 """Of schemathesis for each call."""
 NUM_DAMAGED = 300
 MAX_HEALTH_S = 5.0
