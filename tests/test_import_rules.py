@@ -16,7 +16,7 @@ ALLOWED_PARTS = {
     "lia_model/serving/app/application.py": {"ray", "ray.exceptions", "ray.serve"},
     "pipelines/commands/served_application.py": {"ray.serve"},
     "pipelines/commands/batch/offline.py": {"ray", "ray.data", "ray.exceptions", "ray.util"},
-    "pipelines/local/cluster.py": {"ray"},
+    "pipelines/local/cluster.py": {"ray", "ray.exceptions"},
 }
 
 

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,9 @@ def shards_here(
         with in_use:
             fcntl.flock(in_use, fcntl.LOCK_SH)
             _fill(folder, digest, split, store, settings.max_bytes)
-            os.utime(_lock_file(folder, digest))
+            # The system's own stamps are of its coarse clock, by which two uses may be at the same time.
+            used_ns = time.time_ns()
+            os.utime(_lock_file(folder, digest), ns=(used_ns, used_ns))
             fcntl.flock(filling, fcntl.LOCK_UN)
             yield folder / digest
 
@@ -106,7 +109,7 @@ def _make_room(folder: Path, digest: str, manifest: Manifest, split: Split, max_
     needed = sum(entry.bytes for entry in manifest.split(split).tars)
     others = sorted(
         (path for path in folder.iterdir() if path.is_dir() and path.name != digest),
-        key=lambda path: _last_use_s(folder, path.name),
+        key=lambda path: _last_use_ns(folder, path.name),
     )
     sizes = {path: _size(path) for path in others}
     for path in others:
@@ -150,9 +153,9 @@ def _open_lock(path: Path) -> IO[str]:
     return path.open("a")
 
 
-def _last_use_s(folder: Path, digest: str) -> float:
+def _last_use_ns(folder: Path, digest: str) -> int:
     path = _lock_file(folder, digest)
-    return path.stat().st_mtime if path.is_file() else 0.0
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def _size(folder: Path) -> int:
