@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import mlflow
 import pytest
@@ -11,32 +10,15 @@ from lia_model.registry import aliases
 from lia_model.registry.outages import explain_outage
 from lia_model.registry.runs import Run
 from tests.ports import free_port
-
-
-class _Refusing(BaseHTTPRequestHandler):
-    """Answers as MLflow does to wrong credentials."""
-
-    def do_GET(self):
-        body = b"You are not authenticated. Please see https://www.mlflow.org/docs/latest/auth"
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="mlflow"')
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+from tests.refusing_server import refusing_server
 
 
 @pytest.fixture
 def refusing():
-    server = HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://user:s3cret@127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """URL, with a password, of a server that answers as MLflow does to wrong credentials."""
+    body = b"You are not authenticated. Please see https://www.mlflow.org/docs/latest/auth"
+    with refusing_server(401, {"WWW-Authenticate": 'Basic realm="mlflow"'}, body) as address:
+        yield f"http://user:s3cret@{address}"
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """What a command says when Prefect's server does not answer, or refuses: from real requests of Prefect."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import httpx
 import pytest
 from prefect import flow
@@ -10,38 +7,15 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from pipelines.local.prefect_outage import explain_prefect_outage
 from tests.ports import free_port
-
-
-class _Refusing(BaseHTTPRequestHandler):
-    """Answers as Prefect does to a wrong password."""
-
-    def do_GET(self):
-        self.refuse()
-
-    def do_POST(self):
-        self.refuse()
-
-    def refuse(self):
-        body = b'{"exception_message": "Unauthorized"}'
-        self.send_response(401)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+from tests.refusing_server import refusing_server
 
 
 @pytest.fixture
 def refusing():
-    server = HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/api"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """URL of a server that answers as Prefect does to a wrong password."""
+    body = b'{"exception_message": "Unauthorized"}'
+    with refusing_server(401, {"Content-Type": "application/json"}, body) as address:
+        yield f"http://{address}/api"
 
 
 def failure_of_a_flow(url, monkeypatch):
