@@ -73,17 +73,21 @@ def calibrate(
         Path,
         typer.Argument(
             metavar="LABELS.csv",
-            help="Columns file and identity; recording too where several videos show one recording.",
+            help="Columns file and identity, and recording where several videos show the same one.",
         ),
     ],
-    measured_on: Annotated[str, typer.Option(help="The labelled videos in words, for manifest and card.")],
+    measured_on: Annotated[
+        str, typer.Option(help="The labelled videos in words, for the manifest and the model card.")
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: calibration.json in shards.detect.models, read there."),
+        typer.Option(
+            "--output", "-o", help="Default: calibration.json in shards.detect.models, where it is read."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how often the embedder calls two people one, or one two; choose the distance to use."""
+    """Measure how often the face embedder matches two people or misses one, and choose the distance."""
     labels, output = labels.absolute(), output and output.absolute()
     params, environment = enter_project()
     from pipelines.commands import calibrate as module

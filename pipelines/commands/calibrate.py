@@ -1,4 +1,4 @@
-"""`lia calibrate`: how often the embedder calls two people one, measured on videos whose people are known."""
+"""`lia calibrate`: how often the embedder matches two people, or misses one, on videos of known people."""
 
 import csv
 from pathlib import Path
@@ -108,7 +108,13 @@ def default_output(root: Path, settings: ShardsSettings) -> Path:
 def rate_rows(calibration: Calibration) -> list[Row]:
     """Return the rates at each threshold, for a terminal."""
     rows: list[Row] = [
-        ("distance", "two people match", "at most", "one person does not", "halves of a video do not")
+        (
+            "max distance",
+            "false matches",
+            "95 % upper bound",
+            "missed across recordings",
+            "missed within a video",
+        )
     ]
     for each in calibration.thresholds:
         matches, missed, within = (
@@ -125,4 +131,4 @@ def rate_rows(calibration: Calibration) -> list[Row]:
                 f"{within.num_errors}/{within.num_pairs}",
             )
         )
-    return [*rows, (f"{calibration.max_distance:.2f}", "is used", "", "", "")]
+    return [*rows, (f"{calibration.max_distance:.2f}", "used", "", "", "")]

@@ -1,7 +1,5 @@
 """Stage shards: every verified video becomes face-cropped clips in data/shards and rows in the ledger."""
 
-import csv
-import json
 import logging
 import shutil
 import time
@@ -16,11 +14,12 @@ from prefect.states import Completed, Failed
 from pipelines.environment import Environment
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from preprocessing.clips.assignment import OTHER_SPLIT, Assignment, assign
+from pipelines.stages.shards_metrics import write_counts
 from preprocessing.clips.crop import finds_faces
-from preprocessing.clips.disjointness import Comparison, Disjointness, judge_disjointness
-from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.source_run import SourceTask
+from preprocessing.clips.splitting.assignment import OTHER_SPLIT, Assignment, assign
+from preprocessing.clips.splitting.comparison import compare_people
+from preprocessing.clips.splitting.disjointness import Disjointness, judge_disjointness
 from preprocessing.clips.stored_result import SourceResult, read_preview
 from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE
@@ -36,12 +35,11 @@ from preprocessing.ledger import (
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
-from preprocessing.shards.manifest import MANIFEST_NAME, SPLITS, read_manifest
-from preprocessing.shards.writer import NothingKeptError, require_training_clips, split_draw, write_shards
+from preprocessing.shards.former_splits import former_splits
+from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
 from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
-from preprocessing.sources.source import Split, with_box_width
+from preprocessing.sources.source import with_box_width
 from preprocessing.storage.exchange import SHARDS_BUNDLE
-from preprocessing.storage.files import write_atomically
 from preprocessing.storage.object_store import Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -175,21 +173,6 @@ def shards_flow(
     return Completed(message=f"{len(prepared)} clips", data=num_retryable)
 
 
-def former_splits(shards: Path, settings: ShardsSettings) -> dict[str, Split]:
-    """Return the split of each video in the present shards, by its key, which new sources must not change.
-
-    It is empty for other settings of the splits: they are drawn anew.
-    """
-    if not (shards / MANIFEST_NAME).is_file():
-        return {}
-    manifest = read_manifest(shards)
-    if manifest.draw not in ("", split_draw(settings)):
-        return {}
-    return {
-        clip.source_key: split for split in SPLITS for clip in manifest.split(split).clips if not clip.by_time
-    }
-
-
 def rename_former_keys(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
     """Rename sightings and clips that were stored under another spelling of a listed URL."""
     listed = [row.source for row in sources if row.download.status == DownloadStatus.VERIFIED]
@@ -308,24 +291,6 @@ def upload_shards(shards: Path, store: Store) -> None:
     store.put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
 
 
-def write_counts(metrics: Path, rows: Sequence[ClipRow], prepared: Sequence[PreparedClip]) -> None:
-    """Write the numbers of clips and frames to shards.json, and the outcomes as a plot to outcomes.csv."""
-    frames = {
-        split: sum(c.clip.num_frames for c in prepared if c.clip.split == split)
-        for split in ("train", "test")
-    }
-    outcomes = count_clips(rows)
-    metrics.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"clips": outcomes, "frames": frames}, indent=1)
-    # Never into a file that is there: DVC may have linked it to its cache.
-    with write_atomically(metrics / "shards.json") as partial:
-        partial.write_text(text + "\n")
-    with write_atomically(metrics / "outcomes.csv") as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("outcome", "num_clips"))
-        writer.writerows(outcomes.items())
-
-
 def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> None:
     """Remove the sightings and clips of sources that are no longer listed, or taken down.
 
@@ -340,26 +305,6 @@ def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> Non
     for path in _children(clips):
         if path.name not in row_keys:
             shutil.rmtree(path)
-
-
-def compare_people(root: Path, settings: ShardsSettings) -> Comparison:
-    """Return how people are compared across sources, and what is known of the errors."""
-    labels = "so only the labels of the list were compared"
-    if not finds_faces(settings.crop):
-        return Comparison(None, f"crop rule {settings.crop.rule} detects no faces, {labels}")
-    if settings.identity.models is None:
-        return Comparison(None, f"shards.identity.models names no embedder, {labels}")
-    if not settings.identity.across_sources:
-        return Comparison(None, f"shards.identity.across_sources is off, {labels}")
-    limits = person_limits(root, settings.detect, settings.identity)
-    measured = limits.calibration and limits.calibration.describe(limits.person_distance)
-    if measured is None:
-        return Comparison(
-            None,
-            "people were compared by an embedder whose errors are not measured at distance "
-            f"{limits.person_distance:g}; `lia calibrate` measures them",
-        )
-    return Comparison(measured, "")
 
 
 def _warn(assignment: Assignment, disjointness: Disjointness) -> None:

@@ -21,6 +21,8 @@ SHIPPED = Path(__file__).with_name("calibrations")
 CALIBRATION_NAME = "calibration.json"
 """Name of a user's own calibration, in the folder of the embedder."""
 CONFIDENCE = 0.95
+MAX_ERROR_RATE = 0.05
+"""Greatest rate of errors with which people count as told apart; 59 pairs without an error prove it."""
 STEP = 0.05
 """Step of the thresholds at which rates are recorded."""
 
@@ -73,15 +75,10 @@ class Calibration(_Record):
 
     def describe(self, max_distance: float) -> str | None:
         """Return in words what is known of a threshold; None if it is above all that were measured."""
-        above = [each for each in self.thresholds if each.max_distance >= max_distance - 1e-9]
-        below = [each for each in self.thresholds if each.max_distance <= max_distance + 1e-9]
-        if not above or not below:
+        rates = self._rates_at(max_distance)
+        if rates is None:
             return None
-        matches, missed, within = (
-            above[0].false_matches,
-            below[-1].false_non_matches,
-            below[-1].false_non_matches_within,
-        )
+        matches, missed, within = rates.false_matches, rates.false_non_matches, rates.false_non_matches_within
         return (
             f"people were compared across sources by {self.embedder} at distance {max_distance:g}; measured "
             f"on {self.measured_on}: {matches.num_errors} of {matches.num_pairs} pairs of two people match "
@@ -89,6 +86,36 @@ class Calibration(_Record):
             f"{missed.num_errors} of {missed.num_pairs} pairs of recordings and {within.num_errors} of "
             f"{within.num_pairs} pairs of halves of a video do not match"
         )
+
+    def doubt(self, max_distance: float) -> str | None:
+        """Return why people are not told apart reliably at a threshold; None if they are.
+
+        The rate of false matches must be known to be small, for which few pairs do not suffice. Otherwise a
+        calibration on two clips, or a threshold at which nobody matches, would prove anything.
+        """
+        rates = self._rates_at(max_distance)
+        if rates is None:
+            return f"its errors are not measured at distance {max_distance:g}"
+        matches, within = rates.false_matches, rates.false_non_matches_within
+        if matches.upper > MAX_ERROR_RATE:
+            return (
+                f"{matches.num_errors} of {matches.num_pairs} measured pairs of two people match at distance "
+                f"{max_distance:g}, so {matches.upper:.1%} may, and at most {MAX_ERROR_RATE:.0%} are allowed"
+            )
+        if within.num_errors > MAX_ERROR_RATE * within.num_pairs or not within.num_pairs:
+            return (
+                f"{within.num_errors} of {within.num_pairs} measured pairs of halves of a video do not match "
+                f"at distance {max_distance:g}, and at most {MAX_ERROR_RATE:.0%} are allowed"
+            )
+        return None
+
+    def _rates_at(self, max_distance: float) -> Threshold | None:
+        """Return the worse rates of the steps around a threshold; None if it is above all."""
+        above = [each for each in self.thresholds if each.max_distance >= max_distance - 1e-9]
+        below = [each for each in self.thresholds if each.max_distance <= max_distance + 1e-9]
+        if not above or not below:
+            return None
+        return below[-1].model_copy(update={"false_matches": above[0].false_matches})
 
 
 class Labelled(NamedTuple):

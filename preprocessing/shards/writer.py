@@ -18,12 +18,13 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from webdataset.writer import TarWriter
 
-from preprocessing.clips.disjointness import Disjointness
 from preprocessing.clips.sample import ClipEntry, PreparedClip
+from preprocessing.clips.splitting.disjointness import Disjointness
 from preprocessing.faces.detector import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.settings import ShardsSettings
+from preprocessing.shards.former_splits import split_draw
 from preprocessing.shards.former_tars import FormerTars, HashOnly
 from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, write_index
 from preprocessing.shards.grouping import group_into_shards
@@ -165,11 +166,6 @@ def describe_shards(
         identity_disjoint_reason=disjointness.reason,
         splits=splits,
     )
-
-
-def split_draw(settings: ShardsSettings) -> str:
-    """Return what decides the splits of videos that no other decides, in words."""
-    return f"seed {settings.seed}, test_fraction {settings.test_fraction:g}"
 
 
 def _write_split(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from preprocessing.clips import duplicates
-from preprocessing.clips.assignment import assign
 from preprocessing.clips.duplicates import find_duplicates, similarity
 from preprocessing.clips.signature import Signature
 from preprocessing.clips.source_run import SourceTask, process_source
+from preprocessing.clips.splitting.assignment import assign
 from preprocessing.media.video_reader import decode
 from tests.preprocessing.clips.made_up_clip import make_signature
 from tests.preprocessing.clips.written_video import write_video

@@ -61,6 +61,16 @@ def test_what_is_known_of_a_distance_is_that_of_the_steps_around_it(people):
     assert found.describe(2.5) is None
 
 
+def test_few_pairs_and_thresholds_at_which_nobody_matches_prove_nothing(people):
+    few = calibrate("net", "key", "made-up faces", people)
+    assert "0 of 5 measured pairs of two people match at distance 0.5, so 45.1% may" in few.doubt(0.5)
+    crowd = [person(f"person {number}", float(number), spread=0.05) for number in range(12)]
+    many = calibrate("net", "key", "made-up faces", crowd)
+    assert many.doubt(0.5) is None
+    assert "12 of 12 measured pairs of halves of a video do not match" in many.doubt(0.0)
+    assert "not measured at distance 2.5" in many.doubt(2.5)
+
+
 @pytest.mark.parametrize("chosen", [[0], [0, 1]])
 def test_one_person_is_not_enough(people, chosen):
     with pytest.raises(ValueError, match="clips of at least two are needed"):

@@ -9,8 +9,8 @@ import pytest
 import webdataset
 from PIL import Image
 
-from preprocessing.clips.disjointness import Disjointness
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
+from preprocessing.clips.splitting.disjointness import Disjointness
 from preprocessing.ledger import ClipRow, Download, SourceRow
 from preprocessing.outcome import DownloadStatus
 from preprocessing.shards.manifest import CropFacts, SplitListing, read_manifest

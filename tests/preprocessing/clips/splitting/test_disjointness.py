@@ -1,7 +1,8 @@
 import pytest
 
-from preprocessing.clips.disjointness import Comparison, judge_disjointness
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
+from preprocessing.clips.splitting.comparison import Comparison
+from preprocessing.clips.splitting.disjointness import judge_disjointness
 from preprocessing.ledger import ClipRow
 
 MEASURED = Comparison("0 of 300 pairs match", "")

@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from preprocessing.clips.clashes import Appearance, find_clashes
 from preprocessing.clips.duplicates import find_duplicates
-from preprocessing.clips.identities import name_people, new_name
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.signature import read_signature
+from preprocessing.clips.splitting.clashes import Appearance, find_clashes
+from preprocessing.clips.splitting.identities import name_people, new_name
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.ledger import ClipRow
 from preprocessing.settings import ShardsSettings

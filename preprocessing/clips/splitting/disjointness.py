@@ -4,17 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.splitting.comparison import Comparison
 from preprocessing.ledger import ClipRow
-
-
-class Comparison(NamedTuple):
-    """How people were compared across sources."""
-
-    measured: str | None
-    """What is known of the embedder's errors at the distance used, in words; None if people were not compared
-    or nothing is known."""
-    why_not: str
-    """Why nothing is known; empty if something is."""
 
 
 class Disjointness(NamedTuple):

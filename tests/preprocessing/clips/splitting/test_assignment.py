@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from preprocessing.clips.assignment import assign, check_accounts, check_splits
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
+from preprocessing.clips.splitting.assignment import assign, check_accounts, check_splits
 from preprocessing.clips.stored_result import SourceResult
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from preprocessing.clips.identities import name_people
+from preprocessing.clips.splitting.identities import name_people
 from preprocessing.faces.people import Person
 
 LIMIT = 0.6
