@@ -168,6 +168,11 @@ class QualitySettings(Settings):
     """Minimum median luma of the face, 0 to 255; `dark` below."""
     max_yaw_deg: NonNegative | None
     """Maximum median angle of the head to the left or right; `extreme_pose` above."""
+    max_pitch_deg: NonNegative | None
+    """Maximum size of the median angle of the head up or down; `extreme_pitch` above. It is the least accurate
+    of the three angles, because heads differ."""
+    max_roll_deg: NonNegative | None
+    """Maximum median tilt of the head to a shoulder; `extreme_roll` above."""
     max_other_face: Fraction01 | None
     """Maximum share of the crop that another face covers; `multiple_faces` above."""
     min_motion: NonNegative | None

@@ -35,12 +35,15 @@ def score_clip(tube: Tube, crop: Box, sightings: Sightings) -> ClipScores:
 
 def keep_or_filter(num_frames: int, scores: ClipScores, settings: QualitySettings) -> Kept | Filtered:
     """Return `Kept`, or `Filtered` by the first threshold the clip fails; a score of None fails none."""
+    pitch_deg = None if scores.pitch_deg is None else abs(scores.pitch_deg)
     rules = (
         ("too_short", num_frames, settings.min_num_frames, None),
         ("low_confidence", scores.mean_score, settings.min_mean_score, None),
         ("dark", scores.brightness, settings.min_brightness, None),
         ("blurry", scores.sharpness, settings.min_sharpness, None),
         ("extreme_pose", scores.yaw_deg, None, settings.max_yaw_deg),
+        ("extreme_pitch", pitch_deg, None, settings.max_pitch_deg),
+        ("extreme_roll", scores.roll_deg, None, settings.max_roll_deg),
         ("multiple_faces", scores.other_face, None, settings.max_other_face),
         ("static", scores.motion, settings.min_motion, None),
     )

@@ -25,6 +25,8 @@ MEASURES = {
     "dark": ("brightness", "brightness {:.0f} of 255"),
     "blurry": ("sharpness", "sharpness {:.0f}"),
     "extreme_pose": ("yaw_deg", "head turned {:.0f}° to the side"),
+    "extreme_pitch": ("pitch_deg", "head turned {:.0f}° down"),
+    "extreme_roll": ("roll_deg", "head tilted by {:.0f}°"),
     "multiple_faces": ("other_face", "another face covers {:.0%}"),
     "static": ("motion", "motion {:.2f} of 255"),
 }

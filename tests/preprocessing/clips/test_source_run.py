@@ -142,6 +142,31 @@ def test_whatever_was_left_out_has_pictures(make_task, make_video, samples, tmp_
     assert set(shown(stricter, result)["filtered(too_short)"]) == {(96, 96)}
 
 
+@pytest.mark.parametrize(
+    ("limit", "score", "reason"),
+    [
+        ("max_yaw_deg", "yaw_deg", "extreme_pose"),
+        ("max_pitch_deg", "pitch_deg", "extreme_pitch"),
+        ("max_roll_deg", "roll_deg", "extreme_roll"),
+    ],
+)
+def test_limits_of_the_heads_angles_need_no_video(make_task, samples, shards_settings, limit, score, reason):
+    task = make_task(samples / "single_face.mp4")
+    (row,) = process_source(task).rows
+    gone = task.model_copy(update={"video": task.clips / "gone.mp4"})
+
+    def limited(most_deg):
+        quality = shards_settings.quality.model_copy(update={limit: most_deg})
+        settings = shards_settings.model_copy(update={"quality": quality})
+        result = process_stored(gone.model_copy(update={"settings": settings}))
+        return result and result.rows[0].label
+
+    angle = abs(getattr(row, score))
+    # In this order, since the clip that a limit leaves out is removed.
+    assert limited(angle + 0.1) == "kept"
+    assert limited(angle - 0.1) == f"filtered({reason})"
+
+
 def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_task, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
     (row,) = process_source(make_task(tmp_path / "broken.mp4")).rows

@@ -110,7 +110,7 @@ def test_a_rejected_clip_shows_what_its_rejection_was_decided_by(values, facts):
 def test_every_measure_belongs_to_a_rule_and_to_a_column_of_the_ledger(shards_settings):
     """Reasons are those that `judge` gives; fields are columns of the ledger."""
     poor = ClipScores(
-        mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=0.0, roll_deg=0.0,
+        mean_score=0.1, sharpness=1.0, brightness=1.0, yaw_deg=80.0, pitch_deg=-80.0, roll_deg=80.0,
         other_face=0.9, motion=0.0,
     )  # fmt: skip
     strict = {
@@ -118,6 +118,8 @@ def test_every_measure_belongs_to_a_rule_and_to_a_column_of_the_ledger(shards_se
         "dark": {"min_brightness": 9.0},
         "blurry": {"min_sharpness": 9.0},
         "extreme_pose": {"max_yaw_deg": 9.0},
+        "extreme_pitch": {"max_pitch_deg": 9.0},
+        "extreme_roll": {"max_roll_deg": 9.0},
         "multiple_faces": {"max_other_face": 0.1},
         "static": {"min_motion": 9.0},
     }
