@@ -169,8 +169,8 @@ class QualitySettings(Settings):
     max_yaw_deg: NonNegative | None
     """Maximum median angle of the head to the left or right; `extreme_pose` above."""
     max_pitch_deg: NonNegative | None
-    """Maximum size of the median angle of the head up or down; `extreme_pitch` above. It is the least accurate
-    of the three angles, because heads differ."""
+    """Maximum size of the median angle of the head up or down; `extreme_pitch` above. Of the three angles,
+    this is the least accurate, because heads differ."""
     max_roll_deg: NonNegative | None
     """Maximum median tilt of the head to a shoulder; `extreme_roll` above."""
     max_other_face: Fraction01 | None
