@@ -198,6 +198,9 @@ class ShardsSettings(Settings):
     """Mean size of a shard; the clips of one source share a shard even if they are larger."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     """JPEG quality of the stored frames (4:4:4)."""
+    sound: bool
+    """Whether each clip holds its sound too, 16 kHz mono FLAC in step with its frames; a clip of a source
+    without sound holds none."""
     test_fraction: Fraction01
     """Share of identities with split `auto` that go to test."""
     seed: int

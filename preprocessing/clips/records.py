@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-import numpy as np
-
 from preprocessing.clips.candidates import Candidate
-from preprocessing.clips.sample import ClipMetadata
-from preprocessing.faces.pose import pose_of
+from preprocessing.clips.sample import ClipMetadata, ClipSound
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube
 from preprocessing.ledger import ClipRow
@@ -25,7 +22,7 @@ def clip_row(source: Source, candidate: Candidate, sightings: Sightings) -> Clip
     """Return a candidate's row; `assign` adds split and identity once all sources are known."""
     tube = candidate.tube
     around = union(tube.boxes)
-    start_s, end_s = _span_s(sightings, tube)
+    start_s, end_s = span_s(sightings, tube)
     facts = {
         "split": candidate.split,
         "track": candidate.track,
@@ -45,7 +42,11 @@ def source_row(source: Source, outcome: Outcome) -> ClipRow:
 
 
 def clip_metadata(
-    source: Source, candidate: Candidate, sightings: Sightings, crop: CropSettings
+    source: Source,
+    candidate: Candidate,
+    sightings: Sightings,
+    crop: CropSettings,
+    sound: ClipSound | None = None,
 ) -> ClipMetadata:
     """Return a kept clip's metadata, with the listed identity and split `train` until others are assigned.
 
@@ -54,11 +55,12 @@ def clip_metadata(
         candidate: has a crop.
         sightings: those of the source.
         crop: which square is cut out.
+        sound: what is known of the clip's sound; None if it has none.
     """
     assert candidate.crop is not None
     assert candidate.scores.mean_score is not None
     times_s = sightings.frame_times(candidate.tube.first_frame, candidate.tube.end_frame)
-    start_s, end_s = _span_s(sightings, candidate.tube)
+    start_s, end_s = span_s(sightings, candidate.tube)
     left, top, right, bottom = (int(side) for side in candidate.crop)
     return ClipMetadata(
         key=candidate.key,
@@ -79,27 +81,11 @@ def clip_metadata(
         crop_box=(left, top, right, bottom),
         frame_size_px=sightings.frame_size,
         mean_score=candidate.scores.mean_score,
+        sound=sound,
     )
 
 
-def frame_yaws(tube: Tube) -> list[float] | None:
-    """Return the yaw of the head in each frame, in degrees, or None if no face was detected in the clip.
-
-    It is measured in the detector's frames and interpolated linearly between them, as the boxes are.
-    """
-    seen = [
-        (frame, pose_of(face.points).yaw)
-        for frame, face in zip(tube.face_frames, tube.faces, strict=True)
-        if np.isfinite(face.points).all() and tube.first_frame <= frame < tube.first_frame + tube.num_frames
-    ]
-    if not seen:
-        return None
-    frames, yaws = zip(*seen, strict=True)
-    wanted = tube.first_frame + np.arange(tube.num_frames)
-    return [round(float(yaw), 1) for yaw in np.interp(wanted, frames, yaws)]
-
-
-def _span_s(sightings: Sightings, tube: Tube) -> tuple[float, float]:
+def span_s(sightings: Sightings, tube: Tube) -> tuple[float, float]:
     """Return when a tube's first frame starts and its last one ends, in seconds of the video."""
     times_s = sightings.frame_times(tube.first_frame, tube.end_frame)
     return round(times_s[0], NUM_DIGITS), round(times_s[-1] + 1 / _usual_fps(sightings.times_s), NUM_DIGITS)

@@ -30,6 +30,20 @@ class ClipEntry(BaseModel):
     num_frames: int
 
 
+class ClipSound(BaseModel):
+    """The sound of one clip, the flac member of its sample: mono, from the first frame to the last one's end.
+
+    Frame t is shown from sample `times_s[t] * rate_hz` on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rate_hz: int
+    num_samples: int
+    num_filled: int
+    """Samples that the source lacks; they are silence."""
+
+
 class ClipMetadata(ClipEntry):
     """Metadata of one clip, the json member of its sample.
 
@@ -53,6 +67,8 @@ class ClipMetadata(ClipEntry):
     """Width and height of the source's frame."""
     mean_score: float
     """Mean confidence of the detected faces, 0 to 1."""
+    sound: ClipSound | None = None
+    """None if `shards.sound` is off, or the source has no sound there; the sample has no flac member then."""
 
 
 class PreparedClip(BaseModel):
@@ -69,6 +85,13 @@ class PreparedClip(BaseModel):
     """Yaw of the head in each frame, in degrees; None if it was measured in none."""
     signature: str
     """Signature of the recording as text, to find duplicates."""
+    members: list[str] = []
+    """Endings of what the sample holds beside metadata and frames, such as `flac`; each is a file beside
+    `file`."""
+
+    def member_files(self) -> dict[str, Path]:
+        """Return the files of `members`, by ending."""
+        return {ending: self.file.with_name(f"{self.clip.key}.{ending}") for ending in self.members}
 
     def frames(self) -> list[bytes]:
         """Read the JPEG files."""

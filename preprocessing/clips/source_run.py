@@ -7,10 +7,11 @@ changing thresholds needs no decoding, changing the crop needs no detection, and
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,8 +19,10 @@ from preprocessing.clips.candidates import Candidate, find_candidates
 from preprocessing.clips.crop import finds_faces, known_box
 from preprocessing.clips.cutting import cut_clips, frames_file
 from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
-from preprocessing.clips.records import clip_metadata, clip_row, frame_yaws, source_row
-from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.members.faces import FACES, clip_faces, frame_yaws
+from preprocessing.clips.members.sound import SOUND, cut_sound
+from preprocessing.clips.records import clip_metadata, clip_row, source_row, span_s
+from preprocessing.clips.sample import ClipSound, PreparedClip
 from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
 from preprocessing.faces.networks import load_networks, network_hashes, person_limits
@@ -34,11 +37,12 @@ from preprocessing.media.dynamic_range import is_hdr
 from preprocessing.media.parts.kept_frames import KeptFrames
 from preprocessing.media.parts.listed_part import part_frames
 from preprocessing.media.parts.numbered_frames import NumberedFrame
+from preprocessing.media.sound.excerpt import SoundReader
 from preprocessing.outcome import Failed, Filtered
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
-from preprocessing.storage.files import is_disk_error
+from preprocessing.storage.files import is_disk_error, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -102,16 +106,17 @@ class SourceTask(BaseModel):
         return result_fingerprint(self.source, self.video_sha256, self.settings, self.network_hashes)
 
 
-class PixelsNeededError(Exception):
+class VideoNeededError(Exception):
     """What is stored is not enough to finish a source; its video must be decoded."""
 
 
-def run_source(task: SourceTask, frames: Frames) -> SourceResult:
+def run_source(task: SourceTask, frames: Frames, open_sound: Callable[[], SoundReader]) -> SourceResult:
     """Take one source through its whole life, reusing what is stored: five steps, each values in, values out.
 
     Args:
         task: the source.
         frames: opens its frames; called only where stored sightings or clips are missing.
+        open_sound: opens its sound; called only where that of a clip is missing.
     """
     source, settings = task.source, task.settings
     limits = person_limits(task.root, settings.detect, settings.identity)
@@ -124,7 +129,12 @@ def run_source(task: SourceTask, frames: Frames) -> SourceResult:
     fingerprints = {one.key: clip_fingerprint(one, task.video_sha256, settings) for one in kept}
     size_px, quality = settings.crop.size_px, settings.jpeg_quality
     frame_bytes = cut_clips(kept, fingerprints, frames, task.folder, size_px, quality)
-    result = _describe(task, sightings, candidates, people, frame_bytes)
+    sounds: dict[str, ClipSound | None] = {}
+    if settings.sound:
+        spans = {one.key: span_s(sightings, one.tube) for one in kept}
+        sounds = cut_sound(spans, task.video_sha256, open_sound, task.folder)
+    prepared = [_prepare(task, sightings, one, frame_bytes[one.key], sounds.get(one.key)) for one in kept]
+    result = _describe(task, sightings, candidates, people, prepared)
     write_result(task.folder, result, _rejected_thumbnails(source.row_key, sightings, candidates))
     return result
 
@@ -138,7 +148,7 @@ def process_source(task: SourceTask) -> SourceResult:
     try:
         if settings.hdr == "refuse" and is_hdr(task.video):
             return refuse_hdr(task, frames)
-        return run_source(task, frames)
+        return run_source(task, frames, lambda: SoundReader(task.video))
     except UnreadableVideoError as error:
         return fail_source(task, Failed(str(error), retryable=False))
     except Exception as error:
@@ -160,12 +170,12 @@ def process_stored(task: SourceTask) -> SourceResult | None:
         # Sightings do not tell whether the video is HDR.
         return None
 
-    def refuse() -> Iterator[NumberedFrame]:
-        raise PixelsNeededError
+    def refuse() -> NoReturn:
+        raise VideoNeededError
 
     try:
-        return run_source(task, refuse)
-    except PixelsNeededError:
+        return run_source(task, refuse, refuse)
+    except VideoNeededError:
         return None
 
 
@@ -234,30 +244,46 @@ def _listed_faces(task: SourceTask, sightings: Sightings) -> Sightings:
     return faces_inside(sightings, scale_box(Box(*source.bbox), source.bbox_size, sightings.frame_size))
 
 
+def _prepare(
+    task: SourceTask,
+    sightings: Sightings,
+    candidate: Candidate,
+    frame_bytes: list[int],
+    sound: ClipSound | None,
+) -> PreparedClip:
+    """Return a kept candidate as a clip, after writing the face in each of its frames."""
+    crop = task.settings.crop
+    assert candidate.crop is not None
+    faces = clip_faces(candidate.tube, candidate.crop, crop.size_px)
+    members = [FACES] * (faces is not None) + [SOUND] * (sound is not None)
+    prepared = PreparedClip(
+        clip=clip_metadata(task.source, candidate, sightings, crop, sound),
+        file=frames_file(task.folder, candidate.key),
+        frame_bytes=frame_bytes,
+        yaw_deg=frame_yaws(candidate.tube),
+        signature=clip_signature(candidate.tube, sightings).to_text(),
+        members=members,
+    )
+    if faces is not None:
+        with write_atomically(prepared.member_files()[FACES]) as temporary:
+            temporary.write_bytes(faces.to_json())
+    return prepared
+
+
 def _describe(
     task: SourceTask,
     sightings: Sightings,
     candidates: Sequence[Candidate],
     people: list[Person],
-    frame_bytes: Mapping[str, list[int]],
+    prepared: list[PreparedClip],
 ) -> SourceResult:
-    source, settings = task.source, task.settings
+    source = task.source
     return SourceResult(
         row_key=source.row_key,
         fingerprint=task.fingerprint,
         rows=[clip_row(source, candidate, sightings) for candidate in candidates]
         or [source_row(source, Filtered("no_face"))],
-        prepared=[
-            PreparedClip(
-                clip=clip_metadata(source, candidate, sightings, settings.crop),
-                file=frames_file(task.folder, candidate.key),
-                frame_bytes=frame_bytes[candidate.key],
-                yaw_deg=frame_yaws(candidate.tube),
-                signature=clip_signature(candidate.tube, sightings).to_text(),
-            )
-            for candidate in candidates
-            if candidate.is_kept
-        ],
+        prepared=prepared,
         people=people,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from preprocessing.clips.cutting import clip_files, read_stored_frames
+from preprocessing.clips.members.sound import sound_record
 from preprocessing.clips.sample import PreparedClip
 from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
 from preprocessing.faces.people import Person
@@ -61,7 +62,7 @@ def write_result(folder: Path, result: SourceResult, thumbnails: Mapping[str, Se
         thumbnails: JPEG files of the rejected candidates, by key.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = {name for prepared in result.prepared for name in clip_files(prepared.clip.key)}
+    names = {name for prepared in result.prepared for name in _stored_files(prepared)}
     if any(thumbnails.values()):
         write_thumbnails(folder / THUMBNAILS_NAME, thumbnails)
         names.add(THUMBNAILS_NAME)
@@ -84,6 +85,11 @@ def read_preview(clips: Path, row_key: str, key: str) -> list[bytes]:
     folder = clips / row_key
     frames = read_stored_frames(folder, key)
     return read_thumbnails(folder / THUMBNAILS_NAME, key) if frames is None else frames
+
+
+def _stored_files(prepared: PreparedClip) -> set[str]:
+    members = {path.name for path in prepared.member_files().values()}
+    return clip_files(prepared.clip.key) | members | {sound_record(prepared.clip.key)}
 
 
 def _in_folder(result: SourceResult, folder: Path) -> SourceResult:

@@ -51,6 +51,11 @@ class Tube:
     """The sightings in these frames; the track's nearest sighting if there are none."""
     face_frames: list[int]
     """Number of the frame of each sighting."""
+    before: tuple[tuple[int, Sighting], ...] = ()
+    """The track's last sighting before the tube with its frame, if there is one: the tube's first boxes lie
+    between it and the first of `faces`."""
+    after: tuple[tuple[int, Sighting], ...] = ()
+    """The track's first sighting after the tube with its frame, if there is one."""
 
     @property
     def num_frames(self) -> int:
@@ -219,11 +224,14 @@ def _tube(track: Track, first_frame: int, boxes: Boxes) -> Tube:
     inside = [number for number, frame in enumerate(track.frames) if first_frame <= frame < end]
     if not inside:
         inside = [min(range(len(track.frames)), key=lambda number: abs(track.frames[number] - first_frame))]
+    seen = list(zip(track.frames, track.faces, strict=True))
     return Tube(
         first_frame,
         boxes,
         [track.faces[number] for number in inside],
         [track.frames[number] for number in inside],
+        before=tuple(pair for pair in seen if pair[0] < first_frame)[-1:],
+        after=tuple(pair for pair in seen if pair[0] >= end)[:1],
     )
 
 

@@ -201,6 +201,22 @@ def decode(
             raise unreadable(path, f"it is damaged or truncated: {', '.join(found)}")
 
 
+def first_picture_time(path: Path) -> Fraction:
+    """Return when the first picture is shown on the file's own clock, from which `decode` counts, in seconds.
+
+    Raises:
+        UnreadableVideoError: no picture can be decoded.
+    """
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        completeness = Completeness(container, stream)
+        packets = counted_packets(container, stream, completeness)
+        first = next(decoded_frames(packets, path, completeness, is_strict=False), None)
+        if first is None:
+            raise unreadable(path, "no frame of it can be decoded")
+        return time_of(first) or Fraction(0)
+
+
 def decodes_on_gpu(path: Path) -> bool:
     """Return whether the GPU decodes the first picture of a video; if not, log a warning once a reason.
 

@@ -18,7 +18,7 @@ from preprocessing.media.codecs.video_hardware import NVENC, require_gpu_encoder
 from preprocessing.media.codecs.x264 import x264
 from preprocessing.media.images import Image
 from preprocessing.media.rendering import EXACT, HD_LINES
-from preprocessing.media.soundtrack import Soundtrack
+from preprocessing.media.sound.soundtrack import Soundtrack
 from preprocessing.media.timeline import Segment
 from preprocessing.storage.files import write_atomically
 

@@ -1,8 +1,8 @@
 """Writes prepared clips as webdataset tars with an index and a manifest; the door of webdataset.
 
-A sample is a clip: `<key>.json`, then `<key>.<frame>.jpg`. The same clips give the same bytes, whenever and
-in whatever order they were prepared. Importing webdataset imports torch if it is installed; nothing here uses
-it.
+A sample is a clip: `<key>.json`, the members of preprocessing/clips/members, then `<key>.<frame>.jpg`. The
+same clips give the same bytes, whenever and in whatever order they were prepared. Importing webdataset
+imports torch if it is installed; nothing here uses it.
 """
 
 import hashlib
@@ -117,8 +117,11 @@ def write_tar(clips: Sequence[PreparedClip], file: BinaryIO | HashOnly) -> None:
         for prepared in clips:
             key = prepared.clip.key
             metadata = json.dumps(prepared.clip.model_dump(mode="json"), sort_keys=True).encode()
-            # Two calls, since the writer sorts a sample's members, which would put the metadata last.
+            # Several calls, since the writer sorts a sample's members, which would put the metadata last.
             writer.write({"__key__": key, "json": metadata})
+            others = {ending: path.read_bytes() for ending, path in prepared.member_files().items()}
+            if others:
+                writer.write({"__key__": key, **others})
             frames = {f"{number:05d}.jpg": data for number, data in enumerate(prepared.frames())}
             writer.write({"__key__": key, **frames})
 

@@ -1,9 +1,8 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from preprocessing.clips.records import clip_metadata, clip_row, frame_yaws, source_row
+from preprocessing.clips.records import clip_metadata, clip_row, source_row
 from preprocessing.faces.sightings import Sightings
 from preprocessing.ledger import ClipScores
 from preprocessing.outcome import Failed, Filtered, Kept
@@ -129,24 +128,3 @@ def test_a_part_of_a_source_divided_by_time_keeps_its_side_and_what_it_continues
     clip = clip_metadata(whole, make_candidate(), make_sightings(), shards_settings.crop)
     # The split of a whole source is assigned later; until then it is train.
     assert (clip.by_time, clip.split, clip.follows) == (False, "train", None)
-
-
-def test_yaw_is_measured_where_faces_are_detected_and_interpolated_between():
-    tube = make_candidate(30, 11).tube
-    # The tip of the nose moves to the image's right as the head turns there.
-    ahead = np.array([(-0.5, 0), (0.5, 0), (0, 0.6), (-0.4, 1.1), (0.4, 1.1)]) * 50
-    turned = ahead + np.array([(0, 0), (0, 0), (20, 0), (0, 0), (0, 0)])
-    faces = [tube.faces[0]._replace(points=points) for points in (ahead, turned, turned)]
-    yaws = frame_yaws(replace(tube, faces=faces, face_frames=[30, 34, 99]))
-    assert len(yaws) == 11
-    assert yaws[0] == pytest.approx(0, abs=1)
-    assert yaws[4] > 15
-    assert yaws[2] == pytest.approx((yaws[0] + yaws[4]) / 2, abs=0.1)
-    assert yaws[4:] == [yaws[4]] * 7
-
-
-def test_a_clip_without_a_detection_of_its_own_has_no_yaw():
-    tube = make_candidate(30, 11).tube
-    assert frame_yaws(replace(tube, face_frames=[99])) is None
-    unknown = tube.faces[0]._replace(points=np.full((5, 2), np.nan))
-    assert frame_yaws(replace(tube, faces=[unknown])) is None

@@ -4,18 +4,20 @@ import shutil
 from dataclasses import replace
 from itertools import islice
 
+import av
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from preprocessing.clips.members.faces import ClipFaces
 from preprocessing.clips.source_run import SourceTask, process_source, process_stored
 from preprocessing.clips.stored_result import read_preview
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.media.video_reader import decode
 from preprocessing.sources.former_keys import rename_stored
 from tests.preprocessing.clips.written_video import write_video
-from tests.preprocessing.ffmpeg import make_hdr
+from tests.preprocessing.ffmpeg import ffmpeg, make_hdr
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,76 @@ def test_limits_of_the_heads_angles_need_no_video(make_task, samples, shards_set
     # In this order, since the clip that a limit leaves out is removed.
     assert limited(angle + 0.1) == "kept"
     assert limited(angle - 0.1) == f"filtered({reason})"
+
+
+@pytest.fixture(scope="module")
+def beeping(samples, tmp_path_factory):
+    """The sample with a face, whose sound is a beep from its frame 30 on."""
+    path = tmp_path_factory.mktemp("beeping") / "face.mp4"
+    beep = "aevalsrc='0.5*sin(2*PI*880*t)*between(t,1.2,1.4)':s=44100:d=2.4"
+    ffmpeg("-i", samples / "single_face.mp4", "-f", "lavfi", "-i", beep, "-map", "0:v", "-map", "1:a",
+           "-c:v", "copy", "-c:a", "aac", path)  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def heard(shards_settings):
+    return shards_settings.model_copy(update={"sound": True})
+
+
+def test_a_clip_has_the_sound_of_its_frames_if_that_is_wanted(make_task, beeping, heard, short):
+    task = make_task(beeping, settings=short.model_copy(update={"sound": True}), start_s=0.4, end_s=2.2)
+    (prepared,) = process_source(task).prepared
+    clip, files = prepared.clip, prepared.member_files()
+    assert set(files) == {"faces.json", "flac"}
+    with av.open(str(files["flac"])) as container:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(samples) == clip.sound.num_samples == round((clip.end_s - clip.start_s) * clip.sound.rate_hz)
+    first_loud = np.flatnonzero(np.abs(samples.astype(int)) > 3000)[0] / clip.sound.rate_hz
+    # Frame 30 of the video is frame 20 of the clip.
+    assert first_loud == pytest.approx(clip.times_s[20], abs=0.01)
+
+
+def test_turning_sound_on_or_off_leaves_the_frames_alone(make_task, beeping, heard, shards_settings):
+    without = make_task(beeping)
+    wanting = without.model_copy(update={"settings": heard})
+
+    def changed(task):
+        (prepared,) = process_source(task).prepared
+        return prepared.file.stat().st_mtime_ns, sorted(prepared.member_files())
+
+    cut_at, members = changed(without)
+    assert members == ["faces.json"]
+    assert process_stored(wanting) is None
+    assert changed(wanting) == (cut_at, ["faces.json", "flac"])
+    # Other thresholds need neither pictures nor sound.
+    quality = heard.quality.model_copy(update={"max_roll_deg": 80.0})
+    lenient = wanting.model_copy(update={"settings": heard.model_copy(update={"quality": quality})})
+    assert [row.label for row in process_stored(lenient).rows] == ["kept"]
+    assert changed(without) == (cut_at, ["faces.json"])
+    assert not list(without.folder.glob("*.flac"))
+
+
+def test_a_source_without_sound_has_none(make_task, make_video, samples, heard, tmp_path):
+    ffmpeg("-i", samples / "single_face.mp4", "-an", "-c:v", "copy", tmp_path / "mute.mp4")
+    task = make_task(tmp_path / "mute.mp4", settings=heard)
+    (prepared,) = process_source(task).prepared
+    assert (prepared.clip.sound, prepared.members) == (None, ["faces.json"])
+    assert process_stored(task).prepared == [prepared]
+
+
+def test_the_face_of_each_frame_is_stored_in_pixels_of_the_clip(divided):
+    task, _ = divided
+    for prepared in process_source(task).prepared:
+        faces = ClipFaces.model_validate_json(prepared.member_files()["faces.json"].read_bytes())
+        assert len(faces.box) == prepared.clip.num_frames
+        assert 0.05 < 1 - np.mean(faces.interpolated) < 0.5
+        for box, points in zip(faces.box, faces.points, strict=True):
+            left, top, right, bottom = box
+            assert max(right - left, bottom - top) <= faces.size_px
+            # Eyes, nose and mouth lie in the box, and the mouth below the eyes.
+            assert all(left < x < right and top < y < bottom for x, y in points)
+            assert max(points[0][1], points[1][1]) < min(points[3][1], points[4][1])
 
 
 def test_a_file_that_does_not_decode_is_a_failure_with_its_reason(make_task, tmp_path):

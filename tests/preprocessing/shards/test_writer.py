@@ -216,6 +216,25 @@ def test_plain_webdataset_reads_whole_samples(write, clips):
     gc.collect()
 
 
+# webdataset leaves its last file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_members_of_a_clip_come_between_metadata_and_frames(write, make_prepared):
+    prepared = make_prepared(1, 0).model_copy(update={"members": ["flac", "faces.json"]})
+    for ending, content in (("flac", b"sound"), ("faces.json", b'{"score":[0.5]}')):
+        prepared.member_files()[ending].write_bytes(content)
+    folder, _ = write([prepared, make_prepared(1, 1)], "shards")
+    path = str(folder / "train" / "00000.tar")
+    with tarfile.open(path) as tar:
+        names = [name.split(".", 1)[1] for name in tar.getnames()]
+    frames = [f"{number:05d}.jpg" for number in range(4)]
+    assert names == ["json", "faces.json", "flac", *frames, "json", *frames]
+    first, second = webdataset.WebDataset(path, shardshuffle=False).decode("rgb8")
+    assert (first["faces.json"], first["flac"]) == ({"score": [0.5]}, b"sound")
+    assert second.keys() == first.keys() - {"faces.json", "flac"}
+    assert read_frames(folder, "train")[prepared.clip.key] == prepared.frames()
+    gc.collect()
+
+
 def test_members_carry_no_owner_no_time_and_the_metadata_first(write, clips):
     folder, _ = write(clips, "shards")
     with tarfile.open(folder / "train" / "00000.tar") as tar:

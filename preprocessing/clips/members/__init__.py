@@ -1,0 +1,1 @@
+"""What a sample holds beside its metadata and its frames."""
