@@ -79,7 +79,11 @@ def _reference(
     """Leaky ReLU commutes with a positive factor, so the gain goes where it costs no pass over `x`."""
     ones = [1] * (x.ndim - 2)
     shift = (bias * gain).to(x.dtype).view(1, -1, *ones)
-    if scale is None:
+    if scale is None and x.ndim == 2 and torch.compiler.is_compiling():
+        # Inductor turns a matrix product and `torch.add(..., alpha=gain)` into one call and forgets the gain
+        # (torch 2.13).
+        shifted = shift + x * gain
+    elif scale is None:
         shifted = torch.add(shift, x, alpha=gain, out=out)
     else:
         shifted = torch.addcmul(shift, x, (scale * gain).to(x.dtype).view(*scale.shape, *ones), out=out)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, distributed, nn
+from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.networks.discriminator import Discriminator
@@ -55,6 +56,45 @@ def wrapper_options() -> dict[str, bool]:
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     return {option: False, "gradient_as_bucket_view": True}
+
+
+class GradientMean:
+    """The mean of a network's gradients over the ranks, which is taken while other work goes on.
+
+    DistributedDataParallel starts it in buckets during the backward pass, and waits for the last of them at
+    the end of the pass. With this it starts them as before, and the caller waits when it needs the gradients.
+
+    Args:
+        network: a bare one has nothing to wait for.
+    """
+
+    def __init__(self, network: nn.Module | None = None) -> None:
+        self._pending: list[distributed.Work] = []
+        if isinstance(network, DistributedDataParallel):
+            network.register_comm_hook(network.process_group, self._start)
+
+    @property
+    def is_pending(self) -> bool:
+        """Return whether a mean was started that nobody has waited for."""
+        return bool(self._pending)
+
+    def wait(self) -> None:
+        """Return when the gradients hold the mean; on a GPU, let its stream wait."""
+        for work in self._pending:
+            work.wait()
+        self._pending.clear()
+
+    # Without types: DistributedDataParallel compares them with its own, which fails for annotations as text.
+    def _start(self, group, bucket):  # noqa: ANN001, ANN202 # pyright: ignore[reportMissingParameterType]
+        gradients: Tensor = bucket.buffer()
+        # As without a hook: a product with the reciprocal, which is rounded differently from a quotient.
+        gradients.mul_(1 / distributed.get_world_size(group))
+        work = distributed.all_reduce(gradients, group=group, async_op=True)
+        if work is not None:
+            self._pending.append(work)
+        started: Future[Tensor] = Future()
+        started.set_result(gradients)
+        return started
 
 
 def settle_buckets(generator: nn.Module, discriminator: nn.Module, autocast: torch.autocast) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,12 +21,19 @@ from torch.profiler import record_function
 
 from lia_model.data.pixels import to_bytes
 from lia_model.data.sharded_clips import ShardedClips
+from lia_model.device.compilation import compile_networks, not_compiled, require_compiler
 from lia_model.device.determinism import deterministic_algorithms
 from lia_model.device.pinned_ring import copies_to
 from lia_model.device.precision import float32_products, resolve_precision
 from lia_model.losses.terms import build_objective
 from lia_model.settings import TrainSettings
-from lia_model.training.data_parallel import ALONE, DataParallel, of_all_ranks, settle_buckets
+from lia_model.training.data_parallel import (
+    ALONE,
+    DataParallel,
+    GradientMean,
+    of_all_ranks,
+    settle_buckets,
+)
 from lia_model.training.ema import update_average
 from lia_model.training.pairs.batch_share import BatchShare
 from lia_model.training.pairs.damage import Damage
@@ -105,19 +113,16 @@ def run(
         parallel: this process among those of the run.
 
     Raises:
-        ValueError: there are more processes than micro-batches.
+        ValueError: there are more processes than micro-batches, or the networks are to be compiled and this
+            machine lacks what that takes.
         NonFiniteError: a loss or a gradient was not finite. It has changed no weight, and no hook is called
             after it.
         DamagedDataError: more pairs hold frames that do not decode than may.
     """
     device = next(state.generator.parameters()).device
-    networks = Networks(
-        parallel.wrap(state.generator),
-        parallel.wrap(state.discriminator),
-        state.generator_optimizer,
-        state.discriminator_optimizer,
-        settings.optimizer.max_gradient_norm,
-    )
+    if settings.compile:
+        require_compiler(device)
+    networks = _networks(state, settings, parallel)
     objective = build_objective(settings.losses, device)
     precision = resolve_precision(settings.precision, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -136,7 +141,7 @@ def run(
         ThreadPoolExecutor(1) as pool,
     ):
         upcoming = pool.submit(load, state.num_pairs)
-        settle_buckets(networks.generator, networks.discriminator, autocast)
+        _settle(networks, autocast)
         while state.step < settings.num_steps:
             asked_s = time.perf_counter()
             with record_function("wait for data"):
@@ -169,6 +174,30 @@ def run(
                 networks.gate.check()
                 _count_damage(state, loader, hooks)
             means = _call_hooks(state, settings, hooks, means, (source, driving))
+
+
+def _networks(state: TrainingState, settings: TrainSettings, parallel: DataParallel) -> Networks:
+    if settings.compile:
+        compile_networks(state.generator, state.discriminator)
+    generator, discriminator = parallel.wrap(state.generator), parallel.wrap(state.discriminator)
+    return Networks(
+        generator,
+        discriminator,
+        state.generator_optimizer,
+        state.discriminator_optimizer,
+        settings.optimizer.max_gradient_norm,
+        generator_mean=GradientMean(generator),
+        discriminator_mean=GradientMean(discriminator),
+        as_written=not_compiled if settings.compile else nullcontext,
+    )
+
+
+def _settle(networks: Networks, autocast: torch.autocast) -> None:
+    # With other images than those of the steps, for which the compiler would make a program of its own.
+    with networks.as_written():
+        settle_buckets(networks.generator, networks.discriminator, autocast)
+    networks.generator_mean.wait()
+    networks.discriminator_mean.wait()
 
 
 def build_loader(clips: ShardedClips, settings: TrainSettings) -> PairLoader:
@@ -218,7 +247,8 @@ def sample_strip(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return a picture of up to `num_columns` pairs, with a row each for source, driving and result."""
     source, driving = source[:num_columns], driving[:num_columns]
-    result = state.released_generator(settings.ema_decay)(source, driving)
+    with not_compiled() if settings.compile else nullcontext():
+        result = state.released_generator(settings.ema_decay)(source, driving)
     return grid(map(to_bytes, (source, driving, result)))
 
 

@@ -37,6 +37,7 @@ DECISIVE = frozenset(
 FREE = frozenset(
     {
         "checkpoint_every_steps",
+        "compile",
         "deterministic",
         "log_every_steps",
         "milestone_every_steps",

@@ -6,8 +6,8 @@ Axes: B batch, S side of the image in pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,7 @@ from torch.profiler import record_function
 from lia_model.device.precision import float32_products
 from lia_model.losses.terms import DiscriminatorOutputs, GeneratorOutputs, LossTerm, Objective, Outputs
 from lia_model.settings import OptimizerSettings
+from lia_model.training.data_parallel import GradientMean
 from lia_model.training.finite_gate import FiniteGate, backpropagate
 from lia_model.training.pairs.batch_share import BatchShare
 
@@ -36,6 +37,19 @@ class Networks:
     """Gradients of a network are clipped to this length; None leaves them."""
     gate: FiniteGate = field(default_factory=FiniteGate)
     """Keeps values that are not finite out of the weights."""
+    generator_mean: GradientMean = field(default_factory=GradientMean)
+    """Of the generator's gradients over the ranks, if it is wrapped."""
+    discriminator_mean: GradientMean = field(default_factory=GradientMean)
+    as_written: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Context in which compiled networks run as plain PyTorch."""
+
+    def update(self, name: str) -> None:
+        """Wait for the gradients of the network `name` and update its weights by them."""
+        is_generator = name == "generator"
+        with record_function(f"update of the {name}"):
+            (self.generator_mean if is_generator else self.discriminator_mean).wait()
+            optimizer = self.generator_optimizer if is_generator else self.discriminator_optimizer
+            self.gate.update(name, optimizer, self.max_gradient_norm)
 
 
 def training_step(
@@ -68,17 +82,24 @@ def training_step(
     share = share or BatchShare(1, len(source))
     due = [term for term in objective.discriminator if term.is_due(step)]
     sources, drivings = share.split(source), share.split(driving)
-    with record_function("update of the generator"):
-        fakes, values = _update_generator(
+    with record_function("gradients of the generator"):
+        fakes, values = _differentiate_generator(
             networks, sources, drivings, step, objective.generator, autocast, share.factor
         )
+    # The ranks take the mean of the generator's gradients meanwhile: the discriminator needs the fake images,
+    # not the updated generator.
     if due:
-        with record_function("update of the discriminator"):
-            values |= _update_discriminator(networks, drivings, fakes, step, due, autocast, share.factor)
+        with record_function("gradients of the discriminator"):
+            values |= _differentiate_discriminator(
+                networks, drivings, fakes, step, due, autocast, share.factor
+            )
+    networks.update("generator")
+    if due:
+        networks.update("discriminator")
     return values
 
 
-def _update_generator(
+def _differentiate_generator(
     networks: Networks,
     sources: Sequence[Tensor],
     drivings: Sequence[Tensor],
@@ -87,7 +108,7 @@ def _update_generator(
     autocast: torch.autocast,
     factor: float,
 ) -> tuple[list[Tensor], dict[str, Float[Tensor, ""]]]:
-    """Update the generator by the sum of `factor` times each loss; return the fake images and mean losses."""
+    """Add up the gradients of `factor` times each loss; return the fake images and mean losses."""
     networks.generator_optimizer.zero_grad(set_to_none=True)
     fakes, values = [], []
     for context, source, driving in zip(
@@ -102,11 +123,10 @@ def _update_generator(
             backpropagate(loss, factor)
         fakes.append(fake.detach())
         values.append(losses)
-    networks.gate.update("generator", networks.generator_optimizer, networks.max_gradient_norm)
     return fakes, _means(values)
 
 
-def _update_discriminator(
+def _differentiate_discriminator(
     networks: Networks,
     reals: Sequence[Tensor],
     fakes: Sequence[Tensor],
@@ -115,12 +135,14 @@ def _update_discriminator(
     autocast: torch.autocast,
     factor: float,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Update the discriminator by the sum of `factor` times each loss; return the mean losses."""
+    """Add up the gradients of `factor` times each loss; return the mean losses."""
     networks.discriminator_optimizer.zero_grad(set_to_none=True)
     values = []
-    # Second derivatives are too inexact in bf16 and TF32.
-    is_exact = any(term.needs_image_gradient for term in due)
-    with float32_products("fp32") if is_exact else nullcontext():
+    with ExitStack() as contexts:
+        if any(term.needs_image_gradient for term in due):
+            # Second derivatives are too inexact in bf16 and TF32, and the compiler has none.
+            contexts.enter_context(float32_products("fp32"))
+            contexts.enter_context(networks.as_written())
         for context, real, fake in zip(
             _accumulation(networks.discriminator, len(reals)), reals, fakes, strict=True
         ):
@@ -129,7 +151,6 @@ def _update_discriminator(
                 loss, losses = weighted_sum(due, judged, step)
                 backpropagate(loss, factor)
             values.append(losses)
-        networks.gate.update("discriminator", networks.discriminator_optimizer, networks.max_gradient_norm)
     return _means(values)
 
 

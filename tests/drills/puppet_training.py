@@ -44,6 +44,7 @@ SETTINGS = TrainSettings.model_validate(
         "init_from": None,
         "precision": "fp32",
         "deterministic": False,
+        "compile": False,
         "network": {"width": 0.0625, "latent_dim": 128, "num_directions": 20},
         "augmentation": {"flip": False, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
         "initial_flow": {"scale": 0.05, "mask_bias": 2.0},

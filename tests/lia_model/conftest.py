@@ -40,6 +40,7 @@ def train_settings() -> TrainSettings:
             "init_from": None,
             "precision": "fp32",
             "deterministic": False,
+            "compile": False,
             "network": {"width": 0.02, "latent_dim": 16, "num_directions": 4},
             "augmentation": {
                 "flip": False,

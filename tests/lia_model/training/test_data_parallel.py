@@ -9,7 +9,9 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from lia_model.data.sharded_clips import ShardedClips
-from lia_model.training.data_parallel import DataParallel, wrapper_options
+from lia_model.networks.discriminator import Discriminator
+from lia_model.training import loop
+from lia_model.training.data_parallel import DataParallel, GradientMean, wrapper_options
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.pairs.loader import PairLoader
 from lia_model.training.state import load_state, new_state, save_state
@@ -56,6 +58,40 @@ def wrap(module):
     return DistributedDataParallel(module, **wrapper_options())
 
 
+def at_once(shards, settings, parallel):
+    """Return the weights that come of a mean for which the backward pass itself waits, as torch has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "GradientMean", lambda _: GradientMean())
+        return weights(train(shards, settings, parallel, torch.float32))
+
+
+def pending(shards, settings, parallel):
+    """Return for each pass of the discriminator's own whether the generator's mean was still on its way."""
+    means, seen = [], []
+
+    class Kept(GradientMean):
+        def __init__(self, network):
+            super().__init__(network)
+            means.append(self)
+
+    class Watched(Discriminator):
+        def forward(self, image, num_batches=1):
+            if num_batches == 2:
+                seen.append(means[0].is_pending)
+            return super().forward(image, num_batches)
+
+    def wrap_watched(module):
+        if isinstance(module, Discriminator):
+            module.__class__ = Watched
+        return wrap(module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "GradientMean", Kept)
+        watching = DataParallel(parallel.rank, parallel.num_ranks, wrap_watched)
+        train(shards, settings, watching, torch.float32, num_steps=1)
+    return seen
+
+
 def _rank(rank, ports, shards, settings, answers):
     for size, port in ports.items():
         if rank >= size:
@@ -73,6 +109,8 @@ def _rank(rank, ports, shards, settings, answers):
         folder = shards.parent / f"halfway-{rank}-of-{size}"
         save_state(halfway, folder, {})
         found["resumed"] = weights(train(shards, settings, parallel, torch.float32, resumed_from=folder))
+        found["waiting"] = at_once(shards, settings, parallel)
+        found["pending"] = pending(shards, settings, parallel)
         answers.put((size, rank, found))
         distributed.destroy_process_group()
 
@@ -141,3 +179,11 @@ def test_a_resumed_run_of_the_same_number_of_ranks_ends_bit_for_bit_the_same(fou
     for rank in range(size):
         assert np.array_equal(found[size, rank]["resumed"], found[size, rank]["float32"])
         assert np.array_equal(found[size, rank]["float32"], found[size, 0]["float32"])
+
+
+@every_size
+def test_the_ranks_take_the_mean_of_one_network_while_the_other_computes_and_no_bit_changes(found, size):
+    for rank in range(size):
+        assert found[size, rank]["pending"]
+        assert all(found[size, rank]["pending"])
+        assert np.array_equal(found[size, rank]["waiting"], found[size, rank]["float32"])

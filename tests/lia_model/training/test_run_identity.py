@@ -22,6 +22,7 @@ OTHERS = {
     "num_threads": 7,
     "use_gpu": True,
     "deterministic": True,
+    "compile": True,
     "num_steps": 1000,
     "log_every_steps": 17,
     "strip_every_steps": 17,
