@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lia_model.settings import TrainSettings
+from pipelines.local.service_definitions import RAY_HEAD_VARIABLES
 from tests.drills.drilled_training import LOG_EVERY_STEPS, NUM_STEPS, Drill
 from tests.ports import free_ports
 
@@ -69,6 +70,8 @@ def new_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], "Cl
     def start(num_head_cpus: int) -> Cluster:
         # Ray writes a cluster's address there, but does not create the folder; its sockets need a short path.
         monkeypatch.setenv("RAY_TMPDIR", tempfile.mkdtemp(prefix="ray-"))
+        for name, value in RAY_HEAD_VARIABLES.items():
+            monkeypatch.setenv(name, value)
         # Ray looks whether the port is free even without a dashboard, and leaves a socket open if it is not.
         dashboard = {"include_dashboard": False, "dashboard_port": free_ports(1)[0]}
         head = {"num_cpus": num_head_cpus} | dashboard

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from pipelines.local.service_definitions import RAY_HEAD_VARIABLES
 from tests.conftest import CHECKOUT
 from tests.infra.monitoring import scrape_configs
 from tests.infra.variables import SECRETS, interpolated, stack_variables, variables_in
@@ -52,6 +53,11 @@ def test_no_secret_is_in_a_command(compose):
     for service in compose["services"].values():
         words = " ".join(map(str, service.get("command", [])))
         assert not [name for name in SECRETS if name.lower() in words]
+
+
+def test_rays_head_notices_a_lost_node_as_fast_as_elsewhere(compose):
+    name = "RAY_health_check_period_ms"
+    assert compose["services"]["ray-head"]["environment"][name] == RAY_HEAD_VARIABLES[name]
 
 
 def test_every_port_is_published_at_the_host_of_the_stack_alone(compose):

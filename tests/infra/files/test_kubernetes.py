@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from pipelines.local.service_definitions import RAY_HEAD_VARIABLES
 from tests.conftest import CHECKOUT
 from tests.infra.kuberay import SPECS, cluster_of, pod_templates
 from tests.infra.kustomize import build
@@ -114,6 +115,14 @@ def test_the_variables_are_those_of_the_stack(base):
     of_ray = {"STACK_RAY_TOKEN"}
     assert used == (stack_variables().keys() - of_one_machine) | (SECRETS - of_ray)
     assert named(base, "ConfigMap")["stack"]["data"] == stack_variables()
+
+
+def test_rays_head_notices_a_lost_node_as_fast_as_elsewhere(base):
+    name = "RAY_health_check_period_ms"
+    assert named(base, "ConfigMap")["clients"]["data"][name] == RAY_HEAD_VARIABLES[name]
+    for cluster in named(base, "RayCluster").values():
+        (head,) = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+        assert {"configMapRef": {"name": "clients"}} in head["envFrom"]
 
 
 def test_a_value_only_names_variables_that_its_container_has(objects):
