@@ -6,6 +6,7 @@ and limits can be enforced. It gets two requests, receive and verify, since thei
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from preprocessing.download.failures import (
     retry_after_s,
 )
 from preprocessing.download.local_files import copy_local, count_local_frames
+from preprocessing.download.remote_files import receive_remote
 from preprocessing.download.verification import require_file_size, verify
 from preprocessing.ledger import Download
 from preprocessing.media.containers.packets import UnreadableVideoError
@@ -32,6 +34,7 @@ from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import DownloadSettings
+from preprocessing.storage.remote_file import is_remote, reader_of
 
 
 class Received(BaseModel):
@@ -93,6 +96,17 @@ def receive(request: AttemptRequest) -> Received | AttemptResult:
     url, folder, settings = request.url, request.folder, request.settings
     if url.startswith("file://"):
         return Received(num_frames=count_local_frames(url, settings.local_root))
+    if is_remote(url):
+        received = receive_remote(url, folder, settings)
+        if isinstance(received, Download):
+            return AttemptResult(download=received)
+        try:
+            num_frames = probe(received).num_frames
+        except UnreadableVideoError as error:
+            return _failure(error, folder)
+        return Received(
+            num_frames=num_frames, file=received.name, downloader=reader_of(url), format_id="file"
+        )
     if settings.cookies is not None and not settings.cookies.is_file():
         message = (
             f"got no file at {settings.cookies}; export your browser's cookies to it or set download.cookies"
@@ -124,6 +138,10 @@ def verify_received(request: AttemptRequest, received: Received) -> AttemptResul
         )
     except (YoutubeDLError, OSError, UnreadableVideoError) as error:
         return _failure(error, folder)
+    if is_remote(url) and download.status == DownloadStatus.RETRYABLE:
+        # Another copy of the same file would lack the same.
+        message = f"{download.error}; replace {url}"
+        download = replace(download, status=DownloadStatus.PERMANENT, error=message)
     return AttemptResult(download=download)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 
 from preprocessing.settings import DownloadSettings
+from preprocessing.storage.remote_file import is_remote
 
 LOCAL = "local"
 """Recipe of a copied file, which no setting changes."""
@@ -26,7 +27,7 @@ ACCESS_SETTINGS = FILE_SETTINGS | {
 
 def file_recipe(url: str, settings: DownloadSettings) -> str:
     """Return the hash of what chose the file of a source, in hex."""
-    return LOCAL if url.startswith("file://") else _hash(settings, FILE_SETTINGS)
+    return LOCAL if url.startswith("file://") or is_remote(url) else _hash(settings, FILE_SETTINGS)
 
 
 def access_recipe(settings: DownloadSettings) -> str:

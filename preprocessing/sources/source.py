@@ -14,6 +14,8 @@ _TRACKING = re.compile(
     r"(?:utm_\w+|fbclid|gclid|dclid|gbraid|wbraid|msclkid|yclid|twclid|igshid|mc_cid|mc_eid|_ga|_gl)(?:=.*)?"
 )
 """Parameters that say where a visitor came from, and so never which video is meant."""
+_REMOTE_FILE = re.compile(r"(s3|gs|hf)://([\w.-]+/[^\x00-\x1f]*[^\x00-\x1f/])", re.IGNORECASE | re.ASCII)
+"""A bucket, or a kind of Hugging Face's repositories, and a name in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +70,17 @@ def with_box_width(source: Source, frame_size: tuple[int | None, int | None]) ->
 def plain_url(url: str) -> str:
     """Return the URL with scheme and host in lower case, without a default port or a fragment.
 
+    Of an s3://, gs:// or hf:// URL, all but the scheme is a name, in which every character counts.
+
     Raises:
-        ValueError: neither an http or https URL nor a file:// URL of this machine.
+        ValueError: neither an http, https, s3, gs or hf URL nor a file:// URL of this machine.
     """
+    if found := _REMOTE_FILE.fullmatch(url.strip()):
+        return f"{found[1].lower()}://{found[2]}"
     try:
         return _plain(urlsplit(url.strip()))
     except ValueError as error:
-        message = f"got url {url!r}; an http, https or file:// URL is needed; correct the row"
+        message = f"got url {url!r}; an http, https, file, s3, gs or hf URL is needed; correct the row"
         raise ValueError(message) from error
 
 
@@ -89,7 +95,7 @@ def canonical_url(url: str) -> str:
         ValueError: as `plain_url` does.
     """
     plain = plain_url(url)
-    if plain.startswith("file:"):
+    if not plain.startswith("http"):
         return plain
     return site_video(plain) or _without_tracking(plain)
 

@@ -1,4 +1,4 @@
-"""Stores copies of videos, clips and shards on any file system that fsspec knows; the only user of fsspec.
+"""Stores copies of videos, clips and shards on any file system that fsspec knows; a door of fsspec.
 
 Files that belong together, such as the clips of one source, form a bundle: the files and a list of their
 hashes, which is written last. A bundle whose files do not match its list, because it was or is being written,

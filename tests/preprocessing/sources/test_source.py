@@ -26,8 +26,25 @@ def test_equal_basenames_are_two_sources():
 
 def test_other_schemes_are_refused():
     for url in ("file://", "ftp://example.org/v.mp4", "v.mp4", ""):
-        with pytest.raises(ValueError, match="an http, https or file:// URL"):
+        with pytest.raises(ValueError, match="an http, https, file, s3, gs or hf URL"):
             canonical_url(url)
+
+
+def test_every_character_of_a_name_in_a_bucket_counts():
+    for url in ("s3://lia/a b/C.mp4?x=1#2", "gs://lia/v.mp4", "hf://datasets/ann/talks@main/v.mp4"):
+        assert plain_url(f" {url}") == canonical_url(url) == url
+    assert plain_url("S3://lia/V.mp4") == "s3://lia/V.mp4"
+    assert source_key("s3://lia/v.mp4") != source_key("s3://lia/V.mp4")
+    for url in (
+        "s3://",
+        "s3://lia",
+        "s3://lia/",
+        "s3://lia/folder/",
+        "s3://key:secret@lia/v.mp4",
+        "s3:///v.mp4",
+    ):
+        with pytest.raises(ValueError, match="an http, https, file, s3, gs or hf URL"):
+            plain_url(url)
 
 
 def test_addresses_of_files_on_this_machine_have_one_form():
@@ -37,7 +54,7 @@ def test_addresses_of_files_on_this_machine_have_one_form():
         == "file:///a%20b/c.mp4"
     )
     for elsewhere in ("file://server/c.mp4", "file://", "file:c.mp4"):
-        with pytest.raises(ValueError, match="an http, https or file:// URL"):
+        with pytest.raises(ValueError, match="an http, https, file, s3, gs or hf URL"):
             canonical_url(elsewhere)
 
 
