@@ -24,6 +24,7 @@ from pipelines.command_line import (
     stage_commands,
     token_commands,
 )
+from pipelines.local.flow_lines import shorten_failures
 from pipelines.local.log_lines import tell
 from pipelines.local.prefect_outage import explain_prefect_outage
 from preprocessing.storage.files import DISK_ERRORS
@@ -100,6 +101,8 @@ def main() -> None:
     # One that is repeated; if none succeeds, our own message says so.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     with_traceback = "--traceback" in sys.argv
+    if not with_traceback:
+        shorten_failures(explain)
     try:
         # Standalone, typer would print wrong use as a box of several lines.
         sys.exit(app(standalone_mode=False))

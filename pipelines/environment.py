@@ -179,6 +179,8 @@ class Environment(BaseSettings):
             "PREFECT_HOME": str(self.paths.runs / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # 30 s of a request's repetitions. A flow whose server fails makes four or five requests more.
+            "PREFECT_CLIENT_MAX_RETRIES": "4",
             # By which infra/automations.yaml knows runs whose machine died; the least that Prefect takes.
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,

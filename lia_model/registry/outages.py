@@ -5,6 +5,7 @@ MLflow itself repeats failed requests with growing pauses (MLFLOW_HTTP_REQUEST_M
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -55,7 +56,9 @@ def system_reason(error: BaseException | None) -> str | None:
     found = None
     while error is not None:
         if isinstance(error, OSError) and error.strerror is not None:
-            found = error.strerror
+            # asyncio writes an address in its place.
+            code = error.errno
+            found = os.strerror(code) if code is not None and code in errno.errorcode else error.strerror
         error = error.__cause__ or error.__context__
     return found
 

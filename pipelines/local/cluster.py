@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 MAX_UNIT_RETRIES = 3
 """How often a unit is retried after its machine or process is lost; its finished sources are reused."""
 _CONNECT_TIMEOUT_S = 10
+_STDERR = 2
 
 
 class ClusterError(ConnectionError):
@@ -64,23 +68,49 @@ def joined(address: str, correlation_id: str | None = None) -> Iterator[None]:
     _require_answer(address)
     logger.info("using the Ray cluster at %s", address)
     variables = {} if correlation_id is None else {CORRELATION_VARIABLE: correlation_id}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            runtime_env={"env_vars": variables} if variables else None,
-        )
-    except ConnectionError as error:
-        # What Ray also raises for a wrong token.
-        raise ClusterError(
-            f"the Ray cluster at {address} answers but cannot be joined ({error}): set RAY_AUTH_TOKEN, or "
-            "RAY_AUTH_TOKEN_PATH, to the cluster's token, and see its logs"
-        ) from error
+    with _stderr_held_back():
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                runtime_env={"env_vars": variables} if variables else None,
+            )
+        except ConnectionError as error:
+            # What Ray also raises for a wrong token.
+            raise ClusterError(
+                f"the Ray cluster at {address} answers but cannot be joined ({error}): set RAY_AUTH_TOKEN, "
+                "or RAY_AUTH_TOKEN_PATH, to the cluster's token, and see its logs"
+            ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Write what comes to stderr at the end, and nothing at a ClusterError, which tells it in one line.
+
+    Ray's native code writes a warning a second there when it is refused, past every setting of Ray's.
+    """
+    is_told = False
+    sys.stderr.flush()
+    terminal = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), _STDERR)
+        try:
+            yield
+        except ClusterError:
+            is_told = True
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
+            held.seek(0)
+            if not is_told:
+                os.write(_STDERR, held.read())
 
 
 def require_cluster(address: str) -> None:
@@ -94,13 +124,14 @@ def require_cluster(address: str) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Open a connection to an address of the form HOST:PORT; Ray itself would wait for minutes.
+    """Open a connection to HOST:PORT or ray://HOST:PORT; Ray itself would wait for up to minutes.
 
     Raises:
         ClusterError: nothing answers there.
     """
-    host, port = urlsplit(f"//{address}").hostname, address.rpartition(":")[2]
-    if "://" in address or host is None or not port.isdigit():
+    place = address.removeprefix("ray://")
+    host, port = urlsplit(f"//{place}").hostname, place.rpartition(":")[2]
+    if "://" in place or host is None or not port.isdigit():
         return
     try:
         socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()

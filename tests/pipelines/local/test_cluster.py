@@ -15,7 +15,13 @@ import psutil
 import pytest
 import ray
 
-from pipelines.local.cluster import ClusterError, connected, process_on_cluster, require_cluster
+from pipelines.local.cluster import (
+    ClusterError,
+    _stderr_held_back,
+    connected,
+    process_on_cluster,
+    require_cluster,
+)
 from pipelines.local.logical_cpus import num_logical_cpus
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
@@ -153,10 +159,24 @@ def test_sigterm_interrupts_a_connected_process_without_a_stack_trace(tmp_path):
     assert "SIGTERM" not in error
 
 
-def test_a_cluster_that_does_not_answer_is_named_at_once():
-    address = f"127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("protocol", ["", "ray://"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(protocol):
+    address = f"{protocol}127.0.0.1:{free_port()}"
     with pytest.raises(ClusterError, match="does not answer \\(Connection refused\\): see that it runs"):
         require_cluster(address)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(None, "a warning\n"), (ClusterError("it refuses"), ""), (OSError("?"), "a warning\n")],
+)
+def test_what_is_written_while_a_cluster_is_joined_is_shown_unless_a_line_tells_it(capfd, error, shown):
+    with suppress(OSError), _stderr_held_back():
+        os.write(2, b"a warning\n")
+        assert capfd.readouterr().err == ""
+        if error is not None:
+            raise error
+    assert capfd.readouterr().err == shown
 
 
 @pytest.mark.slow
@@ -177,6 +197,8 @@ def test_a_wrong_token_is_told_with_the_variables_that_hold_it(tmp_path, monkeyp
         assert f"the Ray cluster at {address} answers but cannot be joined" in done.stdout
         assert "set RAY_AUTH_TOKEN" in done.stdout
         assert "a" * 64 not in done.stdout + done.stderr
+        # Ray's native code writes a warning a second.
+        assert done.stderr == ""
 
 
 @pytest.mark.slow
