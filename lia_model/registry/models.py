@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from lia_model.registry.aliases import CHALLENGER, CHAMPION, version_of
+from lia_model.registry.fetched import fetch_once
 from lia_model.registry.outages import is_missing
 from lia_model.registry.runs import mlflow_client
 
@@ -33,7 +35,8 @@ class ResolvedModel:
     """The files behind a model URI."""
 
     directory: Path
-    """Checkpoint directory on this machine."""
+    """Checkpoint directory on this machine; of a version that a server keeps, a copy that ends with this
+    process."""
     name: str
     """Registered name, or the directory's."""
     version: str | None
@@ -47,6 +50,8 @@ class ResolvedModel:
 
 def resolve(uri: str | Path) -> ResolvedModel:
     """Find the checkpoint directory behind a model URI; an alias is resolved to its present version.
+
+    Of a version that a server keeps, the files are fetched once by a process, and removed when it ends.
 
     Raises:
         ValueError: the URI names neither a directory nor a registered model.
@@ -63,7 +68,7 @@ def resolve(uri: str | Path) -> ResolvedModel:
 
 
 def _resolve_registered(uri: str) -> ResolvedModel:
-    from mlflow import MlflowException, artifacts
+    from mlflow import MlflowException
 
     name, version = parse_model_uri(uri)
     if not version.isdigit():
@@ -73,9 +78,7 @@ def _resolve_registered(uri: str) -> ResolvedModel:
         version = found
     root = f"models:/{name}/{version}"
     try:
-        directory = _checkpoint_in(root)
-        # Alone: a version's code is hundreds of files, each of them a request to a server.
-        folder = Path(artifacts.download_artifacts(f"{root}/{directory}"))
+        folder = _fetch(root, _checkpoint_in(root))
     except MlflowException as error:
         if not is_missing(error):
             raise
@@ -83,6 +86,31 @@ def _resolve_registered(uri: str) -> ResolvedModel:
             f"{uri} cannot be read ({error.message.splitlines()[0]}): name a registered version"
         ) from None
     return ResolvedModel(folder, name, version)
+
+
+def fetch_checkpoint(uri: str, folder: Path) -> Path:
+    """Copy the checkpoint directory of a version, `models:/NAME/VERSION`, into a folder and return the copy.
+
+    Raises:
+        ValueError: the version holds none.
+    """
+    from mlflow import artifacts
+
+    return Path(artifacts.download_artifacts(f"{uri}/{_checkpoint_in(uri)}", dst_path=str(folder)))
+
+
+def _fetch(root: str, directory: str) -> Path:
+    """Return where a directory of a version is on this machine, or a copy of it."""
+    from mlflow import artifacts
+
+    # Alone: a version's code is hundreds of files, each of them a request to a server.
+    uri = f"{root}/{directory}"
+    location = mlflow_client().get_model_version_download_uri(*parse_model_uri(root))
+    if urlsplit(location).scheme in ("", "file"):
+        return Path(artifacts.download_artifacts(uri))
+    return fetch_once(
+        f"{location}/{directory}", lambda folder: artifacts.download_artifacts(uri, dst_path=str(folder))
+    )
 
 
 def _checkpoint_in(root: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lia_model.animation.run import AnimationRun
 from lia_model.registry.golden_pair import GoldenPairError, fetch_golden_pair
-from lia_model.registry.models import registry_errors, resolve
+from lia_model.registry.models import fetch_checkpoint, registry_errors
 from lia_model.registry.outages import reason_of
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import ModelVersion
@@ -98,7 +98,7 @@ class LoadedModels:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as temporary:
             try:
-                copy = shutil.copytree(resolve(model.uri).directory, Path(temporary) / "checkpoint")
+                copy = fetch_checkpoint(model.uri, Path(temporary))
                 fetch_golden_pair(model.name, model.version, self._golden_folder)
             except GoldenPairError as error:
                 raise ModelUnavailableError(str(error)) from None
