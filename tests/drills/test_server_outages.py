@@ -53,24 +53,24 @@ def end_service(project: Project, name: str) -> None:
 
 def fails_with(project: Project, command: str, sign: str, disturb: Callable[[], None]) -> str:
     """Run a command, disturb it once it prints `sign`, and return the one line it ends with."""
-    process = subprocess.Popen(
+    lines, is_disturbed = [], False
+    with subprocess.Popen(
         ["lia", command],
         cwd=project.root,
         env=project.variables,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    lines, is_disturbed = [], False
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if not is_disturbed and sign in line:
-            disturb()
-            is_disturbed = True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if not is_disturbed and sign in line:
+                disturb()
+                is_disturbed = True
     told = "\n".join(lines)
     assert is_disturbed, told
-    assert process.wait() == 1, told
+    assert process.returncode == 1, told
     assert "Traceback" not in told
     assert not [line for line in lines if not line.startswith(("INFO", "WARNING", "ERROR", "lia:"))], told
     (line,) = (line for line in lines if line.startswith("lia:"))
