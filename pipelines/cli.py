@@ -90,6 +90,7 @@ token.command("revoke")(token_commands.token_revoke)
 sources = _group("The list of sources, data/sources.csv.")
 app.add_typer(sources, name="sources")
 sources.command("import")(data_commands.sources_import)
+sources.command("report")(data_commands.sources_report)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from preprocessing.outcome import DownloadStatus
+from preprocessing.outcome import Absence, DownloadStatus
 from preprocessing.sources.source import Source
 from preprocessing.storage.files import write_atomically
 
@@ -51,6 +51,8 @@ class Download:
     """Name and version of the program that downloaded it."""
     recipe: str | None = None
     """Hash of the settings that chose the file; None in records that were written without one."""
+    absence: Absence | None = None
+    """Why the host does not give it out; None if it does, and for failures of other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def read_source_rows(path: Path) -> list[SourceRow]:
     facts: Iterator[dict[str, Any]] = (
         dict(zip(_DOWNLOAD_FIELDS, values, strict=True)) for values in _read_columns(path, _DOWNLOAD_FIELDS)
     )
-    downloads = (Download(status=DownloadStatus(fact.pop("status")), **fact) for fact in facts)
+    downloads = (_download(**fact) for fact in facts)
     return [SourceRow(*pair) for pair in zip(_read_listed(path), downloads, strict=True)]
 
 
@@ -214,6 +216,15 @@ def iterate_sources(path: Path) -> Iterator[Source]:
     for source, (status,) in zip(_read_listed(path), statuses, strict=True):
         if status != DownloadStatus.INVALID:
             yield source
+
+
+def iterate_statuses(path: Path) -> Iterator[tuple[str, str | None, str, str | None]]:
+    """Yield URL, published list, status and absence of each row of the table of sources.
+
+    Raises:
+        ValueError: the table does not exist.
+    """
+    yield from _read_columns(path, ("url", "list", "status", "absence"))
 
 
 def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
@@ -255,11 +266,17 @@ def count_failures(rows: Iterable[ClipRow]) -> list[FailureCount]:
     return [FailureCount(*kind, counts[kind], examples[kind]) for kind in ordered]
 
 
+def _download(status: str, absence: str | None, **facts: Any) -> Download:  # noqa: ANN401
+    known = None if absence is None else Absence(absence)
+    return Download(status=DownloadStatus(status), absence=known, **facts)
+
+
 def _source_record(row: SourceRow) -> dict[str, object]:
     source, download = row.source, row.download
     record: dict[str, object] = {name: getattr(source, name) for name in _SOURCE_FIELDS}
     record |= {name: getattr(download, name) for name in _DOWNLOAD_FIELDS}
-    return record | {"extra": json.dumps(source.extra, sort_keys=True), "status": download.status.value}
+    words = {"status": download.status.value, "absence": download.absence and download.absence.value}
+    return record | words | {"extra": json.dumps(source.extra, sort_keys=True)}
 
 
 def _read_listed(path: Path) -> Iterator[Source]:

@@ -49,5 +49,18 @@ class DownloadStatus(StrEnum):
     """Taken down: listed in `data/tombstones.csv` and never downloaded again."""
 
 
+class Absence(StrEnum):
+    """Why a host does not give a video out."""
+
+    REMOVED = "removed"
+    """By its owner or the host, with its account, or never there."""
+    PRIVATE = "private"
+    """For some people alone, such as members of a channel."""
+    AGE_RESTRICTED = "age_restricted"
+    """For adults who are logged in."""
+    BLOCKED = "blocked"
+    """In this country, or by law."""
+
+
 TEMPORARY_STATUSES = (DownloadStatus.RETRYABLE, DownloadStatus.ENVIRONMENT, DownloadStatus.STOP_THE_QUEUE)
 """Statuses for which a rerun tries the download again and may succeed."""

@@ -23,13 +23,26 @@ def sources_import(
         bool, typer.Option("--fix-split", help="Move identities and videos that are in both splits to test.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a list that has bad rows.")] = False,
+    list_name: Annotated[
+        str | None,
+        typer.Option("--list", help="Name of the list in `lia sources report`; default: that of the file."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Convert a published list of sources to ours; report bad rows, duplicates, clipped boxes and leaks."""
     from pipelines.commands import sources as module
 
-    report = module.import_list(file, format_name, output, fix_split, strict)
+    report = module.import_list(file, format_name, output, fix_split, strict, list_name)
     typer.echo(report.model_dump_json(indent=1) if as_json else module.report_lines(report))
+
+
+def sources_report(as_json: AsJson = False) -> None:
+    """Count how many rows of each published list still exist, by host, as the last download found them."""
+    params, environment = enter_project()
+    from pipelines.commands import sources as module
+
+    counts = module.count_lists(environment.paths.source_ledger, params.download.max_per_hour)
+    print_report(module.count_lines(counts), [one.model_dump() for one in counts], as_json)
 
 
 def ledger(

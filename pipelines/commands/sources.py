@@ -1,10 +1,15 @@
-"""`lia sources import`: converts a published list of sources to ours and reports what was wrong with it."""
+"""`lia sources import` converts a published list to ours, `lia sources report` counts what is left of it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.local.reports import Row
+from preprocessing.download.rate_limits import host_of
+from preprocessing.ledger import iterate_statuses
+from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.sources.cleaning import clean_rows, write_rows
 from preprocessing.sources.importers import load_importer
 from preprocessing.sources.source_list import read_sources
@@ -36,10 +41,96 @@ class SourcesReport(BaseModel):
     """Files that are no part of the list, each with the reason."""
 
 
+class ListCounts(BaseModel):
+    """What is left of the rows of one published list on one host."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    list: str
+    """Name of the published list; empty for rows of none."""
+    host: str
+    """Host, bucket, or `this machine`."""
+    rows: int
+    exist: int
+    """Rows whose video was downloaded and decodes."""
+    removed: int
+    private: int
+    age_restricted: int
+    blocked: int
+    """In this country, or by law."""
+    failed: int
+    """Rows that failed for good for another reason."""
+    unknown: int
+    """Rows that a rerun may bring: failures that may pass, and rate limits."""
+    left_out: int
+    """Bad rows, and videos that were taken down here."""
+
+
+def count_lists(path: Path, hosts: Mapping[str, object]) -> list[ListCounts]:
+    """Return the counts of each list and host, by names; memory does not grow with the rows.
+
+    Args:
+        path: the ledger's table of sources.
+        hosts: hosts that include their subdomains.
+
+    Raises:
+        ValueError: the table does not exist.
+    """
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for url, name, status, absence in iterate_statuses(path):
+        key = (name or "", _host(url, hosts))
+        counts.setdefault(key, Counter())[_state(status, absence)] += 1
+    states = [state for state in ListCounts.model_fields if state not in ("list", "host", "rows")]
+    return [
+        ListCounts(
+            list=name,
+            host=host,
+            rows=sum(found.values()),
+            **{state: found[state] for state in states},
+        )
+        for (name, host), found in sorted(counts.items())
+    ]
+
+
+def count_lines(counts: Sequence[ListCounts]) -> list[Row]:
+    """Return a row of titles, and one for each list and host."""
+    titles = tuple(name.replace("_", " ") for name in ListCounts.model_fields)
+    return [titles, *(tuple(str(value) for value in one.model_dump().values()) for one in counts)]
+
+
+def _host(url: str, hosts: Mapping[str, object]) -> str:
+    if url.startswith("file:"):
+        return "this machine"
+    return host_of(url, hosts).removeprefix("www.")
+
+
+def _state(status: str, absence: str | None) -> str:
+    if status == DownloadStatus.VERIFIED:
+        return "exist"
+    if status in (DownloadStatus.INVALID, DownloadStatus.FORGOTTEN):
+        return "left_out"
+    if status in TEMPORARY_STATUSES:
+        return "unknown"
+    return absence or "failed"
+
+
 def import_list(
-    path: Path, format_name: str, output: Path, fix_split: bool, strict: bool = False
+    path: Path,
+    format_name: str,
+    output: Path,
+    fix_split: bool,
+    strict: bool = False,
+    list_name: str | None = None,
 ) -> SourcesReport:
     """Convert a published list without its bad rows; `output` is replaced only if what is left is valid.
+
+    Args:
+        path: the list.
+        format_name: names its importer.
+        output: our list.
+        fix_split: move identities and videos in both splits to test.
+        strict: refuse a list with bad rows.
+        list_name: value of the column `list`; None is the name of the file or folder without its ending.
 
     Raises:
         ValueError: the list is missing or has no usable row, `strict` is on and rows are bad, or `fix_split`
@@ -59,7 +150,7 @@ def import_list(
             f"{cleaned.leaks[0]}; splits must share none; --fix-split moves them to test"
         )
     with write_atomically(output) as partial:
-        write_rows(partial, cleaned.rows)
+        write_rows(partial, cleaned.rows, list_name or path.resolve().stem)
         # Read it back before it replaces a list that works.
         rows = read_sources(partial)
     return SourcesReport(

@@ -63,7 +63,7 @@ def result_fingerprint(
             "quality": {"min_duplicate_similarity"},
         }
     )
-    row = _SOURCE.dump_json(source, exclude={"source_id", "note", "extra"}).decode()
+    row = _SOURCE.dump_json(source, exclude={"source_id", "note", "list", "extra"}).decode()
     return _hash(RECIPE_VERSION, RESULT_VERSION, f'{{"source":{row}}}', video_sha256, rules, list(networks))
 
 

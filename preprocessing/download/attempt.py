@@ -20,6 +20,7 @@ from yt_dlp.version import __version__ as yt_dlp_version
 from preprocessing.download.address_guard import guard_connections, is_refused
 from preprocessing.download.failures import (
     FormatMissingError,
+    absence_of,
     classify,
     is_forbidden,
     one_line,
@@ -147,7 +148,7 @@ def verify_received(request: AttemptRequest, received: Received) -> AttemptResul
 
 def _failure(error: Exception, folder: Path) -> AttemptResult:
     message = one_line(error).replace(f"{folder}/", "")
-    download = Download(status=classify(error), error=message)
+    download = Download(status=classify(error), error=message, absence=absence_of(error))
     return AttemptResult(
         download=download, retry_after_s=retry_after_s(error), is_forbidden=is_forbidden(error)
     )

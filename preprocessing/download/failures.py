@@ -9,12 +9,13 @@ from yt_dlp.utils import (
     ContentTooShortError,
     DownloadCancelled,
     ExtractorError,
+    GeoRestrictedError,
     PostProcessingError,
     YoutubeDLError,
 )
 
 from preprocessing.media.containers.packets import UnreadableVideoError
-from preprocessing.outcome import DownloadStatus
+from preprocessing.outcome import Absence, DownloadStatus
 from preprocessing.storage.files import is_disk_error
 
 RATE_LIMIT_MESSAGES = ("not a bot", "captcha", "rate-limited", "anti-bot")
@@ -28,6 +29,21 @@ HTTP_STATUSES = {
     403: DownloadStatus.RETRYABLE,
 }
 """HTTP codes that are not classified by their hundreds; for 403 see `refusals`."""
+
+
+ABSENCE_MESSAGES = (
+    (Absence.AGE_RESTRICTED, ("your age", "age-restricted", "age restricted", "inappropriate for some")),
+    (Absence.PRIVATE, ("private", "members-only", "members only", "join this channel")),
+    (Absence.BLOCKED, ("your country", "your location", "geo-restrict", "geo restrict", "blocked")),
+    (
+        Absence.REMOVED,
+        ("removed", "unavailable", "not available", "no longer", "terminated", "deleted", "not exist"),
+    ),
+)
+"""Parts of the sites' messages, in lower case; the first that is found counts. yt-dlp 2026.08.19 has an
+exception type for blocked countries alone. They decide what `lia sources report` counts and nothing else."""
+ABSENT_CODES = {404: Absence.REMOVED, 410: Absence.REMOVED, 451: Absence.BLOCKED}
+"""By HTTP code."""
 
 
 class FormatMissingError(YoutubeDLError):
@@ -57,6 +73,21 @@ def classify(error: BaseException) -> DownloadStatus:
         if isinstance(cause, ExtractorError) and cause.expected:
             return _classify_message(cause)
     return DownloadStatus.RETRYABLE
+
+
+def absence_of(error: BaseException) -> Absence | None:
+    """Return why a host does not give a video out; None if the error says nothing about that."""
+    for cause in _causes(error):
+        if isinstance(cause, GeoRestrictedError):
+            return Absence.BLOCKED
+        if isinstance(cause, HTTPError) and cause.status in ABSENT_CODES:
+            return ABSENT_CODES[cause.status]
+    site = _site_message(error)
+    text = "" if site is None else str(site).lower()
+    if any(words in text for words in RATE_LIMIT_MESSAGES):
+        return None
+    found = (kind for kind, messages in ABSENCE_MESSAGES if any(words in text for words in messages))
+    return next(found, None)
 
 
 def is_forbidden(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from preprocessing.ledger import Download
 from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.frame_folder import pack_frames
 from preprocessing.media.video_reader import probe
-from preprocessing.outcome import DownloadStatus
+from preprocessing.outcome import Absence, DownloadStatus
 
 PICTURES_FPS = 25
 """Frame rate at which the published recipes stored folders of pictures."""
@@ -34,7 +34,7 @@ def copy_local(url: str, folder: Path, local_root: Path | None, max_bytes: int) 
         found = verify(copy, max_bytes, downloader="packed" if path.is_dir() else "copied", format_id="file")
     except FileNotFoundError:
         message = f"got {url}, but there is no such file; correct the row"
-        return Download(status=DownloadStatus.PERMANENT, error=message)
+        return Download(status=DownloadStatus.PERMANENT, error=message, absence=Absence.REMOVED)
     except (OSError, TooLargeError, UnreadableVideoError) as error:
         return Download(status=classify(error), error=one_line(error))
     if found.status is DownloadStatus.RETRYABLE:

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -185,7 +185,7 @@ class RateLimitedQueue:
             partial.write_text(json.dumps(requests))
 
 
-def host_of(url: str, limits: Mapping[str, int]) -> str:
+def host_of(url: str, limits: Iterable[str]) -> str:
     """Return the host that an address counts for; a host with a limit includes its subdomains."""
     name = urlsplit(url).hostname or ""
     for known in (*HOST_ALIASES, *limits):

@@ -10,7 +10,7 @@ from pathlib import Path
 from preprocessing.download.failures import TooLargeError, classify, one_line
 from preprocessing.download.verification import require_file_size
 from preprocessing.ledger import Download
-from preprocessing.outcome import DownloadStatus
+from preprocessing.outcome import Absence, DownloadStatus
 from preprocessing.settings import DownloadSettings
 from preprocessing.storage.remote_file import (
     MissingPackageError,
@@ -34,7 +34,8 @@ def receive_remote(url: str, folder: Path, settings: DownloadSettings) -> Path |
         copy_remote(url, path, require_size, settings.max_bytes_per_s)
     except RemoteFileError as error:
         cause = error.__cause__ or error
-        return Download(status=status_of(cause), error=_explain(url, cause))
+        absence = Absence.REMOVED if isinstance(cause, NoSuchFileError) else None
+        return Download(status=status_of(cause), error=_explain(url, cause), absence=absence)
     return path
 
 

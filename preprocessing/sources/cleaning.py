@@ -59,13 +59,13 @@ def clean_rows(rows: Sequence[ImportedRow], fix_split: bool) -> CleanRows:
     return CleanRows(_without_leaks(found) if fix_split else found, duplicates, clamped, leaks, problems)
 
 
-def write_rows(path: Path, rows: Sequence[ImportedRow]) -> None:
-    """Write a list of sources that `read_sources` reads."""
+def write_rows(path: Path, rows: Sequence[ImportedRow], list_name: str | None = None) -> None:
+    """Write a list of sources that `read_sources` reads, each row with the name of the published list."""
     with write_atomically(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
-            record = _record(row)
+            record = _record(row) | {"list": list_name}
             writer.writerow([record.get(name) for name in COLUMNS])
 
 

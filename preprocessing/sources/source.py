@@ -41,6 +41,8 @@ class Source:
     split: Split = "auto"
     licence: str | None = None
     note: str | None = None
+    list: str | None = None
+    """Name of the published list that the row comes from."""
     extra: dict[str, str] = field(default_factory=dict)
     """Values of unknown columns, kept for the ledger."""
 

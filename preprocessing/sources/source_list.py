@@ -2,8 +2,8 @@
 
 Columns: url (required), source_id, start_s, end_s, bbox (left-top-right-bottom) with the width and height of
 its frame (an empty width is that of the video's aspect), identity, split (train, test, auto or by_time),
-licence, note. Other columns are warned about and go to the ledger. Case and surrounding blanks of a column's
-name do not count, nor do blanks around a value.
+licence, note, list (the published list that the row comes from). Other columns are warned about and go to the
+ledger. Case and surrounding blanks of a column's name do not count, nor do blanks around a value.
 """
 
 import csv
@@ -28,6 +28,7 @@ COLUMNS = (
     "split",
     "licence",
     "note",
+    "list",
 )
 
 
@@ -180,6 +181,7 @@ def _read_row(names: list[str], fields: list[str], extra: list[str]) -> Source:
         split=split,  # pyright: ignore[reportArgumentType]  (checked above)
         licence=values.get("licence") or None,
         note=values.get("note") or None,
+        list=values.get("list") or None,
         extra={name: values[name] for name in extra},
     )
 

@@ -16,7 +16,7 @@ from preprocessing.ledger import (
     write_clips,
     write_sources,
 )
-from preprocessing.outcome import DownloadStatus
+from preprocessing.outcome import Absence, DownloadStatus
 from preprocessing.sources.source_list import BadRow
 
 
@@ -25,12 +25,12 @@ def rows(make_source):
     good = Download(
         status=DownloadStatus.VERIFIED, file="v.mp4", size_bytes=3, sha256="ab", fps=25.0, duration_s=1.0
     )
-    bad = Download(status=DownloadStatus.PERMANENT, error="got 404")
+    bad = Download(status=DownloadStatus.PERMANENT, error="got 404", absence=Absence.REMOVED)
     return [
         SourceRow(
             source=make_source("http://a.org/1.mp4", bbox=(1, 2, 3, 4), extra={"mood": "é"}), download=good
         ),
-        SourceRow(source=make_source("http://a.org/2.mp4", start_s=2.5), download=bad),
+        SourceRow(source=make_source("http://a.org/2.mp4", start_s=2.5, list="vox"), download=bad),
     ]
 
 
@@ -87,16 +87,16 @@ def test_the_error_for_a_missing_ledger_names_its_stage(tmp_path):
 
 def test_the_columns_of_sources_keep_their_names_and_types():
     texts = dict.fromkeys(
-        ("url", "key", "source_id", "identity", "split", "licence", "note", "extra"), "string"
+        ("url", "key", "source_id", "identity", "split", "licence", "note", "list", "extra"), "string"
     )
     texts |= dict.fromkeys(("status", "error", "file", "sha256", "format_id", "vcodec", "acodec"), "string")
     numbers = dict.fromkeys(("start_s", "end_s", "fps", "duration_s"), "double")
     numbers |= dict.fromkeys(("size_bytes", "width_px", "height_px"), "int64")
     lists = {"bbox": "list<item: double>", "bbox_size": "list<item: int64>"}
     columns = {field.name: str(field.type) for field in SOURCES_SCHEMA}
-    assert columns == texts | numbers | lists | {"downloader": "string", "recipe": "string"}
+    assert columns == texts | numbers | lists | dict.fromkeys(("downloader", "recipe", "absence"), "string")
     assert list(columns)[:4] == ["url", "key", "source_id", "start_s"]
-    assert list(columns)[-3:] == ["duration_s", "downloader", "recipe"]
+    assert list(columns)[-3:] == ["downloader", "recipe", "absence"]
 
 
 def failed(number, error, retryable=False):

@@ -70,6 +70,10 @@ VOXCELEB_TXT = {
     "Offset    : \t 4\r\nFV Conf   : \t21.109\t(1)\r\nASD Conf  : \t8.019\r\n\r\n"
     "FRAME \tX \tY \tW \tH \r\n000300 \t0.344 \t0.156 \t0.156 \t0.278 \r\n",
 }
+VFHQ = {
+    "meta/Clip+iN7nNRpa3zA+P0+C0+F1537-1825.txt": "H 1080\nW 1920\nFPS 29.97\nCROP 660 120 1340 800\n",
+    "meta/Clip+iN7nNRpa3zA+P1+C3+F9-200.txt": "H 1080\nW 1920\nFPS 29.97\nCROP -20 120 640 780\n",
+}
 LISTS = {
     "VoxCeleb": (
         "fomm-csv",
@@ -83,6 +87,7 @@ LISTS = {
     "CelebV-HQ": ("celebv-json", {"celebvhq_info.json": CELEBV_HQ}, 2, {"clamped": 1}),
     "TalkingHead-1KH": ("talkinghead1kh", {"train_video_tubes.txt": TALKINGHEAD}, 3, {"clamped": 1}),
     "HDTF": ("hdtf", HDTF, 4, {"bad_rows": 1}),
+    "VFHQ": ("vfhq", VFHQ, 2, {"clamped": 1}),
 }
 
 
@@ -98,6 +103,8 @@ def test_a_published_list_is_imported_whole(tmp_path, name):
     done = CliRunner().invoke(app, ["sources", "import", str(given), *options])
     assert done.exit_code == 0, done.exception
     report = json.loads(done.stdout)
-    assert len(read_sources(output)) == report["num_rows"] == num_rows
+    rows = read_sources(output)
+    assert len(rows) == report["num_rows"] == num_rows
+    assert {row.list for row in rows} == {given.stem}
     found = {key: len(report[key]) for key in ("duplicates", "clamped", "fixed_leaks", "bad_rows", "skipped")}
     assert found == dict.fromkeys(found, 0) | remarks

@@ -5,11 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from pipelines.commands.sources import count_lists
+from preprocessing.ledger import Download, SourceRow, write_sources
+from preprocessing.outcome import Absence, DownloadStatus
 from preprocessing.sources.importers import importer_names
+from preprocessing.sources.source import Source, source_key
 from preprocessing.sources.source_list import read_sources
 
 ROOT = Path(__file__).parents[3]
@@ -61,11 +66,13 @@ def test_every_format_is_written_as_a_list_that_our_reader_accepts(tmp_path):
     (tmp_path / "celebv.json").write_text(json.dumps({"clips": {"abc_0": clip}}))
     (tmp_path / "RD_video_url.txt").write_text("Radio1 https://www.youtube.com/watch?v=abc\n")
     (tmp_path / "RD_annotion_time.txt").write_text("Radio1.mp4 00:30-01:00\n")
+    (tmp_path / "Clip+abc+P0+C0+F0-50.txt").write_text("H 360\nW 640\nFPS 25\nCROP 1 2 99 100\n")
     expected = {
         ("voxceleb-txt", "id00001"): ({"train": 0, "test": 0, "auto": 1}, ["abc/00001.txt"]),
         ("talkinghead1kh", "val_tubes.txt"): ({"train": 0, "test": 1, "auto": 0}, []),
         ("celebv-json", "celebv.json"): ({"train": 0, "test": 0, "auto": 1}, []),
         ("hdtf", "."): ({"train": 0, "test": 0, "auto": 1}, []),
+        ("vfhq", "Clip+abc+P0+C0+F0-50.txt"): ({"train": 0, "test": 0, "auto": 1}, []),
     }
     for (name, file), (splits, clamped) in expected.items():
         output = tmp_path / f"{name}.csv"
@@ -75,6 +82,77 @@ def test_every_format_is_written_as_a_list_that_our_reader_accepts(tmp_path):
         report = json.loads(done.stdout)
         assert (report["splits"], report["clamped"]) == (splits, clamped)
         assert len(read_sources(output)) == 1
+
+
+def test_rows_carry_the_name_of_their_list(tmp_path):
+    _, output = run(tmp_path, CLEAN)
+    assert {source.list for source in read_sources(output)} == {"metadata"}
+    run(tmp_path, CLEAN, "--list", "VoxCeleb 1")
+    assert {source.list for source in read_sources(output)} == {"VoxCeleb 1"}
+
+
+OK, GONE = DownloadStatus.VERIFIED, DownloadStatus.PERMANENT
+FOUND = [
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa1", "vox", OK, None),
+    ("https://youtu.be/aaaaaaaaaa2", "vox", GONE, Absence.REMOVED),
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa3", "vox", GONE, Absence.PRIVATE),
+    ("https://m.youtube.com/watch?v=aaaaaaaaaa4", "vox", GONE, Absence.AGE_RESTRICTED),
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa5", "vox", GONE, Absence.BLOCKED),
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa6", "vox", GONE, None),
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa7", "vox", DownloadStatus.STOP_THE_QUEUE, None),
+    ("https://www.youtube.com/watch?v=aaaaaaaaaa8", "vox", DownloadStatus.FORGOTTEN, None),
+    ("https://www.example.org/v.mp4", "vox", DownloadStatus.RETRYABLE, None),
+    ("s3://films/v.mp4", "ours", OK, None),
+    ("file:///films/v.mp4", None, DownloadStatus.INVALID, None),
+]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    rows = [
+        SourceRow(Source(url=url, key=source_key(url), list=name), Download(status=status, absence=absence))
+        for url, name, status, absence in FOUND
+    ]
+    path = tmp_path / "sources.parquet"
+    write_sources(path, rows)
+    return path
+
+
+def test_each_row_of_a_list_counts_once_by_what_became_of_it(ledger):
+    counts = count_lists(ledger, {"youtube.com": 250})
+    assert [(one.list, one.host, one.rows) for one in counts] == [
+        ("", "this machine", 1), ("ours", "films", 1), ("vox", "example.org", 1), ("vox", "youtube.com", 8)
+    ]  # fmt: skip
+    for one in counts:
+        assert one.rows == sum(value for value in one.model_dump(exclude={"list", "host", "rows"}).values())
+    youtube = counts[-1].model_dump(exclude={"list", "host", "rows"})
+    assert youtube == dict.fromkeys(youtube, 1)
+    assert (counts[0].left_out, counts[1].exist, counts[2].unknown) == (1, 1, 1)
+
+
+def test_a_ledger_of_an_earlier_version_names_no_list_and_no_reason(ledger):
+    table = pq.read_table(ledger)
+    pq.write_table(table.drop_columns(["list", "absence"]), ledger)
+    counts = count_lists(ledger, {"youtube.com": 250})
+    assert {one.list for one in counts} == {""}
+    assert {one.host: one.failed for one in counts}["youtube.com"] == 5
+
+
+def test_the_report_is_a_table_or_one_document(ledger, tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "data/ledger").mkdir(parents=True)
+    ledger.rename(tmp_path / "data/ledger/sources.parquet")
+    monkeypatch.chdir(tmp_path)
+    # Commands set the variables of the tools they start.
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    table, document = (
+        CliRunner().invoke(app, ["sources", "report", *options]) for options in ([], ["--json"])
+    )
+    assert (table.exit_code, document.exit_code) == (0, 0), (table.exception, document.exception)
+    lines = [line.split() for line in table.output.splitlines()]
+    assert lines[0][:5] == ["list", "host", "rows", "exist", "removed"]
+    assert lines[-1] == ["vox", "youtube.com", "8", *["1"] * 8]
+    assert json.loads(document.stdout)[-1]["age_restricted"] == 1
 
 
 def test_bad_rows_are_left_out_and_named_unless_strict(tmp_path):

@@ -4,10 +4,10 @@ import io
 import pytest
 from yt_dlp.networking.common import Response
 from yt_dlp.networking.exceptions import HTTPError, TransportError
-from yt_dlp.utils import DownloadError, ExtractorError, PostProcessingError
+from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, PostProcessingError
 
-from preprocessing.download.failures import classify, is_forbidden
-from preprocessing.outcome import DownloadStatus
+from preprocessing.download.failures import absence_of, classify, is_forbidden
+from preprocessing.outcome import Absence, DownloadStatus
 
 
 def response(status):
@@ -48,3 +48,33 @@ def test_a_403_is_permanent_only_with_a_message_of_the_site():
 def test_an_error_is_classified_by_its_cause_however_it_is_wrapped(error, status):
     assert classify(error) == status
     assert classify(DownloadError("x", (type(error), error, None))) == status
+
+
+def said(words):
+    return ExtractorError(f"[youtube] abc: {words}", expected=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "absence"),
+    [
+        (said("Video unavailable. This video has been removed by the uploader"), Absence.REMOVED),
+        (said("Video unavailable. This video is no longer available because the account has been terminated"),
+         Absence.REMOVED),
+        (said("Video unavailable"), Absence.REMOVED),
+        (said("Private video. Sign in if you've been granted access to this video"), Absence.PRIVATE),
+        (said("Join this channel to get access to members-only content"), Absence.PRIVATE),
+        (said("Sign in to confirm your age. This video may be inappropriate for some users"),
+         Absence.AGE_RESTRICTED),
+        (said("The uploader has not made this video available in your country"), Absence.BLOCKED),
+        (GeoRestrictedError("not here", countries=["AQ"]), Absence.BLOCKED),
+        (HTTPError(response(404)), Absence.REMOVED),
+        (HTTPError(response(410)), Absence.REMOVED),
+        (HTTPError(response(451)), Absence.BLOCKED),
+        (HTTPError(response(503)), None),
+        (said("Sign in to confirm you're not a bot. This content isn't available"), None),
+        (TransportError("reset"), None),
+    ],
+)  # fmt: skip
+def test_why_a_video_is_not_given_out_is_told_apart_however_it_is_wrapped(error, absence):
+    assert absence_of(error) == absence
+    assert absence_of(DownloadError("x", (type(error), error, None))) == absence

@@ -9,7 +9,7 @@ def test_every_file_of_the_folder_is_an_importer():
         importer_names()
     )
     folders = {name for name in importer_names() if load_importer(name).takes_folder}
-    assert folders == {"voxceleb-txt", "hdtf", "folder", "frames"}
+    assert folders == {"voxceleb-txt", "hdtf", "vfhq", "folder", "frames"}
 
 
 def test_bad_records_are_named_and_left_out(tmp_path):
