@@ -110,6 +110,9 @@ class DetectSettings(Settings):
     """Minimum confidence of a face."""
     pad_px: Annotated[int, Field(ge=0)]
     """Border of a frame of 640 px, in proportion for others; the detector misses faces that fill a frame."""
+    providers: Annotated[tuple[str, ...], Field(min_length=1)]
+    """onnxruntime's execution providers for the detector, and for a recognition network beside it, the
+    preferred one first. `CUDAExecutionProvider` needs onnxruntime-gpu, and is untested."""
 
 
 class IdentitySettings(Settings):

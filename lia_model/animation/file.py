@@ -34,6 +34,7 @@ from lia_model.animation.prefetch import prefetch
 from lia_model.animation.provenance import provenance_tags
 from lia_model.animation.run import AnimationRun
 from lia_model.animation.subjects import MovedSource, Subject, aim, find_source
+from lia_model.device.allocator import return_freed_memory
 from lia_model.networks.relative_motion import hold_still, is_relative
 from preprocessing.clips.crop import shows_faces
 from preprocessing.media.images import cut
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 NUM_PICTURES_AHEAD = 4
 """Finished pictures that wait for the encoder; whole photographs are large."""
+NUM_FRAMES_PER_RETURN = 250
+"""Frames after which freed memory is returned, so that a long video needs no more of it than a short one."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ def animate_file(run: AnimationRun, request: AnimationRequest) -> AnimationResul
                 video.write(picture, None if is_constant else start)
                 done += 1
                 run.progress(done, max(done, total))
+                if done % NUM_FRAMES_PER_RETURN == 0:
+                    return_freed_memory()
     warnings = tuple(_problems(footage, driving))
     for warning in warnings:
         logger.warning("%s", warning)

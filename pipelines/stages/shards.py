@@ -22,7 +22,7 @@ from preprocessing.clips.splitting.comparison import compare_people
 from preprocessing.clips.splitting.disjointness import Disjointness, judge_disjointness
 from preprocessing.clips.stored_result import SourceResult, read_preview
 from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
-from preprocessing.faces.detector import LICENCE_NOTE
+from preprocessing.faces.detector import LICENCE_NOTE, require_providers
 from preprocessing.faces.networks import person_limits, require_networks
 from preprocessing.ledger import (
     ClipRow,
@@ -68,8 +68,8 @@ def run_shards(params: Params, environment: Environment) -> int:
     It is 1 if a rerun may succeed for some source and `download.accept_incomplete` is off, else 0.
 
     Raises:
-        ValueError: the ledger, the face networks or a box that the crop rule needs are missing, or an
-            identity is in two splits.
+        ValueError: the ledger, the face networks, an execution provider of onnxruntime or a box that the crop
+            rule needs are missing, or an identity is in two splits.
         NothingKeptError: no clip is left for training; the ledger says why.
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
@@ -78,6 +78,8 @@ def run_shards(params: Params, environment: Environment) -> int:
     paths = environment.paths
     if finds_faces(params.shards.crop):
         require_networks(paths.root, params.shards.detect, params.shards.identity)
+        if environment.ray_address is None:
+            require_providers(params.shards.detect.providers)
     sources = read_source_rows(paths.source_ledger)
     require_boxes(sources, params.shards.crop)
     environment.check_store()

@@ -14,7 +14,7 @@ from preprocessing.clips.crop import finds_faces
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 
-RECIPE_VERSION = 5
+RECIPE_VERSION = 6
 """Raise it when the code makes other clips from the same settings, so that stored work is not reused."""
 RESULT_VERSION = 3
 """Raise it when the code describes clips in another way; their frames and sightings are then reused."""
@@ -32,7 +32,7 @@ def sightings_fingerprint(
         settings: frame rate and detection.
         networks: hashes of the face networks; empty for crop rules that detect no faces.
     """
-    rules = settings.detect.model_dump_json(exclude={"models"})
+    rules = settings.detect.model_dump_json(exclude={"models", "providers"})
     if not finds_faces(settings.crop):
         every = settings.detect.every_num_frames
         rules = f"{settings.crop.rule} {every} {source.bbox} {source.bbox_size}"
@@ -58,7 +58,7 @@ def result_fingerprint(
             "shard_bytes": True,
             "test_fraction": True,
             "seed": True,
-            "detect": {"models"},
+            "detect": {"models", "providers"},
             "identity": {"models", "across_sources"},
             "quality": {"min_duplicate_similarity"},
         }

@@ -6,13 +6,17 @@ non-commercial research only.
 
 import hashlib
 import logging
+import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.faces.free_size import read_with_free_size
 from preprocessing.media.boxes import Box
 
 with warnings.catch_warnings():
@@ -20,14 +24,19 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import onnxruntime
     from insightface.app import FaceAnalysis
+    from insightface.model_zoo.scrfd import SCRFD
     from insightface.utils.face_align import norm_crop
 
 logger = logging.getLogger(__name__)
 
 LICENCE_NOTE = "detector weights for non-commercial research only"
-INPUT_SIZE = (640, 640)
+INPUT_PX = 640
+"""Longer side of the network's input."""
+STRIDE_PX = 32
+"""Sides of the input are multiples of the network's coarsest step."""
 SECOND_LOOK_PAD = 0.5
 """Width of the second look's border over the longer side of the image."""
+CPU_PROVIDERS = ("CPUExecutionProvider",)
 
 
 class Face(NamedTuple):
@@ -53,6 +62,21 @@ def require_models(models: Path) -> None:
         )
 
 
+def require_providers(providers: Sequence[str]) -> None:
+    """Check that onnxruntime has the execution providers.
+
+    Raises:
+        ValueError: it lacks one.
+    """
+    available = onnxruntime.get_available_providers()
+    lacking = [one for one in providers if one not in available]
+    if lacking:
+        raise ValueError(
+            f"got detect.providers {', '.join(lacking)}; this onnxruntime has {', '.join(available)}; name "
+            "some of these, or install an onnxruntime built for your hardware, such as onnxruntime-gpu"
+        )
+
+
 def models_sha256(models: Path) -> str:
     """Return one sha256 over the names and bytes of the folder's ONNX files, in hex."""
     digest = hashlib.sha256()
@@ -65,26 +89,59 @@ ARCFACE_SAME_PERSON_DISTANCE = 1.1
 """Two ArcFace embeddings closer than this show one person; it equals a cosine similarity of 0.4."""
 
 
-class FaceDetector:
-    """SCRFD on a padded image; without the border it misses faces that fill the image.
+class Look(NamedTuple):
+    """How a picture is laid onto the detector's input, which is black elsewhere."""
 
-    The border is in proportion to the image, so that what is found does not depend on its size. An image in
-    which nothing is found is looked at once more with a border that makes its faces half as large.
+    input_size: tuple[int, int]
+    """Width and height of the input, multiples of `STRIDE_PX`."""
+    size: tuple[int, int]
+    """Width and height of the picture on it."""
+    offset: int
+    """Distance of the picture from the left and the upper side."""
+
+
+def plan_look(width: int, height: int, pad: float, is_square: bool = False) -> Look:
+    """Return where a picture lies whose longer side, with a border on both ends, fills the input.
+
+    Args:
+        width: of the picture, in pixels.
+        height: of the picture.
+        pad: width of the border over the longer side of the picture.
+        is_square: whether the input must be as high as it is wide; else it has the picture's aspect.
+    """
+    scale = INPUT_PX / (max(width, height) * (1 + 2 * pad))
+    offset = round(pad * max(width, height) * scale)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    whole = [math.ceil((side + 2 * offset) / STRIDE_PX) * STRIDE_PX for side in size]
+    input_width, input_height = (INPUT_PX if is_square else min(side, INPUT_PX) for side in whole)
+    return Look((input_width, input_height), size, offset)
+
+
+class FaceDetector:
+    """SCRFD on a picture with a border; without it, it misses faces that fill the picture.
+
+    The border is in proportion to the picture, so that what is found does not depend on its size. A picture
+    in which nothing is found is looked at once more with a border that makes its faces half as large. The
+    network's input has the picture's own aspect, if its graph can be freed from a fixed size.
 
     Args:
         models: folder of ONNX files.
         min_score: least confidence of a face, 0 to 1.
         pad_px: width of the black border of an image whose longer side is 640 px; boxes are returned in
             pixels of the unpadded image.
+        providers: onnxruntime's execution providers, the preferred one first.
 
     Raises:
-        ValueError: the folder holds no detector.
+        ValueError: the folder holds no detector, or onnxruntime lacks a provider.
     """
 
-    def __init__(self, models: Path, min_score: float, pad_px: int) -> None:
+    def __init__(
+        self, models: Path, min_score: float, pad_px: int, providers: Sequence[str] = CPU_PROVIDERS
+    ) -> None:
         """Load the weights."""
         require_models(models)
-        self._pad_px = pad_px
+        require_providers(providers)
+        self._pads = (pad_px / INPUT_PX, SECOND_LOOK_PAD)
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # One thread per process: sources run in parallel, and spinning threads starve each other.
@@ -94,7 +151,7 @@ class FaceDetector:
             analysis = FaceAnalysis(
                 name=str(models),
                 allowed_modules=["detection", "recognition"],
-                providers=["CPUExecutionProvider"],
+                providers=list(providers),
                 sess_options=options,
             )
         except AssertionError as error:
@@ -102,8 +159,12 @@ class FaceDetector:
                 f"got {models} with ONNX files but no face detector among them; "
                 "a detector such as scrfd.onnx is needed; run `lia fetch models`"
             ) from error
-        analysis.prepare(ctx_id=-1, det_thresh=min_score, det_size=INPUT_SIZE)
-        self._model: Any = analysis.det_model
+        found: Any = analysis.det_model
+        graph = read_with_free_size(Path(found.model_file)).SerializeToString()
+        # insightface makes a session for each size; this one takes any.
+        session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
+        self._model: Any = SCRFD(session=session)
+        self._model.prepare(0, det_thresh=min_score)
         self._recognition: Any = analysis.models.get("recognition")
 
     @property
@@ -113,19 +174,26 @@ class FaceDetector:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Return the faces of a uint8 RGB [H, W, 3] image, highest score first."""
-        longer = max(image.shape[:2])
-        pads = (round(self._pad_px * longer / INPUT_SIZE[0]), round(SECOND_LOOK_PAD * longer))
-        return next((found for pad in pads if (found := self._detect(image, pad))), [])
+        return next((found for pad in self._pads if (found := self._detect(image, pad))), [])
 
-    def _detect(self, image: NDArray[np.uint8], pad: int) -> list[Face]:
-        padded = np.pad(image[:, :, ::-1], ((pad, pad), (pad, pad), (0, 0)))
-        rows, points = self._model.detect(np.ascontiguousarray(padded))
+    def _detect(self, image: NDArray[np.uint8], pad: float) -> list[Face]:
+        height, width = image.shape[:2]
+        look = plan_look(width, height, pad, is_square=self._model.static_input_size is not None)
+        canvas = np.zeros((*look.input_size[::-1], 3), np.uint8)
+        right, bottom = (side + look.offset for side in look.size)
+        canvas[look.offset : bottom, look.offset : right] = cv2.resize(image, look.size)[:, :, ::-1]
+        rows, points = self._model.detect(canvas, input_size=look.input_size)
         if points is None:
             raise ValueError(
                 "got a face detector without landmarks; five points per face are needed; use SCRFD"
             )
+        scale = np.array([width / look.size[0], height / look.size[1]])
         faces = [
-            Face(Box(*(row[:4].astype(float) - pad).tolist()), found.astype(float) - pad, float(row[4]))
+            Face(
+                Box(*((row[:4].reshape(2, 2) - look.offset) * scale).ravel().tolist()),
+                (found.astype(float) - look.offset) * scale,
+                float(row[4]),
+            )
             for row, found in zip(rows, points, strict=True)
         ]
         return sorted(faces, key=lambda face: -face.score)

@@ -52,7 +52,7 @@ def load_networks(
     Raises:
         ValueError: weights are missing.
     """
-    detector = _load_detector(root / detect.models, detect.min_score, detect.pad_px)
+    detector = _load_detector(root / detect.models, detect.min_score, detect.pad_px, detect.providers)
     if identity.models is None:
         return detector, None
     if detector.can_recognize:
@@ -113,8 +113,8 @@ _cached_sha256 = lru_cache(maxsize=8)(file_sha256)
 
 
 @lru_cache(maxsize=1)
-def _load_detector(models: Path, min_score: float, pad_px: int) -> FaceDetector:
-    return FaceDetector(models, min_score, pad_px)
+def _load_detector(models: Path, min_score: float, pad_px: int, providers: tuple[str, ...]) -> FaceDetector:
+    return FaceDetector(models, min_score, pad_px, providers)
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,20 @@
+from itertools import product
+
 import cv2
 import numpy as np
+import onnx
 import pytest
+from insightface.model_zoo.scrfd import SCRFD
+from onnx import numpy_helper
 
-from preprocessing.faces.detector import FaceDetector, models_sha256, require_models
+from preprocessing.faces.detector import (
+    INPUT_PX,
+    STRIDE_PX,
+    FaceDetector,
+    models_sha256,
+    plan_look,
+    require_models,
+)
 from preprocessing.media.video_reader import decode
 
 
@@ -71,3 +83,78 @@ def test_hash_of_the_models_follows_their_bytes(tmp_path):
     first = models_sha256(tmp_path)
     (tmp_path / "a.onnx").write_bytes(b"2")
     assert models_sha256(tmp_path) != first
+
+
+@pytest.mark.parametrize("pad", [0, 0.1, 0.5])
+@pytest.mark.parametrize("is_square", [True, False])
+@pytest.mark.parametrize(
+    "size", [(640, 360), (1920, 1080), (360, 640), (500, 500), (31, 4000), (1, 1), (1279, 717)]
+)
+def test_the_whole_picture_with_its_border_lies_on_the_input(size, pad, is_square):
+    look = plan_look(*size, pad, is_square)
+    assert all(side % STRIDE_PX == 0 for side in look.input_size)
+    assert max(look.input_size) == INPUT_PX
+    assert look.input_size == (INPUT_PX, INPUT_PX) or not is_square
+    for side, whole in zip(look.size, look.input_size, strict=True):
+        assert look.offset + side <= whole
+        assert is_square or whole <= INPUT_PX
+        assert is_square or whole - side - 2 * look.offset < STRIDE_PX
+    assert look.size[0] / size[0] == pytest.approx(look.size[1] / size[1], abs=1 / min(size))
+
+
+def test_insightface_does_not_resize_what_has_the_size_of_the_input(models):
+    class Seen(Exception):
+        pass
+
+    sides = range(STRIDE_PX, INPUT_PX + 1, STRIDE_PX)
+    detector = SCRFD(str(models / "scrfd" / "scrfd.onnx"))
+    random = np.random.default_rng(0)
+    for width, height in {*product(sides, [INPUT_PX]), *product([INPUT_PX], sides)}:
+        image = random.integers(0, 256, (height, width, 3), np.uint8)
+
+        def look(shown, threshold, image=image):
+            assert np.array_equal(shown, image)
+            raise Seen
+
+        detector.forward = look
+        with pytest.raises(Seen):
+            detector._detect_candidates(image, (width, height), 0.5)
+
+
+@pytest.fixture(scope="module")
+def fixed_detector(models, tmp_path_factory):
+    """A detector whose graph holds the number of positions, so that its input stays a square."""
+    model = onnx.load(models / "scrfd" / "scrfd.onnx")
+    shape_of = {one.name: one for one in model.graph.initializer}
+    reshapes = [one for one in model.graph.node if one.op_type == "Reshape"]
+    for number, node in enumerate(reshapes):
+        shape = numpy_helper.to_array(shape_of[node.input[1]]).copy()
+        shape[1] = (12800, 3200, 800)[number // 3]
+        name = f"shape_{number}"
+        model.graph.initializer.append(numpy_helper.from_array(shape, name))
+        node.input[1] = name
+    folder = tmp_path_factory.mktemp("fixed")
+    onnx.save(model, folder / "scrfd.onnx")
+    return FaceDetector(folder, 0.5, 64)
+
+
+@pytest.mark.parametrize("shape", [(360, 640), (640, 360), (1080, 1920), (480, 480)])
+def test_the_aspect_of_the_input_moves_a_box_by_less_than_a_hundredth(detector, fixed_detector, image, shape):
+    height, width = shape
+    side = min(shape)
+    shown = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - side) // 2, (width - side) // 2
+    face_picture = cv2.resize(image[:, 140:500], (side, side), interpolation=cv2.INTER_AREA)
+    shown[top : top + side, left : left + side] = face_picture
+    (face,), (same) = detector.detect(shown), fixed_detector.detect(shown)
+    assert len(same) == 1
+    assert list(same[0].box) == pytest.approx(list(face.box), abs=0.01 * face.box.width)
+    assert same[0].points == pytest.approx(face.points, abs=0.01 * face.box.width)
+    assert same[0].score == pytest.approx(face.score, abs=0.01)
+
+
+def test_a_provider_that_is_not_installed_is_named_with_those_that_are(models):
+    with pytest.raises(
+        ValueError, match=r"got detect.providers CUDAExecutionProvider; .* has .*CPUExecution"
+    ):
+        FaceDetector(models / "scrfd", 0.5, 64, ["CUDAExecutionProvider", "CPUExecutionProvider"])
