@@ -71,6 +71,7 @@ def _rows(settings: TrainSettings, clips: ShardedClips, num_rounds: int, vgg: Pa
         "G": lambda: _backward(state.generator(source, driving)),
         "D": lambda: _backward(state.discriminator(torch.cat((driving, source)), num_batches=2)),
         "Adam of G": state.generator_optimizer.step,
+        "Adam of D": state.discriminator_optimizer.step,
         "EMA": lambda: update_average(state.average, state.generator, settings.ema_decay, 100),
     }
     if vgg.is_file():
