@@ -149,8 +149,8 @@ class TrainSettings(Settings):
     """Repeat bit for bit on a GPU too, more slowly. Without it, the gradients of the warp and some of CUDA's
     own sums differ in the last bits from run to run. On CPUs all is exact for one number of workers."""
     compile: bool
-    """Compile both networks with torch.compile (Inductor). The first steps of a process take minutes; on
-    small networks on a CPU the others are not faster, and on a GPU this is untested. Results change in
+    """Compile both networks with torch.compile (Inductor). The first steps of a process take minutes; on a
+    CPU at the demo's size the others are not faster, and on a GPU this is untested. Results change in
     rounding. Updates with the R1 penalty run without it. Needs a C++ compiler and Python's headers."""
     network: NetworkScale
     """The image size is that of the shards."""
