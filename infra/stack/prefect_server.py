@@ -28,6 +28,8 @@ def prefect_server(plan: Plan) -> Service:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_API_AUTH_STRING": f"{settings.prefect_user}:{plan.credentials.prefect_password}",
             "PREFECT_SERVER_METRICS_ENABLED": "true",
+            # Where its page sends requests: left out, to port 4200.
+            "PREFECT_SERVER_UI_API_URL": f"{settings.prefect_url()}/api",
         },
         is_ready=lambda: is_answering(f"{settings.prefect_url()}/api/health"),
         complete=lambda: _deploy(plan),

@@ -88,6 +88,8 @@ def _prefect(host: str, port: int) -> Service:
             *_script("prefect"), "server", "start",
             "--host", host, "--port", str(port),
         ),
+        # Where its page sends requests: left out, to port 4200.
+        variables={"PREFECT_SERVER_UI_API_URL": f"{url}/api"},
     )  # fmt: skip
 
 

@@ -45,3 +45,9 @@ def test_a_chosen_port_is_none_that_a_variable_sets(tmp_path: Path, monkeypatch)
     (tmp_path / "params.yaml").touch()
     define_services(read_environment(tmp_path, {"LIA_SERVE_PORT": "12345"}))
     assert avoided == [{8790, 4200, 5000, 6379, 8265, 12345}]
+
+
+def test_prefects_page_sends_its_requests_to_its_own_server(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
+    prefect, *_ = define_services(read_environment(tmp_path, {"LIA_PREFECT_PORT": "4321"}))
+    assert prefect.variables["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4321/api" == prefect.address
