@@ -1,5 +1,8 @@
+import gc
+
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from preprocessing.media.picture import whole_picture
 from preprocessing.media.video_reader import decode, probe
@@ -133,3 +136,17 @@ def test_the_small_view_is_the_picture_at_a_small_size(tmp_path, degrees, aspect
         assert small.shape == expected.shape
         # swscale rounds odd widths up by 1.4 levels; at even ones, pairs of neighbouring pixels share chroma.
         assert np.abs(small.astype(int) - expected).mean() < 3
+
+
+def test_decoded_frames_are_freed_at_once_without_the_garbage_collector(tmp_path):
+    path = make_pattern(tmp_path / "pattern.mp4", seconds=2)
+    gc.collect()
+    gc.disable()
+    try:
+        for number, frame in enumerate(decode(path)):
+            assert frame.image.any()
+            alive = sum(isinstance(one, VideoFrame) for one in gc.get_objects())
+            assert alive <= 8, f"{alive} after {number + 1} frames"
+        assert number > 16
+    finally:
+        gc.enable()
