@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from lia_model.checkpoints.directory import read_config
@@ -76,11 +77,12 @@ def opening(
     name: str,
     settings: TrainSettings,
     manifest: Manifest,
+    source_keys: Sequence[str],
     artifacts: Path,
     commit: str,
     correlation_id: str,
 ) -> RunOpening:
-    """Return what opens the MLflow run called `name`: settings, data set, sources and commit."""
+    """Return what opens the MLflow run called `name`: settings, data set, keys of its videos and commit."""
     earlier = None
     if settings.init_from is not None:
         # This model was also trained on the sources of the checkpoint it starts from.
@@ -102,7 +104,7 @@ def opening(
             source="data/shards",
             profile=manifest.counts.model_dump(),
         ),
-        source_keys=sorted({clip.source_key for clip in manifest.splits.train.clips}),
+        source_keys=list(source_keys),
         earlier_run_id=earlier,
     )
 

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from lia_model.data.shard_hashes import verified_file, verify_shards, wrong_tars
 from lia_model.settings import ShardCacheSettings
-from preprocessing.shards.frame_index import INDEX_NAME
+from preprocessing.shards.file_hashes import verified_file, verify_shards, wrong_files
 from preprocessing.shards.manifest import MANIFEST_NAME, Manifest, Split, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.outage import patiently
@@ -81,9 +80,8 @@ def _fill(folder: Path, digest: str, split: Split, store: Store, max_bytes: int)
     for path in shards.rglob(".*"):
         # Partial files of killed processes: nobody else fills the cache.
         path.unlink()
-    index = f"{split}/{INDEX_NAME}"
-    if not _holds(shards, digest) or not (shards / index).is_file():
-        _fetch(store, shards, (MANIFEST_NAME, index))
+    if not _holds(shards, digest):
+        _fetch(store, shards, (MANIFEST_NAME,))
     manifest = read_manifest(shards)
     if data_digest(manifest) != digest:
         shutil.rmtree(shards)
@@ -91,11 +89,11 @@ def _fill(folder: Path, digest: str, split: Split, store: Store, max_bytes: int)
             f"the store holds the shards {data_digest(manifest)[:12]}…, this run needs {digest[:12]}…: "
             "run `lia shards` where the run's shards are, or train on those of the store"
         )
-    missing = wrong_tars(shards, split)
+    missing = wrong_files(shards, split)
     if missing:
         _make_room(folder, digest, manifest, split, max_bytes)
-        log.info("fetching %d shards into %s", len(missing), shards)
-        _fetch(store, shards, [f"{split}/{name}" for name in missing])
+        log.info("fetching %d files of shards into %s", len(missing), shards)
+        _fetch(store, shards, list(missing))
         verify_shards(shards, split)
 
 

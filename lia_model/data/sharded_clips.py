@@ -5,26 +5,48 @@ Axes: T frames, S side of the image in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from lia_model.data.pixels import UndecodableImageError, decode_jpeg, picture_size_px
 from preprocessing.clips.sample import ClipEntry
-from preprocessing.shards.frame_index import INDEX_NAME, read_index
+from preprocessing.shards.clip_index import INDEX_NAME, ClipIndex, read_index
+from preprocessing.shards.frame_index import frames_name, map_frames
 from preprocessing.shards.manifest import Split, read_manifest
 
 NUM_CHECKED_CLIPS = 8
 
 
 class ShardedClip(ClipEntry):
-    """One clip of a split, as the manifest lists it."""
+    """One clip of a split."""
 
     index: int
     """Position in the split's index."""
+
+
+class ClipSequence(Sequence[ShardedClip]):
+    """The clips of a split, each made when it is asked for, since a split may have a million."""
+
+    def __init__(self, index: ClipIndex) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, place: int) -> ShardedClip: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ShardedClip]: ...
+    def __getitem__(self, place: int | slice) -> ShardedClip | list[ShardedClip]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        number = range(len(self))[place]
+        return ShardedClip.model_construct(**dict(self._index.entry(number)), index=number)
 
 
 class ShardedClips:
@@ -44,24 +66,25 @@ class ShardedClips:
         manifest = read_manifest(shards)
         listing = manifest.split(split)
         path = self.directory / INDEX_NAME
-        if not listing.clips or not path.is_file():
+        if not listing.num_clips or not path.is_file():
             raise ValueError(
                 f"{shards} holds no {split} clips: add a source of that split and run `lia shards`"
             )
         self._index = read_index(path)
-        lengths = np.diff(self._index.clip_first).tolist()
-        listed = [(entry.key, entry.num_frames) for entry in listing.clips]
-        if listed != list(zip(self._index.clip_key, lengths, strict=True)):
+        counts = np.bincount(self._index.clip_tar, minlength=len(listing.tars)).tolist()
+        listed = [(tar.name, tar.num_clips) for tar in listing.tars]
+        if list(zip(self._index.tars, counts, strict=False)) != listed:
             raise ValueError(
                 f"got {path}, which does not list the clips of the manifest beside it; "
                 "make the shards again with `lia shards`"
             )
+        # Number of each tar's first frame among all of the split.
+        self._tar_first = np.cumsum([0, *(tar.num_frames for tar in listing.tars)])
+        self._frames: dict[int, np.ndarray] = {}
         self.size_px = manifest.size_px
         self.fps = manifest.fps
         self.crop = manifest.crop
-        self.clips = [
-            ShardedClip(**entry.model_dump(), index=number) for number, entry in enumerate(listing.clips)
-        ]
+        self.clips = ClipSequence(self._index)
         self._require_size()
 
     def _require_size(self) -> None:
@@ -88,13 +111,23 @@ class ShardedClips:
     @property
     def num_frames(self) -> tuple[int, ...]:
         """Return the length of each clip."""
-        return tuple(clip.num_frames for clip in self.clips)
+        return tuple(np.diff(self._index.clip_first).tolist())
+
+    @property
+    def people(self) -> list[str]:
+        """Return who is shown in each clip: the identity or, without one, the key of the source."""
+        return self._index.people()
+
+    @property
+    def has_yaw(self) -> bool:
+        """Return whether the yaw of the head is known in any clip."""
+        return bool(self._index.has_yaw.any())
 
     def yaw_deg(self, clip: int) -> Float[np.ndarray, " T"] | None:
         """Return the yaw of the head in each frame of a clip, in degrees; None if it is not known of all."""
-        first, end = self._index.clip_first[clip : clip + 2]
-        yaws = self._index.frame_yaw_deg[first:end].astype(np.float32)
-        return None if np.isnan(yaws).any() else yaws
+        if not self._index.has_yaw[clip]:
+            return None
+        return self._places(clip)["yaw_deg"].astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -113,14 +146,21 @@ class ShardedClips:
 
     def files(self, clip: int, frames: Collection[int]) -> dict[int, bytes]:
         """Return the JPEG files of some frames of one clip, read in the order in which they lie on disk."""
-        index = self._index
-        first = int(index.clip_first[clip])
+        places = self._places(clip)
         found = {}
-        with (self.directory / index.tars[index.clip_tar[clip]]).open("rb") as tar:
+        with (self.directory.parent / self.shard(clip)).open("rb") as tar:
             for frame in sorted(frames):
-                tar.seek(int(index.frame_offset[first + frame]))
-                found[frame] = tar.read(int(index.frame_size[first + frame]))
+                tar.seek(int(places["offset"][frame]))
+                found[frame] = tar.read(int(places["size"][frame]))
         return found
+
+    def _places(self, clip: int) -> np.ndarray:
+        """Return where the frames of a clip lie."""
+        tar = int(self._index.clip_tar[clip])
+        if tar not in self._frames:
+            self._frames[tar] = map_frames(self.directory / frames_name(self._index.tars[tar]))
+        first, end = self._index.clip_first[clip : clip + 2] - self._tar_first[tar]
+        return self._frames[tar][first:end]
 
     def frames(self, clip: int, start: int = 0, stop: int | None = None) -> UInt8[np.ndarray, "T S S 3"]:
         """Decode frames `start` up to `stop` of one clip; None is its end."""

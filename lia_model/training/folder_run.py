@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from lia_model.checkpoints.best import copy_best, forget_best, keep_if_best, read_best
 from lia_model.checkpoints.directory import read_config, save_generator
 from lia_model.checkpoints.versions import CheckpointVersions
-from lia_model.data.shard_hashes import verify_shards
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.device.selection import resolve_device
@@ -39,6 +38,7 @@ from lia_model.training.state import TrainingState, load_state, new_state, write
 from lia_model.training.stop import TrainingStopped
 from lia_model.training.tracking.step_trace import FOLDER, StepTrace, announced, require_steps
 from lia_model.training.validation.validator import Validator, is_possible, save_picture
+from preprocessing.shards.file_hashes import verify_shards
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.lease import held_lease
 

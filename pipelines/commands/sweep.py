@@ -22,6 +22,7 @@ from pipelines.environment import Environment
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
 from pipelines.project_paths import ProjectPaths
+from preprocessing.shards.clip_index import read_source_keys
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.lease import held_lease
 
@@ -88,7 +89,8 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     with held_lease(folder / "lease.json", f"the sweep {name}"):
         parent = RunSender(folder / "mlflow")
         commit, work = described_commit(paths.root), environment.correlation_id
-        opening = training_run.opening(name, base, manifest, paths.artifacts, commit, work)
+        sources = read_source_keys(paths.shards, "train")
+        opening = training_run.opening(name, base, manifest, sources, paths.artifacts, commit, work)
         told = {"params": settings.model_dump(mode="json"), "description": of_sweep(settings.metric)}
         parent.describe(opening.model_copy(update=told))
         parent_id = parent.send()

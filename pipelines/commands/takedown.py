@@ -11,7 +11,7 @@ from pipelines.commands.known_videos import KEY, find_videos, known_sources, spe
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.project_paths import ProjectPaths
 from preprocessing.download.raw_folder import receiving_root
-from preprocessing.shards.frame_index import INDEX_NAME, read_index
+from preprocessing.shards.clip_index import INDEX_NAME, tars_of_sources
 from preprocessing.shards.manifest import SPLITS
 from preprocessing.sources.source_list import read_valid_sources
 from preprocessing.sources.tombstones import read_tombstones
@@ -130,4 +130,4 @@ def tars_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:
     for split in SPLITS:
         path = folder / split / INDEX_NAME
         if path.is_file():
-            yield from (f"{split}/{name}" for name in read_index(path).tars_of_sources(keys))
+            yield from (f"{split}/{name}" for name in tars_of_sources(path, keys))

@@ -19,7 +19,7 @@ from ray.exceptions import RayTaskError
 
 from pipelines.local.logical_cpus import num_logical_cpus
 from preprocessing.clips.source_run import SourceTask, process_source
-from preprocessing.clips.stored_result import SourceResult
+from preprocessing.clips.stored_result import SourceSummary
 from preprocessing.clips.units import Unit, process_unit
 from preprocessing.correlation import CORRELATION_VARIABLE
 from preprocessing.sandbox.child_server import ChildServer
@@ -182,8 +182,8 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def process_on_cluster(
-    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceResult], None]
-) -> list[SourceResult]:
+    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceSummary], None]
+) -> list[SourceSummary]:
     """Process units as Ray tasks, at most `num_parallel` at a time.
 
     Every machine of the cluster must see the models under the same path, and the folders of the tasks too,
@@ -200,22 +200,22 @@ def process_on_cluster(
     """
     waiting = [[task.model_dump_json() for task in unit] for unit in units][::-1]
     running: list[ray.ObjectRef] = []
-    results: list[SourceResult] = []
+    results: list[SourceSummary] = []
     try:
         while waiting or running:
             while waiting and len(running) < num_parallel:
                 running.append(_process_unit.remote(waiting.pop()))
             (done, *_), running = ray.wait(running)
-            for text in _result_of(done):
-                results.append(SourceResult.model_validate_json(text))
-                on_result(results[-1])
+            for result in _result_of(done):
+                results.append(result)
+                on_result(result)
     finally:
         for unit in running:
             ray.cancel(unit, force=True)
     return results
 
 
-def _result_of(unit: ray.ObjectRef) -> list[str]:
+def _result_of(unit: ray.ObjectRef) -> list[SourceSummary]:
     """Return what a unit gave; its error is raised as it was, without the traceback that Ray puts into it."""
     try:
         return ray.get(unit)
@@ -224,7 +224,7 @@ def _result_of(unit: ray.ObjectRef) -> list[str]:
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
-def _process_unit(tasks: list[str]) -> list[str]:
+def _process_unit(tasks: list[str]) -> list[SourceSummary]:
     with ChildServer(process_source.__module__) as child:
         unit = [SourceTask.model_validate_json(task) for task in tasks]
-        return [result.model_dump_json() for result in process_unit(unit, child)]
+        return list(process_unit(unit, child))

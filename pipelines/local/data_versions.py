@@ -21,7 +21,8 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import rwlock
 
-from preprocessing.shards.frame_index import INDEX_NAME, read_index
+from preprocessing.shards.clip_index import INDEX_NAME, tars_of_sources
+from preprocessing.shards.frame_index import frames_name
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -153,8 +154,9 @@ class DataVersions:
             data = self._read(tree[index])
             folder = PurePosixPath(index).parent
             if data is not None:
-                found = read_index(io.BytesIO(data)).tars_of_sources(keys)
+                found = tars_of_sources(io.BytesIO(data), keys)
                 names |= {f"{folder}/{name}" for name in found}
+                names |= {f"{folder}/{frames_name(name)}" for name in found} & tree.keys()
             else:
                 # Without the index it is unknown whom a tar shows, so all of them count.
                 names |= {

@@ -87,7 +87,7 @@ def run_evaluate(
     for uri in named.values():
         models.resolve(uri)
     comparison = Comparison(settings, named, pair_list)
-    run = run_of_checkpoint(final, paths.artifacts, read_manifest(paths.shards))
+    run = run_of_checkpoint(final, paths.artifacts, paths.shards)
     return evaluate_flow(paths.root.name, comparison, final, paths.shards, paths.metrics, run)
 
 

@@ -26,7 +26,6 @@ from pipelines.stages.checkpoint_run import run_of_checkpoint
 from pipelines.stages.model_card import card_content, find_licences, write_card
 from pipelines.stages.release_gate import Challenger, pass_gate
 from pipelines.training_run import released_directory, send_waiting
-from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.files import file_sha256
 
 ROLLED_BACK_TAG = "lia.rolled_back"
@@ -84,7 +83,7 @@ def run_release(
     checkpoint = find_checkpoint(paths.checkpoints / "final", paths.runs, run_id)
     settings = params.release.model_copy(update={"name": name} if name else {})
     evaluation = params.evaluate.with_paths_under(paths.root)
-    run = run_of_checkpoint(checkpoint, paths.artifacts, read_manifest(paths.shards))
+    run = run_of_checkpoint(checkpoint, paths.artifacts, paths.shards)
     return release_flow(checkpoint, run, settings, evaluation, paths)
 
 

@@ -20,7 +20,7 @@ from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.splitting.assignment import OTHER_SPLIT, Assignment, assign
 from preprocessing.clips.splitting.comparison import compare_people
 from preprocessing.clips.splitting.disjointness import Disjointness, judge_disjointness
-from preprocessing.clips.stored_result import SourceResult, read_preview
+from preprocessing.clips.stored_result import SourceSummary, read_preview
 from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE, require_providers
 from preprocessing.faces.networks import person_limits, require_networks
@@ -153,12 +153,12 @@ def shards_flow(
         distance = person_limits(paths.root, settings.detect, settings.identity).person_distance
         former = former_splits(paths.shards, settings)
         assignment = assign([row.source for row in verified], results, settings, distance, former)
-        rows, prepared = assignment.rows, assignment.prepared
+        rows, clips = assignment.rows, assignment.clips
         write_clips(paths.ledger / "clips.parquet", rows)
-        write_counts(paths.metrics, rows, prepared)
+        write_counts(paths.metrics, rows, clips)
         try:
             require_training_clips(rows, sources)
-            disjointness = judge_disjointness(rows, prepared, compare_people(paths.root, settings))
+            disjointness = judge_disjointness(rows, clips, compare_people(paths.root, settings))
             _warn(assignment, disjointness)
             detector = paths.root / settings.detect.models
             write_all(assignment, sources, settings, detector, paths, disjointness)
@@ -172,7 +172,7 @@ def shards_flow(
     listed = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
     remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
     num_retryable = sum(bool(row.retryable) for row in rows)
-    return Completed(message=f"{len(prepared)} clips", data=num_retryable)
+    return Completed(message=f"{len(clips)} clips", data=num_retryable)
 
 
 def rename_former_keys(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
@@ -204,7 +204,7 @@ def source_tasks(
 
 
 @task(name="process sources", persist_result=False, retries=1, retry_delay_seconds=5)
-def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster) -> list[SourceResult]:
+def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster) -> list[SourceSummary]:
     """Process the sources in units, in parallel; results come in the order of `tasks`.
 
     Args:
@@ -228,11 +228,11 @@ def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster)
     return [found[one.source.row_key] for one in tasks]
 
 
-def _result_logger(total: int) -> Callable[[SourceResult], None]:
+def _result_logger(total: int) -> Callable[[SourceSummary], None]:
     """Return a function that logs each finished source, with the rate and the remaining time."""
     log, started, done = get_run_logger().info, time.monotonic(), 0
 
-    def log_result(result: SourceResult) -> None:
+    def log_result(result: SourceSummary) -> None:
         nonlocal done
         done += 1
         rate = done / max(time.monotonic() - started, 1e-3)
@@ -263,7 +263,7 @@ def write_all(
         disjointness: what is known of the people in both splits.
     """
     rows = assignment.rows
-    write_shards(assignment.prepared, rows, sources, settings, detector, paths.shards, disjointness)
+    write_shards(assignment.clips, rows, sources, settings, detector, paths.shards, disjointness)
     shown = (row for chosen in examples(rows).values() for row in chosen)
     pictures = {row.key: read_preview(paths.clips, row.row_key, row.key) for row in shown}
     write_contact_sheet(paths.shards / "report.html", sources, rows, pictures)

@@ -5,16 +5,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.sample import KeptClip
 from preprocessing.ledger import ClipRow, count_clips
 from preprocessing.storage.files import write_atomically
 
 
-def write_counts(metrics: Path, rows: Sequence[ClipRow], prepared: Sequence[PreparedClip]) -> None:
+def write_counts(metrics: Path, rows: Sequence[ClipRow], clips: Sequence[KeptClip]) -> None:
     """Write the numbers of clips and frames to shards.json, and the outcomes as a plot to outcomes.csv."""
     frames = {
-        split: sum(c.clip.num_frames for c in prepared if c.clip.split == split)
-        for split in ("train", "test")
+        split: sum(clip.num_frames for clip in clips if clip.split == split) for split in ("train", "test")
     }
     outcomes = count_clips(rows)
     metrics.mkdir(parents=True, exist_ok=True)

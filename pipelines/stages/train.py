@@ -15,7 +15,6 @@ from prefect import flow, get_run_logger, task
 from lia_model.checkpoints.best import copy_best, read_best
 from lia_model.checkpoints.file_hashes import verify_hashes
 from lia_model.checkpoints.versions import TRAINING_JSON
-from lia_model.data.shard_hashes import verify_shards
 from lia_model.registry.run_journal import curves, last_checkpoint
 from lia_model.registry.run_sender import (
     RunSender,
@@ -43,6 +42,8 @@ from pipelines.training_run import (
     send,
     send_waiting,
 )
+from preprocessing.shards.clip_index import read_source_keys
+from preprocessing.shards.file_hashes import verify_shards
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.files import write_atomically, write_folder_atomically
@@ -155,7 +156,10 @@ def train_flow(
     commit = described_commit(paths.root)
     journal = paths.journal(name)
     sender = RunSender(journal)
-    sender.describe(opening(name, settings, manifest, paths.artifacts, commit, cluster.correlation_id))
+    sources = read_source_keys(paths.shards, "train")
+    sender.describe(
+        opening(name, settings, manifest, sources, paths.artifacts, commit, cluster.correlation_id)
+    )
     provenance = build_provenance(
         settings,
         manifest,

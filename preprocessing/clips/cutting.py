@@ -4,6 +4,7 @@ A clip is two files: `<key>.jpgs` holds its frames, concatenated, and `<key>.jso
 clip's fingerprint. A clip with the wanted fingerprint is not cut again.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.sample import read_frames
 from preprocessing.media.images import cut, encode_jpeg
 from preprocessing.media.parts.numbered_frames import NumberedFrame
-from preprocessing.storage.files import write_atomically
+from preprocessing.storage.files import file_sha256, write_atomically
 
 
 class CutRecord(BaseModel):
@@ -26,6 +27,8 @@ class CutRecord(BaseModel):
     """Hash of everything the frames depend on."""
     frame_bytes: list[int]
     """Length of each JPEG file."""
+    sha256: str = ""
+    """Hash of the file of frames; empty in what an earlier version cut."""
 
 
 def cut_clips(
@@ -35,7 +38,7 @@ def cut_clips(
     folder: Path,
     size_px: int,
     jpeg_quality: int,
-) -> dict[str, list[int]]:
+) -> dict[str, CutRecord]:
     """Cut the candidates that are not stored yet, in one pass over the video.
 
     Args:
@@ -47,16 +50,15 @@ def cut_clips(
         jpeg_quality: 1 to 100.
 
     Returns:
-        Lengths of each clip's JPEG files, by key.
+        What each clip's file of frames holds, by key.
     """
-    stored = {one.key: _stored_frame_bytes(folder, one.key, fingerprints[one.key]) for one in kept}
+    stored = {one.key: _stored_record(folder, one.key, fingerprints[one.key]) for one in kept}
     missing = [one for one in kept if stored[one.key] is None]
-    cut_now = _cut(missing, frames(), folder, size_px, jpeg_quality) if missing else {}
-    for key, frame_bytes in cut_now.items():
-        record = CutRecord(fingerprint=fingerprints[key], frame_bytes=frame_bytes)
+    cut_now = _cut(missing, fingerprints, frames(), folder, size_px, jpeg_quality) if missing else {}
+    for key, record in cut_now.items():
         with write_atomically(_record_file(folder, key)) as temporary:
             temporary.write_text(record.model_dump_json())
-    return {key: cut_now[key] if sizes is None else sizes for key, sizes in stored.items()}
+    return {key: cut_now[key] if record is None else record for key, record in stored.items()}
 
 
 def read_stored_frames(folder: Path, key: str) -> list[bytes] | None:
@@ -79,10 +81,13 @@ def _record_file(folder: Path, key: str) -> Path:
     return folder / f"{key}.json"
 
 
-def _stored_frame_bytes(folder: Path, key: str, fingerprint: str) -> list[int] | None:
-    """Return the lengths of a stored clip's JPEG files; None if it is missing, incomplete or outdated."""
+def _stored_record(folder: Path, key: str, fingerprint: str) -> CutRecord | None:
+    """Return a stored clip's record, with its hash; None if it is missing, incomplete or outdated."""
     record = _whole_record(folder, key)
-    return record.frame_bytes if record is not None and record.fingerprint == fingerprint else None
+    if record is None or record.fingerprint != fingerprint:
+        return None
+    sha256 = record.sha256 or file_sha256(frames_file(folder, key))
+    return record.model_copy(update={"sha256": sha256})
 
 
 def _whole_record(folder: Path, key: str) -> CutRecord | None:
@@ -96,13 +101,15 @@ def _whole_record(folder: Path, key: str) -> CutRecord | None:
 
 def _cut(
     candidates: Sequence[Candidate],
+    fingerprints: Mapping[str, str],
     frames: Iterable[NumberedFrame],
     folder: Path,
     size_px: int,
     jpeg_quality: int,
-) -> dict[str, list[int]]:
+) -> dict[str, CutRecord]:
     """Write each candidate's squares to its file; only one frame is in memory at a time."""
     sizes: dict[str, list[int]] = {candidate.key: [] for candidate in candidates}
+    hashes = {candidate.key: hashlib.sha256() for candidate in candidates}
     end = max(candidate.tube.end_frame for candidate in candidates)
     with ExitStack() as stack:
         temporaries = {key: stack.enter_context(write_atomically(frames_file(folder, key))) for key in sizes}
@@ -116,4 +123,8 @@ def _cut(
                     data = encode_jpeg(cut(frame.image, candidate.crop, size_px), jpeg_quality)
                     files[candidate.key].write(data)
                     sizes[candidate.key].append(len(data))
-    return sizes
+                    hashes[candidate.key].update(data)
+    return {
+        key: CutRecord(fingerprint=fingerprints[key], frame_bytes=frame_bytes, sha256=hashes[key].hexdigest())
+        for key, frame_bytes in sizes.items()
+    }

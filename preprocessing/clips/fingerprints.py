@@ -16,7 +16,7 @@ from preprocessing.sources.source import Source
 
 RECIPE_VERSION = 6
 """Raise it when the code makes other clips from the same settings, so that stored work is not reused."""
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 """Raise it when the code describes clips in another way; their frames and sightings are then reused."""
 _SOURCE = TypeAdapter(Source)
 

@@ -1,8 +1,9 @@
 """Clips as samples: the metadata that the shards store, and the cut frames on their way there."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -81,21 +82,87 @@ class PreparedClip(BaseModel):
     """The concatenated JPEG files."""
     frame_bytes: list[int]
     """Length of each JPEG file."""
+    frames_sha256: str
+    """Hash of `file`."""
     yaw_deg: list[float] | None = None
     """Yaw of the head in each frame, in degrees; None if it was measured in none."""
     signature: str
     """Signature of the recording as text, to find duplicates."""
-    members: list[str] = []
-    """Endings of what the sample holds beside metadata and frames, such as `flac`; each is a file beside
-    `file`."""
+    members: dict[str, str] = {}
+    """Hashes of what the sample holds beside metadata and frames, by ending, such as `flac`; each is a file
+    beside `file`."""
 
     def member_files(self) -> dict[str, Path]:
         """Return the files of `members`, by ending."""
-        return {ending: self.file.with_name(f"{self.clip.key}.{ending}") for ending in self.members}
+        return {ending: member_file(self.file, ending) for ending in self.members}
 
     def frames(self) -> list[bytes]:
         """Read the JPEG files."""
         return read_frames(self.file, self.frame_bytes)
+
+    def kept(self) -> "KeptClip":
+        """Return what decisions about the clip need."""
+        clip = self.clip
+        left, top, right, bottom = clip.crop_box
+        content = self.model_dump_json(exclude={"file", "signature"})
+        return KeptClip(
+            key=clip.key,
+            source_key=clip.source_key,
+            url=clip.url,
+            identity=clip.identity,
+            by_time=clip.by_time,
+            follows=clip.follows,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
+            num_frames=clip.num_frames,
+            split=clip.split,
+            num_bytes=sum(self.frame_bytes),
+            num_source_pixels=(right - left) * (bottom - top) * clip.num_frames,
+            has_yaw=self.yaw_deg is not None,
+            signature=self.signature,
+            content=hashlib.sha256(content.encode()).digest(),
+            folder=self.file.parent,
+        )
+
+    def assigned(self, kept: "KeptClip") -> "PreparedClip":
+        """Return the clip with the identity and the split that were assigned to it."""
+        changes = {"identity": kept.identity, "split": kept.split, "follows": kept.follows}
+        return self.model_copy(update={"clip": self.clip.model_copy(update=changes)})
+
+
+class KeptClip(NamedTuple):
+    """A kept clip without anything that it has per frame, since a run decides about millions of them.
+
+    The fields that it shares with `ClipMetadata` are those.
+    """
+
+    key: str
+    source_key: str
+    url: str
+    identity: str | None
+    by_time: bool
+    follows: str | None
+    start_s: float
+    end_s: float
+    num_frames: int
+    split: Literal["train", "test"]
+    num_bytes: int
+    """Of its JPEG files together."""
+    num_source_pixels: int
+    """How much of the source it shows: area of its square, times frames."""
+    has_yaw: bool
+    """Whether the yaw of the head is known."""
+    signature: str
+    """Signature of the recording as text, to find duplicates."""
+    content: bytes
+    """Hash of frames and metadata, before identity and split are assigned."""
+    folder: Path
+    """Its source's folder of clips, from which the whole clip is read."""
+
+
+def member_file(file: Path, ending: str) -> Path:
+    """Return the file of a clip's member, beside the file of its frames."""
+    return file.with_suffix(f".{ending}")
 
 
 def read_frames(file: Path, frame_bytes: Sequence[int]) -> list[bytes]:

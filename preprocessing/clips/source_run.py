@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict
 
 from preprocessing.clips.candidates import Candidate, find_candidates
 from preprocessing.clips.crop import finds_faces, known_box
-from preprocessing.clips.cutting import cut_clips, frames_file
+from preprocessing.clips.cutting import CutRecord, cut_clips, frames_file
 from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
 from preprocessing.clips.members.faces import FACES, clip_faces, frame_yaws
 from preprocessing.clips.members.sound import SOUND, cut_sound
 from preprocessing.clips.records import clip_metadata, clip_row, source_row, span_s
-from preprocessing.clips.sample import ClipSound, PreparedClip
+from preprocessing.clips.sample import ClipSound, PreparedClip, member_file
 from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
 from preprocessing.faces.networks import load_networks, network_hashes, person_limits
@@ -42,7 +42,7 @@ from preprocessing.outcome import Failed, Filtered
 from preprocessing.sandbox.child_server import answer_requests
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
-from preprocessing.storage.files import is_disk_error, write_atomically
+from preprocessing.storage.files import file_sha256, is_disk_error, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -128,12 +128,12 @@ def run_source(task: SourceTask, frames: Frames, open_sound: Callable[[], SoundR
     kept = [candidate for candidate in candidates if candidate.is_kept]
     fingerprints = {one.key: clip_fingerprint(one, task.video_sha256, settings) for one in kept}
     size_px, quality = settings.crop.size_px, settings.jpeg_quality
-    frame_bytes = cut_clips(kept, fingerprints, frames, task.folder, size_px, quality)
+    records = cut_clips(kept, fingerprints, frames, task.folder, size_px, quality)
     sounds: dict[str, ClipSound | None] = {}
     if settings.sound:
         spans = {one.key: span_s(sightings, one.tube) for one in kept}
         sounds = cut_sound(spans, task.video_sha256, open_sound, task.folder)
-    prepared = [_prepare(task, sightings, one, frame_bytes[one.key], sounds.get(one.key)) for one in kept]
+    prepared = [_prepare(task, sightings, one, records[one.key], sounds.get(one.key)) for one in kept]
     result = _describe(task, sightings, candidates, people, prepared)
     write_result(task.folder, result, _rejected_thumbnails(source.row_key, sightings, candidates))
     return result
@@ -248,26 +248,30 @@ def _prepare(
     task: SourceTask,
     sightings: Sightings,
     candidate: Candidate,
-    frame_bytes: list[int],
+    record: CutRecord,
     sound: ClipSound | None,
 ) -> PreparedClip:
     """Return a kept candidate as a clip, after writing the face in each of its frames."""
     crop = task.settings.crop
     assert candidate.crop is not None
     faces = clip_faces(candidate.tube, candidate.crop, crop.size_px)
-    members = [FACES] * (faces is not None) + [SOUND] * (sound is not None)
-    prepared = PreparedClip(
+    file = frames_file(task.folder, candidate.key)
+    members = {}
+    if faces is not None:
+        with write_atomically(member_file(file, FACES)) as temporary:
+            temporary.write_bytes(faces.to_json())
+        members[FACES] = file_sha256(member_file(file, FACES))
+    if sound is not None:
+        members[SOUND] = file_sha256(member_file(file, SOUND))
+    return PreparedClip(
         clip=clip_metadata(task.source, candidate, sightings, crop, sound),
-        file=frames_file(task.folder, candidate.key),
-        frame_bytes=frame_bytes,
+        file=file,
+        frame_bytes=record.frame_bytes,
+        frames_sha256=record.sha256,
         yaw_deg=frame_yaws(candidate.tube),
         signature=clip_signature(candidate.tube, sightings).to_text(),
         members=members,
     )
-    if faces is not None:
-        with write_atomically(prepared.member_files()[FACES]) as temporary:
-            temporary.write_bytes(faces.to_json())
-    return prepared
 
 
 def _describe(

@@ -6,12 +6,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from preprocessing.clips.cutting import clip_files, read_stored_frames
 from preprocessing.clips.members.sound import sound_record
-from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.sample import KeptClip, PreparedClip
 from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
@@ -39,6 +40,28 @@ class SourceResult(BaseModel):
     """Persons by the number that `rows` use; empty if persons are not told apart."""
     stops: bool = False
     """Whether every other source would fail too, because the disk takes no more data."""
+
+    def summary(self) -> "SourceSummary":
+        """Return what the run as a whole needs to know."""
+        return SourceSummary(self.row_key, self.rows, [clip.kept() for clip in self.prepared], self.people)
+
+
+class SourceSummary(NamedTuple):
+    """The result of one source without anything that its clips have per frame."""
+
+    row_key: str
+    """Names the source's row in the list."""
+    rows: list[ClipRow]
+    """One row per candidate, or a single one for a source without candidates."""
+    clips: list[KeptClip]
+    people: list[Person]
+    """Persons by the number that `rows` use; empty if persons are not told apart."""
+
+
+def read_prepared(folder: Path) -> dict[str, PreparedClip]:
+    """Return the kept clips of a source, by key, from its folder of clips."""
+    stored = SourceResult.model_validate_json((folder / RESULT_NAME).read_text())
+    return {clip.clip.key: clip for clip in _in_folder(stored, folder).prepared}
 
 
 def read_result(folder: Path, fingerprint: str) -> SourceResult | None:

@@ -17,7 +17,7 @@ from preprocessing.clips.source_run import (
     process_stored,
     read_finished,
 )
-from preprocessing.clips.stored_result import SourceResult
+from preprocessing.clips.stored_result import SourceResult, SourceSummary
 from preprocessing.outcome import Failed
 from preprocessing.sandbox.child_server import ChildError, ChildServer, ChildTimeoutError
 from preprocessing.sources.source import Source
@@ -48,7 +48,7 @@ def group_into_units(
     return units
 
 
-def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceResult]:
+def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceSummary]:
     """Yield each source's result; a source that crashes or stalls the child process only fails itself.
 
     Raises:
@@ -71,7 +71,7 @@ def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceResult]:
             )
         if store is not None and read_finished(task) is not None:
             upload_clips(store, task.source.row_key, task.sightings_file, task.folder)
-        yield result
+        yield result.summary()
 
 
 def fetch_finished(task: SourceTask, store: Store) -> None:
@@ -85,8 +85,8 @@ def fetch_finished(task: SourceTask, store: Store) -> None:
 
 
 def process_here(
-    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceResult], None]
-) -> list[SourceResult]:
+    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceSummary], None]
+) -> list[SourceSummary]:
     """Process units in `num_parallel` child processes of this machine.
 
     Args:
@@ -103,7 +103,7 @@ def process_here(
         for _ in range(num_parallel):
             children.put(stack.enter_context(ChildServer(process_source.__module__)))
 
-        def process(unit: Unit) -> list[SourceResult]:
+        def process(unit: Unit) -> list[SourceSummary]:
             child = children.get()
             results = []
             try:

@@ -1,71 +1,47 @@
-"""index.npz of a split: where each frame of each clip lies in the tars; its only reader and writer.
+"""The file beside each tar that says where its frames lie, such as 00000.npy; its only reader and writer.
 
-Axes: N clips, M frames of all clips, one clip after the other.
+One row a frame, one clip after the other. It is mapped into memory, so that opening it costs nothing and what
+is read of it may leave memory again, however many frames a split has.
 """
 
-from collections.abc import Collection
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-INDEX_NAME = "index.npz"
-
-
-class FrameIndex(NamedTuple):
-    """Frame t of clip n is number `clip_first[n] + t` of the frames."""
-
-    tars: list[str]
-    """Names of the tar files."""
-    clip_key: list[str]
-    """Key of each clip."""
-    clip_tar: NDArray[np.int32]
-    """Which tar holds each clip, [N]."""
-    clip_first: NDArray[np.int64]
-    """Number of each clip's first frame, and of all frames at the end, [N + 1]."""
-    frame_offset: NDArray[np.int64]
-    """Where the JPEG file begins in its tar, in bytes, [M]."""
-    frame_size: NDArray[np.int32]
-    """Length of the JPEG file in bytes, [M]."""
-    frame_yaw_deg: NDArray[np.float16]
-    """Angle of the head to the image's right in degrees, [M]; NaN where it was not measured, as in shards of
-    earlier versions."""
-
-    def tars_of_sources(self, source_keys: Collection[str]) -> list[str]:
-        """Return the names of the tars that hold clips of some videos, by the videos' keys."""
-        found = {
-            int(tar)
-            for key, tar in zip(self.clip_key, self.clip_tar, strict=True)
-            if key.split("-")[0] in source_keys
-        }
-        return [self.tars[number] for number in sorted(found)]
+FRAME = np.dtype([("offset", "<i8"), ("size", "<i4"), ("yaw_deg", "<f2")])
+"""Where the JPEG file begins in its tar and its length, in bytes; and the angle of the head to the image's
+right in degrees, NaN where it was not measured."""
 
 
-def read_index(file: Path | BytesIO) -> FrameIndex:
-    """Read the index of a split."""
-    with np.load(file) as arrays:
-        names = {name: [str(text) for text in arrays[name]] for name in ("tars", "clip_key")}
-        numbers: dict[str, Any] = {
-            name: arrays[name] for name in FrameIndex._fields if name in arrays and name not in names
-        }
-    if "frame_yaw_deg" not in numbers:
-        numbers["frame_yaw_deg"] = np.full(len(numbers["frame_size"]), np.nan, np.float16)
-    return FrameIndex(**names, **numbers)
+def frames_name(tar: str) -> str:
+    """Return the name of the file that lies beside a tar."""
+    return f"{Path(tar).stem}.npy"
 
 
-def write_index(path: Path, index: FrameIndex) -> None:
-    """Write the index of a split; equal indices give equal bytes."""
+def make_frames(offsets: ArrayLike, sizes: ArrayLike, yaw_deg: ArrayLike) -> np.ndarray:
+    """Return rows of `FRAME`."""
+    frames = np.empty(np.shape(offsets), FRAME)
+    frames["offset"], frames["size"], frames["yaw_deg"] = offsets, sizes, yaw_deg
+    return frames
+
+
+def write_frames(path: Path, frames: np.ndarray) -> None:
+    """Write rows of `FRAME`; equal ones give equal bytes."""
     with path.open("wb") as file:
-        # numpy stamps every member with the zip format's first day, so the file is deterministic.
-        np.savez(
-            file,
-            tars=np.array(index.tars, dtype=np.str_),
-            clip_key=np.array(index.clip_key, dtype=np.str_),
-            clip_tar=index.clip_tar,
-            clip_first=index.clip_first,
-            frame_offset=index.frame_offset,
-            frame_size=index.frame_size,
-            frame_yaw_deg=index.frame_yaw_deg,
-        )
+        np.save(file, frames)
+
+
+def map_frames(path: Path) -> np.ndarray:
+    """Return the rows of a file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        frames = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"got {path}, which cannot be read ({error}): copy the shards again") from None
+    if frames.dtype != FRAME or frames.ndim != 1:
+        raise ValueError(f"got {path}, which lists no frames: copy the shards again")
+    return frames

@@ -9,14 +9,13 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from preprocessing.clips.sample import ClipEntry
 from preprocessing.settings import CropRule, Outside
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
-LABELS_ONLY = "only the labels of the list were compared, by an earlier version of this program"
+_REMEDY = "make the shards again with `lia shards`, which keeps clips and splits"
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
@@ -59,17 +58,39 @@ class TarEntry(_Part):
 
     bytes: int
     """Size of the file."""
+    frames_sha256: str
+    """Hash of the file beside it that says where its frames lie, such as 00000.npy."""
     name: str
     """File name within the split's folder."""
+    num_clips: int
+    num_frames: int
+    recipe_sha256: str
+    """Hash of all that both files are made from; what has the same recipe is not written again."""
     sha256: str
     """Hash of the file."""
 
 
 class SplitListing(_Part):
-    """The tars of a split and the clips in them, in the order of the split's index."""
+    """The tars of a split; the clips in them are listed in its index."""
 
-    clips: list[ClipEntry]
+    index_sha256: str
+    """Hash of index.npz."""
+    num_by_time: int
+    """Clips of sources that were divided by time."""
+    num_people: int
+    """Identities, and sources without one."""
+    num_videos: int
     tars: list[TarEntry]
+
+    @property
+    def num_clips(self) -> int:
+        """Return the number of clips in all tars."""
+        return sum(tar.num_clips for tar in self.tars)
+
+    @property
+    def num_frames(self) -> int:
+        """Return the number of frames in all tars."""
+        return sum(tar.num_frames for tar in self.tars)
 
 
 class Splits(_Part):
@@ -87,9 +108,9 @@ class Manifest(_Part):
     counts: Counts
     crop: CropFacts
     detector: DetectorFacts
-    format_version: Literal[1]
-    draw: str = ""
-    """Seed and test_fraction of the splits; empty if an earlier version wrote it."""
+    format_version: Literal[2]
+    draw: str
+    """Seed and test_fraction of the splits."""
     fps: int
     """Frame rate of all clips."""
     identity_disjoint: bool | None
@@ -103,16 +124,6 @@ class Manifest(_Part):
     """Side of all frames."""
     splits: Splits
 
-    @model_validator(mode="before")
-    @classmethod
-    def _explain(cls, content: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-        """Take what an earlier version claimed after comparing labels alone for what it is."""
-        if not isinstance(content, dict) or "identity_disjoint_reason" in content:
-            return content
-        if content.get("identity_disjoint") is False:
-            return content | {"identity_disjoint_reason": "some videos were split by time"}
-        return content | {"identity_disjoint": None, "identity_disjoint_reason": LABELS_ONLY}
-
     def split(self, split: Split) -> SplitListing:
         """Return the listing of one split."""
         return self.splits.train if split == "train" else self.splits.test
@@ -124,25 +135,36 @@ def read_manifest(shards: Path) -> Manifest:
     Raises:
         ValueError: there is none, it is damaged, or it has another format version.
     """
-    path = shards / MANIFEST_NAME
-    remedy = "make the shards again with `lia shards`"
-    if not path.is_file():
-        raise ValueError(f"{shards} holds no {MANIFEST_NAME}: make the shards first with `lia shards`")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"got {path}, which is not valid JSON ({error}); {remedy}") from None
-    version = content.get("format_version") if isinstance(content, dict) else None
+    content = read_content(shards)
+    path, version = shards / MANIFEST_NAME, content.get("format_version")
     if version != FORMAT_VERSION:
         raise ValueError(
-            f"got {path} with format_version {version}; this program reads {FORMAT_VERSION}; {remedy}"
+            f"got {path} with format_version {version}; this program reads {FORMAT_VERSION}; {_REMEDY}"
         )
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"got {path} with a wrong {place}: {first['msg']}; {remedy}") from None
+        raise ValueError(f"got {path} with a wrong {place}: {first['msg']}; {_REMEDY}") from None
+
+
+def read_content(shards: Path) -> dict[str, Any]:
+    """Read the manifest of a folder of shards, of any format version.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    path = shards / MANIFEST_NAME
+    if not path.is_file():
+        raise ValueError(f"{shards} holds no {MANIFEST_NAME}: make the shards first with `lia shards`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"got {path}, which is not valid JSON ({error}); {_REMEDY}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"got {path}, which holds no JSON object; {_REMEDY}")
+    return content
 
 
 def write_manifest(shards: Path, manifest: Manifest) -> None:

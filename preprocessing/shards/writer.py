@@ -10,23 +10,25 @@ import json
 import math
 import tarfile
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-import numpy as np
 from webdataset.writer import TarWriter
 
-from preprocessing.clips.sample import ClipEntry, PreparedClip
+from preprocessing.clips.sample import KeptClip, PreparedClip
 from preprocessing.clips.splitting.disjointness import Disjointness
+from preprocessing.clips.stored_result import read_prepared
 from preprocessing.faces.detector import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.settings import ShardsSettings
+from preprocessing.shards.clip_index import INDEX_NAME, build_index, list_split, write_index
+from preprocessing.shards.file_hashes import listed_files, note_hashes
 from preprocessing.shards.former_splits import split_draw
-from preprocessing.shards.former_tars import FormerTars, HashOnly
-from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, write_index
+from preprocessing.shards.former_tars import FormerTars
+from preprocessing.shards.frame_index import frames_name, make_frames, write_frames
 from preprocessing.shards.grouping import group_into_shards
 from preprocessing.shards.manifest import (
     FORMAT_VERSION,
@@ -35,12 +37,16 @@ from preprocessing.shards.manifest import (
     CropFacts,
     DetectorFacts,
     Manifest,
+    Split,
     SplitListing,
     Splits,
     TarEntry,
     write_manifest,
 )
 from preprocessing.storage.files import file_sha256, write_folder_atomically
+
+TAR_VERSION = 1
+"""Raise it when the code makes other bytes of the same clips, so that no former tar is kept."""
 
 
 class NothingKeptError(RuntimeError):
@@ -73,7 +79,7 @@ def require_training_clips(rows: Sequence[ClipRow], sources: Sequence[SourceRow]
 
 
 def write_shards(
-    prepared: Sequence[PreparedClip],
+    clips: Sequence[KeptClip],
     rows: Sequence[ClipRow],
     sources: Sequence[SourceRow],
     settings: ShardsSettings,
@@ -83,10 +89,10 @@ def write_shards(
 ) -> Manifest:
     """Write tars and index of each split and the manifest into `folder`, which is replaced as a whole.
 
-    A tar that the folder has already, with the same clips and bytes, is not written again but linked.
+    A tar that the folder has already, made from the same clips, is neither read nor written but linked.
 
     Args:
-        prepared: the kept clips of both splits.
+        clips: the kept clips of both splits.
         rows: every candidate clip, for the counts.
         sources: every source, for the counts.
         settings: shard size, and what the manifest records.
@@ -100,30 +106,51 @@ def write_shards(
     with write_folder_atomically(folder) as temporary:
         listings = {}
         for split in SPLITS:
-            chosen = [clip for clip in prepared if clip.clip.split == split]
-            chosen.sort(key=lambda clip: clip.clip.key)
-            listings[split] = _write_split(chosen, settings.shard_bytes, temporary / split, folder / split)
-        manifest = describe_shards(
-            prepared, rows, sources, settings, models, Splits(**listings), disjointness
-        )
+            chosen = sorted((clip for clip in clips if clip.split == split), key=lambda clip: clip.key)
+            listings[split] = write_split(chosen, settings.shard_bytes, temporary, folder, split)
+        manifest = describe_shards(clips, rows, sources, settings, models, Splits(**listings), disjointness)
         write_manifest(temporary, manifest)
+    note_hashes(folder, {k: v for split in SPLITS for k, v in listed_files(split, listings[split]).items()})
     return manifest
 
 
-def write_tar(clips: Sequence[PreparedClip], file: BinaryIO | HashOnly) -> None:
-    """Write one shard."""
-    whole = cast("BinaryIO", file)
-    with TarWriter(whole, user="", group="", mode=0o644, mtime=0, encoder=False, compress=False) as writer:
-        for prepared in clips:
-            key = prepared.clip.key
-            metadata = json.dumps(prepared.clip.model_dump(mode="json"), sort_keys=True).encode()
-            # Several calls, since the writer sorts a sample's members, which would put the metadata last.
-            writer.write({"__key__": key, "json": metadata})
-            others = {ending: path.read_bytes() for ending, path in prepared.member_files().items()}
-            if others:
-                writer.write({"__key__": key, **others})
-            frames = {f"{number:05d}.jpg": data for number, data in enumerate(prepared.frames())}
-            writer.write({"__key__": key, **frames})
+def write_tar(clips: Sequence[KeptClip], path: Path) -> TarEntry:
+    """Write one shard and the file beside it; the clips are read from the folders of their sources.
+
+    Raises:
+        ValueError: a clip's file is not what was cut.
+    """
+    yaw_deg: list[float] = []
+    with path.open("xb") as file:
+        hashed = _HashedFile(file)
+        whole = cast("BinaryIO", hashed)
+        with TarWriter(
+            whole, user="", group="", mode=0o644, mtime=0, encoder=False, compress=False
+        ) as writer:
+            for prepared in _read_clips(clips):
+                _write_sample(writer, prepared)
+                yaw_deg += prepared.yaw_deg or [math.nan] * prepared.clip.num_frames
+    places = find_frames(path)
+    if Counter(place.clip_key for place in places) != Counter({clip.key: clip.num_frames for clip in clips}):
+        raise RuntimeError(f"{path} does not hold the frames that were prepared; delete data/clips and rerun")
+    frames = make_frames([place.offset for place in places], [place.size for place in places], yaw_deg)
+    beside = path.with_name(frames_name(path.name))
+    write_frames(beside, frames)
+    return TarEntry(
+        name=path.name,
+        bytes=hashed.num_bytes,
+        sha256=hashed.sha256,
+        frames_sha256=file_sha256(beside),
+        recipe_sha256=recipe_sha256(clips),
+        num_clips=len(clips),
+        num_frames=len(frames),
+    )
+
+
+def recipe_sha256(clips: Sequence[KeptClip]) -> str:
+    """Return the hash of all that a shard of these clips is made from."""
+    parts = [[clip.content.hex(), clip.identity, clip.split, clip.follows] for clip in clips]
+    return hashlib.sha256(json.dumps([TAR_VERSION, parts]).encode()).hexdigest()
 
 
 def find_frames(path: Path) -> list[FramePlace]:
@@ -137,7 +164,7 @@ def find_frames(path: Path) -> list[FramePlace]:
 
 
 def describe_shards(
-    prepared: Sequence[PreparedClip],
+    clips: Sequence[KeptClip],
     rows: Sequence[ClipRow],
     sources: Sequence[SourceRow],
     settings: ShardsSettings,
@@ -147,9 +174,7 @@ def describe_shards(
 ) -> Manifest:
     """Return the manifest of shards whose tars are written."""
     rules = settings.model_dump(mode="json", exclude={"num_parallel", "timeout_s"})
-    frames = {
-        split: sum(clip.clip.num_frames for clip in prepared if clip.clip.split == split) for split in SPLITS
-    }
+    frames = {split: sum(clip.num_frames for clip in clips if clip.split == split) for split in SPLITS}
     return Manifest(
         format_version=FORMAT_VERSION,
         size_px=settings.crop.size_px,
@@ -171,39 +196,76 @@ def describe_shards(
     )
 
 
-def _write_split(
-    clips: Sequence[PreparedClip], shard_bytes: int, folder: Path, former_folder: Path
+def write_split(
+    clips: Sequence[KeptClip], shard_bytes: int, folder: Path, former_folder: Path, split: Split
 ) -> SplitListing:
-    folder.mkdir()
-    former = FormerTars(former_folder)
+    """Write tars and index of a split into `folder`; `former_folder` holds the shards that are replaced."""
+    (folder / split).mkdir()
+    groups = group_into_shards(clips, shard_bytes)
+    recipes = [recipe_sha256(group) for group in groups]
+    former = FormerTars(former_folder, split, recipes)
     tars: list[TarEntry] = []
-    places: list[FramePlace] = []
-    clip_tar: list[int] = []
-    for number, group in enumerate(group_into_shards(clips, shard_bytes)):
-        path = folder / f"{number:05d}.tar"
-        if not former.link([clip.clip.key for clip in group], partial(write_tar, group), path):
-            with path.open("xb") as file:
-                write_tar(group, file)
-        places += find_frames(path)
-        tars.append(TarEntry(name=path.name, sha256=file_sha256(path), bytes=path.stat().st_size))
-        clip_tar += [number] * len(group)
-    entries = [ClipEntry(**clip.clip.model_dump(include=set(ClipEntry.model_fields))) for clip in clips]
-    if Counter(place.clip_key for place in places) != Counter({e.key: e.num_frames for e in entries}):
-        raise RuntimeError(
-            f"the tars in {folder} do not hold the frames that were prepared; delete data/clips and rerun"
-        )
-    index = FrameIndex(
-        tars=[tar.name for tar in tars],
-        clip_key=[entry.key for entry in entries],
-        clip_tar=np.array(clip_tar, dtype=np.int32),
-        clip_first=np.cumsum([0, *(entry.num_frames for entry in entries)], dtype=np.int64),
-        frame_offset=np.array([place.offset for place in places], dtype=np.int64),
-        frame_size=np.array([place.size for place in places], dtype=np.int32),
-        frame_yaw_deg=np.concatenate([[], *map(_yaws, clips)]).astype(np.float16),
+    for number, (group, recipe) in enumerate(zip(groups, recipes, strict=True)):
+        name = f"{number:05d}.tar"
+        tars.append(former.link(recipe, folder / split, name) or write_tar(group, folder / split / name))
+    index = build_index(
+        [tar.name for tar in tars],
+        [number for number, group in enumerate(groups) for _ in group],
+        clips,
+        [clip.has_yaw for clip in clips],
     )
-    write_index(folder / INDEX_NAME, index)
-    return SplitListing(tars=tars, clips=entries)
+    write_index(folder / split / INDEX_NAME, index)
+    return list_split(index, tars, file_sha256(folder / split / INDEX_NAME))
 
 
-def _yaws(clip: PreparedClip) -> Sequence[float]:
-    return clip.yaw_deg or [math.nan] * clip.clip.num_frames
+def _read_clips(clips: Sequence[KeptClip]) -> Iterator[PreparedClip]:
+    """Yield whole clips with what was assigned to them; a source's clips follow each other."""
+    for folder, members in groupby(clips, key=lambda clip: clip.folder):
+        stored = read_prepared(folder)
+        for clip in members:
+            yield stored[clip.key].assigned(clip)
+
+
+def _write_sample(writer: TarWriter, prepared: PreparedClip) -> None:
+    key, frames = prepared.clip.key, prepared.frames()
+    _require_hash(prepared.file, b"".join(frames), prepared.frames_sha256)
+    metadata = json.dumps(prepared.clip.model_dump(mode="json"), sort_keys=True).encode()
+    # Several calls, since the writer sorts a sample's members, which would put the metadata last.
+    writer.write({"__key__": key, "json": metadata})
+    others = {ending: path.read_bytes() for ending, path in prepared.member_files().items()}
+    for ending, data in others.items():
+        _require_hash(prepared.member_files()[ending], data, prepared.members[ending])
+    if others:
+        writer.write({"__key__": key, **others})
+    writer.write({"__key__": key, **{f"{number:05d}.jpg": data for number, data in enumerate(frames)}})
+
+
+def _require_hash(path: Path, content: bytes, sha256: str) -> None:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"got {path}, which is not what was cut; delete its folder and run `lia shards` again"
+        )
+
+
+class _HashedFile:
+    """A file for writing that hashes what is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.num_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of what was written, in hex."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        """Write bytes and return their number."""
+        self._hash.update(data)
+        self.num_bytes += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()

@@ -115,6 +115,8 @@ def measure_data(options: argparse.Namespace) -> Iterator[Row]:
     for name in ("loader", "factory", "parts", "planning"):
         if name in options.sections and (section := load_section(name)):
             yield from section.measure(options.rounds)
+            if name == "planning":
+                yield from import_module("tests.benchmarks.shard_index").measure(options.rounds)
 
 
 def measure_clusters(options: argparse.Namespace) -> Iterator[Row]:

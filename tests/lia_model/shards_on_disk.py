@@ -1,7 +1,7 @@
 """Small shards written without video tools: what the readers of shards are tested on."""
 
+import dataclasses
 import io
-import json
 import tarfile
 from pathlib import Path
 
@@ -9,7 +9,14 @@ import numpy as np
 from PIL import Image
 
 from preprocessing.clips.sample import ClipEntry
-from preprocessing.shards.frame_index import INDEX_NAME, FrameIndex, read_index, write_index
+from preprocessing.shards.clip_index import (
+    INDEX_NAME,
+    build_index,
+    list_split,
+    read_index,
+    write_index,
+)
+from preprocessing.shards.frame_index import frames_name, make_frames, map_frames, write_frames
 from preprocessing.shards.manifest import (
     FORMAT_VERSION,
     SPLITS,
@@ -28,12 +35,13 @@ from preprocessing.storage.files import file_sha256
 
 def make_manifest(size_px: int, splits: Splits | None = None) -> Manifest:
     """Return a manifest of clips at 25 fps; None lists no clips."""
-    empty = SplitListing(clips=[], tars=[])
+    empty = SplitListing(index_sha256="", num_by_time=0, num_people=0, num_videos=0, tars=[])
     return Manifest(
         complete=True,
         counts=Counts(clips={}, frames={}, sources={}),
         crop=CropFacts(outside="pad", rule="fomm_square", scale=1.2),
         detector=DetectorFacts(licence_note="", name="", sha256=""),
+        draw="",
         format_version=FORMAT_VERSION,
         fps=25,
         identity_disjoint=True,
@@ -70,8 +78,9 @@ def _write_split(
     folder: Path, split: str, clips: list[np.ndarray], yaws_deg: list[np.ndarray] | None
 ) -> SplitListing:
     folder.mkdir(parents=True)
-    offsets, sizes = [], []
+    yaws = yaws_deg or [np.full(len(frames), np.nan) for frames in clips]
     for number, frames in enumerate(clips):
+        offsets, sizes = [], []
         with tarfile.open(folder / f"{number // 2:05d}.tar", "a") as tar:
             for place, frame in enumerate(frames):
                 data = io.BytesIO()
@@ -81,6 +90,9 @@ def _write_split(
                 offsets.append(tar.offset + tarfile.BLOCKSIZE)
                 sizes.append(info.size)
                 tar.addfile(info, io.BytesIO(data.getvalue()))
+        beside = folder / f"{number // 2:05d}.npy"
+        earlier = [map_frames(beside)] if number % 2 else []
+        write_frames(beside, np.concatenate([*earlier, make_frames(offsets, sizes, yaws[number])]))
     entries = [
         ClipEntry(
             key=f"{split}-{number}",
@@ -95,49 +107,81 @@ def _write_split(
         )
         for number, frames in enumerate(clips)
     ]
-    yaws = yaws_deg or [np.full(len(frames), np.nan) for frames in clips]
-    index = FrameIndex(
-        tars=sorted(path.name for path in folder.iterdir()),
-        clip_key=[entry.key for entry in entries],
-        clip_tar=np.array([number // 2 for number in range(len(clips))], np.int32),
-        clip_first=np.cumsum([0, *map(len, clips)], dtype=np.int64),
-        frame_offset=np.array(offsets, np.int64),
-        frame_size=np.array(sizes, np.int32),
-        frame_yaw_deg=np.concatenate([[], *yaws]).astype(np.float16),
-    )
+    has_yaw = [not np.isnan(each).any() for each in yaws]
+    tars = sorted(path.name for path in folder.glob("*.tar"))
+    index = build_index(tars, [number // 2 for number in range(len(clips))], entries, has_yaw)
     write_index(folder / INDEX_NAME, index)
+    return list_written(folder)
+
+
+def list_written(folder: Path) -> SplitListing:
+    """Return what the manifest says of the files of a split."""
+    index = read_index(folder / INDEX_NAME)
+    lengths = np.diff(index.clip_first)
     tars = [
-        TarEntry(name=name, bytes=(folder / name).stat().st_size, sha256=file_sha256(folder / name))
-        for name in index.tars
+        TarEntry(
+            name=name,
+            bytes=(folder / name).stat().st_size,
+            sha256=file_sha256(folder / name),
+            frames_sha256=file_sha256(folder / frames_name(name)),
+            recipe_sha256="",
+            num_clips=int((index.clip_tar == number).sum()),
+            num_frames=int(lengths[index.clip_tar == number].sum()),
+        )
+        for number, name in enumerate(index.tars)
     ]
-    return SplitListing(clips=entries, tars=tars)
+    return list_split(index, tars, file_sha256(folder / INDEX_NAME))
+
+
+def list_again(directory: Path) -> None:
+    """Write the manifest anew for the files that are there."""
+    manifest = read_manifest(directory)
+    splits = Splits(**{split: list_written(directory / split) for split in SPLITS})
+    write_manifest(directory, manifest.model_copy(update={"splits": splits}))
+
+
+def frame_place(directory: Path, clip: int, frame: int) -> tuple[Path, int, int]:
+    """Return the tar of a training frame, and its offset and size in bytes."""
+    folder = directory / "train"
+    index = read_index(folder / INDEX_NAME)
+    tar = index.clip_tar[clip]
+    first = index.clip_first[clip] - index.clip_first[np.flatnonzero(index.clip_tar == tar)[0]]
+    place = map_frames(folder / frames_name(index.tars[tar]))[first + frame]
+    return folder / index.tars[tar], int(place["offset"]), int(place["size"])
 
 
 def damage_frame(directory: Path, clip: int, frame: int, *, is_listed: bool = True) -> None:
     """Overwrite a training frame with zeros, and list the hash of its tar as that of the shards if set."""
-    folder = directory / "train"
-    index = read_index(folder / INDEX_NAME)
-    place, number = folder / index.tars[index.clip_tar[clip]], int(index.clip_first[clip]) + frame
-    with place.open("r+b") as tar:
-        tar.seek(int(index.frame_offset[number]))
-        tar.write(bytes(int(index.frame_size[number])))
+    path, offset, size = frame_place(directory, clip, frame)
+    with path.open("r+b") as tar:
+        tar.seek(offset)
+        tar.write(bytes(size))
     if is_listed:
-        manifest = read_manifest(directory)
-        tars = [
-            entry.model_copy(update={"sha256": file_sha256(folder / entry.name)})
-            for entry in manifest.splits.train.tars
-        ]
-        train = manifest.splits.train.model_copy(update={"tars": tars})
-        splits = manifest.splits.model_copy(update={"train": train})
-        write_manifest(directory, manifest.model_copy(update={"splits": splits}))
+        list_again(directory)
 
 
-def change_held_out(shards, *changes):
-    """Update the manifest's entries of the held-out clips, one mapping each."""
-    manifest = json.loads((shards / "manifest.json").read_text())
-    for clip, each in zip(manifest["splits"]["test"]["clips"], changes, strict=True):
-        clip.update(each)
-    (shards / "manifest.json").write_text(json.dumps(manifest))
+def change_held_out(shards: Path, *changes: dict[str, object]) -> None:
+    """Update the entries of the held-out clips, one mapping each."""
+    path = shards / "test" / INDEX_NAME
+    index = read_index(path)
+    entries = [index.entry(number).model_copy(update=each) for number, each in enumerate(changes)]
+    write_index(path, build_index(index.tars, index.clip_tar.tolist(), entries, index.has_yaw.tolist()))
+    list_again(shards)
+
+
+def change_yaws(shards: Path, split: str, yaws_deg: list[np.ndarray]) -> None:
+    """Give the frames of a split other yaws."""
+    folder = shards / split
+    index = read_index(folder / INDEX_NAME)
+    for number, name in enumerate(index.tars):
+        frames = np.array(map_frames(folder / frames_name(name)))
+        frames["yaw_deg"] = np.concatenate(
+            [yaws_deg[clip] for clip in np.flatnonzero(index.clip_tar == number)]
+        )
+        write_frames(folder / frames_name(name), frames)
+    has_yaw = np.array([not np.isnan(each).any() for each in yaws_deg])
+    write_index(folder / INDEX_NAME, dataclasses.replace(index, has_yaw=has_yaw))
+    list_again(shards)
 
 
 def write_coloured_clips(folder):

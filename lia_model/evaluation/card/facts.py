@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lia_model.checkpoints.directory import CheckpointConfig
-from lia_model.data.pair_choice import identity_of
 from lia_model.evaluation.champion.gate import Verdict
 from lia_model.evaluation.metric_table import METRICS
 from lia_model.evaluation.page import left_out
@@ -214,14 +213,12 @@ def worse_than_copying(report: Record) -> list[str]:
 
 
 def _amount(listing: SplitListing) -> str:
-    clips = listing.clips
-    people = {identity_of(clip) for clip in clips}
-    by_time = sum(clip.by_time for clip in clips)
+    by_time = listing.num_by_time
     amounts = [
-        _counted(len(people), "person", "people"),
-        _counted(len({clip.source_key for clip in clips}), "video", "videos"),
-        _counted(len(clips), "clip", "clips"),
-        _counted(sum(clip.num_frames for clip in clips), "frame", "frames"),
+        _counted(listing.num_people, "person", "people"),
+        _counted(listing.num_videos, "video", "videos"),
+        _counted(listing.num_clips, "clip", "clips"),
+        _counted(listing.num_frames, "frame", "frames"),
     ]
     return ", ".join(amounts) + (f"; {by_time} of the clips split by time" if by_time else "")
 

@@ -13,7 +13,6 @@ from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lia_model.checkpoints.directory import load_generator, read_config
-from lia_model.data.shard_hashes import verify_shards
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import keep_in_storage
@@ -22,6 +21,7 @@ from lia_model.training.schedule import is_validation_due
 from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
 from lia_model.training.tracking.run_logger import Journal, add_validation
 from lia_model.training.validation.validator import Validator
+from preprocessing.shards.file_hashes import verify_shards
 
 RELEASED = "released"
 """Folder of a checkpoint with the generator to validate and to release."""

@@ -113,7 +113,7 @@ def build_draw(clips: ShardedClips, settings: TrainSettings) -> PairDraw:
         ValueError: the frames' distance is drawn by yaw, and the shards hold the yaw of no clip.
     """
     sampling = settings.sampling
-    if sampling.gap == "yaw" and not any(clips.yaw_deg(clip) is not None for clip in range(len(clips))):
+    if sampling.gap == "yaw" and not clips.has_yaw:
         raise ValueError(
             f"train.sampling.gap is yaw, but {clips.directory} holds the yaw of no frame; it is measured "
             "where faces are detected: make the shards again with `lia shards`, or set gap to uniform"
@@ -123,7 +123,7 @@ def build_draw(clips: ShardedClips, settings: TrainSettings) -> PairDraw:
         settings.seed,
         settings.pairs_per_visit,
         sampling.balance,
-        tuple(clip.identity or clip.source_key for clip in clips.clips),
+        tuple(clips.people) if sampling.balance == "person" else (),
         clips.yaw_deg if sampling.gap == "yaw" else None,
     )
 

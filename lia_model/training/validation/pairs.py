@@ -63,7 +63,7 @@ def other_person(pairs: tuple[TurnedPair, ...], clips: dict[str, ShardedClip], n
 
 def has_held_out_clips(shards: Path) -> bool:
     """Return whether the shards hold clips to validate on."""
-    return bool(read_manifest(shards).splits.test.clips)
+    return read_manifest(shards).splits.test.num_clips > 0
 
 
 def _pair(

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from preprocessing.clips.duplicates import find_duplicates
-from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.sample import KeptClip
 from preprocessing.clips.signature import read_signature
 from preprocessing.clips.splitting.clashes import Appearance, find_clashes
 from preprocessing.clips.splitting.identities import name_people, new_name
-from preprocessing.clips.stored_result import SourceResult
+from preprocessing.clips.stored_result import SourceSummary
 from preprocessing.ledger import ClipRow
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source, Split
@@ -26,7 +26,7 @@ class Assignment(NamedTuple):
     """Rows for the ledger and clips for the shards."""
 
     rows: list[ClipRow]
-    prepared: list[PreparedClip]
+    clips: list[KeptClip]
     lookalikes: list[tuple[str, str]]
     """Pairs of listed identities that look like one person; see `Identities`."""
 
@@ -38,7 +38,7 @@ class Assignment(NamedTuple):
 
 def assign(
     sources: Sequence[Source],
-    results: Sequence[SourceResult],
+    results: Sequence[SourceSummary],
     settings: ShardsSettings,
     max_distance: float,
     former: Mapping[str, Split] | None = None,
@@ -86,26 +86,24 @@ def assign(
     near: dict[Appearance, list[Appearance]] = {one: [*others] for one, others in matches.items()}
     clashes = find_clashes(shown, own, near, splits)
     names |= _names_of_their_own(shown, own, {source.row_key: source for source in ordered}, splits, clashes)
-    rows, prepared = [], []
+    rows, clips = [], []
     for source, result in zip(sources, results, strict=True):
         split = splits[source.row_key]
         identities = {row.key: _identity(source, row, names) for row in result.rows}
         clashing = {row.key for row in result.rows if (row.row_key, row.person) in clashes}
         rows += [_assigned_row(row, identities[row.key], split, duplicates, clashing) for row in result.rows]
         dropped = duplicates.keys() | clashing
-        prepared += [
-            _assigned_clip(clip, identities[clip.clip.key], split, dropped)
-            for clip in result.prepared
-            if clip.clip.key not in dropped
+        clips += [
+            _assigned_clip(clip, identities[clip.key], split, dropped)
+            for clip in result.clips
+            if clip.key not in dropped
         ]
-    check_splits(prepared)
-    check_accounts(sources, rows, prepared)
-    return Assignment(rows, prepared, lookalikes)
+    check_splits(clips)
+    check_accounts(sources, rows, clips)
+    return Assignment(rows, clips, lookalikes)
 
 
-def check_accounts(
-    sources: Sequence[Source], rows: Sequence[ClipRow], prepared: Sequence[PreparedClip]
-) -> None:
+def check_accounts(sources: Sequence[Source], rows: Sequence[ClipRow], clips: Sequence[KeptClip]) -> None:
     """Check that every source and candidate is in exactly one state, and that just the kept ones have a clip.
 
     Raises:
@@ -114,7 +112,7 @@ def check_accounts(
     counts = Counter(row.key for row in rows)
     wanted, found = {source.row_key for source in sources}, {row.row_key for row in rows}
     kept = {row.key for row in rows if row.outcome == "kept"}
-    given = Counter(clip.clip.key for clip in prepared)
+    given = Counter(clip.key for clip in clips)
     wrong = {
         "in more than one state": [key for key, count in counts.items() if count > 1],
         "without a state": [*(wanted - found), *(key for key in given if key not in counts)],
@@ -131,14 +129,14 @@ def check_accounts(
         )
 
 
-def check_splits(prepared: Sequence[PreparedClip]) -> None:
+def check_splits(clips: Sequence[KeptClip]) -> None:
     """Check that no identity and no video is in two splits, except in sources divided by time.
 
     Raises:
         ValueError: one is; the message names all.
     """
     seen: dict[str, set[str]] = defaultdict(set)
-    for clip in (one.clip for one in prepared if not one.clip.by_time):
+    for clip in (one for one in clips if not one.by_time):
         seen[f"video {clip.url}"].add(clip.split)
         if clip.identity is not None:
             seen[f"identity {clip.identity}"].add(clip.split)
@@ -166,16 +164,12 @@ def _assigned_row(
     return row.model_copy(update=changes)
 
 
-def _assigned_clip(
-    prepared: PreparedClip, identity: str | None, split: Split, dropped: Collection[str]
-) -> PreparedClip:
-    clip = prepared.clip
-    changes: dict[str, object] = {"identity": identity}
-    if not clip.by_time:
-        changes["split"] = split
-    if clip.follows in dropped:
-        changes["follows"] = None
-    return prepared.model_copy(update={"clip": clip.model_copy(update=changes)})
+def _assigned_clip(clip: KeptClip, identity: str | None, split: Split, dropped: Collection[str]) -> KeptClip:
+    return clip._replace(
+        identity=identity,
+        split=clip.split if clip.by_time else "test" if split == "test" else "train",
+        follows=None if clip.follows in dropped else clip.follows,
+    )
 
 
 def _identity(source: Source, row: ClipRow, names: Mapping[tuple[str, int], str]) -> str | None:
@@ -217,33 +211,28 @@ def _has_reason(row: ClipRow) -> bool:
     return by_outcome.get(row.outcome, False)
 
 
-def _duplicates(results: Sequence[SourceResult], min_similarity: float | None) -> dict[str, str]:
+def _duplicates(results: Sequence[SourceSummary], min_similarity: float | None) -> dict[str, str]:
     if min_similarity is None:
         return {}
-    found = (prepared for result in results for prepared in result.prepared)
-    kept = sorted(found, key=lambda one: (-_num_source_pixels(one), one.clip.key))
+    found = (clip for result in results for clip in result.clips)
+    # Of copies, the one that shows most of its source is kept.
+    kept = sorted(found, key=lambda one: (-one.num_source_pixels, one.key))
     return find_duplicates(
-        {one.clip.key: read_signature(one.signature) for one in kept},
-        {one.clip.key: one.clip.source_key for one in kept},
+        {one.key: read_signature(one.signature) for one in kept},
+        {one.key: one.source_key for one in kept},
         min_similarity,
     )
 
 
-def _num_source_pixels(prepared: PreparedClip) -> int:
-    """Return how much of the source a clip shows; of copies, the one that shows most is kept."""
-    left, top, right, bottom = prepared.clip.crop_box
-    return (right - left) * (bottom - top) * prepared.clip.num_frames
-
-
 def _seen_together(
-    sources: Sequence[Source], results: Sequence[SourceResult], duplicates: Mapping[str, str]
+    sources: Sequence[Source], results: Sequence[SourceSummary], duplicates: Mapping[str, str]
 ) -> dict[str, set[str]]:
     """Return a name, by row key, for each recording that several videos show: they go to one split.
 
     The rest of such a video shows the same people. Rows with a listed split are left out, since the list
     takes precedence: they lose only their duplicates.
     """
-    row_keys = {one.clip.key: result.row_key for result in results for one in result.prepared}
+    row_keys = {one.key: result.row_key for result in results for one in result.clips}
     is_free = {source.row_key for source in sources if source.split == "auto"}
     seen: dict[str, set[str]] = defaultdict(set)
     for pair in duplicates.items():

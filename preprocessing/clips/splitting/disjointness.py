@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from preprocessing.clips.sample import PreparedClip
+from preprocessing.clips.sample import KeptClip
 from preprocessing.clips.splitting.comparison import Comparison
 from preprocessing.ledger import ClipRow
 
@@ -17,19 +17,19 @@ class Disjointness(NamedTuple):
 
 
 def judge_disjointness(
-    rows: Sequence[ClipRow], prepared: Sequence[PreparedClip], comparison: Comparison
+    rows: Sequence[ClipRow], clips: Sequence[KeptClip], comparison: Comparison
 ) -> Disjointness:
     """Return whether train and test show different people.
 
     Args:
         rows: of the ledger; `assign` has already filtered people whose splits would clash.
-        prepared: the kept clips.
+        clips: the kept clips.
         comparison: of people across sources.
     """
-    by_time = sum(one.clip.by_time for one in prepared)
+    by_time = sum(one.by_time for one in clips)
     if by_time:
         return Disjointness(False, f"{by_time} clips are of videos that were split by time")
-    if {one.clip.split for one in prepared} != {"train", "test"}:
+    if {one.split for one in clips} != {"train", "test"}:
         return Disjointness(None, "no clip is held out")
     if comparison.measured is None:
         return Disjointness(None, comparison.why_not)

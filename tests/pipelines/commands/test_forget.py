@@ -24,6 +24,7 @@ from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from pipelines.training_run import opening
 from preprocessing.ledger import count_sources, read_clip_rows, read_source_rows
+from preprocessing.shards.clip_index import read_source_keys
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.sources.source import source_key
 from tests.conftest import Project
@@ -70,7 +71,10 @@ def registered(project):
     manifest = read_manifest(environment.paths.shards)
     settings = read_params(project.root / "params.yaml").train
     sender = RunSender(environment.paths.journal("both"))
-    sender.describe(opening("both", settings, manifest, environment.paths.artifacts, "abc", "work-7"))
+    sources = read_source_keys(environment.paths.shards, "train")
+    sender.describe(
+        opening("both", settings, manifest, sources, environment.paths.artifacts, "abc", "work-7")
+    )
     run = Run(sender.send())
     RunJournal(environment.paths.journal("both")).add_picture("strip", 2, np.zeros((8, 8, 3), np.uint8))
     run.log_image("strip", 1, np.zeros((8, 8, 3), np.uint8))
@@ -132,8 +136,7 @@ def test_nothing_of_a_person_is_left_and_everything_of_the_other_is(project: Pro
     counts = count_sources(rows)
     assert (counts["verified"], counts["forgotten"]) == (1, 1)
     assert {row.source_key for row in read_clip_rows(root / "data/ledger/clips.parquet")} == {kept}
-    manifest = json.loads((root / "data/shards/manifest.json").read_text())
-    assert {clip["source_key"] for clip in manifest["splits"]["train"]["clips"]} == {kept}
+    assert read_source_keys(root / "data/shards", "train") == [kept]
 
 
 def test_a_video_taken_down_does_not_come_back(project: Project, keys):

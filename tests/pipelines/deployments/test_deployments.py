@@ -117,7 +117,7 @@ def test_the_data_is_rebuilt_with_other_settings_and_published(
     )
     assert "Completed" in told, (project.root / "runs/worker.log").read_text()[-3000:]
     manifest = json.loads((project.root / "data/shards/manifest.json").read_text())
-    assert manifest["splits"]["train"]["clips"]
+    assert manifest["splits"]["train"]["tars"]
     assert read_params(project.root / "params.yaml").shards.jpeg_quality == 90
     (tag,) = project.run("git", "tag").stdout.split()
     assert tag.startswith("data-")

@@ -27,6 +27,7 @@ from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips import source_run as clip
 from preprocessing.clips.source_run import SourceTask
+from preprocessing.clips.stored_result import read_prepared
 from preprocessing.clips.units import fetch_finished, group_into_units, process_here
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store, StoreError
@@ -69,8 +70,12 @@ def without_place(results):
     """Return results in the order of their keys, with the bytes of their clips, wherever these lie."""
     found = {}
     for result in results:
-        clips = [(prepared.clip, prepared.frames()) for prepared in result.prepared]
-        found[result.row_key] = (result.rows, clips, result.fingerprint)
+        clips = [
+            (prepared.clip, prepared.frames())
+            for folder in sorted({clip.folder for clip in result.clips})
+            for prepared in read_prepared(folder).values()
+        ]
+        found[result.row_key] = (result.rows, clips, [clip.content for clip in result.clips])
     return dict(sorted(found.items()))
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from pipelines.local.data_versions import CACHE, DataVersions
-from preprocessing.shards.frame_index import FrameIndex, write_index
 
 GONE, KEPT = "a" * 40, "b" * 40
 OLD_VIDEO, NEW_VIDEO, KEPT_VIDEO = b"old video", b"new video", b"another's video"
@@ -94,17 +93,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
                 "report.html": GONE_REPORT,
             }
         )
-        write_index(
+        # What every version of the index holds.
+        np.savez(
             root / "made/data/train/index.npz",
-            FrameIndex(
-                tars=["00000.tar", "00001.tar"],
-                clip_key=[f"{KEPT}-whole-0", f"{GONE}-whole-0"],
-                clip_tar=np.array([0, 1], np.int32),
-                clip_first=np.array([0, 1, 2], np.int64),
-                frame_offset=np.array([0, 0], np.int64),
-                frame_size=np.array([1, 1], np.int32),
-                frame_yaw_deg=np.zeros(2, np.float16),
-            ),
+            tars=np.array(["00000.tar", "00001.tar"]),
+            clip_key=np.array([f"{KEPT}-whole-0", f"{GONE}-whole-0"]),
+            clip_tar=np.array([0, 1], np.int32),
         )
         repository.publish("first version")
         repository.write({f"data/raw/{GONE}.mp4": NEW_VIDEO})

@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from preprocessing.clips.cutting import clip_files, cut_clips, read_stored_frame
 from preprocessing.media.boxes import Box
 from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
+from preprocessing.storage.files import file_sha256
 from tests.preprocessing.clips.made_up_clip import make_candidate
 
 SIZE_PX = 16
@@ -67,11 +69,23 @@ def test_each_clip_has_the_squares_of_exactly_its_frames(cut, tmp_path):
         assert levels(tmp_path / "clips", one.key) == pytest.approx(wanted, abs=1)
 
 
-def test_the_lengths_are_those_of_the_stored_files_in_the_order_of_the_candidates(cut, tmp_path):
-    lengths = cut(Video())
-    assert list(lengths) == [one.key for one in CANDIDATES]
-    for key, frame_bytes in lengths.items():
-        assert frame_bytes == [len(data) for data in read_stored_frames(tmp_path / "clips", key)]
+def test_the_records_are_those_of_the_stored_files_in_the_order_of_the_candidates(cut, tmp_path):
+    records = cut(Video())
+    assert list(records) == [one.key for one in CANDIDATES]
+    for key, record in records.items():
+        assert record.frame_bytes == [len(data) for data in read_stored_frames(tmp_path / "clips", key)]
+        assert record.sha256 == file_sha256(tmp_path / "clips" / f"{key}.jpgs")
+
+
+def test_what_an_earlier_version_cut_without_a_hash_is_not_cut_again(cut, tmp_path):
+    records = cut(Video())
+    for path in (tmp_path / "clips").glob("*.json"):
+        stored = json.loads(path.read_text())
+        del stored["sha256"]
+        path.write_text(json.dumps(stored))
+    video = Video()
+    assert cut(video) == records
+    assert video.num_opened == 0
 
 
 def test_the_folder_holds_the_files_of_the_clips_and_no_others(cut, tmp_path):
@@ -86,9 +100,9 @@ def test_one_pass_ends_with_the_last_wanted_frame(cut):
 
 
 def test_a_second_run_reads_no_frame_and_writes_no_file(cut, tmp_path):
-    lengths = cut(Video())
+    records = cut(Video())
     before, video = times(tmp_path / "clips"), Video()
-    assert cut(video) == lengths
+    assert cut(video) == records
     assert video.num_opened == 0
     assert times(tmp_path / "clips") == before
 
@@ -102,7 +116,7 @@ def test_without_candidates_no_frame_is_read(cut):
 @pytest.mark.parametrize("damage", ["fingerprint", "frames", "record", "end"])
 def test_only_a_clip_that_is_outdated_or_incomplete_is_cut_again(cut, tmp_path, damage):
     folder, marks = tmp_path / "clips", dict(MARKS)
-    lengths = cut(Video())
+    records = cut(Video())
     key = CANDIDATES[1].key
     before = times(folder)
     if damage == "fingerprint":
@@ -112,7 +126,8 @@ def test_only_a_clip_that_is_outdated_or_incomplete_is_cut_again(cut, tmp_path, 
         frames.write_bytes(frames.read_bytes()[:-1])
     else:
         (folder / f"{key}.{'jpgs' if damage == 'frames' else 'json'}").unlink()
-    assert cut(Video(), marks=marks) == lengths
+    again = cut(Video(), marks=marks)
+    assert [one.sha256 for one in again.values()] == [one.sha256 for one in records.values()]
     after = times(folder)
     assert {name for name in after if after[name] != before[name]} == clip_files(key)
     cut(Video(), marks=marks)
@@ -148,5 +163,5 @@ def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path):
         for q in (30, 95)
     )
     (key,) = coarse
-    assert len(coarse[key]) == len(fine[key]) == 10
-    assert sum(coarse[key]) < sum(fine[key])
+    assert len(coarse[key].frame_bytes) == len(fine[key].frame_bytes) == 10
+    assert sum(coarse[key].frame_bytes) < sum(fine[key].frame_bytes)

@@ -126,7 +126,7 @@ def test_a_copy_is_found_in_real_video_and_another_part_of_it_is_not(
         )
         for source, video in zip(sources, [*copies, samples / "WolfgangLanger_Pexels.mp4"], strict=True)
     ]  # fmt: skip
-    rows, prepared, _ = assign(sources, results, settings, 0.6)
+    rows, prepared, _ = assign(sources, [result.summary() for result in results], settings, 0.6)
     assert sorted(row.label for row in rows) == ["filtered(duplicate)", "kept", "kept"]
     (duplicate,) = (row for row in rows if row.reason == "duplicate")
     assert {duplicate.source_key, duplicate.duplicate_of[:40]} == {source.key for source in sources[:2]}

@@ -18,7 +18,7 @@ def metadata():
 def test_frames_are_the_parts_of_the_file_by_their_lengths(tmp_path, metadata):
     file = tmp_path / "frames.jpgs"
     file.write_bytes(b"onetwothree")
-    prepared = PreparedClip(clip=metadata, file=file, frame_bytes=[3, 3, 5], signature="")
+    prepared = PreparedClip(clip=metadata, file=file, frame_bytes=[3, 3, 5], frames_sha256="", signature="")
     assert prepared.frames() == [b"one", b"two", b"three"]
 
 

@@ -21,27 +21,30 @@ def many():
                 end_s=1.0, num_frames=1, fps=25.0, times_s=[0.0], size_px=16, crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
-            clips.append(PreparedClip(clip=clip, file=Path("nowhere"), frame_bytes=[10_000], signature=""))
-    return sorted(clips, key=lambda one: one.clip.key)
+            prepared = PreparedClip(
+                clip=clip, file=Path("nowhere"), frame_bytes=[10_000], frames_sha256="", signature=""
+            )
+            clips.append(prepared.kept())
+    return sorted(clips, key=lambda one: one.key)
 
 
 def test_clips_of_one_source_share_a_shard_of_about_the_wanted_size(many):
     shards = group_into_shards(many, 200_000)
     assert [clip for shard in shards for clip in shard] == many
-    homes = [{clip.clip.source_key for clip in shard} for shard in shards]
+    homes = [{clip.source_key for clip in shard} for shard in shards]
     assert sum(len(keys) for keys in homes) == 100
-    sizes = [sum(clip.frame_bytes[0] for clip in shard) for shard in shards]
+    sizes = [sum(clip.num_bytes for clip in shard) for shard in shards]
     assert max(sizes) <= 400_000
     assert 100_000 < np.mean(sizes) < 300_000
     assert all(len(shard) == 2 for shard in group_into_shards(many, 1))
 
 
 def test_a_source_that_goes_changes_its_own_shard_and_hardly_another(many):
-    before = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(many, 200_000)}
+    before = {tuple(clip.key for clip in shard) for shard in group_into_shards(many, 200_000)}
     numbers = []
-    for gone in {clip.clip.source_key for clip in many}:
-        left = [clip for clip in many if clip.clip.source_key != gone]
-        after = {tuple(clip.clip.key for clip in shard) for shard in group_into_shards(left, 200_000)}
+    for gone in {clip.source_key for clip in many}:
+        left = [clip for clip in many if clip.source_key != gone]
+        after = {tuple(clip.key for clip in shard) for shard in group_into_shards(left, 200_000)}
         numbers.append(len(after - before))
     assert max(numbers) <= 2
     assert np.mean(numbers) < 1.2

@@ -35,8 +35,11 @@ def test_a_missing_manifest_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "with format_version 2; this program reads 1; make the shards again"),
-        ({"format_version": None}, "with format_version None; this program reads 1"),
+        (
+            {"format_version": 1},
+            "with format_version 1; this program reads 2; make the shards again with `lia shards`",
+        ),
+        ({"format_version": None}, "with format_version None; this program reads 2"),
         ({"size_px": "wide"}, "with a wrong size_px: Input should be a valid integer"),
         ({"more": 1}, "with a wrong more: Extra inputs are not permitted"),
     ],
@@ -52,17 +55,6 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match="make the shards again with `lia shards`"):
         read_manifest(tmp_path)
-
-
-@pytest.mark.parametrize(("claimed", "read"), [(True, None), (False, False)])
-def test_what_an_earlier_version_claimed_after_comparing_labels_is_not_believed(
-    tmp_path, content, claimed, read
-):
-    del content["identity_disjoint_reason"]
-    (tmp_path / "manifest.json").write_text(json.dumps(content | {"identity_disjoint": claimed}))
-    manifest = read_manifest(tmp_path)
-    assert manifest.identity_disjoint is read
-    assert ("only the labels" in manifest.identity_disjoint_reason) == claimed
 
 
 def test_the_data_digest_depends_on_the_content_and_fits_mlflow():

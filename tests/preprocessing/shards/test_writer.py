@@ -1,4 +1,5 @@
 import gc
+import hashlib
 import io
 import os
 import random
@@ -11,9 +12,10 @@ from PIL import Image
 
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.clips.splitting.disjointness import Disjointness
+from preprocessing.clips.stored_result import RESULT_NAME, SourceResult
 from preprocessing.ledger import ClipRow, Download, SourceRow
 from preprocessing.outcome import DownloadStatus
-from preprocessing.shards.manifest import CropFacts, SplitListing, read_manifest
+from preprocessing.shards.manifest import CropFacts, read_manifest
 from preprocessing.shards.writer import (
     NothingKeptError,
     require_training_clips,
@@ -22,6 +24,24 @@ from preprocessing.shards.writer import (
 from preprocessing.sources.source import source_key
 
 NOT_KNOWN = Disjointness(None, "only labels were compared")
+
+
+def with_frames(prepared, frames):
+    """Return the clip with other JPEG files, which are stored."""
+    prepared.file.write_bytes(b"".join(frames))
+    return prepared.model_copy(
+        update={
+            "frame_bytes": [len(data) for data in frames],
+            "frames_sha256": hashlib.sha256(b"".join(frames)).hexdigest(),
+        }
+    )
+
+
+def store(prepared):
+    """Store a clip as the only one of its source, and return what is decided about."""
+    result = SourceResult(row_key="k", fingerprint="f", rows=[], prepared=[prepared], people=[])
+    (prepared.file.parent / RESULT_NAME).write_text(result.model_dump_json())
+    return prepared.kept()
 
 
 @pytest.fixture
@@ -34,7 +54,8 @@ def make_prepared(tmp_path):
             buffer = io.BytesIO()
             Image.new("RGB", (16, 16), (10 * source, 20 * number, 30 * frame)).save(buffer, "JPEG")
             frames.append(buffer.getvalue() + b"\0" * frame)
-        file = tmp_path / f"{key}.jpgs"
+        file = tmp_path / "clips" / key / f"{key}.jpgs"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"".join(frames))
         clip = ClipMetadata(
             key=key, source_key=source_key(url), url=url, licence=None, identity=None, split=split,
@@ -43,7 +64,9 @@ def make_prepared(tmp_path):
             frame_size_px=(32, 32),
             mean_score=0.9,
         )  # fmt: skip
-        return PreparedClip(clip=clip, file=file, frame_bytes=[len(data) for data in frames], signature="")
+        return with_frames(
+            PreparedClip(clip=clip, file=file, frame_bytes=[], frames_sha256="", signature=""), frames
+        )
 
     return make
 
@@ -70,7 +93,8 @@ def write(models, shards_settings, make_source, tmp_path):
         ]
         sources = [SourceRow(source=make_source(), download=Download(status=status)) for status in statuses]
         detector = models / "scrfd"
-        manifest = write_shards(clips, rows, sources, settings, detector, tmp_path / name, NOT_KNOWN)
+        kept = [store(prepared) for prepared in clips]
+        manifest = write_shards(kept, rows, sources, settings, detector, tmp_path / name, NOT_KNOWN)
         return tmp_path / name, manifest
 
     return write
@@ -85,11 +109,15 @@ def read_frames(folder, split):
     with np.load(folder / split / "index.npz") as index:
         arrays = {name: index[name] for name in index.files}
     found = {}
-    for number, key in enumerate(arrays["clip_key"]):
-        tar = (folder / split / str(arrays["tars"][arrays["clip_tar"][number]])).read_bytes()
-        places = range(*arrays["clip_first"][number : number + 2])
-        spans = [(arrays["frame_offset"][place], arrays["frame_size"][place]) for place in places]
-        found[str(key)] = [tar[offset : offset + size] for offset, size in spans]
+    for tar, name in enumerate(arrays["tars"]):
+        content = (folder / split / str(name)).read_bytes()
+        frames = iter(np.load(folder / split / f"{str(name)[:-4]}.npy"))
+        for clip in np.flatnonzero(arrays["clip_tar"] == tar):
+            places = [next(frames) for _ in range(*arrays["clip_first"][clip : clip + 2])]
+            found[str(arrays["clip_key"][clip])] = [
+                content[place["offset"] : place["offset"] + place["size"]] for place in places
+            ]
+        assert next(frames, None) is None
     return found
 
 
@@ -101,12 +129,10 @@ def many(make_prepared):
     for source in range(61):
         prepared = make_prepared(source % 25, source)
         key = f"{source_key(f'http://a.org/many/{source}')}-whole-000-000000"
-        extra = draw.randbytes(40_000)
-        with prepared.file.open("ab") as file:
-            file.write(extra)
-        sizes = [*prepared.frame_bytes[:-1], prepared.frame_bytes[-1] + len(extra)]
         clip = prepared.clip.model_copy(update={"key": key, "source_key": key.split("-")[0]})
-        made.append(prepared.model_copy(update={"clip": clip, "frame_bytes": sizes}))
+        *first, last = prepared.frames()
+        prepared = prepared.model_copy(update={"clip": clip})
+        made.append(with_frames(prepared, [*first, last + draw.randbytes(40_000)]))
     return made
 
 
@@ -134,6 +160,28 @@ def test_one_source_more_writes_its_own_shard_alone(write, many):
         file.close()
 
 
+def test_one_source_more_reads_no_clip_and_no_tar_of_the_others(write, many):
+    """Whoever opens one of those would fail."""
+    *first, last = sorted(many, key=lambda one: one.clip.key[::-1])
+    folder, manifest = write(first, "shards", shard_bytes=250_000)
+    for path in (*folder.rglob("*.tar"), *folder.rglob("*.npy")):
+        # Another content under the same size and time of change, by which files are told apart.
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    _, after = write([*first, last], "shards", shard_bytes=250_000)
+    known = {tar.sha256 for tar in manifest.splits.train.tars}
+    for tar in after.splits.train.tars:
+        is_linked = tar.sha256 in known
+        assert ((folder / "train" / tar.name).read_bytes() == bytes(tar.bytes)) == is_linked
+
+
+def test_frames_that_are_not_those_that_were_cut_are_named(write, clips):
+    clips[2].file.write_bytes(bytes(clips[2].file.stat().st_size))
+    with pytest.raises(ValueError, match=rf"^got {clips[2].file}, which is not what was cut"):
+        write(clips, "shards")
+
+
 def test_a_damaged_shard_or_other_frames_under_the_same_key_are_written_again(write, many):
     clips = many[:6]
     folder, manifest = write(clips, "shards", shard_bytes=80_000)
@@ -146,9 +194,8 @@ def test_a_damaged_shard_or_other_frames_under_the_same_key_are_written_again(wr
     write(clips, "shards", shard_bytes=80_000)
     assert one.read_bytes() == content
     assert other.stat().st_ino == kept
-    changed = bytearray(clips[0].file.read_bytes())
-    changed[-1] ^= 1
-    clips[0].file.write_bytes(changed)
+    *before, last = clips[0].frames()
+    clips[0] = with_frames(clips[0], [*before, last[:-1] + bytes([last[-1] ^ 1])])
     folder, _ = write(clips, "shards", shard_bytes=80_000)
     elsewhere, _ = write(clips, "elsewhere", shard_bytes=80_000)
     assert contents(folder) == contents(elsewhere)
@@ -168,7 +215,7 @@ def test_what_a_linked_shard_was_linked_to_is_never_written_into(write, many, tm
     assert (folder / "train" / name).stat().st_ino == cached.stat().st_ino
     assert not (folder / "train" / name).is_symlink()
     write(many[1:6], "shards", shard_bytes=80_000)
-    write([many[0].model_copy(update={"yaw_deg": None})], "shards", shard_bytes=80_000)
+    write([many[0].model_copy(update={"yaw_deg": [1.0, 2.0, 3.0, 4.0]})], "shards", shard_bytes=80_000)
     assert cached.read_bytes() == content
 
 
@@ -187,20 +234,20 @@ def test_index_finds_every_frame_that_was_prepared(write, clips):
 def test_index_has_the_promised_shapes(write, clips):
     folder, manifest = write(clips, "shards")
     with np.load(folder / "train" / "index.npz") as index:
-        num_clips, num_frames = len(index["clip_key"]), len(index["frame_offset"])
-        assert (num_clips, num_frames) == (6, 24)
         assert index["clip_first"].tolist() == [0, 4, 8, 12, 16, 20, 24]
-        assert index["clip_tar"].dtype == index["frame_size"].dtype == np.int32
-        assert index["clip_first"].dtype == index["frame_offset"].dtype == np.int64
-        listed = [clip.key for clip in manifest.splits.train.clips]
-        assert index["clip_key"].tolist() == listed
+        assert index["clip_tar"].dtype == np.int32
+        assert index["clip_first"].dtype == np.int64
+        assert index["clip_key"].tolist() == sorted(clip.clip.key for clip in clips[:6])
+    assert (manifest.splits.train.num_clips, manifest.splits.train.num_frames) == (6, 24)
+    assert np.load(folder / "train" / "00000.npy").dtype.names == ("offset", "size", "yaw_deg")
 
 
 def test_an_empty_split_has_an_empty_index(write, make_prepared):
     folder, manifest = write([make_prepared(1, 0)], "shards")
     with np.load(folder / "test" / "index.npz") as index:
         assert index["clip_first"].tolist() == [0]
-    assert manifest.splits.test == SplitListing(tars=[], clips=[])
+    assert manifest.splits.test.tars == []
+    assert manifest.splits.test.num_clips == 0
 
 
 # webdataset leaves its last file to the garbage collector.
@@ -219,9 +266,12 @@ def test_plain_webdataset_reads_whole_samples(write, clips):
 # webdataset leaves its last file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_other_members_of_a_clip_come_between_metadata_and_frames(write, make_prepared):
-    prepared = make_prepared(1, 0).model_copy(update={"members": ["flac", "faces.json"]})
-    for ending, content in (("flac", b"sound"), ("faces.json", b'{"score":[0.5]}')):
-        prepared.member_files()[ending].write_bytes(content)
+    prepared = make_prepared(1, 0)
+    contents = {"flac": b"sound", "faces.json": b'{"score":[0.5]}'}
+    members = {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()}
+    prepared = prepared.model_copy(update={"members": members})
+    for ending, path in prepared.member_files().items():
+        path.write_bytes(contents[ending])
     folder, _ = write([prepared, make_prepared(1, 1)], "shards")
     path = str(folder / "train" / "00000.tar")
     with tarfile.open(path) as tar:
@@ -284,7 +334,11 @@ def test_shards_are_complete_unless_a_rerun_might_process_another_source(
 def test_a_new_run_leaves_no_stale_shard(write, clips):
     write(clips, "shards", shard_bytes=1)
     folder, _ = write(clips, "shards")
-    assert sorted(path.name for path in (folder / "train").iterdir()) == ["00000.tar", "index.npz"]
+    assert sorted(path.name for path in (folder / "train").iterdir()) == [
+        "00000.npy",
+        "00000.tar",
+        "index.npz",
+    ]
 
 
 def test_a_run_without_training_clips_counts_the_reasons(make_source):

@@ -7,25 +7,24 @@ from lia_model.evaluation.card.facts import CardFacts
 from lia_model.evaluation.champion.gate import Verdict
 from lia_model.registry.origin import Origin
 from lia_model.settings import NetworkSettings
-from preprocessing.clips.sample import ClipEntry
-from preprocessing.shards.manifest import SplitListing, Splits
+from preprocessing.shards.manifest import SplitListing, Splits, TarEntry
 from tests.lia_model.evaluation.made_up_report import make_report
 from tests.lia_model.shards_on_disk import make_manifest
 
 
-def clip(key, source, identity, *, by_time=False):
-    return ClipEntry(
-        key=key, source_key=source, url=f"http://host/{source}", identity=identity, by_time=by_time,
-        follows=None, start_s=0, end_s=1, num_frames=25,
+def listing(num_clips, **counts):
+    tar = TarEntry(
+        name="00000.tar", bytes=1, sha256="", frames_sha256="", recipe_sha256="", num_clips=num_clips,
+        num_frames=25 * num_clips,
     )  # fmt: skip
+    return SplitListing(index_sha256="", tars=[tar], **counts)
 
 
 @pytest.fixture
 def facts():
-    train = [clip("a", "v", "Ann"), clip("b", "w", "Ann"), clip("c", "x", None)]
     splits = Splits(
-        train=SplitListing(clips=train, tars=[]),
-        test=SplitListing(clips=[clip("d", "x", None, by_time=True)], tars=[]),
+        train=listing(3, num_people=2, num_videos=3, num_by_time=0),
+        test=listing(1, num_people=1, num_videos=1, num_by_time=1),
     )
     network = NetworkSettings(size_px=64, width=0.5, latent_dim=16, num_directions=4)
     return CardFacts(

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,7 @@ from lia_model.data.pair_reader import PairReader
 from lia_model.evaluation.champion.gate_evidence import CHALLENGER, CHAMPION, measure
 from lia_model.evaluation.scores import EvaluatedModel
 from tests.lia_model.evaluation_settings import evaluation_settings
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import change_held_out, write_shards
 
 NUM_CLIPS = 6
 
@@ -47,11 +45,8 @@ def settings(models, tmp_path):
 
 def set_clips(shards, **changes):
     """Change the same fields of the first two held-out clips."""
-    path = shards / "manifest.json"
-    manifest = json.loads(path.read_text())
-    for clip in manifest["splits"]["test"]["clips"][:2]:
-        clip.update(changes)
-    path.write_text(json.dumps(manifest))
+    others = len(PairReader(shards).held_out) - 2
+    change_held_out(shards, changes, changes, *[{}] * others)
 
 
 def evidence(shards, settings, generator, champion=None):

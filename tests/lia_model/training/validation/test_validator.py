@@ -7,8 +7,7 @@ from lia_model.data.pair_reader import PairReader
 from lia_model.settings import ValidationSettings
 from lia_model.training.validation.pairs import choose_validation_pairs, list_sha256, other_person
 from lia_model.training.validation.validator import MAX_CELL_PX, NUM_STEPS, Validator, is_possible, turn_name
-from preprocessing.shards.frame_index import INDEX_NAME, read_index, write_index
-from tests.lia_model.shards_on_disk import change_held_out, write_shards
+from tests.lia_model.shards_on_disk import change_held_out, change_yaws, write_shards
 
 CPU = torch.device("cpu")
 NUM_FRAMES = 9
@@ -19,13 +18,8 @@ def shards(tmp_path):
     """Three held-out clips whose heads turn, fastest in the middle clip."""
     clips = list(np.random.default_rng(0).integers(0, 256, (4, NUM_FRAMES, 32, 32, 3), dtype=np.uint8))
     write_shards(tmp_path / "shards", {"train": clips[:1], "test": clips[1:]}, 32)
-    set_yaws(tmp_path / "shards", [np.arange(NUM_FRAMES) * speed for speed in (1.0, -7.0, 2.0)])
+    change_yaws(tmp_path / "shards", "test", [np.arange(NUM_FRAMES) * speed for speed in (1.0, -7.0, 2.0)])
     return tmp_path / "shards"
-
-
-def set_yaws(shards, yaws):
-    path = shards / "test" / INDEX_NAME
-    write_index(path, read_index(path)._replace(frame_yaw_deg=np.concatenate(yaws).astype(np.float16)))
 
 
 @pytest.fixture
@@ -76,7 +70,7 @@ def test_l1_by_turn_is_the_mean_over_the_frames_turned_so_far(shards, settings, 
         "validation/l1_turned_15_to_30_deg",
         "validation/l1_turned_over_30_deg",
     }
-    set_yaws(shards, [np.full(NUM_FRAMES, np.nan)] * 3)
+    change_yaws(shards, "test", [np.full(NUM_FRAMES, np.nan)] * 3)
     assert not any(
         "turned" in name for name in Validator(shards, settings, CPU).validate(generator, 1).metrics
     )
@@ -95,7 +89,7 @@ def test_the_pairs_are_the_same_at_every_step_and_hold_the_largest_turn(shards, 
     assert all(0 not in each.pair.frames for each in pairs)
     yaws = [np.arange(NUM_FRAMES) * 1.0 for _ in range(3)]
     yaws[1][4] = 50
-    set_yaws(shards, yaws)
+    change_yaws(shards, "test", yaws)
     turned = choose_validation_pairs(PairReader(shards), settings.validation)
     for each in turned:
         assert len(each.pair.frames) == len(set(each.pair.frames)) == 3

@@ -3,7 +3,7 @@ import pytest
 
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.clips.splitting.assignment import assign, check_accounts, check_splits
-from preprocessing.clips.stored_result import SourceResult
+from preprocessing.clips.stored_result import SourceSummary
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
 from tests.preprocessing.clips.made_up_clip import make_signature
@@ -17,7 +17,7 @@ def make_result(tmp_path):
     """Function that gives a source in which the named people were seen, each in one clip."""
 
     def make(source, seen, moves=(), by_time=False):
-        rows, prepared = [], []
+        rows, clips = [], []
         for number, _ in enumerate(seen):
             key = f"{source.row_key}-{number:03d}-000000"
             base = {"key": key, "source_key": source.key, "url": source.url}
@@ -37,11 +37,12 @@ def make_result(tmp_path):
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
             text = make_signature(moves[number] if moves else key).to_text()
-            prepared.append(PreparedClip(clip=clip, file=tmp_path / key, frame_bytes=[], signature=text))
+            made = PreparedClip(
+                clip=clip, file=tmp_path / key, frame_bytes=[], frames_sha256="", signature=text
+            )
+            clips.append(made.kept())
         people = [Person(num_frames=9 - number, embedding=FACES[name]) for number, name in enumerate(seen)]
-        return SourceResult(
-            row_key=source.row_key, fingerprint="f", rows=rows, prepared=prepared, people=people
-        )
+        return SourceSummary(source.row_key, rows, clips, people)
 
     return make
 
@@ -69,8 +70,8 @@ def test_one_face_in_several_videos_is_one_person_in_one_split(settings, sources
     seeds = [settings.model_copy(update={"seed": seed}) for seed in range(9)]
     drawn = [assign(sources, results, seeded, LIMIT).rows for seeded in seeds]
     assert {row.split for rows in drawn for row in rows} == {"train", "test"}
-    assert [clip.clip.split for clip in prepared] == [row.split for row in rows]
-    assert [clip.clip.identity for clip in prepared] == names
+    assert [clip.split for clip in prepared] == [row.split for row in rows]
+    assert [clip.identity for clip in prepared] == names
 
 
 def test_without_looking_across_sources_everybody_is_somebody_else(shards_settings, sources, make_result):
@@ -103,7 +104,7 @@ def test_of_a_person_listed_on_both_sides_the_later_clips_are_left_out(settings,
     assert [row.label for row in found.rows] == ["kept", "filtered(other_split)", "kept"]
     assert [row.split for row in found.rows] == ["train", "test", "test"]
     assert found.num_clashes == 1
-    assert len(found.prepared) == 2
+    assert len(found.clips) == 2
 
 
 def test_eight_files_of_one_person_with_other_names_are_in_one_split(settings, make_source, make_result):
@@ -142,7 +143,7 @@ def test_new_sources_neither_move_older_ones_nor_share_people_between_splits(
     settings = settings.model_copy(update={"quality": quality})
     for sources, results, num_old in worlds(make_source, make_result, 400):
         old = assign(sources[:num_old], results[:num_old], settings, LIMIT)
-        former = {clip.clip.source_key: clip.clip.split for clip in old.prepared if not clip.clip.by_time}
+        former = {clip.source_key: clip.split for clip in old.clips if not clip.by_time}
         # With a record of the former splits, new ones may stand anywhere in the list.
         shuffled = [*zip(sources[num_old:], results[num_old:], strict=True)]
         shuffled += [*zip(sources[:num_old], results[:num_old], strict=True)]
@@ -157,7 +158,7 @@ def test_new_sources_neither_move_older_ones_nor_share_people_between_splits(
             found = {result.row_key: result for result in results}
             for row in now.rows:
                 result = found[row.row_key]
-                if row.outcome == "kept" and not result.prepared[0].clip.by_time:
+                if row.outcome == "kept" and not result.clips[0].by_time:
                     face = tuple(result.people[row.person].embedding)
                     people.setdefault(face, set()).add(row.split)
             assert all(len(found) == 1 for found in people.values())
@@ -172,16 +173,16 @@ def test_the_same_recording_twice_is_kept_once(settings, sources, make_result):
     kept = min(row.key for row in rows)
     assert sorted(row.label for row in rows) == ["filtered(duplicate)", "kept"]
     assert [row.duplicate_of for row in rows if row.reason == "duplicate"] == [kept]
-    assert [clip.clip.key for clip in prepared] == [kept]
+    assert [clip.key for clip in prepared] == [kept]
 
 
 @pytest.mark.parametrize("larger", [0, 1])
 def test_of_two_copies_the_one_that_shows_more_of_its_video_is_kept(settings, sources, make_result, larger):
     results = [make_result(source, "a", ["nods"]) for source in sources[:2]]
-    clip = results[larger].prepared[0].clip.model_copy(update={"crop_box": (0, 0, 17, 17)})
-    results[larger].prepared[0] = results[larger].prepared[0].model_copy(update={"clip": clip})
-    _, prepared, _ = assign(sources[:2], results, settings, LIMIT)
-    assert [one.clip.key for one in prepared] == [clip.key]
+    clip = results[larger].clips[0]
+    results[larger].clips[0] = clip._replace(num_source_pixels=clip.num_source_pixels + 1)
+    _, clips, _ = assign(sources[:2], results, settings, LIMIT)
+    assert [one.key for one in clips] == [clip.key]
 
 
 def test_videos_with_one_recording_go_to_one_split_with_all_their_people(settings, sources, make_result):
@@ -204,17 +205,16 @@ def test_videos_listed_in_two_splits_lose_only_their_duplicates(settings, make_s
 
 def test_a_leak_is_named(settings, sources, make_result):
     _, prepared, _ = assign(sources[:1], [make_result(sources[0], "a")], settings, LIMIT)
-    other = prepared[0].clip.model_copy(update={"split": "test"})
     with pytest.raises(
         ValueError, match=r"2 in both train and test: identity unnamed-.*, video http://a.org/0"
     ):
-        check_splits([prepared[0], prepared[0].model_copy(update={"clip": other})])
+        check_splits([prepared[0], prepared[0]._replace(split="test")])
 
 
 def test_every_source_and_every_candidate_is_in_exactly_one_state(settings, sources, make_result):
     results = [make_result(source, seen) for source, seen in zip(sources, ["a", "ab", "b", "c"], strict=True)]
     rows = [row for result in results for row in result.rows]
-    clips = [clip for result in results for clip in result.prepared]
+    clips = [clip for result in results for clip in result.clips]
     check_accounts(sources, rows, clips)
     first = rows[0]
     broken = {

@@ -22,7 +22,8 @@ def make_clips(tmp_path):
                 end_s=1.0, num_frames=9, fps=25.0, times_s=[0.0], size_px=16, crop_rule="fomm_square",
                 crop_box=(0, 0, 16, 16), frame_size_px=(32, 32), mean_score=0.9,
             )  # fmt: skip
-            prepared.append(PreparedClip(clip=clip, file=tmp_path, frame_bytes=[], signature=""))
+            made = PreparedClip(clip=clip, file=tmp_path, frame_bytes=[], frames_sha256="", signature="")
+            prepared.append(made.kept())
         return rows, prepared
 
     return make

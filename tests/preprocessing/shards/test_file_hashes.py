@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lia_model.data import shard_hashes
-from lia_model.data.shard_hashes import verified_file, verify_shards
+from preprocessing.shards import file_hashes
+from preprocessing.shards.file_hashes import verified_file, verify_shards
 from tests.lia_model.shards_on_disk import damage_frame, write_shards
 
 
@@ -17,15 +17,18 @@ def shards(tmp_path):
 def hashed(monkeypatch):
     """Names of the files that were hashed."""
     names = []
-    compute = shard_hashes.file_sha256
-    monkeypatch.setattr(shard_hashes, "file_sha256", lambda path: names.append(path.name) or compute(path))
+    compute = file_hashes.file_sha256
+    monkeypatch.setattr(file_hashes, "file_sha256", lambda path: names.append(path.name) or compute(path))
     return names
 
 
-def test_each_tar_of_the_split_is_hashed_once(shards, hashed):
+TRAIN = ["00000.npy", "00000.tar", "00001.npy", "00001.tar", "index.npz"]
+
+
+def test_each_file_of_the_split_is_hashed_once(shards, hashed):
     for _ in range(2):
         verify_shards(shards, "train")
-    assert sorted(hashed) == ["00000.tar", "00001.tar"]
+    assert sorted(hashed) == TRAIN
 
 
 def test_a_tar_that_was_written_anew_is_hashed_again(shards, hashed):
@@ -41,6 +44,13 @@ def test_the_folder_of_shards_stays_as_it_was(shards):
     verify_shards(shards, "train")
     assert sorted(shards.rglob("*")) == before
     assert verified_file(shards).is_file()
+
+
+@pytest.mark.parametrize("name", ["00001.npy", "index.npz"])
+def test_a_changed_index_is_named(shards, name):
+    (shards / "train" / name).write_bytes(b"changed")
+    with pytest.raises(ValueError, match=rf"train/{name} has the sha256 \w+…, the manifest lists"):
+        verify_shards(shards, "train")
 
 
 @pytest.mark.parametrize("is_known", [False, True])
@@ -68,4 +78,4 @@ def test_shards_in_a_folder_that_takes_no_files_are_hashed_every_time(shards, ha
     verified_file(shards).with_suffix(".lock").mkdir()
     for _ in range(2):
         verify_shards(shards, "train")
-    assert len(hashed) == 4
+    assert sorted(hashed) == sorted(2 * TRAIN)
