@@ -1,5 +1,6 @@
 """Units of work on a real Ray cluster of one machine."""
 
+import gc
 import hashlib
 import os
 import shutil
@@ -33,6 +34,16 @@ from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store, StoreError
 from tests.conftest import CHECKOUT
 from tests.ports import free_port
+
+# Ray drops the handles of processes that it told to end, and Python warns of those that have not ended yet.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def dropped_handles():
+    """Collect these handles before another file's tests."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
