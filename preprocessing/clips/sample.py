@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ClipEntry(BaseModel):
-    """What the manifest lists of a clip."""
+    """What the index of a split lists of a clip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -133,7 +133,7 @@ class PreparedClip(BaseModel):
 class KeptClip(NamedTuple):
     """A kept clip without anything that it has per frame, since a run decides about millions of them.
 
-    The fields that it shares with `ClipMetadata` are those.
+    Fields without a description are those of `ClipMetadata`.
     """
 
     key: str
