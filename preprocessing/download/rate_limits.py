@@ -1,98 +1,122 @@
-"""Per-host rate limits: hourly quota, distance between requests, back-off, giving up.
+"""The queue of one run: hands out sources as fast as the limits of their hosts allow.
 
-Decides only; it opens no connection. Times are seconds since 1970, so that quotas outlive the run.
+What hosts allow is decided by `host_limits`, in this process or, for all runs of a cluster, in one of it.
 """
 
 import heapq
 import itertools
-import json
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from preprocessing.download.host_limits import HostRules, Refusal, Turn
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
-from preprocessing.storage.files import write_atomically
 
-HOUR_S = 3600.0
 HOST_ALIASES = {"youtu.be": "youtube.com", "youtube-nocookie.com": "youtube.com"}
+_LOGGED_WAIT_S = 60.0
+"""Waits for a quota are logged if they are longer."""
+
+
+@runtime_checkable
+class Limits(Protocol):
+    """What hosts allow one run; called from several threads. See `HostLimits`."""
+
+    def ask(self, name: str, rules: HostRules) -> Turn:
+        """Grant a request to a host, or say how long to wait."""
+        ...
+
+    def answered(self, name: str) -> None:
+        """Note that the host answered."""
+        ...
+
+    def refused(self, name: str, rules: HostRules, retry_after_s: float | None) -> Refusal:
+        """Note that the host limits the rate."""
+        ...
 
 
 @dataclass
 class _Host:
     name: str
-    max_per_hour: int | None
+    rules: HostRules
     waiting: deque[Source] = field(default_factory=deque)
-    requests: deque[float] = field(default_factory=deque)
-    """Times of the last hour's requests; recorded only under a quota."""
-    ready_at: float = 0.0
-    """Earliest time of the next request, quota aside."""
-    backing_off_until: float = 0.0
-    num_backoffs: int = 0
-    """Since the last successful request."""
-    is_given_up: bool = False
+    is_queued: bool = False
 
 
 class RateLimitedQueue:
     """Hands out sources to threads as fast as the limits of their hosts allow.
 
-    A thread calls `take`, requests the source, and reports `done` or `rate_limited`.
+    A thread calls `take`, requests the source, and reports `done` or `rate_limited`, or puts it back.
 
     Args:
         sources: one per video.
         settings: max_per_hour, request_pause_s, host_pause_s and max_host_pauses.
-        state: file that keeps the requests of the last hour between runs.
+        limits: what the hosts allow.
         log: called with a format and its arguments when a host is backed off.
     """
 
     def __init__(
-        self, sources: Iterable[Source], settings: DownloadSettings, state: Path, log: Callable[..., None]
+        self,
+        sources: Iterable[Source],
+        settings: DownloadSettings,
+        limits: Limits,
+        log: Callable[..., None],
     ) -> None:
-        self._settings, self._state, self._log = settings, state, log
+        self._settings, self._limits, self._log = settings, limits, log
         self._changed = threading.Condition()
         self._hosts: dict[str, _Host] = {}
         self._num_in_progress = 0
         self._is_stopped = False
+        self._numbers = itertools.count()
+        self._heap: list[tuple[float, int, _Host]] = []
+        """Hosts with waiting sources, by the time at which their limits are asked next."""
         self.given_up: list[Source] = []
         """Sources that were never handed out, since their host kept on limiting the rate."""
-        requests = json.loads(state.read_text()) if state.is_file() else {}
         for source in sources:
-            name = host_of(source.url, settings.max_per_hour)
-            if name not in self._hosts:
-                times = deque(requests.get(name, ()))
-                self._hosts[name] = _Host(name, settings.max_per_hour.get(name), requests=times)
-            self._hosts[name].waiting.append(source)
-        self._numbers = itertools.count()
-        self._heap = [(host.ready_at, next(self._numbers), host) for host in self._hosts.values()]
+            host = self._host_of(source)
+            host.waiting.append(source)
+            self._push(host, 0.0)
 
-    def take(self) -> Source | None:
-        """Wait until a source may be requested and return it; None when none is left or the queue stopped."""
-        with self._changed:
-            while not self._is_stopped:
-                if not self._heap:
-                    if self._num_in_progress == 0:
-                        return None
-                    # A source in progress may be put back.
-                    self._changed.wait()
-                    continue
-                host = self._heap[0][-1]
-                due = max(host.ready_at, self._quota_free_at(host))
-                if host.waiting and due > time.time():
-                    self._wait(host, due)
-                    continue
-                heapq.heappop(self._heap)
-                if host.waiting:
-                    return self._hand_out(host)
-            return None
+    def take(self) -> tuple[Source, Turn] | None:
+        """Wait until a source may be requested; return it with its turn, or None at the end.
+
+        The end has come when no source is left or the queue stopped.
+        """
+        while (chosen := self._next()) is not None:
+            host, source = chosen
+            # Outside the lock, since the limits may be another process's.
+            turn = self._limits.ask(host.name, host.rules)
+            with self._changed:
+                if turn.is_granted:
+                    self._push(host, 0.0)
+                    self._changed.notify_all()
+                    return source, turn
+                host.waiting.appendleft(source)
+                if turn.is_given_up:
+                    self._give_up(host)
+                else:
+                    self._push(host, turn.wait_s)
+                self._end_request()
+            if turn.quota is not None and turn.wait_s > _LOGGED_WAIT_S:
+                self._log("%s: quota of %s requests an hour reached; waiting", host.name, turn.quota)
+        return None
 
     def done(self, source: Source) -> None:
         """Report that the host answered, whether or not the source was downloaded."""
+        self._limits.answered(self._host_of(source).name)
         with self._changed:
-            self._host_of(source).num_backoffs = 0
+            self._end_request()
+
+    def put_back(self, source: Source) -> None:
+        """Report that the source was not requested after all; it is handed out again."""
+        with self._changed:
+            host = self._host_of(source)
+            host.waiting.appendleft(source)
+            self._push(host, 0.0)
             self._end_request()
 
     def rate_limited(self, source: Source, retry_after_s: float | None) -> bool:
@@ -102,16 +126,23 @@ class RateLimitedQueue:
             source: the source that was requested.
             retry_after_s: the host's Retry-After, which replaces our own back-off; None without one.
         """
+        host = self._host_of(source)
+        refusal = self._limits.refused(host.name, host.rules, retry_after_s)
+        if refusal.is_new and refusal.is_given_up:
+            self._log(
+                "%s: rate limited after %d back-offs, next one %.0f s; giving up on it in this run",
+                *(host.name, refusal.num_backoffs - 1, refusal.pause_s),
+            )
+        elif refusal.is_new:
+            self._log("%s: rate limited; backing off for %.0f s", host.name, refusal.pause_s)
         with self._changed:
-            host = self._host_of(source)
-            # Requests that began before the back-off are refused too and do not count again.
-            if host.backing_off_until <= time.time() and not host.is_given_up:
-                self._back_off(host, retry_after_s)
-            if not host.is_given_up:
+            if refusal.is_given_up:
+                self._give_up(host)
+            else:
                 host.waiting.appendleft(source)
-            self._push(host)
+                self._push(host, refusal.pause_s)
             self._end_request()
-            return not host.is_given_up
+        return not refusal.is_given_up
 
     def stop(self) -> None:
         """Hand out nothing more; waiting threads get None."""
@@ -119,70 +150,52 @@ class RateLimitedQueue:
             self._is_stopped = True
             self._changed.notify_all()
 
+    def _next(self) -> tuple[_Host, Source] | None:
+        """Wait until the limits of a host are to be asked; return it and its first source, or None."""
+        with self._changed:
+            while not self._is_stopped:
+                if not self._heap:
+                    if self._num_in_progress == 0:
+                        return None
+                    # A source in progress may be put back.
+                    self._changed.wait()
+                    continue
+                wait_s = self._heap[0][0] - time.monotonic()
+                if wait_s > 0:
+                    self._changed.wait(wait_s)
+                    continue
+                host = heapq.heappop(self._heap)[-1]
+                host.is_queued = False
+                if host.waiting:
+                    self._num_in_progress += 1
+                    return host, host.waiting.popleft()
+            return None
+
     def _host_of(self, source: Source) -> _Host:
-        return self._hosts[host_of(source.url, self._settings.max_per_hour)]
-
-    def _hand_out(self, host: _Host) -> Source:
-        source = host.waiting.popleft()
-        self._num_in_progress += 1
-        now = time.time()
-        host.ready_at = max(host.ready_at, now + self._settings.request_pause_s)
-        if host.max_per_hour is not None:
-            host.requests.append(now)
-            self._save()
-        if host.waiting:
-            self._push(host)
-        self._changed.notify_all()
-        return source
-
-    def _back_off(self, host: _Host, retry_after_s: float | None) -> None:
-        host.num_backoffs += 1
-        pause_s = self._settings.host_pause_s * 2 ** (host.num_backoffs - 1)
-        if retry_after_s is not None:
-            pause_s = retry_after_s
-        if host.num_backoffs > self._settings.max_host_pauses or pause_s > HOUR_S:
-            host.is_given_up = True
-            self.given_up += host.waiting
-            host.waiting.clear()
-            self._log(
-                "%s: rate limited after %d back-offs, next one %.0f s; giving up on it in this run",
-                *(host.name, host.num_backoffs - 1, pause_s),
+        settings = self._settings
+        name = host_of(source.url, settings.max_per_hour)
+        if name not in self._hosts:
+            rules = HostRules(
+                settings.max_per_hour.get(name),
+                settings.request_pause_s,
+                settings.host_pause_s,
+                settings.max_host_pauses,
             )
-        else:
-            host.backing_off_until = time.time() + pause_s
-            host.ready_at = max(host.ready_at, host.backing_off_until)
-            self._log("%s: rate limited; backing off for %.0f s", host.name, pause_s)
+            self._hosts[name] = _Host(name, rules)
+        return self._hosts[name]
 
-    def _quota_free_at(self, host: _Host) -> float:
-        """Return the earliest time at which the hourly quota allows the next request."""
-        while host.requests and host.requests[0] <= time.time() - HOUR_S:
-            host.requests.popleft()
-        if host.max_per_hour is None or len(host.requests) < host.max_per_hour:
-            return 0.0
-        return host.requests[-host.max_per_hour] + HOUR_S
+    def _push(self, host: _Host, wait_s: float) -> None:
+        if host.waiting and not host.is_queued:
+            host.is_queued = True
+            heapq.heappush(self._heap, (time.monotonic() + wait_s, next(self._numbers), host))
 
-    def _wait(self, host: _Host, due: float) -> None:
-        """Wait for this host, or until another one is ready sooner."""
-        wait_s = due - time.time()
-        if due - self._heap[0][0] > 1e-3:
-            # Its limits changed since it was queued: reinsert it at its time, so that other hosts go first.
-            heapq.heapreplace(self._heap, (due, next(self._numbers), host))
-            if wait_s > 60 and due > host.ready_at:
-                self._log("%s: quota of %s requests an hour reached; waiting", host.name, host.max_per_hour)
-        else:
-            self._changed.wait(wait_s)
-
-    def _push(self, host: _Host) -> None:
-        heapq.heappush(self._heap, (host.ready_at, next(self._numbers), host))
+    def _give_up(self, host: _Host) -> None:
+        self.given_up += host.waiting
+        host.waiting.clear()
 
     def _end_request(self) -> None:
         self._num_in_progress -= 1
         self._changed.notify_all()
-
-    def _save(self) -> None:
-        requests = {host.name: list(host.requests) for host in self._hosts.values() if host.requests}
-        with write_atomically(self._state) as partial:
-            partial.write_text(json.dumps(requests))
 
 
 def host_of(url: str, limits: Iterable[str]) -> str:

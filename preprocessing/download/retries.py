@@ -18,6 +18,7 @@ from preprocessing.download.attempt import (
     verification_limit_s,
 )
 from preprocessing.download.credentials import mask_credentials
+from preprocessing.download.local_limits import LocalLimits
 from preprocessing.download.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.raw_folder import (
     add_received,
@@ -80,10 +81,12 @@ def download_sources(
             missing.append(source)
         else:
             finish(source, known)
-    queue = RateLimitedQueue(missing, settings, receiving_root(raw) / "hosts.json", log)
+    limits = LocalLimits(receiving_root(raw) / "hosts.json")
+    queue = RateLimitedQueue(missing, settings, limits, log)
 
     def work() -> None:
-        while (source := queue.take()) is not None:
+        while (taken := queue.take()) is not None:
+            source, _ = taken
             result = download_source(source, settings, raw)
             if result.download.status != DownloadStatus.STOP_THE_QUEUE:
                 queue.done(source)

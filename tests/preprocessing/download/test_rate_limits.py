@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from preprocessing.download.rate_limits import HOUR_S, RateLimitedQueue, host_of
+from preprocessing.download.host_limits import HOUR_S
+from preprocessing.download.local_limits import LocalLimits
+from preprocessing.download.rate_limits import RateLimitedQueue, host_of
 
 
 @pytest.fixture
@@ -13,17 +15,23 @@ def make_queue(tmp_path, download_settings, make_source):
         logged = []
         settings = download_settings.model_copy(update={"host_pause_s": 0.1, "max_host_pauses": 2} | changes)
         sources = [make_source(url) for url in urls]
-        state = tmp_path / "hosts.json"
-        queue = RateLimitedQueue(sources, settings, state, lambda *words: logged.append(words))
+        limits = LocalLimits(tmp_path / "hosts.json")
+        queue = RateLimitedQueue(sources, settings, limits, lambda *words: logged.append(words))
         return queue, logged
 
     return make
 
 
+def take(queue):
+    """Take a source; None at the end."""
+    taken = queue.take()
+    return None if taken is None else taken[0]
+
+
 def drain(queue):
     """Take all sources in one thread, all of them successful."""
     urls = []
-    while (source := queue.take()) is not None:
+    while (source := take(queue)) is not None:
         urls.append(source.url)
         queue.done(source)
     return urls
@@ -36,14 +44,14 @@ def test_every_source_is_handed_out_once(make_queue):
 
 def test_a_back_off_is_waited_for_while_other_hosts_go_first(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4", "http://b.org/1.mp4"])
-    first = queue.take()
+    first = take(queue)
     started = time.time()
     assert queue.rate_limited(first, 0.5)
-    other = queue.take()
+    other = take(queue)
     assert other.url == "http://b.org/1.mp4"
     assert time.time() - started < 0.4
     queue.done(other)
-    again = queue.take()
+    again = take(queue)
     assert again == first
     assert time.time() - started >= 0.5
     queue.done(again)
@@ -55,44 +63,44 @@ def test_back_offs_double_until_the_host_is_given_up_on(make_queue):
     waited, has_next = [], True
     while has_next:
         started = time.time()
-        source = queue.take()
+        source = take(queue)
         waited.append(time.time() - started)
         assert source is not None
         has_next = queue.rate_limited(source, None)
     # At least; longer on a busy machine.
     assert [wait >= least for wait, least in zip(waited, (0.0, 0.1, 0.2), strict=True)] == [True] * 3
     assert [words[-1] for words in logged[:2]] == [0.1, 0.2]
-    assert queue.take() is None
+    assert take(queue) is None
     assert [source.url for source in queue.given_up] == ["http://a.org/2.mp4"]
     assert len(logged) == 3
 
 
 def test_a_rate_limit_counts_however_soon_it_comes(make_queue):
     queue, logged = make_queue(["http://a.org/1.mp4"], request_pause_s=0.2, max_host_pauses=1)
-    assert queue.rate_limited(queue.take(), None)
-    assert not queue.rate_limited(queue.take(), None)
+    assert queue.rate_limited(take(queue), None)
+    assert not queue.rate_limited(take(queue), None)
     assert len(logged) == 2
 
 
 def test_a_successful_request_resets_the_back_off(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(6)], max_host_pauses=1)
     for _ in range(3):
-        source = queue.take()
+        source = take(queue)
         assert queue.rate_limited(source, 0.0)
-        source = queue.take()
+        source = take(queue)
         queue.done(source)
 
 
 def test_concurrent_rate_limits_are_one_back_off(make_queue):
     queue, logged = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"], max_host_pauses=1)
-    sources = [queue.take(), queue.take()]
+    sources = [take(queue), take(queue)]
     assert all(queue.rate_limited(source, 0.2) for source in sources)
     assert len(logged) == 1
 
 
 def test_a_host_that_asks_for_hours_is_given_up_on_at_once(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
-    assert not queue.rate_limited(queue.take(), 5 * HOUR_S)
+    assert not queue.rate_limited(take(queue), 5 * HOUR_S)
 
 
 def test_the_hourly_quota_outlives_the_run(make_queue, tmp_path):
@@ -119,9 +127,9 @@ def test_requests_to_one_host_keep_the_minimum_distance(make_queue):
 
 def test_a_thread_waits_while_a_source_in_progress_may_be_put_back(make_queue):
     queue, _ = make_queue(["http://a.org/1.mp4"])
-    source = queue.take()
+    source = take(queue)
     others = []
-    thread = threading.Thread(target=lambda: others.append(queue.take()))
+    thread = threading.Thread(target=lambda: others.append(take(queue)))
     thread.start()
     queue.rate_limited(source, 0.1)
     thread.join(5)
@@ -130,14 +138,14 @@ def test_a_thread_waits_while_a_source_in_progress_may_be_put_back(make_queue):
 
 def test_a_stopped_queue_wakes_waiting_threads(make_queue):
     queue, _ = make_queue([f"http://a.org/{number}.mp4" for number in range(3)], request_pause_s=60)
-    queue.take()
+    take(queue)
     others = []
-    thread = threading.Thread(target=lambda: others.append(queue.take()))
+    thread = threading.Thread(target=lambda: others.append(take(queue)))
     thread.start()
     queue.stop()
     thread.join(5)
     assert others == [None]
-    assert queue.take() is None
+    assert take(queue) is None
 
 
 @pytest.mark.parametrize(
