@@ -50,7 +50,7 @@ class Pair(Settings):
     face_frames: tuple[int, ...]
     """Those of `frames` in which faces are read."""
     sha256: str
-    """Hash over the JPEG files of the source frame and of `frames`, in this order."""
+    """Hash over the stored files of the source frame and of `frames`, in this order."""
 
 
 class Skipped(Settings):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lia_model.data.pair_list import Pair, PairList, SourceFrame
-from lia_model.data.pixels import decode_jpeg
+from lia_model.data.pixels import decode_frame
 from lia_model.data.sharded_clips import ShardedClip, ShardedClips
 from preprocessing.shards.manifest import Split
 
@@ -67,7 +67,7 @@ class PairReader:
         return self._splits[split], self._clips[split][key]
 
     def sha256(self, source: SourceFrame, driving: str, frames: Sequence[int]) -> str:
-        """Return the hash over the JPEG files of a source frame and of driving frames."""
+        """Return the hash over the stored files of a source frame and of driving frames."""
         digest = hashlib.sha256()
         for content in self._files(source, driving, frames):
             digest.update(content)
@@ -75,7 +75,7 @@ class PairReader:
 
     def read(self, pair: Pair) -> PairFrames:
         """Decode a pair."""
-        source, *frames = map(decode_jpeg, self._files(pair.source, pair.driving, pair.frames))
+        source, *frames = map(decode_frame, self._files(pair.source, pair.driving, pair.frames))
         _, driving = self.find("test", pair.driving)
         _, source_clip = self.find(pair.source.split, pair.source.clip)
         return PairFrames(pair, driving, source_clip, source, np.stack(frames))

@@ -1,4 +1,4 @@
-"""Images as bytes and as floats: one fixed formula in each direction, and JPEG decoding.
+"""Images as bytes and as floats: one fixed formula in each direction, and decoding of stored frames.
 
 Axes: B batch, T frames, H W pixels.
 """
@@ -48,16 +48,16 @@ def to_byte_range(images: Float[Tensor, "T 3 H W"]) -> UInt8[Tensor, "T H W 3"]:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode a JPEG file to RGB; grey files get three equal channels."""
+def decode_frame(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a stored frame, a JPEG or WebP file, to RGB; grey files get three equal channels."""
     from PIL import Image  # inside, so that the model alone imports without Pillow
 
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def decode_jpeg_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]:
-    """Decode a JPEG file of a square picture as `decode_jpeg` does.
+def decode_frame_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]:
+    """Decode a square stored frame as `decode_frame` does.
 
     Raises:
         UndecodableImageError: it does not decode, or to another size; the message is one line.
@@ -69,7 +69,7 @@ def decode_jpeg_of_size(data: bytes, size_px: int) -> UInt8[np.ndarray, "S S 3"]
 
 
 def picture_size_px(data: bytes) -> tuple[int, int]:
-    """Return width and height that the header of a JPEG file states.
+    """Return width and height that the header of a stored frame states.
 
     Raises:
         UndecodableImageError: the header is damaged; the message is one line.

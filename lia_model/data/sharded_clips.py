@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lia_model.data.pixels import UndecodableImageError, decode_jpeg, picture_size_px
+from lia_model.data.pixels import UndecodableImageError, decode_frame, picture_size_px
 from preprocessing.clips.sample import ClipEntry
 from preprocessing.shards.clip_index import INDEX_NAME, ClipIndex, read_index
 from preprocessing.shards.frame_index import frames_name, map_frames
@@ -134,10 +134,10 @@ class ShardedClips:
 
     def frame(self, clip: int, frame: int) -> UInt8[np.ndarray, "S S 3"]:
         """Decode one frame."""
-        return decode_jpeg(self.frame_bytes(clip, frame))
+        return decode_frame(self.frame_bytes(clip, frame))
 
     def frame_bytes(self, clip: int, frame: int) -> bytes:
-        """Return the stored JPEG file of one frame."""
+        """Return the stored picture file of one frame."""
         return self.files(clip, [frame])[frame]
 
     def shard(self, clip: int) -> str:
@@ -145,7 +145,7 @@ class ShardedClips:
         return f"{self.directory.name}/{self._index.tars[self._index.clip_tar[clip]]}"
 
     def files(self, clip: int, frames: Collection[int]) -> dict[int, bytes]:
-        """Return the JPEG files of some frames of one clip, read in the order in which they lie on disk."""
+        """Return the files of some frames of one clip, read in the order in which they lie on disk."""
         places = self._places(clip)
         found = {}
         with (self.directory.parent / self.shard(clip)).open("rb") as tar:
@@ -165,4 +165,4 @@ class ShardedClips:
     def frames(self, clip: int, start: int = 0, stop: int | None = None) -> UInt8[np.ndarray, "T S S 3"]:
         """Decode frames `start` up to `stop` of one clip; None is its end."""
         stop = self.clips[clip].num_frames if stop is None else stop
-        return np.stack([decode_jpeg(data) for data in self.files(clip, range(start, stop)).values()])
+        return np.stack([decode_frame(data) for data in self.files(clip, range(start, stop)).values()])

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from preprocessing.clips.candidates import Candidate
 from preprocessing.clips.crop import finds_faces
+from preprocessing.media.frame_codec import frame_codec
 from preprocessing.settings import ShardsSettings
 from preprocessing.sources.source import Source
 
@@ -42,7 +43,7 @@ def sightings_fingerprint(
 def clip_fingerprint(candidate: Candidate, video_sha256: str, settings: ShardsSettings) -> str:
     """Return the hash of what the frames of a cut clip depend on."""
     span = (candidate.tube.first_frame, candidate.tube.num_frames)
-    how = (settings.fps, settings.max_gap_s, settings.crop.size_px, settings.jpeg_quality)
+    how = (settings.fps, settings.max_gap_s, settings.crop.size_px, *_codec_parts(settings))
     return _hash(RECIPE_VERSION, video_sha256, span, candidate.crop, how)
 
 
@@ -54,6 +55,7 @@ def result_fingerprint(
     rules = settings.model_dump_json(
         exclude={
             "num_parallel": True,
+            "jpeg_quality" if settings.codec == "webp" else "webp_quality": True,
             "timeout_s": True,
             "shard_bytes": True,
             "test_fraction": True,
@@ -65,6 +67,12 @@ def result_fingerprint(
     )
     row = _SOURCE.dump_json(source, exclude={"source_id", "note", "list", "extra"}).decode()
     return _hash(RECIPE_VERSION, RESULT_VERSION, f'{{"source":{row}}}', video_sha256, rules, list(networks))
+
+
+def _codec_parts(settings: ShardsSettings) -> tuple[object, ...]:
+    codec = frame_codec(settings)
+    # The format is left out of JPEG clips, so that those of earlier versions stay valid.
+    return (codec.quality,) if codec.format == "jpeg" else tuple(codec)
 
 
 def _hash(*parts: object) -> str:

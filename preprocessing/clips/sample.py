@@ -73,15 +73,15 @@ class ClipMetadata(ClipEntry):
 
 
 class PreparedClip(BaseModel):
-    """A kept clip with its frames, JPEG files concatenated in one file."""
+    """A kept clip with its frames, picture files concatenated in one file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     clip: ClipMetadata
     file: Path
-    """The concatenated JPEG files."""
+    """The concatenated picture files, `<key>.<ending>s`."""
     frame_bytes: list[int]
-    """Length of each JPEG file."""
+    """Length of each picture file."""
     frames_sha256: str
     """Hash of `file`."""
     yaw_deg: list[float] | None = None
@@ -92,12 +92,17 @@ class PreparedClip(BaseModel):
     """Hashes of what the sample holds beside metadata and frames, by ending, such as `flac`; each is a file
     beside `file`."""
 
+    @property
+    def frame_ending(self) -> str:
+        """Return the ending of a frame's file in a shard, without a dot."""
+        return self.file.suffix[1:].removesuffix("s")
+
     def member_files(self) -> dict[str, Path]:
         """Return the files of `members`, by ending."""
         return {ending: member_file(self.file, ending) for ending in self.members}
 
     def frames(self) -> list[bytes]:
-        """Read the JPEG files."""
+        """Read the picture files."""
         return read_frames(self.file, self.frame_bytes)
 
     def kept(self) -> "KeptClip":
@@ -147,7 +152,7 @@ class KeptClip(NamedTuple):
     num_frames: int
     split: Literal["train", "test"]
     num_bytes: int
-    """Of its JPEG files together."""
+    """Of its frames together."""
     num_source_pixels: int
     """How much of the source it shows: area of its square, times frames."""
     has_yaw: bool
@@ -166,6 +171,6 @@ def member_file(file: Path, ending: str) -> Path:
 
 
 def read_frames(file: Path, frame_bytes: Sequence[int]) -> list[bytes]:
-    """Return the parts of a file of concatenated JPEG files, by their lengths."""
+    """Return the parts of a file of concatenated picture files, by their lengths."""
     with file.open("rb") as data:
         return [data.read(size) for size in frame_bytes]

@@ -34,6 +34,7 @@ from preprocessing.faces.tracks import Tracker, find_tracks
 from preprocessing.media.boxes import Box, scale_box
 from preprocessing.media.containers.packets import UnreadableVideoError
 from preprocessing.media.dynamic_range import is_hdr
+from preprocessing.media.frame_codec import frame_codec
 from preprocessing.media.parts.kept_frames import KeptFrames
 from preprocessing.media.parts.listed_part import part_frames
 from preprocessing.media.parts.numbered_frames import NumberedFrame
@@ -127,8 +128,8 @@ def run_source(task: SourceTask, frames: Frames, open_sound: Callable[[], SoundR
     candidates = find_candidates(source.row_key, tracks, persons, sightings, settings, by_time)
     kept = [candidate for candidate in candidates if candidate.is_kept]
     fingerprints = {one.key: clip_fingerprint(one, task.video_sha256, settings) for one in kept}
-    size_px, quality = settings.crop.size_px, settings.jpeg_quality
-    records = cut_clips(kept, fingerprints, frames, task.folder, size_px, quality)
+    codec = frame_codec(settings)
+    records = cut_clips(kept, fingerprints, frames, task.folder, settings.crop.size_px, codec)
     sounds: dict[str, ClipSound | None] = {}
     if settings.sound:
         spans = {one.key: span_s(sightings, one.tube) for one in kept}
@@ -255,7 +256,7 @@ def _prepare(
     crop = task.settings.crop
     assert candidate.crop is not None
     faces = clip_faces(candidate.tube, candidate.crop, crop.size_px)
-    file = frames_file(task.folder, candidate.key)
+    file = frames_file(task.folder, candidate.key, record.codec)
     members = {}
     if faces is not None:
         with write_atomically(member_file(file, FACES)) as temporary:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from preprocessing.clips.cutting import clip_files, read_stored_frames
+from preprocessing.clips.cutting import read_stored_frames, record_file
 from preprocessing.clips.members.sound import sound_record
 from preprocessing.clips.sample import KeptClip, PreparedClip
 from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
@@ -98,7 +98,7 @@ def write_result(folder: Path, result: SourceResult, thumbnails: Mapping[str, Se
 
 
 def read_preview(clips: Path, row_key: str, key: str) -> list[bytes]:
-    """Return JPEG files that show a candidate: a kept clip's frames, else its thumbnails.
+    """Return picture files that show a candidate: a kept clip's frames, else its thumbnails.
 
     Args:
         clips: folder of all sources' clips.
@@ -112,7 +112,8 @@ def read_preview(clips: Path, row_key: str, key: str) -> list[bytes]:
 
 def _stored_files(prepared: PreparedClip) -> set[str]:
     members = {path.name for path in prepared.member_files().values()}
-    return clip_files(prepared.clip.key) | members | {sound_record(prepared.clip.key)}
+    key = prepared.clip.key
+    return {prepared.file.name, record_file(Path(), key).name, sound_record(key)} | members
 
 
 def _in_folder(result: SourceResult, folder: Path) -> SourceResult:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from preprocessing.html_page import Column, Histogram, Table, TableRow, data_uri, render
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_failures, count_sources
+from preprocessing.media.frame_codec import media_type
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.files import write_atomically
 from preprocessing.strips import evenly_spaced
@@ -82,7 +83,7 @@ def write_contact_sheet(
         path: the HTML file.
         sources: every source.
         rows: every candidate clip.
-        pictures: JPEG files of the examples in order of time, by clip key.
+        pictures: picture files of the examples in order of time, by clip key.
     """
     page = render(Path(__file__).with_suffix(".html"), sheet=summarise_candidates(sources, rows, pictures))
     with write_atomically(path) as temporary:
@@ -142,7 +143,7 @@ def binned(values: Sequence[float], step: int) -> dict[str, int]:
 
 
 def _example(row: ClipRow, pictures: Sequence[bytes]) -> ExampleClip:
-    shown = [data_uri(picture, "image/jpeg") for picture in _thinned(pictures, NUM_PICTURES)]
+    shown = [data_uri(picture, media_type(picture)) for picture in _thinned(pictures, NUM_PICTURES)]
     return ExampleClip(row.key, row.url, clip_facts(row), shown)
 
 

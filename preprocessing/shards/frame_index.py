@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 FRAME = np.dtype([("offset", "<i8"), ("size", "<i4"), ("yaw_deg", "<f2")])
-"""Where the JPEG file begins in its tar and its length, in bytes; and the angle of the head to the image's
+"""Where a frame's file begins in its tar and its length, in bytes; and the angle of the head to the image's
 right in degrees, NaN where it was not measured."""
 
 

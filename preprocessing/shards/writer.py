@@ -1,6 +1,7 @@
 """Writes prepared clips as webdataset tars with an index and a manifest; the door of webdataset.
 
-A sample is a clip: `<key>.json`, the members of preprocessing/clips/members, then `<key>.<frame>.jpg`. The
+A sample is a clip: `<key>.json`, the members of preprocessing/clips/members, then `<key>.<frame>.jpg`
+(or `.webp`). The
 same clips give the same bytes, whenever and in whatever order they were prepared. Importing webdataset
 imports torch if it is installed; nothing here uses it.
 """
@@ -22,6 +23,7 @@ from preprocessing.clips.splitting.disjointness import Disjointness
 from preprocessing.clips.stored_result import read_prepared
 from preprocessing.faces.detector import LICENCE_NOTE, models_sha256
 from preprocessing.ledger import ClipRow, SourceRow, count_clips, count_sources
+from preprocessing.media.frame_codec import FRAME_ENDINGS
 from preprocessing.outcome import TEMPORARY_STATUSES
 from preprocessing.settings import ShardsSettings
 from preprocessing.shards.clip_index import INDEX_NAME, build_index, list_split, write_index
@@ -159,7 +161,7 @@ def find_frames(path: Path) -> list[FramePlace]:
         return [
             FramePlace(member.name.split(".")[0], member.offset_data, member.size)
             for member in tar
-            if member.name.endswith(".jpg")
+            if member.name.rpartition(".")[2] in FRAME_ENDINGS
         ]
 
 
@@ -237,7 +239,8 @@ def _write_sample(writer: TarWriter, prepared: PreparedClip) -> None:
         _require_hash(prepared.member_files()[ending], data, prepared.members[ending])
     if others:
         writer.write({"__key__": key, **others})
-    writer.write({"__key__": key, **{f"{number:05d}.jpg": data for number, data in enumerate(frames)}})
+    ending = prepared.frame_ending
+    writer.write({"__key__": key, **{f"{number:05d}.{ending}": data for number, data in enumerate(frames)}})
 
 
 def _require_hash(path: Path, content: bytes, sha256: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lia_model.data.pixels import decode_jpeg
+from lia_model.data.pixels import decode_frame
 from preprocessing.media.boxes import middle_square
 from preprocessing.media.images import cut
 from preprocessing.media.video_reader import decode
@@ -48,7 +48,7 @@ def still(name: str, kind: str, **options: object) -> Codec:
         Image.fromarray(image).save(buffer, kind, **options)
         return buffer.getvalue()
 
-    return Codec(name, encode, decode_jpeg)
+    return Codec(name, encode, decode_frame)
 
 
 def h264_intra(crf: int) -> Codec:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lia_model.data.pixels import decode_jpeg
+from lia_model.data.pixels import decode_frame
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.pairs.draw import PairDraw
 from lia_model.training.pairs.loader import PairLoader
@@ -52,7 +52,7 @@ def _pairs(shards: Path, num_rounds: int) -> Row:
             "ours, as images": lambda: [
                 loader.images(loader.frames(numbers), numbers) for numbers in batches
             ],
-            "bare decoding": lambda: [decode_jpeg(data) for data in files],
+            "bare decoding": lambda: [decode_frame(data) for data in files],
             "bare reading": lambda: [stored.frame_bytes(clip, frame) for clip, frame in wanted],
         },
         num_rounds,

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from contextlib import suppress
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
 
 import psutil
 import pytest
+from PIL import Image
 
+from lia_model.data.sharded_clips import ShardedClips
 from pipelines.demo.samples import serve_folder
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
@@ -151,8 +154,6 @@ def test_the_served_challenger_animates_a_batch_and_a_rerun_finds_it_done(projec
     folder = project.root / "out"
     folder.mkdir()
     first = next(iter(decode(project.root / "data/samples/single_face.mp4"))).image
-    from PIL import Image
-
     Image.fromarray(first).save(folder / "portrait.png")
     driving = project.root / "data/samples/single_face.mp4"
     (folder / "batch.csv").write_text(
@@ -207,9 +208,9 @@ def test_the_challenger_animates_without_the_service(project):
     assert probe(project.root / "out/alone.mp4").num_frames == probe(driving).num_frames
 
 
-def test_another_crop_size_reruns_from_shards_on(project):
+def test_another_crop_size_and_format_rerun_from_shards_on(project):
     before = (project.root / "data/shards/manifest.json").read_text()
-    project.set_params({"shards.crop.size_px": 32})
+    project.set_params({"shards.crop.size_px": 32, "shards.codec": "webp"})
     status = json.loads(project.run("dvc", "status", "--json").stdout)
     assert set(status) == {"shards"}
     out = project.run("dvc", "repro", "shards").stdout
@@ -218,6 +219,9 @@ def test_another_crop_size_reruns_from_shards_on(project):
     after = json.loads((project.root / "data/shards/manifest.json").read_text())
     assert after["size_px"] == 32
     assert json.loads(before)["size_px"] == 64
+    clips = ShardedClips(project.root / "data/shards", "train")
+    with Image.open(BytesIO(clips.frame_bytes(0, 0))) as image:
+        assert (image.format, image.size) == ("WEBP", (32, 32))
     assert {"train", "evaluate"} <= set(json.loads(project.run("dvc", "status", "--json").stdout))
 
 

@@ -66,6 +66,8 @@ def test_every_group_is_frozen_and_refuses_unknown_keys(group):
         ("shard_bytes", 1, 0),
         ("jpeg_quality", 1, 0),
         ("jpeg_quality", 100, 101),
+        ("webp_quality", 1, 0),
+        ("codec", "webp", "avif"),
         ("test_fraction", 0, -0.01),
         ("test_fraction", 1, 1.01),
         ("num_parallel", 1, 0),

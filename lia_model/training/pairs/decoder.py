@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from lia_model.data.pixels import UndecodableImageError, decode_jpeg_of_size
+from lia_model.data.pixels import UndecodableImageError, decode_frame_of_size
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.training.pairs.damage import DamagedFrame, ReplacedPair
 from lia_model.training.pairs.draw import Pair, PairDraw
@@ -74,7 +74,7 @@ class PairDecoder:
         damaged = []
         for side, number in enumerate(numbers):
             try:
-                into[side] = decode_jpeg_of_size(files[number], self._clips.size_px)
+                into[side] = decode_frame_of_size(files[number], self._clips.size_px)
             except UndecodableImageError as error:
                 damaged.append(
                     DamagedFrame(self._clips.clips[clip].key, number, self._clips.shard(clip), str(error))

@@ -7,8 +7,8 @@ from PIL import Image
 
 from lia_model.data.pixels import (
     UndecodableImageError,
-    decode_jpeg,
-    decode_jpeg_of_size,
+    decode_frame,
+    decode_frame_of_size,
     to_bytes,
     to_float,
     to_range,
@@ -76,13 +76,13 @@ def test_low_precision_is_converted_before_it_is_rounded():
 
 def test_a_jpeg_is_decoded_in_rgb_order():
     red = Image.new("RGB", (16, 8), (250, 20, 60))
-    decoded = decode_jpeg(jpeg(red))
+    decoded = decode_frame(jpeg(red))
     assert decoded.shape == (8, 16, 3)
     assert np.abs(decoded.astype(int) - (250, 20, 60)).max() <= 2
 
 
 def test_a_grey_jpeg_has_three_equal_channels():
-    decoded = decode_jpeg(jpeg(Image.linear_gradient("L").resize((16, 16))))
+    decoded = decode_frame(jpeg(Image.linear_gradient("L").resize((16, 16))))
     assert decoded.shape == (16, 16, 3)
     assert (decoded == decoded[..., :1]).all()
     assert decoded.min() < decoded.max()
@@ -90,9 +90,9 @@ def test_a_grey_jpeg_has_three_equal_channels():
 
 def test_a_picture_of_its_size_is_decoded_and_any_other_is_refused():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
-    np.testing.assert_array_equal(decode_jpeg_of_size(jpeg(image), 32), decode_jpeg(jpeg(image)))
+    np.testing.assert_array_equal(decode_frame_of_size(jpeg(image), 32), decode_frame(jpeg(image)))
     with pytest.raises(UndecodableImageError, match=r"^32x32 instead of 64x64$"):
-        decode_jpeg_of_size(jpeg(image), 64)
+        decode_frame_of_size(jpeg(image), 64)
 
 
 def test_any_damage_is_one_error_of_one_line_or_a_picture():
@@ -112,7 +112,7 @@ def test_any_damage_is_one_error_of_one_line_or_a_picture():
             for place in draw.integers(0, 600, 8):
                 data[place] = draw.integers(256)
         try:
-            assert decode_jpeg_of_size(bytes(data), 32).shape == (32, 32, 3)
+            assert decode_frame_of_size(bytes(data), 32).shape == (32, 32, 3)
         except UndecodableImageError as error:
             reasons.add(str(error))
     assert any("truncated" in reason for reason in reasons)

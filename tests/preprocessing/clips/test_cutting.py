@@ -1,12 +1,14 @@
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing.clips.cutting import clip_files, cut_clips, read_stored_frames
+from preprocessing.clips.cutting import cut_clips, frames_file, read_stored_frames, record_file
 from preprocessing.media.boxes import Box
+from preprocessing.media.frame_codec import FrameCodec
 from preprocessing.media.parts.numbered_frames import NumberedFrame
 from preprocessing.media.picture import whole_picture
 from preprocessing.storage.files import file_sha256
@@ -18,6 +20,7 @@ CANDIDATES = [
     make_candidate(8, 30, crop=Box(40, 0, 80, 40)),
     make_candidate(20, 1, crop=Box(0, 0, 40, 40)),
 ]
+JPEG = FrameCodec("jpeg", 95)
 MARKS = {one.key: f"mark of {one.key}" for one in CANDIDATES}
 
 
@@ -43,10 +46,14 @@ class Video:
 
 @pytest.fixture
 def cut(tmp_path):
-    def cut(video, kept=CANDIDATES, marks=MARKS):
-        return cut_clips(kept, marks, video, tmp_path / "clips", SIZE_PX, 95)
+    def cut(video, kept=CANDIDATES, marks=MARKS, codec=JPEG):
+        return cut_clips(kept, marks, video, tmp_path / "clips", SIZE_PX, codec)
 
     return cut
+
+
+def clip_files(key):
+    return {frames_file(Path(), key, "jpeg").name, record_file(Path(), key).name}
 
 
 def levels(folder, key):
@@ -61,8 +68,10 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-def test_each_clip_has_the_squares_of_exactly_its_frames(cut, tmp_path):
-    cut(Video())
+@pytest.mark.parametrize("codec", [JPEG, FrameCodec("webp", 95)], ids=lambda codec: codec.format)
+def test_each_clip_has_the_squares_of_exactly_its_frames(cut, tmp_path, codec):
+    cut(Video(), codec=codec)
+    assert {one.suffix for one in (tmp_path / "clips").iterdir()} == {".json", f".{codec.ending}s"}
     for one, darker in zip(CANDIDATES, (0, 100, 0), strict=True):
         tube = one.tube
         wanted = [100 + 2 * number - darker for number in range(tube.first_frame, tube.end_frame)]
@@ -149,7 +158,8 @@ def test_a_video_that_breaks_leaves_no_file(cut, tmp_path):
     assert list((tmp_path / "clips").iterdir()) == []
 
 
-def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path):
+@pytest.mark.parametrize("codec", ["jpeg", "webp"])
+def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path, codec):
     noise = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
     coarse, fine = (
         cut_clips(
@@ -158,7 +168,7 @@ def test_quality_changes_the_bytes_and_not_the_number_of_the_frames(tmp_path):
             lambda: (NumberedFrame(n, whole_picture(noise), n / 25) for n in range(60)),
             tmp_path / str(q),
             SIZE_PX,
-            q,
+            FrameCodec(codec, q),
         )
         for q in (30, 95)
     )

@@ -4,12 +4,14 @@ import io
 import os
 import random
 import tarfile
+from collections import Counter
 
 import numpy as np
 import pytest
 import webdataset
 from PIL import Image
 
+from preprocessing.clips.cutting import frames_file
 from preprocessing.clips.sample import ClipMetadata, PreparedClip
 from preprocessing.clips.splitting.disjointness import Disjointness
 from preprocessing.clips.stored_result import RESULT_NAME, SourceResult
@@ -46,15 +48,15 @@ def store(prepared):
 
 @pytest.fixture
 def make_prepared(tmp_path):
-    def make(source, number, split="train", num_frames=4, by_time=False, follows=None):
+    def make(source, number, split="train", num_frames=4, by_time=False, follows=None, codec="jpeg"):
         url = f"http://a.org/{source}.mp4"
         key = f"{source_key(url)}-whole-{number:03d}-000000"
         frames = []
         for frame in range(num_frames):
             buffer = io.BytesIO()
-            Image.new("RGB", (16, 16), (10 * source, 20 * number, 30 * frame)).save(buffer, "JPEG")
+            Image.new("RGB", (16, 16), (10 * source, 20 * number, 30 * frame)).save(buffer, codec)
             frames.append(buffer.getvalue() + b"\0" * frame)
-        file = tmp_path / "clips" / key / f"{key}.jpgs"
+        file = frames_file(tmp_path / "clips" / key, key, codec)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"".join(frames))
         clip = ClipMetadata(
@@ -105,7 +107,7 @@ def contents(folder):
 
 
 def read_frames(folder, split):
-    """Return every clip's JPEG files, found through the index alone."""
+    """Return every clip's picture files, found through the index alone."""
     with np.load(folder / split / "index.npz") as index:
         arrays = {name: index[name] for name in index.files}
     found = {}
@@ -231,6 +233,19 @@ def test_index_finds_every_frame_that_was_prepared(write, clips):
     assert read_frames(folder, "train") == expected
 
 
+def test_shards_may_hold_frames_of_both_formats(write, make_prepared):
+    """A run that changed the codec and failed for one source would keep that source's former clips."""
+    clips = [make_prepared(1, 0), make_prepared(2, 0, codec="webp")]
+    folder, _ = write(clips, "shards")
+    frames = read_frames(folder, "train")
+    for clip, kind in zip(clips, ("JPEG", "WEBP"), strict=True):
+        assert frames[clip.clip.key] == clip.frames()
+        assert {Image.open(io.BytesIO(data)).format for data in frames[clip.clip.key]} == {kind}
+    with tarfile.open(folder / "train/00000.tar") as tar:
+        endings = Counter(name.rpartition(".")[2] for name in tar.getnames())
+    assert endings == {"json": 2, "jpg": 4, "webp": 4}
+
+
 def test_index_has_the_promised_shapes(write, clips):
     folder, manifest = write(clips, "shards")
     with np.load(folder / "train" / "index.npz") as index:
@@ -260,6 +275,16 @@ def test_plain_webdataset_reads_whole_samples(write, clips):
     frames = sorted(name for name in sample if name.endswith(".jpg"))
     assert frames == [f"{number:05d}.jpg" for number in range(7)]
     assert sample["00000.jpg"].shape == (16, 16, 3)
+    gc.collect()
+
+
+# webdataset leaves its last file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_plain_webdataset_reads_webp_frames_with_its_handler_for_that_ending(write, make_prepared):
+    folder, _ = write([make_prepared(1, 0, codec="webp")], "shards")
+    dataset = webdataset.WebDataset(str(folder / "train/00000.tar"), shardshuffle=False)
+    (sample,) = dataset.decode(webdataset.imagehandler("rgb8", ["webp"]))
+    assert sample["00003.webp"].shape == (16, 16, 3)
     gc.collect()
 
 
