@@ -16,19 +16,23 @@ def download() -> None:
     params, environment = enter_project()
     from pipelines.stages.correlation import correlated
     from pipelines.stages.download import run_download
+    from pipelines.stages.lineage_events import lineage_events
 
-    with correlated(environment):
-        raise typer.Exit(run_download(params, environment) or 0)
+    with correlated(environment), lineage_events("download", params, environment) as outcome:
+        outcome.exit_code = run_download(params, environment)
+    raise typer.Exit(outcome.exit_code)
 
 
 def shards() -> None:
     """Detect, track and crop faces in data/raw and write data/shards."""
     params, environment = enter_project()
     from pipelines.stages.correlation import correlated
+    from pipelines.stages.lineage_events import lineage_events
     from pipelines.stages.shards import run_shards
 
-    with correlated(environment):
-        raise typer.Exit(run_shards(params, environment) or 0)
+    with correlated(environment), lineage_events("shards", params, environment) as outcome:
+        outcome.exit_code = run_shards(params, environment)
+    raise typer.Exit(outcome.exit_code)
 
 
 def train(
@@ -39,10 +43,12 @@ def train(
     """Train on data/shards, resuming an interrupted run; writes checkpoints/final."""
     params, environment = enter_project()
     from pipelines.stages.correlation import correlated
+    from pipelines.stages.lineage_events import lineage_events
     from pipelines.stages.train import run_train
 
-    with correlated(environment):
-        raise typer.Exit(run_train(params, environment, with_profile=profile) or 0)
+    with correlated(environment), lineage_events("train", params, environment) as outcome:
+        outcome.exit_code = run_train(params, environment, with_profile=profile)
+    raise typer.Exit(outcome.exit_code)
 
 
 def sweep(
@@ -77,8 +83,9 @@ def evaluate(
     params, environment = enter_project()
     from pipelines.stages.correlation import correlated
     from pipelines.stages.evaluate import run_evaluate, summary_lines
+    from pipelines.stages.lineage_events import lineage_events
 
-    with correlated(environment):
+    with correlated(environment), lineage_events("evaluate", params, environment):
         report = run_evaluate(params, environment.paths, pair_list, baselines)
     typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.paths.metrics))
 
@@ -93,10 +100,12 @@ def release(
     """Register the model as challenger; promote it to champion if it is better, or say why not."""
     params, environment = enter_project()
     from pipelines.stages.correlation import correlated
+    from pipelines.stages.lineage_events import lineage_events
     from pipelines.stages.release import run_release
 
-    with correlated(environment):
+    with correlated(environment), lineage_events("release", params, environment, run) as outcome:
         done = run_release(params, environment.paths, run_id=run, name=name)
+        outcome.model_uri = f"models:/{done.name}/{done.version}"
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else done.text)
 
 

@@ -64,6 +64,10 @@ def project(new_project, url):
     project = new_project("loop", sources=sources(url))
     project.set_params(SMALL)
     project.variables.update(SECRETS)
+    # OpenLineage's events, into a file.
+    transport = {"TYPE": "file", "LOG_FILE_PATH": "out/lineage.json", "APPEND": "true"}
+    project.variables.update({f"OPENLINEAGE__TRANSPORT__{name}": value for name, value in transport.items()})
+    (project.root / "out").mkdir(exist_ok=True)
     project.run("lia", "up", timeout_s=120)
     return project
 
@@ -150,9 +154,28 @@ def test_release_registers_once_and_does_not_promote_what_is_worse_than_copying(
     assert "no version of 'lia' is champion; version 1 is challenger (not promoted: " in refused.stderr
 
 
+def test_openlineage_leads_from_the_registered_version_back_to_the_list_of_sources(project):
+    lines = (project.root / "out/lineage.json").read_text().splitlines()
+    complete = [event for event in map(json.loads, lines) if event["eventType"] == "COMPLETE"]
+    inputs = {
+        output["name"]: {one["name"] for one in event["inputs"]}
+        for event in complete
+        for output in event["outputs"]
+    }
+    found = waiting = {"models:/lia/1"}
+    while waiting:
+        waiting = set().union(*(inputs.get(name, ()) for name in waiting)) - found
+        found = found | waiting
+    assert {"data/sources.csv", "data/tombstones.csv", "data/raw"} < found
+    provenance = json.loads((project.root / "checkpoints/final/config.json").read_text())["provenance"]
+    assert {f"data/shards/{provenance['data_digest']}", f"checkpoints/{provenance['run_name']}"} < found
+    assert {event["job"]["name"] for event in complete} == {
+        "download", "shards", "train", "evaluate", "release",
+    }  # fmt: skip
+
+
 def test_the_served_challenger_animates_a_batch_and_a_rerun_finds_it_done(project):
     folder = project.root / "out"
-    folder.mkdir()
     first = next(iter(decode(project.root / "data/samples/single_face.mp4"))).image
     Image.fromarray(first).save(folder / "portrait.png")
     driving = project.root / "data/samples/single_face.mp4"
