@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from lia_model.checkpoints.directory import read_config
 from pipelines.environment import Environment
 from pipelines.project_paths import ProjectPaths
+from preprocessing.download.credentials import mask_credentials
 from preprocessing.shards.manifest import data_digest, read_manifest
 
 
@@ -48,7 +49,7 @@ def show_evaluation(environment: Environment) -> None:
         key="model",
         markdown=(
             f"checkpoint `{paths.checkpoints / 'final'}`, MLflow run `{provenance.get('run_id')}` in "
-            f"`{environment.mlflow_tracking_uri}`, data `{provenance.get('data_digest')}`, "
+            f"`{mask_credentials(environment.mlflow_tracking_uri)}`, data `{provenance.get('data_digest')}`, "
             f"page with pictures `{paths.metrics / 'evaluation.html'}`"
         ),
     )

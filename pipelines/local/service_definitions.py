@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from pipelines.environment import Environment
+from pipelines.environment import Environment, sqlite_uri
 from pipelines.local.logical_cpus import num_logical_cpus
 from pipelines.local.ports import choose_free_port
 
@@ -70,7 +70,7 @@ def define_services(environment: Environment) -> list[Service]:
     client_port = choose_free_port(set(environment.ports().values()))
     return [
         _prefect(host, environment.prefect_port),
-        _mlflow(host, environment.mlflow_port, environment.mlflow_tracking_uri, paths.artifacts),
+        _mlflow(host, environment.mlflow_port, _mlflow_store(environment), paths.artifacts),
         _ray(host, environment.ray_port, environment.ray_dashboard_port, client_port, paths.ray_home),
     ]
 
@@ -93,7 +93,13 @@ def _prefect(host: str, port: int) -> Service:
     )  # fmt: skip
 
 
-def _mlflow(host: str, port: int, tracking_uri: str, artifacts: Path) -> Service:
+def _mlflow_store(environment: Environment) -> str:
+    """Return where our own MLflow UI keeps its runs; a tracking URI that is its address names itself."""
+    uri = environment.mlflow_tracking_uri
+    return uri if uri.startswith("sqlite:") else sqlite_uri(environment.paths.mlflow_store)
+
+
+def _mlflow(host: str, port: int, store: str, artifacts: Path) -> Service:
     url = f"http://{host}:{port}"
     return Service(
         name=ServiceName.MLFLOW,
@@ -105,7 +111,7 @@ def _mlflow(host: str, port: int, tracking_uri: str, artifacts: Path) -> Service
         command=(
             *_script("mlflow"), "ui",
             "--host", host, "--port", str(port), "--workers", "1",
-            "--backend-store-uri", tracking_uri,
+            "--backend-store-uri", store,
             "--artifacts-destination", str(artifacts),
         ),
     )  # fmt: skip

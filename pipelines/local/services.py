@@ -25,6 +25,7 @@ from pipelines.process import ProcessRecord, live_process, live_record, read_rec
 from pipelines.project_paths import ProjectPaths
 from pipelines.ray_token import ensure_ray_token
 from preprocessing.correlation import CORRELATION_VARIABLE
+from preprocessing.download.credentials import mask_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ def own_services(environment: Environment) -> list[Service]:
         if address in (None, service.address, record and record.address):
             own.append(service)
         else:
-            logger.info("%s: using %s; not starting our own", service.title, address)
+            shown = mask_credentials(str(address))
+            logger.info("%s: using %s; not starting our own", service.title, shown)
     return own
 
 

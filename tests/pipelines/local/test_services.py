@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import shutil
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -123,6 +124,27 @@ def test_a_port_lost_between_check_and_bind_is_named_with_its_variable(environme
 def test_a_service_with_an_address_from_outside_is_not_started(environment: Environment) -> None:
     elsewhere = environment.model_copy(update={"ray_address": "10.0.0.1:6379"})
     assert [one.name for one in services.own_services(elsewhere)] == ["prefect", "mlflow"]
+
+
+def test_the_address_of_a_database_elsewhere_is_told_without_its_password(
+    environment: Environment, caplog
+) -> None:
+    caplog.set_level("INFO")
+    elsewhere = environment.model_copy(update={"mlflow_tracking_uri": "postgresql://me:secret@db/mlflow"})
+    assert [one.name for one in services.own_services(elsewhere)] == ["prefect", "ray"]
+    assert "MLflow UI: using postgresql://***@db/mlflow; not starting our own" in caplog.text
+
+
+@pytest.mark.slow
+def test_our_own_mlflow_starts_where_its_own_address_is_the_tracking_uri(new_project) -> None:
+    project = new_project("own-address")
+    url = f"http://127.0.0.1:{project.variables['LIA_MLFLOW_PORT']}"
+    project.variables["LIA_MLFLOW_TRACKING_URI"] = url
+    assert url in project.run("lia", "up", "mlflow").stdout
+    answer = httpx.post(f"{url}/api/2.0/mlflow/experiments/create", json={"name": "made"}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    with contextlib.closing(sqlite3.connect(project.root / "mlflow.db")) as store:
+        assert ("made",) in store.execute("SELECT name FROM experiments").fetchall()
 
 
 def test_a_chosen_port_that_another_program_took_is_chosen_again(
