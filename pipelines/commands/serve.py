@@ -1,6 +1,7 @@
 """`lia serve`: deploys the animation service on Ray, in the foreground or detached."""
 
 import logging
+import os
 import time
 import urllib.error
 from pathlib import Path
@@ -18,6 +19,7 @@ from lia_model.serving.database import open_database, parse_url, sqlite_url
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.jobs.heartbeat import Heartbeat
 from lia_model.serving.messages import LOCAL_VERSION, ModelVersion
+from lia_model.serving.tracing import telemetry_variables
 from lia_model.settings import ServeSettings
 from pipelines.commands.service_address import (
     is_answered_by,
@@ -54,6 +56,7 @@ def service_config(params: Params, environment: Environment, model: str) -> Serv
     """
     database = database_url(params, environment)
     config = make_config(params, environment.paths, environment.api_token, model, database)
+    config = config.model_copy(update={"telemetry": telemetry_variables(os.environ)})
     if environment.media_store_url is not None:
         config = config.model_copy(update={"media_store": environment.media_store_url})
     if config.model.version != LOCAL_VERSION:

@@ -22,6 +22,7 @@ from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.runner import JobRunner
 from lia_model.serving.messages import JobStatus, ModelVersion
 from lia_model.serving.models.loaded import LoadedModels
+from lia_model.serving.tracing import Tracing
 from lia_model.shared_animator import SharedAnimator
 from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.codecs.video_hardware import takes_gpu_encoder
@@ -85,6 +86,8 @@ class AnimationReplica:
         media, check = open_media(config), MediaChecker(config.media).check
         self._num_jobs = jobs_at_once(config.num_jobs_at_once, animator.device)
         self._runner = JobRunner(self._jobs, run, config.model, media, check, load, self._num_jobs)
+        self._tracing = Tracing(config.telemetry)
+        self._runner.trace(self._tracing)
         self._tried_s = -math.inf
         self._runner.start()
         marks = loaded_marks(config)
@@ -124,3 +127,4 @@ class AnimationReplica:
         """Let the current job finish for a while, and queue it again if it does not."""
         if hasattr(self, "_runner"):
             self._runner.stop(self._drain_s)
+            self._tracing.close()

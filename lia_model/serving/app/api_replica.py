@@ -27,6 +27,7 @@ from lia_model.serving.jobs.cleanup import Cleanup
 from lia_model.serving.messages import Error
 from lia_model.serving.models.catalog import ModelCatalog, Registered
 from lia_model.serving.requests.limits import ApiLimits
+from lia_model.serving.tracing import Tracing
 from preprocessing.media.boxes import Box
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,8 @@ class AnimationApi:
         # The first reading imports MLflow, for which no request should wait.
         catalog.default()
         api = build_api(jobs, catalog, limits, check, heartbeat(config), routes)
+        self._tracing = Tracing(config.telemetry)
+        self._tracing.watch(api)
         self._server = HttpServer(api, host, port)
         self._server.start()
         self._cleanup.start()
@@ -134,3 +137,4 @@ class AnimationApi:
         if hasattr(self, "_server"):
             self._server.stop()
             self._cleanup.stop()
+            self._tracing.close()

@@ -88,6 +88,8 @@ class ServingConfig(BaseModel):
     """Where results are encoded."""
     detector: Path
     """Folder of the face detector; missing if the model needs none."""
+    telemetry: dict[str, str] = Field(default_factory=dict, repr=False)
+    """OpenTelemetry's variables, which may hold a collector's password."""
     min_score: float
     """Minimum confidence of a detected face."""
     pad_px: int

@@ -34,6 +34,8 @@ class Order:
     """Among the owner's own jobs the highest starts first."""
     correlation_id: str | None = None
     """Id of the work that this is part of; None if the client sent none."""
+    trace_parent: str | None = None
+    """W3C `traceparent` of the span of the request that submitted it; None without traces."""
 
     def asks_for_the_same_as(self, other: "Order") -> bool:
         """Return whether both ask for one animation, by the same version or by whatever is served."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lia_model.animation.failures import FAILURES, code_of, without_folders
-from lia_model.animation.file import AnimationRequest, animate_file
+from lia_model.animation.file import AnimationRequest, AnimationResult, animate_file
 from lia_model.animation.run import AnimationRun, StoppedError
 from lia_model.serving.database import DatabaseError
 from lia_model.serving.jobs import JobStore
@@ -23,6 +23,7 @@ from lia_model.serving.jobs.job import Job
 from lia_model.serving.jobs.media import JobMedia
 from lia_model.serving.messages import Error, ModelVersion
 from lia_model.serving.models.loaded import ModelUnavailableError
+from lia_model.serving.tracing import Tracing
 from preprocessing.background import in_background
 from preprocessing.storage.outage import StoreError
 
@@ -60,6 +61,7 @@ class JobRunner:
         load: Callable[[ModelVersion], AnimationRun] | None = None,
         num_jobs: int = 1,
     ) -> None:
+        self._tracing = Tracing({})
         self._load = load
         self._check = check
         self._jobs = jobs
@@ -82,6 +84,10 @@ class JobRunner:
     def idle_s(self) -> float:
         """Return the time since the last frame; infinite before the first."""
         return time.monotonic() - self._last_frame_s
+
+    def trace(self, tracing: Tracing) -> None:
+        """Make spans of the jobs; call before `start`."""
+        self._tracing = tracing
 
     def start(self) -> None:
         """Start the threads."""
@@ -111,7 +117,8 @@ class JobRunner:
         job = self._jobs.claim(self._model, self._load is not None)
         if job is None:
             return False
-        self.perform(job)
+        with self._tracing.job(job):
+            self.perform(job)
         return True
 
     def perform(self, job: Job) -> None:
@@ -126,18 +133,22 @@ class JobRunner:
         except FAILURES as error:
             # Clients do not see the folders.
             message = without_folders(error, (*_files(job), job.folder))
+            self._tracing.fail(message)
             self._jobs.fail(job, Error(code=code_of(error), message=message))
         except StoppedError:
             self._jobs.release(job)
         except ModelUnavailableError as error:
+            self._tracing.fail(str(error))
             self._jobs.put_off(job, Error(code="model_unavailable", message=str(error)))
         except StoreError as error:
+            self._tracing.fail(str(error))
             self._put_back(job, error)
         except DatabaseError:
             raise
         except Exception as error:
             # One failing job must not end the thread.
             logger.exception("job %s failed unexpectedly", job.id)
+            self._tracing.fail(type(error).__name__)
             self._jobs.give_back(job, f"{type(error).__name__}; the server's log has the details")
         finally:
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -162,29 +173,45 @@ class JobRunner:
             nonlocal noted_s
             if done:
                 self._last_frame_s = time.monotonic()
+            if done == 1:
+                self._tracing.note("first frame")
             if time.monotonic() - noted_s >= REPORT_S:
                 self._report(job, done, total)
                 noted_s = time.monotonic()
 
         with self._lease(job) as lost:
-            self._media.require_uploads(job)
-            self._check_files(job)
+            with self._tracing.stage("check files"):
+                self._media.require_uploads(job)
+                self._check_files(job)
 
             def should_stop() -> bool:
                 return lost.is_set() or self._stopping.is_set()
 
-            run = self._run_of(job.order.model)
-            result = animate_file(replace(run, progress=progress, should_stop=should_stop), request)
-            while True:
-                try:
+            with self._tracing.stage("load model"):
+                run = self._run_of(job.order.model)
+            with self._tracing.stage("animate"):
+                result = animate_file(replace(run, progress=progress, should_stop=should_stop), request)
+            with self._tracing.stage("store result"):
+                self._store(job, produced, result, should_stop)
+
+    def _store(
+        self, job: Job, produced: Path, result: AnimationResult, should_stop: Callable[[], bool]
+    ) -> None:
+        """Share and publish the result, trying again while a store cannot be written."""
+        is_shared = False
+        while True:
+            try:
+                # Once: publishing moves the file, and may fail afterwards.
+                if not is_shared:
                     self._media.share_result(job, produced)
-                    self._jobs.finish(job, produced, result.num_frames, result.warnings)
-                    return
-                except (DatabaseError, StoreError) as error:
-                    logger.error("%s", error)
-                    if should_stop():
-                        raise
-                    self._stopping.wait(STORE_PAUSE_S)
+                    is_shared = True
+                self._jobs.finish(job, produced, result.num_frames, result.warnings)
+                return
+            except (DatabaseError, StoreError) as error:
+                logger.error("%s", error)
+                if should_stop():
+                    raise
+                self._stopping.wait(STORE_PAUSE_S)
 
     def _run_of(self, model: ModelVersion) -> AnimationRun:
         if self._load is None or model == self._model:

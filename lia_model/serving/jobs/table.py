@@ -46,6 +46,7 @@ JOBS = sa.Table(
     sa.Column("is_cleared", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("correlation_id", sa.Text),
+    sa.Column("trace_parent", sa.Text),
     sqlite_autoincrement=True,
 )
 sa.Index("jobs_by_status", JOBS.c.status, JOBS.c.number)
@@ -81,6 +82,7 @@ Row = Mapping[Any, Any]
 """A row of `jobs` by the names of its columns."""
 _SAME_IN_ORDER = (
     "idempotency_key", "content", "is_pinned", "owner", "priority", "stored_bytes", "correlation_id",
+    "trace_parent",
 )  # fmt: skip
 FINAL = [status for status in JobStatus if status.is_final]
 
@@ -101,6 +103,7 @@ def row_of(job_id: str, batch: str | None, order: Order, root: Path, now_s: floa
         "priority": order.priority,
         "stored_bytes": order.stored_bytes,
         "correlation_id": order.correlation_id,
+        "trace_parent": order.trace_parent,
         "status": JobStatus.QUEUED if order.error is None else JobStatus.FAILED,
         **(
             {"error_code": None, "error_message": None} if order.error is None else error_columns(order.error)

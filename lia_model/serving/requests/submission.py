@@ -10,6 +10,7 @@ from lia_model.serving.jobs.job import Order
 from lia_model.serving.messages import ModelVersion
 from lia_model.serving.models.catalog import ModelCatalog, RegistrySilentError, UnknownModelError
 from lia_model.serving.requests.limits import ApiLimits
+from lia_model.serving.tracing import with_trace_parent
 
 MAX_RETRY_AFTER_S = 120
 """Longest pause that a client is asked to make when the queue is full; there may be room sooner."""
@@ -49,8 +50,9 @@ class Submission:
             RefusalError: a key came before with another animation, or the queue is full.
         """
         most = self.limits.max_num_queued if batch is None else self.limits.max_num_batch_items
+        traced = {job_id: with_trace_parent(order) for job_id, order in orders.items()}
         try:
-            return self.jobs.submit(orders, most, batch)
+            return self.jobs.submit(traced, most, batch)
         except KeyReusedError as error:
             raise bad_field(
                 "Idempotency-Key" if batch is None else "items",

@@ -26,6 +26,7 @@ from preprocessing.media.video_reader import probe
 from preprocessing.media.video_writer import VideoWriter
 from tests.lia_model.serving.service import MEDIA, REQUESTS, folders_of
 from tests.ports import free_port
+from tests.trace_receiver import trace_receiver
 
 NTSC = Fraction(30000, 1001)
 
@@ -83,6 +84,12 @@ def config(tmp_path, models):
     )
 
 
+@pytest.fixture
+def collector():
+    with trace_receiver() as made:
+        yield made
+
+
 def clip(path, num_frames=12):
     with VideoWriter(path, NTSC, (32, 32)) as writer:
         for index in range(num_frames):
@@ -99,8 +106,9 @@ def ended(client, link):
 
 
 @pytest.mark.slow
-def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
+def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, collector, tmp_path):
     port = free_port()
+    config = config.model_copy(update={"telemetry": {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}})
     deploy(config, "127.0.0.1", port)
     driving = clip(tmp_path / "clip.mp4")
     Image.fromarray(np.full((40, 40, 3), 90, dtype=np.uint8)).save(tmp_path / "portrait.png")
@@ -146,6 +154,10 @@ def test_an_upload_becomes_a_video_through_ray_serve(cluster, config, tmp_path):
         ended_early = run_and_withdraw(client, config, tmp_path)
     assert JobStatus.RUNNING not in ended_early
     assert ended_early[0] is JobStatus.SUCCEEDED
+    # From the process that answers and the one that animates.
+    request, job = collector.named("POST /v1/animations")[0], collector.named("job")[0]
+    assert (job.trace_id, job.parent_span_id) == (request.trace_id, request.span_id)
+    assert collector.named("animate")[0].parent_span_id == job.span_id
 
 
 @pytest.mark.slow
