@@ -195,8 +195,13 @@ class JobStore:
             return queue.change_held(db, job, {"frames_done": frames_done, "frames_total": frames_total})
 
     def finish(self, job: Job, produced: Path, num_frames: int, warnings: Sequence[str] = ()) -> bool:
-        """Move `produced` to the job's output as its result; False, nothing moved, if the lease is lost."""
-        make_durable(produced)
+        """Move `produced` to the job's output as its result; False, nothing moved, if the lease is lost.
+
+        After an error of the database it may be called again, whether the file was moved before or not.
+        """
+        # The server may end between the move and its answer that all is committed.
+        result, was_moved = (produced, False) if produced.exists() else (job.order.output, True)
+        make_durable(result)
         with self.database.writing() as db:
             change = {
                 "status": JobStatus.SUCCEEDED,
@@ -206,9 +211,9 @@ class JobStore:
                 "ended_s": self._now(db),
             }
             if job.batch is None:
-                change["stored_bytes"] = produced.stat().st_size
+                change["stored_bytes"] = result.stat().st_size
             done = queue.change_held(db, job, change)
-            if done:
+            if done and not was_moved:
                 produced.replace(job.order.output)
                 make_durable(job.order.output.parent)
         return done

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from lia_model.animation.options import AnimationOptions
-from lia_model.serving.database import open_database, sqlite_url
+from lia_model.serving.database import DatabaseError, open_database, sqlite_url
 from lia_model.serving.jobs import JobStore, QueueFullError, RetryRules
+from lia_model.serving.jobs import store as store_module
 from lia_model.serving.jobs.job import Job, Order, new_id
 from lia_model.serving.messages import Error, JobStatus, ModelVersion
+from tests.postgresql import postgres_server
 
 MODEL = ModelVersion(name="lia", version="3")
 
@@ -441,3 +443,30 @@ def test_without_a_clock_of_its_own_the_store_has_the_databases(database, tmp_pa
     before = time.time()
     (job_id,) = submit(store, tmp_path)
     assert before - 1 < store.get(job_id).submitted_s < time.time() + 1
+
+
+def test_a_result_is_not_made_again_if_the_server_ends_after_it_was_moved(tmp_path, monkeypatch):
+    with postgres_server() as server:
+        store = JobStore(open_database(server.create()))
+        (job_id,) = submit(store, tmp_path)
+        job = take(store)
+        produced = produce(job)
+
+        def end_server_after_the_move(path: Path) -> None:
+            if path == job.order.output.parent:
+                server.stop("QUIT")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store_module, "make_durable", end_server_after_the_move)
+            with pytest.raises(DatabaseError):
+                store.finish(job, produced, 3)
+        assert not produced.exists()
+        server.start()
+        assert state(store, job_id) is JobStatus.RUNNING
+        assert store.finish(job, produced, 3)
+        assert state(store, job_id) is JobStatus.SUCCEEDED
+        assert job.order.output.read_bytes() == b"video"
+        # As if the answer alone had been lost.
+        assert not store.finish(job, produced, 3)
+        assert store.get(job_id).order.stored_bytes == len(b"video")
+        store.database.close()
