@@ -17,6 +17,7 @@ ALLOWED_PARTS = {
     "pipelines/commands/served_application.py": {"ray.serve"},
     "pipelines/commands/batch/offline.py": {"ray", "ray.data", "ray.exceptions", "ray.util"},
     "pipelines/local/cluster.py": {"ray", "ray.exceptions"},
+    "pipelines/local/download_workers.py": {"ray", "ray.exceptions"},
 }
 
 

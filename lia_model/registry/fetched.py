@@ -1,24 +1,18 @@
-"""Where registered models are kept that come from a server: one copy a process of each, removed at its end.
-
-What a killed process left is removed by the next one: a process holds the lock of its folder while it lives.
-"""
+"""Where registered models of a server are kept: one copy a process of each, removed at its end."""
 
 import atexit
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TextIO
 
+from preprocessing.storage.held_folder import hold
+
 _PREFIX = "lia-models-"
-_LOCK = "in_use"
-_START_S = 60
-"""Within which a process locks the folder that it has made."""
 
 
 def fetch_once(location: str, download: Callable[[Path], str]) -> Path:
@@ -40,12 +34,7 @@ def fetch_once(location: str, download: Callable[[Path], str]) -> Path:
 
 @cache
 def _home(parent: Path) -> Path:
-    for former in parent.glob(f"{_PREFIX}*"):
-        _remove_if_left(former)
-    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    # Held open: the lock ends with the process, however that ends.
-    lock = (home / _LOCK).open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    home, lock = hold(parent, _PREFIX)
     atexit.register(_remove, home, lock, os.getpid())
     return home
 
@@ -55,15 +44,3 @@ def _remove(home: Path, lock: TextIO, pid: int) -> None:
     if os.getpid() == pid:
         shutil.rmtree(home, ignore_errors=True)
         lock.close()
-
-
-def _remove_if_left(folder: Path) -> None:
-    """Remove a folder that no process holds; another user's stays."""
-    try:
-        if time.time() - folder.stat().st_mtime < _START_S:
-            return
-        with (folder / _LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return
-    shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ sources that it finished before are found in its folders or in the object store.
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from preprocessing.clips.source_run import (
@@ -22,10 +22,12 @@ from preprocessing.outcome import Failed
 from preprocessing.sandbox.child_server import ChildError, ChildServer, ChildTimeoutError
 from preprocessing.sources.source import Source
 from preprocessing.storage.exchange import fetch_clips, fetch_video, upload_clips
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 
 Unit = list[SourceTask]
 Item = TypeVar("Item")
+_FOLDER_PREFIX = "lia-video-"
 
 
 class DiskError(RuntimeError):
@@ -61,9 +63,8 @@ def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceSummary]:
             fetch_finished(task, store)
         result = process_stored(task)
         if result is None:
-            if store is not None and not task.video.is_file():
-                fetch_video(store, task.source.key, task.video.parent)
-            result = _process_in_child(task, child)
+            with _video_at_hand(task, store) as fetched:
+                result = _process_in_child(fetched, child)
         if result.stops:
             raise DiskError(
                 f"got {result.rows[0].error} while writing clips to {task.clips} and {task.tracks}; they "
@@ -72,6 +73,18 @@ def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceSummary]:
         if store is not None and read_finished(task) is not None:
             upload_clips(store, task.source.row_key, task.sightings_file, task.folder)
         yield result.summary()
+
+
+@contextmanager
+def _video_at_hand(task: SourceTask, store: Store | None) -> Iterator[SourceTask]:
+    """Yield the task with a video that the store has and this machine lacks, which is removed at the end."""
+    if store is None or task.video.is_file():
+        yield task
+        return
+    # Not into data/raw, which is the output of another stage.
+    with held_folder(_FOLDER_PREFIX) as folder:
+        fetch_video(store, task.source.key, folder)
+        yield task.model_copy(update={"video": folder / task.video.name})
 
 
 def fetch_finished(task: SourceTask, store: Store) -> None:

@@ -33,7 +33,7 @@ class Turn:
     wait_s: float = 0.0
     """When to ask again; 0 grants the request, which counts from now on, and infinity gives the host up."""
     number: int | None = None
-    """Names a granted request."""
+    """Names a granted request, also one that has to wait a little before it begins."""
     quota: int | None = None
     """Requests an hour; None unless the quota is what has to be waited for."""
 
@@ -70,6 +70,7 @@ class _Host:
     granted: dict[int, float] = field(default_factory=dict)
     """Times of turns whose requests have not begun."""
     last_request: float = -math.inf
+    last_begin: float = -math.inf
     backing_off_until: float = -math.inf
     num_backoffs: int = 0
     given_up_at: float = -math.inf
@@ -129,13 +130,19 @@ class HostLimits:
         """
         host = self._host(name)
         granted = None if number is None else host.granted.pop(number, None)
-        if granted is not None and now - granted <= FRESH_S:
+        if number is not None and granted is not None and now - granted <= FRESH_S:
+            wait_s = host.last_begin + strictest_rules([rules, *host.rules]).request_pause_s - now
+            if wait_s > 0:
+                host.granted[number] = granted
+                return Turn(wait_s, number)
+            host.last_begin = host.last_request = now
             return Turn(number=number)
         if granted is not None and granted in host.requests:
             host.requests.remove(granted)
         turn = self.ask(name, rules, now, run_started)
         if turn.number is not None:
             host.granted.pop(turn.number)
+            host.last_begin = now
         return turn
 
     def answered(self, name: str) -> None:

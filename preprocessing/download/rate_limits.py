@@ -175,13 +175,7 @@ class RateLimitedQueue:
         settings = self._settings
         name = host_of(source.url, settings.max_per_hour)
         if name not in self._hosts:
-            rules = HostRules(
-                settings.max_per_hour.get(name),
-                settings.request_pause_s,
-                settings.host_pause_s,
-                settings.max_host_pauses,
-            )
-            self._hosts[name] = _Host(name, rules)
+            self._hosts[name] = _Host(name, rules_of(name, settings))
         return self._hosts[name]
 
     def _push(self, host: _Host, wait_s: float) -> None:
@@ -196,6 +190,16 @@ class RateLimitedQueue:
     def _end_request(self) -> None:
         self._num_in_progress -= 1
         self._changed.notify_all()
+
+
+def rules_of(name: str, settings: DownloadSettings) -> HostRules:
+    """Return what the settings want of a host."""
+    return HostRules(
+        settings.max_per_hour.get(name),
+        settings.request_pause_s,
+        settings.host_pause_s,
+        settings.max_host_pauses,
+    )
 
 
 def host_of(url: str, limits: Iterable[str]) -> str:

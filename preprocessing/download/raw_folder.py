@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from pydantic import TypeAdapter
 
@@ -33,11 +34,10 @@ def compare_recipes(raw: Path, recipes: Mapping[str, str]) -> RecipeCounts:
     """Compare each record with the current recipe, by key, and write that into records without one."""
     counts = RecipeCounts()
     for key, recipe in recipes.items():
-        known = _read_record(raw, key)
+        known = read_record(raw, key)
         if known is not None and known.recipe is None:
             counts.num_adopted += 1
-            with write_atomically(raw / f"{key}.json") as partial:
-                partial.write_bytes(RECORD.dump_json(replace(known, recipe=recipe), indent=1))
+            write_record(raw, key, replace(known, recipe=recipe))
         elif known is not None and known.recipe != recipe:
             counts.num_other += 1
     return counts
@@ -48,8 +48,8 @@ def read_verified(raw: Path, key: str, recipe: str | None = None) -> Download | 
 
     With a `recipe`, a video of another one counts as missing.
     """
-    known = _read_record(raw, key)
-    if known is None or (recipe is not None and known.recipe not in (None, recipe)):
+    known = read_record(raw, key)
+    if known is None or not is_current(known, recipe):
         return None
     path = raw / str(known.file)
     if not path.is_file() or path.stat().st_size != known.size_bytes or file_sha256(path) != known.sha256:
@@ -112,8 +112,7 @@ def adopt_former(raw: Path, current: Mapping[str, str]) -> list[str]:
             continue
         renamed = replace(verified, file=f"{key}{Path(str(verified.file)).suffix}")
         move_durably(raw / str(verified.file), raw / str(renamed.file))
-        with write_atomically(raw / f"{key}.json") as partial:
-            partial.write_bytes(RECORD.dump_json(renamed, indent=1))
+        write_record(raw, key, renamed)
         (raw / f"{former}.json").unlink()
         adopted.append(str(renamed.file))
     return adopted
@@ -144,9 +143,21 @@ def remove_stale(raw: Path, keys: Collection[str]) -> list[str]:
     return removed
 
 
-def _read_record(raw: Path, key: str) -> Download | None:
+def read_record(raw: Path, key: str) -> Download | None:
+    """Return the record of a video, wherever that is; None without one."""
     record = raw / f"{key}.json"
     return RECORD.validate_json(record.read_bytes()) if record.is_file() else None
+
+
+def write_record(raw: Path, key: str, verified: Download) -> None:
+    """Write the record of a video."""
+    with write_atomically(raw / f"{key}.json") as partial:
+        partial.write_bytes(RECORD.dump_json(verified, indent=1))
+
+
+def is_current(known: Download | None, recipe: str | None) -> TypeGuard[Download]:
+    """Return whether there is a record and it is of the recipe; None stands for any, also in the record."""
+    return known is not None and (recipe is None or known.recipe in (None, recipe))
 
 
 def receiving_root(raw: Path) -> Path:

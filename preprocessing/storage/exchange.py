@@ -57,6 +57,15 @@ def fetch_video(store: Store, key: str, raw: Path) -> bool:
     return store.get(video_bundle(key), lambda name: raw / name)
 
 
+def fetch_record(store: Store, key: str, folder: Path) -> bool:
+    """Fetch the record alone of a source's video into `folder`; return whether the store has the video.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return store.get(video_bundle(key), lambda name: folder / name, only=(f"{key}.json",))
+
+
 def fetch_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) -> bool:
     """Fetch a source's sightings and clips; return whether the store has them.
 

@@ -7,7 +7,7 @@ counts as absent, so no renames or locks are needed.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,12 +88,13 @@ class Store:
                 with suppress(FileNotFoundError):
                     self._fs.rm_file(self._full(f"{bundle}/{name}"))
 
-    def get(self, bundle: str, place: Callable[[str], Path]) -> bool:
+    def get(self, bundle: str, place: Callable[[str], Path], only: Container[str] | None = None) -> bool:
         """Download the bundle's files, each atomically; return whether the bundle exists.
 
         Args:
             bundle: name.
             place: returns the local path for a name in the bundle; files there with the right hash are kept.
+            only: names to download; None downloads all.
 
         Raises:
             StoreError: the store cannot be read, or a file cannot be written.
@@ -101,6 +102,8 @@ class Store:
         with self._store_errors():
             hashes = self._hashes(bundle)
             for name, sha256 in hashes.items():
+                if only is not None and name not in only:
+                    continue
                 path = place(name)
                 if path.is_file() and file_sha256(path) == sha256:
                     continue
@@ -142,8 +145,16 @@ class Store:
         Raises:
             StoreError: the store cannot be read.
         """
+        return bool(self.listed(bundle))
+
+    def listed(self, bundle: str) -> dict[str, str]:
+        """Return the names and sha256 of the bundle's files, by its list alone; none if it does not exist.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
         with self._store_errors():
-            return bool(self._hashes(bundle))
+            return self._hashes(bundle)
 
     def version(self, name: str) -> str | None:
         """Return what changes with the content of a single file; None if there is no such file.
@@ -172,6 +183,7 @@ class Store:
         """
         with self._store_errors():
             self._require_bucket()
+            self._fs.makedirs(self._full(name).rpartition("/")[0], exist_ok=True)
             self._fs.put_file(str(path), self._full(name))
 
     def arrow_file_system(self) -> "tuple[FileSystem, str]":

@@ -72,6 +72,18 @@ def patiently(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) 
             return result
 
 
+def patiently_stored(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+    """As `patiently`, for a call of a store's own.
+
+    Raises:
+        StoreError: it was down for longer, or the error would come again.
+    """
+    try:
+        return patiently(call, what, patience_s)
+    except TimeoutError as error:
+        raise StoreError(f"{error}; run the command again when it is back") from error
+
+
 def _may_pass(error: BaseException) -> bool:
     """Return whether an error may be that of a store that is down."""
     if isinstance(error, StoreError) and error.__cause__ is not None:

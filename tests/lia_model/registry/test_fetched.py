@@ -16,6 +16,7 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases, fetched, models, runs
 from lia_model.settings import NetworkSettings
+from preprocessing.storage import held_folder
 from tests.ports import free_port
 
 FETCH = """
@@ -58,7 +59,7 @@ def third_line(process):
 
 
 def test_what_a_killed_process_left_is_removed_and_what_another_uses_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetched, "_START_S", 0)
+    monkeypatch.setattr(held_folder, "_START_S", 0)
     with start(tmp_path, "wait") as killed, start(tmp_path, "wait") as living:
         left, used = (Path(third_line(one)).parent for one in (killed, living))
         try:

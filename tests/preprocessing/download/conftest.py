@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from preprocessing.download.retries import download_sources
+from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from tests.preprocessing.fault_server import (
     FaultServer,

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from preprocessing.download.changes import invalid_row
 from preprocessing.download.credentials import mask_credentials, mask_source
-from preprocessing.download.retries import download_sources
+from preprocessing.download.run import download_sources
 from preprocessing.ledger import SourceRow, write_sources
 from preprocessing.sources.source_list import BadRow
 from tests.preprocessing.fault_server import FaultServer, answer

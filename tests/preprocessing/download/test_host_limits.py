@@ -105,6 +105,16 @@ def test_a_request_of_a_lost_worker_counts_when_it_began_and_again_when_it_is_re
     assert limits.begin("a.org", rules, turn.number, START + 3, START).wait_s == pytest.approx(HOUR_S - 3)
 
 
+def test_requests_that_begin_late_keep_their_distance():
+    limits, rules = HostLimits(), replace(RULES, request_pause_s=1.0)
+    one, two = (limits.ask("a.org", rules, START + number, START).number for number in range(2))
+    assert limits.begin("a.org", rules, one, START + 3, START).is_granted
+    wait = limits.begin("a.org", rules, two, START + 3.25, START)
+    assert (wait.wait_s, wait.number) == (0.75, two)
+    assert limits.begin("a.org", rules, two, START + 4, START).is_granted
+    assert limits.ask("a.org", rules, START + 4.5, START).wait_s == 0.5
+
+
 def test_of_two_runs_the_strictest_value_of_each_rule_counts_for_an_hour():
     lax = HostRules(max_per_hour=None, request_pause_s=5.0, host_pause_s=1.0, max_host_pauses=9)
     assert strictest_rules([RULES, lax]) == HostRules(20, 5.0, 60.0, 2)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from preprocessing.download.recipe import LOCAL, access_recipe, file_recipe
-from preprocessing.download.retries import download_sources
+from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from tests.preprocessing.fault_server import FaultServer
 

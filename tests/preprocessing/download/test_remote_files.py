@@ -6,7 +6,8 @@ import fsspec
 import pytest
 
 from preprocessing.download.remote_files import status_of
-from preprocessing.download.retries import download_source, download_sources
+from preprocessing.download.retries import download_source
+from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.remote_file import PACKAGES, OtherContentError
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from preprocessing.download.raw_folder import receiving_folder, receiving_root
-from preprocessing.download.retries import download_source, download_sources
+from preprocessing.download.retries import download_source
+from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source
 from tests.preprocessing.download.conftest import CASES, write_slow_video
@@ -144,7 +145,7 @@ def test_an_error_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, downlo
 DOWNLOAD_ALL = """
 import pathlib, sys
 from pydantic import TypeAdapter
-from preprocessing.download.retries import download_sources
+from preprocessing.download.run import download_sources
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 folder = pathlib.Path(sys.argv[1])
