@@ -60,12 +60,12 @@ def test_a_back_off_is_waited_for_while_other_hosts_go_first(make_queue):
 
 def test_back_offs_double_until_the_host_is_given_up_on(make_queue):
     queue, logged = make_queue(["http://a.org/1.mp4", "http://a.org/2.mp4"])
-    waited, has_next = [], True
+    waited, has_next, started = [], True, time.time()
     while has_next:
-        started = time.time()
         source = take(queue)
         waited.append(time.time() - started)
         assert source is not None
+        started = time.time()
         has_next = queue.rate_limited(source, None)
     # At least; longer on a busy machine.
     assert [wait >= least for wait, least in zip(waited, (0.0, 0.1, 0.2), strict=True)] == [True] * 3

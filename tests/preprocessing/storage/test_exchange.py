@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -62,6 +63,20 @@ def test_what_is_here_already_is_not_brought(make_task, samples, tmp_path, monke
     monkeypatch.setattr(Store, "get", lambda self, bundle, place: asked.append(bundle))
     fetch_finished(task, Store(str(task.store_url)))
     assert asked == []
+
+
+def test_a_video_that_the_store_alone_has_is_processed_and_not_left_here(
+    make_task, samples, tmp_path, monkeypatch
+):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    task = make_task("one")
+    place = {task.video.name: samples / "single_face.mp4"}
+    Store(str(task.store_url)).put(video_bundle(task.source.key), place)
+    (made,) = process_here([[task]], 1, lambda result: None)
+    assert [row.outcome for row in made.rows] == ["kept"]
+    assert not task.video.parent.exists()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_clips_of_other_settings_are_not_taken_for_these(make_task, samples):
