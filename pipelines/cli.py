@@ -25,7 +25,7 @@ from pipelines.command_line import (
     token_commands,
 )
 from pipelines.local.flow_lines import shorten_failures
-from pipelines.local.log_lines import tell
+from pipelines.local.log_lines import leave_out_lost_connections, tell
 from pipelines.local.prefect_outage import explain_prefect_outage
 from preprocessing.storage.files import DISK_ERRORS
 
@@ -101,6 +101,7 @@ def main() -> None:
         logging.getLogger(package).setLevel(logging.INFO)
     # One that is repeated; if none succeeds, our own message says so.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    leave_out_lost_connections()
     with_traceback = "--traceback" in sys.argv
     if not with_traceback:
         shorten_failures(explain)

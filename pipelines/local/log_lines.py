@@ -38,6 +38,18 @@ def log_as_json(correlation_id: str) -> None:
         handler.setFormatter(JsonFormatter(correlation_id))
 
 
+def leave_out_lost_connections() -> None:
+    """Keep asyncio from printing a traceback for each connection that a server closed under a request.
+
+    Who waits for the answer gets an error too: a request to an object store, which is repeated, or fails.
+    """
+    logging.getLogger("asyncio").addFilter(_is_no_lost_connection)
+
+
+def _is_no_lost_connection(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], ConnectionError)
+
+
 def tell(message: str, level: int = logging.INFO) -> None:
     """Write a line to stderr for whoever runs the command: as it is, or as an object if log lines are."""
     if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):

@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import json
 import logging
 import os
@@ -6,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.local.log_lines import JsonFormatter
+from pipelines.local.log_lines import JsonFormatter, leave_out_lost_connections
 from tests.conftest import CHECKOUT
 
 
@@ -41,3 +43,24 @@ def test_a_command_writes_only_objects(tmp_path):
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert "missing.csv" in lines[-1]["message"]
     assert {line["correlation_id"] for line in lines} == {"work-7"}
+
+
+def test_asyncio_tells_of_forgotten_errors_but_not_of_lost_connections(caplog):
+    async def fail(error):
+        raise error
+
+    async def forget():
+        for error in (ConnectionResetError("closing transport"), KeyError("a bug")):
+            task = asyncio.create_task(fail(error))
+            await asyncio.wait([task])
+            del task
+
+    before = list(logging.getLogger("asyncio").filters)
+    leave_out_lost_connections()
+    try:
+        asyncio.run(forget())
+        gc.collect()
+    finally:
+        logging.getLogger("asyncio").filters = before
+    told = [record.exc_info[0] for record in caplog.records if record.name == "asyncio" and record.exc_info]
+    assert told == [KeyError]
