@@ -46,6 +46,11 @@ class S3Server:
         }
         """With which clients reach it."""
 
+    @property
+    def port(self) -> int:
+        """Return where clients reach it."""
+        return self._ports["s3.port"]
+
     def start(self) -> None:
         """Start it, and return once it stores and returns an object."""
         with self._log.open("a") as output:

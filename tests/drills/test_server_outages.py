@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -10,6 +12,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.object_store import S3Server, stoppable_s3
+from tests.pipelines.deployments.prefect_project import adopt_environment, ask, wait_until
+from tests.tapped_server import tapped
 
 pytestmark = pytest.mark.drill
 
@@ -92,6 +96,40 @@ def test_the_object_store_in_the_middle_of_shards(project: Project, s3: S3Server
     assert json.loads((project.root / "data/shards/manifest.json").read_text())["complete"]
 
 
+@pytest.mark.parametrize(
+    ("command", "upload"), [("shards", b"PUT /lia/project/shards/"), ("download", b"PUT /lia/project/raw/")]
+)
+def test_the_object_store_at_an_upload(
+    project: Project, s3: S3Server, samples_url: str, command: str, upload: bytes
+) -> None:
+    before, listed = dict(project.variables), (project.root / "data/sources.csv").read_text()
+    if command == "download":
+        with (project.root / "data/sources.csv").open("a") as file:
+            file.write(f"{samples_url}/no_face.mp4,train\n")
+    try:
+        with tapped(s3.port, upload, s3.stop) as url:
+            project.variables.update(s3.variables | {"AWS_ENDPOINT_URL": url})
+            failed = project.run("lia", command, succeeds=False)
+            told = (failed.stdout + failed.stderr).splitlines()
+            assert failed.returncode == 1, told
+            assert "Traceback" not in failed.stdout + failed.stderr, failed.stdout + failed.stderr
+            (line,) = (line for line in told if line.startswith("lia:"))
+            assert (
+                "from LIA_STORE_URL s3://lia/project; a store that can be read and written is needed" in line
+            )
+            s3.start()
+            project.run("lia", command)
+        repeated: list[bytes] = []
+        with tapped(s3.port, upload, lambda: repeated.append(upload)) as url:
+            project.variables["AWS_ENDPOINT_URL"] = url
+            project.run("lia", command)
+        assert not repeated
+    finally:
+        project.variables.clear()
+        project.variables.update(before)
+        (project.root / "data/sources.csv").write_text(listed)
+
+
 def test_prefect_in_the_middle_of_shards(project: Project) -> None:
     project.set_params({"shards.jpeg_quality": 90})
     told = fails_with(project, "shards", ": 1/2 ", lambda: end_service(project, "prefect"))
@@ -103,6 +141,42 @@ def test_prefect_in_the_middle_of_shards(project: Project) -> None:
     project.run("lia", "up", "prefect")
     project.run("lia", "shards")
     assert json.loads((project.root / "data/shards/manifest.json").read_text())["complete"]
+
+
+SLEEPING_FLOW = """
+import time
+from prefect import flow
+
+@flow(persist_result=False)
+def sleeper():
+    time.sleep(600)
+
+sleeper()
+"""
+
+
+def test_a_run_that_ended_while_its_prefect_server_was_away_is_marked_as_crashed(project: Project) -> None:
+    client = Project(project.root, dict(project.variables))
+    client.run("lia", "up", "prefect")
+    adopt_environment(client)
+    client.run("prefect", "automation", "create", "--from-file", "infra/automations.yaml")
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPING_FLOW], cwd=client.root, env=client.variables
+    ) as flow:
+        wait_until(lambda: "RUNNING" in states_of(client, "sleeper"), 60)
+        # The first heartbeat has to have been sent.
+        time.sleep(35)
+        end_service(client, "prefect")
+        flow.kill()
+    client.run("lia", "up", "prefect")
+    assert states_of(client, "sleeper") == ["RUNNING"]
+    wait_until(lambda: states_of(client, "sleeper") == ["CRASHED"], 240)
+
+
+def states_of(project: Project, flow: str) -> list[str]:
+    """Return the states of all runs of a flow."""
+    known = [one["id"] for one in ask(project, "flows") if one["name"] == flow]
+    return [one["state"]["type"] for one in ask(project, "flow_runs") if one["flow_id"] in known]
 
 
 def test_mlflow_in_the_middle_of_training_evaluation_and_release(project: Project) -> None:

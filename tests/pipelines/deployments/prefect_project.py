@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -52,3 +54,11 @@ def ask(project: Project, path: str) -> Any:
 def artifact_keys(project: Project) -> set[str]:
     """Return the keys of all artifacts."""
     return {artifact["key"] for artifact in ask(project, "artifacts")}
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float) -> None:
+    """Wait until something holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)

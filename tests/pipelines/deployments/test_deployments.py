@@ -15,7 +15,14 @@ import yaml
 
 from pipelines.params import read_params
 from tests.conftest import Project
-from tests.pipelines.deployments.prefect_project import adopt_environment, artifact_keys, ask, end_all, run
+from tests.pipelines.deployments.prefect_project import (
+    adopt_environment,
+    artifact_keys,
+    ask,
+    end_all,
+    run,
+    wait_until,
+)
 
 CANCEL_S = 15
 """Within which a cancelled run has no process left."""
@@ -98,14 +105,6 @@ def programs(worker: psutil.Popen, name: str) -> list[psutil.Process]:
             if any(name in part for part in process.cmdline()):
                 found.append(process)
     return found
-
-
-def wait_until(holds: Callable[[], object], timeout_s: float) -> None:
-    """Wait until something holds."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.2)
 
 
 @pytest.mark.slow
