@@ -9,7 +9,13 @@ from lia_model.serving.access.scopes import Scope
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.database import DatabaseError, sqlite_url
 from lia_model.settings import NetworkSettings
-from pipelines.commands.serve import database_url, make_config, require_token_beyond_loopback, run_serve
+from pipelines.commands.serve import (
+    database_url,
+    make_config,
+    require_token_beyond_loopback,
+    run_serve,
+    service_config,
+)
 from pipelines.environment import read_environment
 from pipelines.params import read_params
 from tests.ports import free_port
@@ -111,6 +117,15 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     assert all(path.is_relative_to(root) for path in (config.checkpoint, config.home, config.detector))
     assert config.folders == BatchFolders(root, (root / "data", root / "out"), (root / "out",))
     assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))
+
+
+def test_the_variables_of_a_collector_reach_the_replicas_and_are_not_shown(
+    params, environment, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret")
+    config = service_config(params, environment, save_model(tmp_path / "mine", "none"))
+    assert config.telemetry["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=s3cret"
+    assert "s3cret" not in repr(config)
 
 
 def with_database(params, url):
