@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from lia_model.animator import weights_sha256
+from lia_model.checkpoints.directory import load_generator
 from lia_model.data.sharded_clips import ShardedClips
 from pipelines.demo.samples import serve_folder
 from preprocessing.media.video_reader import decode, probe
@@ -229,6 +232,27 @@ def test_the_challenger_animates_without_the_service(project):
     driving = project.root / "data/samples/single_face.mp4"
     project.run("lia", "animate", str(driving), str(driving), "-o", "out/alone.mp4", "--model", CHALLENGER)
     assert probe(project.root / "out/alone.mp4").num_frames == probe(driving).num_frames
+
+
+def test_what_the_bare_loop_trained_is_evaluated_and_released(project):
+    folder, final = project.root / "out/bare", project.root / "checkpoints/final"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "shards").symlink_to(project.root / "data/shards")
+    in_project(
+        project,
+        "from pipelines.params import read_params\n"
+        "settings = read_params(Path('params.yaml')).train.model_copy(update={'num_steps': 4})\n"
+        "Path('out/bare/train.json').write_text(settings.model_dump_json())\n",
+    )
+    project.run(sys.executable, "-m", "lia_model.training.loop", "out/bare")
+    shutil.rmtree(final)
+    shutil.copytree(folder / "checkpoints/final", final)
+    project.run("lia", "evaluate")
+    trained = load_generator(folder / "checkpoints/final")
+    assert metric(project, "evaluate")["models"][0]["weights_sha256"] == weights_sha256(trained)
+    printed = project.run("lia", "release").stdout
+    assert printed.startswith("lia version 2: not promoted: not better than doing nothing: L1 0.")
+    assert "version 2 is challenger" in project.run("lia", "models").stdout
 
 
 def test_another_crop_size_and_format_rerun_from_shards_on(project):
