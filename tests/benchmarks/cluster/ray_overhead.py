@@ -131,7 +131,10 @@ def _program(module: str, folder: Path, output: int) -> Iterator[subprocess.Pope
         "RAY_worker_niceness": "0",
     }
     command = [sys.executable, "-m", module, str(folder)]
-    program = subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT, text=True)
+    # In a session of its own, as Ray's workers are: Linux shares a core fairly between sessions.
+    program = subprocess.Popen(
+        command, env=variables, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         yield program
     finally:
