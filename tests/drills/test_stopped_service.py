@@ -1,24 +1,19 @@
 """`lia stop` under a running service: its job ends, or is queued again without counting as lost."""
 
-import subprocess
 import time
-from contextlib import contextmanager
 
-import httpx
 import pytest
 
-from lia_model.checkpoints.directory import save_generator
-from lia_model.networks.build import build_generator
 from lia_model.serving.database import open_database, sqlite_url
 from lia_model.serving.jobs import JobStore, RetryRules
 from lia_model.serving.messages import JobStatus
-from lia_model.settings import NetworkSettings
+from tests.drills.served_project import save_tiny_model, serving, wait_until
 from tests.lia_model.serving.live import write_clip
 from tests.lia_model.serving.service import png
 
 pytestmark = pytest.mark.drill
 
-START_S, JOB_S = 120, 120
+JOB_S = 120
 NUM_FRAMES = {100: 1500, 0: 30_000}
 """By drain_s: so few that they are animated within it, or so many that the stop meets them."""
 
@@ -26,41 +21,8 @@ NUM_FRAMES = {100: 1500, 0: 30_000}
 @pytest.fixture(scope="module")
 def project(new_project):
     project = new_project("stopped")
-    network = NetworkSettings(width=1 / 32, latent_dim=32, num_directions=4, size_px=32)
-    save_generator(project.root / "model", build_generator(network, seed=0))
+    save_tiny_model(project)
     return project
-
-
-@contextmanager
-def serving(project):
-    """Serve the tiny model on the project's own Ray head; yield a client and the program."""
-    project.run("lia", "up", "ray", timeout_s=240)
-    with (project.root / "serve.log").open("w") as log:
-        command = ["lia", "serve", "--model", "model"]
-        program = subprocess.Popen(command, cwd=project.root, env=project.variables, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{project.variables['LIA_SERVE_PORT']}"
-    try:
-        with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
-            wait_until(lambda: answers(client), START_S, project)
-            yield client, program
-    finally:
-        program.terminate()
-        program.wait(60)
-        project.run("lia", "stop")
-
-
-def answers(client):
-    try:
-        return client.get("/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def wait_until(holds, patience_s, project):
-    deadline_s = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < deadline_s, (project.root / "serve.log").read_text()
-        time.sleep(0.05)
 
 
 def jobs_of(project):
