@@ -68,9 +68,10 @@ class DownloadSettings(Settings):
     """Days after which a source that failed for good is requested again; 0 requests it in every run. Another
     format, cookie file, proxy or size limit requests it at once."""
     num_parallel: PositiveInt
-    """Sources downloaded at the same time."""
+    """Sources downloaded at the same time, on this machine or, with a store, on the Ray cluster."""
     max_per_hour: dict[str, PositiveInt]
-    """Quota of requests per hour by host, subdomains included; requests of earlier runs count."""
+    """Quota of requests per hour by host, subdomains included; requests of earlier runs count, and on a Ray
+    cluster with a store those of all runs there. The retries of one download do not."""
     request_pause_s: NonNegative
     """Minimum time between the starts of two requests to one host."""
     max_bytes_per_s: PositiveInt | None
