@@ -79,7 +79,8 @@ class Environment(BaseSettings):
     """LIA_RAY_ADDRESS, or our own head's while it runs; None starts a private one for each run."""
     store_url: Annotated[str, AfterValidator(_without_password)] | None = None
     """LIA_STORE_URL, such as s3://bucket/folder: where raw videos, clips and shards are kept too, so that
-    another machine goes on from there; None keeps them here alone. Without credentials, since it reaches logs
+    another machine goes on from there; with LIA_RAY_ADDRESS, clips and tars are kept there alone. None keeps
+    all of them here. Without credentials, since it reaches logs
     and Prefect: these go into AWS_* or fsspec's own configuration."""
     train_storage_url: Annotated[str, AfterValidator(_without_password)] | None = None
     """LIA_TRAIN_STORAGE_URL, such as s3://bucket/folder: where training keeps its checkpoints, which all

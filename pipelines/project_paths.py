@@ -44,6 +44,11 @@ class ProjectPaths:
         return self.root / "data" / "shards"
 
     @property
+    def shards_copy(self) -> Path:
+        """Shards with tars of the object store, which `lia fetch shards` writes."""
+        return self.root / "out" / "shards"
+
+    @property
     def source_ledger(self) -> Path:
         """Table of sources, written by the stage download."""
         return self.ledger / "sources.parquet"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lia_model.checkpoints.directory import read_config
+from lia_model.data.shard_cache import are_tars_elsewhere
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.registry import models
 from lia_model.registry.run_sender import DataSet, RunOpening, RunSender, TrackingError, waiting_senders
@@ -16,7 +17,9 @@ from lia_model.training.tracking import description
 from lia_model.training.validation.pairs import has_held_out_clips
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
-from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
+from preprocessing.shards.file_hashes import verify_shards
+from preprocessing.shards.manifest import Manifest, Split, data_digest, read_manifest
+from preprocessing.storage.object_store import Store
 
 DIGEST_CHARS = 12
 
@@ -49,15 +52,22 @@ def require_files(settings: TrainSettings) -> None:
         )
 
 
-def require_shards(settings: TrainSettings, shards: Path) -> None:
+def require_shards(settings: TrainSettings, shards: Path, store: Store | None) -> None:
     """Open the splits that a training of these settings reads, before anything starts.
 
+    A split whose tars are in the store is left to the machines that train, which open their own copies.
+
     Raises:
-        ValueError: one is not as the manifest says, or its frames are of another size.
+        ValueError: one is not as the manifest says, or its frames are of another size, or there is no store
+            and tars are missing.
     """
-    ShardedClips(shards, "train")
+    splits: list[Split] = ["train"]
     if settings.validate_every_steps and has_held_out_clips(shards):
-        ShardedClips(shards, "test")
+        splits.append("test")
+    for split in splits:
+        if store is None or not are_tars_elsewhere(shards, split):
+            verify_shards(shards, split)
+            ShardedClips(shards, split)
 
 
 def run_name(settings: TrainSettings, manifest: Manifest) -> str:

@@ -88,12 +88,13 @@ class ShardedClips:
         self._require_size()
 
     def _require_size(self) -> None:
-        """Look at frames of the first clips; a single one that is damaged or of another size may be there."""
+        """Look at frames of the first clips; a single one that is damaged or of another size may be there.
+
+        The first ones of those tars that are here: a machine may have fetched only those that it needs.
+        """
         found = None
-        for clip, frame in product(range(len(self))[:NUM_CHECKED_CLIPS], (0, -1)):
+        for clip, frame in product(self._first_clips_here(), (0, -1)):
             tar = self.directory.parent / self.shard(clip)
-            if not tar.is_file():
-                raise ValueError(f"{tar} is missing, which the index beside it lists: copy the shards again")
             try:
                 size = picture_size_px(self.frame_bytes(clip, frame % self.clips[clip].num_frames))
             except UndecodableImageError:
@@ -107,6 +108,13 @@ class ShardedClips:
                 f"{tar} holds frames of {width}x{height} px, and the manifest says {self.size_px}x"
                 f"{self.size_px}: make the shards again with `lia shards`, or copy them with their manifest"
             )
+
+    def _first_clips_here(self) -> list[int]:
+        tars = self._index.tars
+        is_here = np.array([(self.directory / name).is_file() for name in tars])
+        if not is_here.any():
+            raise ValueError(_missing(self.directory / tars[0]))
+        return np.flatnonzero(is_here[self._index.clip_tar])[:NUM_CHECKED_CLIPS].tolist()
 
     @property
     def num_frames(self) -> tuple[int, ...]:
@@ -158,7 +166,10 @@ class ShardedClips:
         """Return where the frames of a clip lie."""
         tar = int(self._index.clip_tar[clip])
         if tar not in self._frames:
-            self._frames[tar] = map_frames(self.directory / frames_name(self._index.tars[tar]))
+            path = self.directory / self._index.tars[tar]
+            if not path.is_file():
+                raise ValueError(_missing(path))
+            self._frames[tar] = map_frames(path.with_name(frames_name(path.name)))
         first, end = self._index.clip_first[clip : clip + 2] - self._tar_first[tar]
         return self._frames[tar][first:end]
 
@@ -166,3 +177,10 @@ class ShardedClips:
         """Decode frames `start` up to `stop` of one clip; None is its end."""
         stop = self.clips[clip].num_frames if stop is None else stop
         return np.stack([decode_frame(data) for data in self.files(clip, range(start, stop)).values()])
+
+
+def _missing(tar: Path) -> str:
+    return (
+        f"{tar} is missing, which the index beside it lists: copy the shards again, or set LIA_STORE_URL if "
+        "that store has them"
+    )

@@ -20,6 +20,7 @@ class Fetchable(StrEnum):
 
     SAMPLES = "samples"
     MODELS = "models"
+    SHARDS = "shards"
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -73,7 +74,7 @@ def clean(
 
 
 def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")]) -> None:
-    """Download sample clips to data/samples or networks to models/ and check their sha256."""
+    """Download sample clips to data/samples, networks to models/, or shards of the store to out/shards."""
     environment = activate_environment()
     from pipelines.local import fetch as module
 
@@ -81,6 +82,10 @@ def fetch(what: Annotated[list[Fetchable], typer.Argument(help="What to fetch.")
         module.fetch_samples(environment.paths.samples)
     if Fetchable.MODELS in what:
         module.fetch_models(environment.paths.models)
+    if Fetchable.SHARDS in what:
+        from pipelines.local.shards_copy import copy_shards
+
+        copy_shards(environment.paths.shards, environment.store(), environment.paths.shards_copy)
 
 
 def env() -> None:

@@ -86,7 +86,7 @@ def evaluate(
     from pipelines.stages.lineage_events import lineage_events
 
     with correlated(environment), lineage_events("evaluate", params, environment):
-        report = run_evaluate(params, environment.paths, pair_list, baselines)
+        report = run_evaluate(params, environment.paths, pair_list, baselines, environment.store())
     typer.echo(json.dumps(report, indent=1) if as_json else summary_lines(report, environment.paths.metrics))
 
 
@@ -104,7 +104,7 @@ def release(
     from pipelines.stages.release import run_release
 
     with correlated(environment), lineage_events("release", params, environment, run) as outcome:
-        done = run_release(params, environment.paths, run_id=run, name=name)
+        done = run_release(params, environment.paths, run_id=run, name=name, store=environment.store())
         outcome.model_uri = f"models:/{done.name}/{done.version}"
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else done.text)
 

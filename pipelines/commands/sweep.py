@@ -19,6 +19,7 @@ from lia_model.training.run_identity import DECISIVE, FREE
 from lia_model.training.tracking.description import of_sweep
 from pipelines import training_run
 from pipelines.environment import Environment
+from pipelines.held_out_shards import held_out_shards
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
 from pipelines.project_paths import ProjectPaths
@@ -81,9 +82,11 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
     paths = environment.paths
     manifest = read_manifest(paths.shards)
     base = training_run.located(params.train, paths.root)
-    training_run.require_shards(base, paths.shards)
+    store = environment.store()
+    training_run.require_shards(base, paths.shards, store)
     training_run.require_files(base)
-    _require_metric(path, settings, base, paths.shards)
+    with held_out_shards(paths.shards, params.train.shard_cache, store) as shards:
+        _require_metric(path, settings, base, shards)
     name = _name(settings, training_run.run_name(base, manifest), base)
     folder = paths.runs / "sweep" / name
     with held_lease(folder / "lease.json", f"the sweep {name}"):
@@ -94,7 +97,7 @@ def run_sweep(path: Path, params: Params, environment: Environment) -> list[str]
         told = {"params": settings.model_dump(mode="json"), "description": of_sweep(settings.metric)}
         parent.describe(opening.model_copy(update=told))
         parent_id = parent.send()
-        work = _sweep(settings, base.model_dump(mode="json"), name, paths, manifest, opening, parent_id)
+        work = _sweep(settings, base.model_dump(mode="json"), name, environment, manifest, opening, parent_id)
         status = "FAILED"
         try:
             lines = _run(work, paths, environment)
@@ -142,16 +145,17 @@ def _run(work: Sweep, paths: ProjectPaths, environment: Environment) -> list[str
     ]
 
 
-def _sweep(settings: SweepSettings, base: dict, name: str, paths: ProjectPaths, manifest: Manifest,
+def _sweep(settings: SweepSettings, base: dict, name: str, environment: Environment, manifest: Manifest,
            opening: RunOpening, parent_id: str) -> Sweep:  # fmt: skip
     from lia_model.training.cluster.sweep.trial import Sweep
 
     return Sweep(
         sweep=settings,
         base=base,
-        shards=paths.shards,
+        shards=environment.paths.shards,
+        store_url=environment.store_url,
         name=name,
-        storage=paths.runs / "sweep",
+        storage=environment.paths.runs / "sweep",
         provenance={
             # The run of a trial is found by its name.
             "run_id": None,

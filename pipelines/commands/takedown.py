@@ -12,10 +12,17 @@ from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.project_paths import ProjectPaths
 from preprocessing.download.raw_folder import receiving_root
 from preprocessing.shards.clip_index import INDEX_NAME, tars_of_sources
-from preprocessing.shards.manifest import SPLITS
+from preprocessing.shards.manifest import SPLITS, read_manifest
+from preprocessing.shards.stored_shards import bundles_by_tar, fetch_listing
 from preprocessing.sources.source_list import read_valid_sources
 from preprocessing.sources.tombstones import read_tombstones
-from preprocessing.storage.exchange import SHARDS_BUNDLE, bundles_of_sources, prefixes_of_sources
+from preprocessing.storage.exchange import (
+    SHARDS_BUNDLE,
+    TARS,
+    bundles_of_sources,
+    prefixes_of_sources,
+)
+from preprocessing.storage.files import work_folder
 from preprocessing.storage.object_store import Store
 
 
@@ -83,7 +90,7 @@ def survey(
         files=sorted(files),
         shards=shards,
         copies=versions.find(keys),
-        bundles=sorted(_bundles(store, keys, bool(shards))),
+        bundles=sorted(_bundles(store, keys)),
         runs=runs,
         pictures=pictures_showing(keys, runs),
         other_keys=sorted(others),
@@ -117,12 +124,19 @@ def _pages(pages: Iterable[Path], keys: AbstractSet[str]) -> Iterator[Path]:
             yield page
 
 
-def _bundles(store: Store | None, keys: AbstractSet[str], in_shards: bool) -> Iterator[str]:
+def _bundles(store: Store | None, keys: AbstractSet[str]) -> Iterator[str]:
     if store is None:
         return
     yield from bundles_of_sources(store, keys)
-    if in_shards and store.names(SHARDS_BUNDLE):
+    with work_folder() as place:
+        shards = place / "shards"
+        known = bundles_by_tar(read_manifest(shards)) if fetch_listing(store, shards) else {}
+        found = list(tars_with(shards, keys))
+    if found:
         yield SHARDS_BUNDLE
+    # Of tars that no list has, which a killed run left, it is not known whom they show.
+    listed = set(known.values()) - {known[name] for name in found}
+    yield from (bundle for bundle in store.bundles(TARS) if bundle not in listed)
 
 
 def tars_with(folder: Path, keys: AbstractSet[str]) -> Iterator[str]:

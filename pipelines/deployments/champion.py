@@ -30,6 +30,7 @@ from lia_model.registry.versions import Version, version_at
 from lia_model.settings import EvaluateSettings
 from pipelines.deployments.flow_run import deployed_environment
 from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
+from pipelines.held_out_shards import held_out_shards
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release_gate import ARTIFACTS, LISTED
@@ -79,7 +80,9 @@ def evaluate_champion(
     paths, params = environment.paths, read_params(environment.paths.root / "params.yaml")
     limits = Limits(max_loss, max_shift)
     champion = version_at(aliases.champion_uri(name or params.release.name))
-    check = check_champion(champion, params.evaluate.with_paths_under(paths.root), paths)
+    settings = params.evaluate.with_paths_under(paths.root)
+    with held_out_shards(paths.shards, params.train.shard_cache, environment.store()) as shards:
+        check = check_champion(champion, settings, paths, shards)
     files = _write(check, limits, paths.runs / "champion")
     problems = check.problems(limits)
     create_markdown_artifact(key="champion", markdown=check.report(limits))
@@ -94,9 +97,11 @@ def evaluate_champion(
     raise ChampionDegradedError(f"{champion.label}: {'; '.join(problems)}; {files[0]} has the report")
 
 
-def check_champion(champion: Version, settings: EvaluateSettings, paths: ProjectPaths) -> ChampionCheck:
-    """Measure a champion on its frozen list and on the present held-out clips, and compare the clips."""
-    reader = PairReader(paths.shards)
+def check_champion(
+    champion: Version, settings: EvaluateSettings, paths: ProjectPaths, shards: Path
+) -> ChampionCheck:
+    """Measure a champion on its frozen list and on the held-out clips of `shards`, and compare the clips."""
+    reader = PairReader(shards)
     model = EvaluatedModel.load(CHALLENGER, champion.uri, settings)
     frozen, missing = None, None
     try:

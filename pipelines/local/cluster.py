@@ -9,25 +9,33 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayTaskError
 
 from pipelines.local.logical_cpus import num_logical_cpus
+from preprocessing.clips.sample import KeptClip
+from preprocessing.clips.signature_file import SignatureFile
 from preprocessing.clips.source_run import SourceTask, process_source
 from preprocessing.clips.stored_result import SourceSummary
 from preprocessing.clips.units import Unit, process_unit
+from preprocessing.clips.units_apart import process_unit_apart
 from preprocessing.correlation import CORRELATION_VARIABLE
 from preprocessing.sandbox.child_server import ChildServer
+from preprocessing.shards.composing import compose_tar
+from preprocessing.shards.manifest import TarEntry
+from preprocessing.storage.object_store import Store
 
 logger = logging.getLogger(__name__)
 
 MAX_UNIT_RETRIES = 3
-"""How often a unit is retried after its machine or process is lost; its finished sources are reused."""
+"""How often a task is retried after its machine or process is lost; sources it finished are reused."""
 _CONNECT_TIMEOUT_S = 10
 _STDERR = 2
 
@@ -182,49 +190,100 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def process_on_cluster(
-    units: Sequence[Unit], num_parallel: int, on_result: Callable[[SourceSummary], None]
+    units: Sequence[Unit],
+    num_parallel: int,
+    on_result: Callable[[SourceSummary], None],
+    *,
+    is_apart: bool = False,
 ) -> list[SourceSummary]:
     """Process units as Ray tasks, at most `num_parallel` at a time.
 
     Every machine of the cluster must see the models under the same path, and the folders of the tasks too,
-    unless the tasks have an object store through which machines exchange files.
+    unless the machines are apart.
 
     Args:
         units: what to process.
         num_parallel: number of Ray tasks at a time.
         on_result: called with each source's result when its unit is done.
+        is_apart: the machines share nothing but the tasks' object store, and what is made stays there.
 
     Raises:
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
+        TimeoutError: it was down for long.
     """
-    waiting = [[task.model_dump_json() for task in unit] for unit in units][::-1]
-    running: list[ray.ObjectRef] = []
+    calls = ((_process_unit, [task.model_dump_json() for task in unit], is_apart) for unit in units)
     results: list[SourceSummary] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < num_parallel:
-                running.append(_process_unit.remote(waiting.pop()))
-            (done, *_), running = ray.wait(running)
-            for result in _result_of(done):
-                results.append(result)
-                on_result(result)
-    finally:
-        for unit in running:
-            ray.cancel(unit, force=True)
+    signatures = SignatureFile()
+    for unit in _results(calls, num_parallel):
+        for result in unit:
+            results.append(result.filed(signatures))
+            on_result(result)
     return results
 
 
-def _result_of(unit: ray.ObjectRef) -> list[SourceSummary]:
-    """Return what a unit gave; its error is raised as it was, without the traceback that Ray puts into it."""
+def compose_on_cluster(
+    tars: Sequence[Sequence[KeptClip]], num_parallel: int, store_url: str, on_tar: Callable[[TarEntry], None]
+) -> list[TarEntry]:
+    """Make tars in the object store as Ray tasks, at most `num_parallel` at a time.
+
+    Args:
+        tars: the clips of each, which are in the store.
+        num_parallel: number of Ray tasks at a time.
+        store_url: of the object store.
+        on_tar: called with each entry when its tar is stored.
+
+    Raises:
+        StoreError: the object store cannot be read or written, or lacks a clip.
+        TimeoutError: it was down for long.
+    """
+    # Signatures are large, and no part of a tar.
+    calls = ((_compose_tar, store_url, [clip._replace(signature=b"") for clip in clips]) for clips in tars)
+    entries: list[TarEntry] = []
+    for entry in _results(calls, num_parallel):
+        entries.append(entry)
+        on_tar(entry)
+    return entries
+
+
+def _results(calls: Iterable[tuple[Any, ...]], num_parallel: int) -> Iterator[Any]:
+    """Yield what Ray tasks return, in the order of their ends.
+
+    Args:
+        calls: a remote function and its arguments each, made when its task is about to start.
+        num_parallel: number of tasks at a time.
+    """
+    waiting = iter(calls)
+    running: list[ray.ObjectRef] = []
     try:
-        return ray.get(unit)
+        while True:
+            for function, *arguments in islice(waiting, num_parallel - len(running)):
+                running.append(function.remote(*arguments))
+            if not running:
+                return
+            (done, *_), running = ray.wait(running)
+            yield _result_of(done)
+    finally:
+        for task in running:
+            ray.cancel(task, force=True)
+
+
+def _result_of(task: ray.ObjectRef) -> Any:  # noqa: ANN401 - whatever the task returns
+    """Return what a task gave; its error is raised as it was, without the traceback that Ray puts into it."""
+    try:
+        return ray.get(task)
     except RayTaskError as error:
         raise error.cause from None
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
-def _process_unit(tasks: list[str]) -> list[SourceSummary]:
+def _process_unit(tasks: list[str], is_apart: bool) -> list[SourceSummary]:
+    process = process_unit_apart if is_apart else process_unit
     with ChildServer(process_source.__module__) as child:
         unit = [SourceTask.model_validate_json(task) for task in tasks]
-        return list(process_unit(unit, child))
+        return list(process(unit, child))
+
+
+@ray.remote(num_cpus=1, max_retries=MAX_UNIT_RETRIES)
+def _compose_tar(store_url: str, clips: list[KeptClip]) -> TarEntry:
+    return compose_tar(Store(store_url), clips)

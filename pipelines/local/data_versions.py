@@ -155,8 +155,9 @@ class DataVersions:
             folder = PurePosixPath(index).parent
             if data is not None:
                 found = tars_of_sources(io.BytesIO(data), keys)
-                names |= {f"{folder}/{name}" for name in found}
-                names |= {f"{folder}/{frames_name(name)}" for name in found} & tree.keys()
+                # Tars that a cluster made are in the object store alone.
+                files = (name for tar in found for name in (tar, frames_name(tar)))
+                names |= {f"{folder}/{name}" for name in files} & tree.keys()
             else:
                 # Without the index it is unknown whom a tar shows, so all of them count.
                 names |= {

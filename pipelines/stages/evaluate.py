@@ -29,11 +29,13 @@ from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Inst
 from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
+from pipelines.held_out_shards import held_out_shards
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.files import file_sha256, write_atomically
+from preprocessing.storage.object_store import Store
 from preprocessing.strips import evenly_spaced, grid
 
 NUM_PICTURE_COLUMNS = 8
@@ -56,6 +58,7 @@ def run_evaluate(
     paths: ProjectPaths,
     pair_list: Path | None = None,
     baselines: Mapping[str, str] | None = None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Evaluate checkpoints/final, log the report to its MLflow run and return it.
 
@@ -64,6 +67,7 @@ def run_evaluate(
         paths: of the project.
         pair_list: an evaluation_list.json to repeat; None chooses the pairs.
         baselines: models in addition to those of the settings, name to URI.
+        store: where held-out clips are fetched from that are not in data/shards; None for nowhere.
 
     Raises:
         ValueError: the checkpoint, the held-out clips, the weights of LPIPS or a baseline do not exist, or
@@ -72,13 +76,24 @@ def run_evaluate(
     keep_freed_memory()
     settings = params.evaluate.with_paths_under(paths.root)
     require_lpips(settings.lpips)
-    final = paths.checkpoints / "final"
     # Raises for what is no checkpoint, before anything starts.
-    read_config(final)
-    reader = PairReader(paths.shards)
+    read_config(paths.checkpoints / "final")
+    with held_out_shards(paths.shards, params.train.shard_cache, store) as shards:
+        return _evaluate_on(shards, settings, paths, pair_list, dict(baselines or {}))
+
+
+def _evaluate_on(
+    shards: Path,
+    settings: EvaluateSettings,
+    paths: ProjectPaths,
+    pair_list: Path | None,
+    baselines: dict[str, str],
+) -> dict[str, Any]:
+    final = paths.checkpoints / "final"
+    reader = PairReader(shards)
     if pair_list is not None:
         reader.require(read_pair_list(pair_list))
-    named = {uri: uri for uri in settings.baselines} | dict(baselines or {})
+    named = {uri: uri for uri in settings.baselines} | baselines
     taken = named.keys() & {MODEL, COPY_SOURCE}
     if taken:
         raise ValueError(
@@ -88,7 +103,7 @@ def run_evaluate(
         models.resolve(uri)
     comparison = Comparison(settings, named, pair_list)
     run = run_of_checkpoint(final, paths.artifacts, paths.shards)
-    return evaluate_flow(paths.root.name, comparison, final, paths.shards, paths.metrics, run)
+    return evaluate_flow(paths.root.name, comparison, final, shards, paths.metrics, run)
 
 
 def require_lpips(weights: Path) -> None:

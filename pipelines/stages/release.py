@@ -20,6 +20,7 @@ from lia_model.registry.runs import Run
 from lia_model.registry.versions import version_at
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
+from pipelines.held_out_shards import held_out_shards
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
@@ -27,6 +28,7 @@ from pipelines.stages.model_card import card_content, find_licences, write_card
 from pipelines.stages.release_gate import Challenger, pass_gate
 from pipelines.training_run import released_directory, send_waiting
 from preprocessing.storage.files import file_sha256
+from preprocessing.storage.object_store import Store
 
 ROLLED_BACK_TAG = "lia.rolled_back"
 """Tag of a version that was champion: when, to which version and why a rollback replaced it."""
@@ -65,7 +67,11 @@ class Release:
 
 
 def run_release(
-    params: Params, paths: ProjectPaths, run_id: str | None = None, name: str | None = None
+    params: Params,
+    paths: ProjectPaths,
+    run_id: str | None = None,
+    name: str | None = None,
+    store: Store | None = None,
 ) -> Release:
     """Register a model and let the gate decide whether it becomes champion.
 
@@ -74,6 +80,7 @@ def run_release(
         paths: of the project.
         run_id: MLflow run whose model is released; None for that of checkpoints/final.
         name: registered name; None for `release.name`.
+        store: where held-out clips are fetched from that are not in data/shards; None for nowhere.
 
     Raises:
         ValueError: no model was trained, or not by that run.
@@ -84,7 +91,8 @@ def run_release(
     settings = params.release.model_copy(update={"name": name} if name else {})
     evaluation = params.evaluate.with_paths_under(paths.root)
     run = run_of_checkpoint(checkpoint, paths.artifacts, paths.shards)
-    return release_flow(checkpoint, run, settings, evaluation, paths)
+    with held_out_shards(paths.shards, params.train.shard_cache, store) as shards:
+        return release_flow(checkpoint, run, settings, evaluation, paths, shards)
 
 
 def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
@@ -108,16 +116,26 @@ def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
     name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
 )
 def release_flow(
-    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, paths: ProjectPaths
+    checkpoint: Path,
+    run: Run,
+    settings: ReleaseSettings,
+    evaluation: EvaluateSettings,
+    paths: ProjectPaths,
+    shards: Path,
 ) -> Release:
     """Run `release_checkpoint` as a flow."""
-    return release_checkpoint(checkpoint, run, settings, evaluation, paths)
+    return release_checkpoint(checkpoint, run, settings, evaluation, paths, shards)
 
 
 def release_checkpoint(
-    checkpoint: Path, run: Run, settings: ReleaseSettings, evaluation: EvaluateSettings, paths: ProjectPaths
+    checkpoint: Path,
+    run: Run,
+    settings: ReleaseSettings,
+    evaluation: EvaluateSettings,
+    paths: ProjectPaths,
+    shards: Path,
 ) -> Release:
-    """Register, set `challenger`, compare, and promote or record why not."""
+    """Register, set `challenger`, compare on the clips held out in `shards`, promote or record why not."""
     licences = find_licences(checkpoint, run, paths)
     version = register_once(checkpoint, run, settings.name, licences)
     champion = aliases.version_of(settings.name, aliases.CHAMPION)
@@ -125,7 +143,7 @@ def release_checkpoint(
         return _released_again(settings.name, version, run, paths.tombstones)
     aliases.set_alias(settings.name, aliases.CHALLENGER, version)
     verdict = check_takedowns(run, paths.tombstones) or pass_gate(
-        Challenger(settings.name, version, checkpoint, run), champion, settings, evaluation, paths.shards
+        Challenger(settings.name, version, checkpoint, run), champion, settings, evaluation, shards
     )
     if verdict.is_passed and aliases.version_of(settings.name, aliases.CHAMPION) != champion:
         verdict = gate.refusal("another version became champion meanwhile; run `lia release` again")

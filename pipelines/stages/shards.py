@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from preprocessing.clips.splitting.assignment import OTHER_SPLIT, Assignment, as
 from preprocessing.clips.splitting.comparison import compare_people
 from preprocessing.clips.splitting.disjointness import Disjointness, judge_disjointness
 from preprocessing.clips.stored_result import SourceSummary, read_preview
-from preprocessing.clips.units import DiskError, fetch_finished, group_into_units, process_here
+from preprocessing.clips.units import DiskError, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE, require_providers
 from preprocessing.faces.networks import person_limits, require_networks
 from preprocessing.ledger import (
@@ -36,15 +37,21 @@ from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import CropSettings, ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.former_splits import former_splits
-from preprocessing.shards.writer import NothingKeptError, require_training_clips, write_shards
+from preprocessing.shards.manifest import Manifest, Splits
+from preprocessing.shards.stored_shards import fetch_listing, store_shards
+from preprocessing.shards.writer import (
+    NothingKeptError,
+    describe_shards,
+    require_training_clips,
+    write_shards,
+)
 from preprocessing.sources.former_keys import match_former_keys, rename_stored, stored_keys
 from preprocessing.sources.source import with_box_width
-from preprocessing.storage.exchange import SHARDS_BUNDLE
 from preprocessing.storage.object_store import Store, StoreError
 
 logger = logging.getLogger(__name__)
 
-OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, ValueError)
+OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, TimeoutError, ValueError)
 """Errors that an operator can mend, reported in one line; any other is a bug and keeps its traceback."""
 NUM_NAMED = 3
 """Most sources that a message names."""
@@ -60,6 +67,8 @@ class RayCluster(NamedTuple):
     address: str | None
     """Of a running Ray cluster; None runs child processes on this machine."""
     correlation_id: str
+    shared_store_url: str | None = None
+    """Object store, if its machines share nothing else: it alone then gets clips and tars."""
 
 
 def run_shards(params: Params, environment: Environment) -> int:
@@ -73,6 +82,7 @@ def run_shards(params: Params, environment: Environment) -> int:
         NothingKeptError: no clip is left for training; the ledger says why.
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
+        TimeoutError: the object store was down for long.
         ClusterError: the Ray cluster of LIA_RAY_ADDRESS does not answer, or refuses this process.
     """
     paths = environment.paths
@@ -84,7 +94,11 @@ def run_shards(params: Params, environment: Environment) -> int:
     require_boxes(sources, params.shards.crop)
     environment.check_store()
     environment.check_cluster()
-    cluster = RayCluster(environment.ray_address, environment.correlation_id)
+    cluster = RayCluster(
+        environment.ray_address,
+        environment.correlation_id,
+        None if environment.uses_own_ray else environment.store_url,
+    )
     state = shards_flow(sources, params.shards, paths, cluster, environment.store_url, return_state=True)
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
@@ -148,6 +162,9 @@ def shards_flow(
     verified = [row for row in sources if row.download.status == DownloadStatus.VERIFIED]
     rename_former_keys(sources, paths)
     try:
+        if store_url is not None and not paths.shards.exists():
+            # They say to which split each video went.
+            fetch_listing(Store(store_url), paths.shards)
         tasks = source_tasks(verified, settings, paths, store_url)
         results = process_all(tasks, settings.num_parallel, cluster)
         distance = person_limits(paths.root, settings.detect, settings.identity).person_distance
@@ -161,14 +178,17 @@ def shards_flow(
             disjointness = judge_disjointness(rows, clips, compare_people(paths.root, settings))
             _warn(assignment, disjointness)
             detector = paths.root / settings.detect.models
-            write_all(assignment, sources, settings, detector, paths, disjointness)
+            describe = partial(describe_shards, clips, rows, sources, settings, detector, disjointness)
+            write_all(assignment, sources, settings, describe, paths, cluster)
         finally:
             log_outcomes(rows)
         if store_url is not None:
-            upload_shards(paths.shards, Store(store_url))
+            store_shards(Store(store_url), paths.shards)
     except OPERATOR_ERRORS as error:
         # Returned rather than raised: Prefect would print a traceback above our one line.
         return Failed(message=str(error), data=error)
+    # An output of the stage in dvc.yaml, also where the sightings are in the store alone.
+    paths.tracks.mkdir(parents=True, exist_ok=True)
     listed = (row for row in sources if row.download.status != DownloadStatus.FORGOTTEN)
     remove_delisted({row.source.row_key for row in listed}, paths.tracks, paths.clips)
     num_retryable = sum(bool(row.retryable) for row in rows)
@@ -220,10 +240,8 @@ def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster)
         from pipelines.local.cluster import joined, process_on_cluster
 
         with joined(cluster.address, cluster.correlation_id):
-            results = process_on_cluster(units, num_parallel, log_result)
-        for one in tasks:
-            if one.store_url is not None:
-                fetch_finished(one, Store(one.store_url))
+            is_apart = cluster.shared_store_url is not None
+            results = process_on_cluster(units, num_parallel, log_result, is_apart=is_apart)
     found = {result.row_key: result for result in results}
     return [found[one.source.row_key] for one in tasks]
 
@@ -248,24 +266,31 @@ def write_all(
     assignment: Assignment,
     sources: list[SourceRow],
     settings: ShardsSettings,
-    detector: Path,
+    describe: Callable[[Splits], Manifest],
     paths: ProjectPaths,
-    disjointness: Disjointness,
+    cluster: RayCluster,
 ) -> None:
     """Write the folder of shards: tars, index, manifest and contact sheet.
 
     Args:
         assignment: rows and kept clips.
         sources: all sources, for the counts.
-        settings: recorded in the manifest.
-        detector: folder of the face detector, recorded in the manifest.
+        settings: of the stage.
+        describe: returns the manifest.
         paths: of the project; `shards` is written.
-        disjointness: what is known of the people in both splits.
+        cluster: makes the tars if its machines share nothing but a store.
     """
-    rows = assignment.rows
-    write_shards(assignment.clips, rows, sources, settings, detector, paths.shards, disjointness)
-    shown = (row for chosen in examples(rows).values() for row in chosen)
-    pictures = {row.key: read_preview(paths.clips, row.row_key, row.key) for row in shown}
+    rows, store_url = assignment.rows, cluster.shared_store_url
+    shown = [row for chosen in examples(rows).values() for row in chosen]
+    if cluster.address is not None and store_url is not None:
+        from pipelines.stages.shards_apart import fetch_previews, tars_by_cluster
+
+        make_tars = tars_by_cluster(cluster.address, cluster.correlation_id, settings.num_parallel, store_url)
+        pictures = fetch_previews(Store(store_url), shown)
+    else:
+        make_tars = None
+        pictures = {row.key: read_preview(paths.clips, row.row_key, row.key) for row in shown}
+    write_shards(assignment.clips, settings.shard_bytes, paths.shards, describe, make_tars)
     write_contact_sheet(paths.shards / "report.html", sources, rows, pictures)
 
 
@@ -281,16 +306,6 @@ def log_outcomes(rows: Sequence[ClipRow]) -> None:
         run_logger.warning(
             "%d failed with %d other errors: see data/ledger/clips.parquet", num_left, len(left)
         )
-
-
-def upload_shards(shards: Path, store: Store) -> None:
-    """Store the folder of shards.
-
-    Raises:
-        StoreError: the store cannot be written.
-    """
-    files = (path for path in shards.rglob("*") if path.is_file())
-    store.put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
 
 
 def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> None:

@@ -43,9 +43,8 @@ from pipelines.training_run import (
     send_waiting,
 )
 from preprocessing.shards.clip_index import read_source_keys
-from preprocessing.shards.file_hashes import verify_shards
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
-from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.shards.stored_shards import fetch_listing
 from preprocessing.storage.files import write_atomically, write_folder_atomically
 from preprocessing.storage.lease import held_lease
 
@@ -99,10 +98,9 @@ def run_train(params: Params, environment: Environment, *, with_profile: bool = 
     environment.check_cluster()
     store = environment.store()
     if store is not None and not paths.shards.exists():
-        store.get(SHARDS_BUNDLE, lambda name: paths.shards / name)
+        fetch_listing(store, paths.shards)
     manifest = read_manifest(paths.shards)
-    verify_shards(paths.shards, "train")
-    require_shards(settings, paths.shards)
+    require_shards(settings, paths.shards, store)
     if settings.init_from is not None:
         shape = settings.network.at(manifest.size_px)
         require_network(Path(settings.init_from), shape, "train.init_from")

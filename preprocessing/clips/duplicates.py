@@ -13,7 +13,8 @@ the folder holds twice, cropped anew, are found.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import SupportsBytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,13 @@ _EVERY = 2
 """Only every second look is looked up; neighbours are nearly equal."""
 _NUM_NEIGHBOURS = 16
 """Most clips with which a look is compared in one table."""
+_PIECE_NUM_LOOKS = 100_000
+"""Looks hashed at a time."""
 _SEED = 0
 
 
 def find_duplicates(
-    signatures: Mapping[str, Signature], videos: Mapping[str, str], min_similarity: float
+    signatures: Mapping[str, SupportsBytes], videos: Mapping[str, str], min_similarity: float
 ) -> dict[str, str]:
     """Return each duplicate's key with the key of the clip it repeats, which comes earlier in `signatures`.
 
@@ -46,19 +49,22 @@ def find_duplicates(
     Charikar 2002), and at most 16 for each look and table, so the time grows in proportion to the clips.
 
     Args:
-        signatures: signature of each clip, by its key; those to prefer first.
+        signatures: bytes of each clip's signature, by its key; those to prefer first. Of all clips together
+            only every second look is in memory.
         videos: video of each clip; clips of one video are never duplicates.
         min_similarity: least similarity of two clips of one recording, -1 to 1.
     """
     keys = list(signatures)
     earlier: dict[int, list[int]] = defaultdict(list)
-    for one, other in _candidate_pairs([signatures[key] for key in keys], [videos[key] for key in keys]):
+    every = (Signature.from_bytes(bytes(signature)) for signature in signatures.values())
+    for one, other in _candidate_pairs(every, [videos[key] for key in keys]):
         earlier[other].append(one)
     duplicates: dict[str, str] = {}
     for place in sorted(earlier):
         kept = (keys[one] for one in earlier[place] if keys[one] not in duplicates)
-        signature = signatures[keys[place]]
-        found = (key for key in kept if similarity(signatures[key], signature) >= min_similarity)
+        signature = Signature.from_bytes(bytes(signatures[keys[place]]))
+        others = ((key, Signature.from_bytes(bytes(signatures[key]))) for key in kept)
+        found = (key for key, other in others if similarity(other, signature) >= min_similarity)
         original = next(found, None)
         if original is not None:
             duplicates[keys[place]] = original
@@ -126,12 +132,17 @@ def _overlap_sums(
     return sums[ends] - sums[starts], squares[ends] - squares[starts]
 
 
-def _candidate_pairs(signatures: list[Signature], videos: list[str]) -> NDArray[np.int64]:
+def _candidate_pairs(signatures: Iterable[Signature], videos: list[str]) -> NDArray[np.int64]:
     """Return pairs of places of clips of two videos that share a hash, sorted, the smaller place first."""
-    looks = np.concatenate([one.looks[::_EVERY] for one in signatures] or [np.zeros((0, GRID**2), np.int8)])
-    owners = np.repeat(np.arange(len(signatures)), [len(one.looks[::_EVERY]) for one in signatures])
+    content, lengths = bytearray(), []
+    for one in signatures:
+        chosen = one.looks[::_EVERY]
+        content += chosen.tobytes()
+        lengths.append(len(chosen))
+    looks = np.frombuffer(content, np.int8).reshape(-1, GRID**2)
+    owners = np.repeat(np.arange(len(videos), dtype=np.int32), lengths)
     video_numbers = {video: number for number, video in enumerate(dict.fromkeys(videos))}
-    owner_videos = np.array([video_numbers[video] for video in videos], np.int64)
+    owner_videos = np.array([video_numbers[video] for video in videos], np.int32)
     found = [np.zeros(0, np.int64)]
     hashes = _hashes(looks, 0)
     for number in range(_NUM_TABLES):
@@ -142,16 +153,19 @@ def _candidate_pairs(signatures: list[Signature], videos: list[str]) -> NDArray[
         for distance in range(1, _NUM_NEIGHBOURS + 1):
             one, other = clips[:-distance], clips[distance:]
             is_pair = (ordered[:-distance] == ordered[distance:]) & (owner_videos[one] != owner_videos[other])
-            low, high = np.minimum(one, other)[is_pair], np.maximum(one, other)[is_pair]
-            found.append(np.unique(low * len(signatures) + high))
+            one, other = one[is_pair].astype(np.int64), other[is_pair]
+            found.append(np.unique(np.minimum(one, other) * len(videos) + np.maximum(one, other)))
         hashes = following
     pairs = np.unique(np.concatenate(found))
-    return np.stack(np.divmod(pairs, max(len(signatures), 1)), axis=1)
+    return np.stack(np.divmod(pairs, max(len(videos), 1)), axis=1)
 
 
 def _hashes(looks: NDArray[np.int8], table: int) -> NDArray[np.uint64]:
     """Return on which side of 40 random hyperplanes each look lies: [N]."""
     planes = np.random.default_rng([_SEED, table]).standard_normal((GRID**2, _NUM_BITS)).astype(np.float32)
     packed = np.zeros((len(looks), 8), np.uint8)
-    packed[:, : _NUM_BITS // 8] = np.packbits(looks.astype(np.float32) @ planes > 0, axis=1)
+    for start in range(0, len(looks), _PIECE_NUM_LOOKS):
+        piece = slice(start, start + _PIECE_NUM_LOOKS)
+        sides = looks[piece].astype(np.float32) @ planes > 0
+        packed[piece, : _NUM_BITS // 8] = np.packbits(sides, axis=1)
     return packed.view(np.uint64).ravel()

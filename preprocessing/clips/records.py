@@ -1,6 +1,7 @@
 """Records of candidates: their ledger rows, and the metadata of kept clips. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import pairwise
 from statistics import median
 
@@ -33,7 +34,7 @@ def clip_row(source: Source, candidate: Candidate, sightings: Sightings) -> Clip
         "face_px": max(around.width, around.height),
     }
     row = _row(source, candidate.key, candidate.outcome)
-    return row.model_copy(update=facts | candidate.scores.model_dump())
+    return replace(row, **facts, **asdict(candidate.scores))
 
 
 def source_row(source: Source, outcome: Outcome) -> ClipRow:

@@ -1,9 +1,10 @@
 """Clips as samples: the metadata that the shards store, and the cut frames on their way there."""
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsBytes
 
 from pydantic import BaseModel, ConfigDict
 
@@ -124,7 +125,7 @@ class PreparedClip(BaseModel):
             num_bytes=sum(self.frame_bytes),
             num_source_pixels=(right - left) * (bottom - top) * clip.num_frames,
             has_yaw=self.yaw_deg is not None,
-            signature=self.signature,
+            signature=base64.b85decode(self.signature),
             content=hashlib.sha256(content.encode()).digest(),
             folder=self.file.parent,
         )
@@ -157,8 +158,8 @@ class KeptClip(NamedTuple):
     """How much of the source it shows: area of its square, times frames."""
     has_yaw: bool
     """Whether the yaw of the head is known."""
-    signature: str
-    """Signature of the recording as text, to find duplicates."""
+    signature: SupportsBytes
+    """Signature of the recording, to find duplicates; see `Signature.from_bytes`."""
     content: bytes
     """Hash of frames and metadata, before identity and split are assigned."""
     folder: Path

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from preprocessing.clips.cutting import read_stored_frames, record_file
 from preprocessing.clips.members.sound import sound_record
 from preprocessing.clips.sample import KeptClip, PreparedClip
+from preprocessing.clips.signature_file import SignatureFile
 from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow
@@ -43,7 +44,15 @@ class SourceResult(BaseModel):
 
     def summary(self) -> "SourceSummary":
         """Return what the run as a whole needs to know."""
-        return SourceSummary(self.row_key, self.rows, [clip.kept() for clip in self.prepared], self.people)
+        folders: dict[Path, Path] = {}
+        clips = (clip.kept() for clip in self.prepared)
+        return SourceSummary(
+            self.row_key,
+            self.rows,
+            # One object for the folder that they have in common.
+            [clip._replace(folder=folders.setdefault(clip.folder, clip.folder)) for clip in clips],
+            [person.compact() for person in self.people],
+        )
 
 
 class SourceSummary(NamedTuple):
@@ -56,6 +65,11 @@ class SourceSummary(NamedTuple):
     clips: list[KeptClip]
     people: list[Person]
     """Persons by the number that `rows` use; empty if persons are not told apart."""
+
+    def filed(self, file: SignatureFile) -> "SourceSummary":
+        """Return the same with the signatures of its clips in a file, where they take no memory."""
+        clips = [clip._replace(signature=file.add(bytes(clip.signature))) for clip in self.clips]
+        return self._replace(clips=clips)
 
 
 def read_prepared(folder: Path) -> dict[str, PreparedClip]:

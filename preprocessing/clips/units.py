@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
+from preprocessing.clips.signature_file import SignatureFile
 from preprocessing.clips.source_run import (
     SourceTask,
     fail_source,
@@ -64,12 +65,8 @@ def process_unit(unit: Unit, child: ChildServer) -> Iterator[SourceSummary]:
         result = process_stored(task)
         if result is None:
             with _video_at_hand(task, store) as fetched:
-                result = _process_in_child(fetched, child)
-        if result.stops:
-            raise DiskError(
-                f"got {result.rows[0].error} while writing clips to {task.clips} and {task.tracks}; they "
-                "must be writable; make room or permit writing, then rerun: finished sources are kept"
-            )
+                result = process_in_child(fetched, child)
+        require_disk(task, result)
         if store is not None and read_finished(task) is not None:
             upload_clips(store, task.source.row_key, task.sightings_file, task.folder)
         yield result.summary()
@@ -135,10 +132,25 @@ def process_here(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return [result for future in futures for result in future.result()]
+        signatures = SignatureFile()
+        return [result.filed(signatures) for future in futures for result in future.result()]
 
 
-def _process_in_child(task: SourceTask, child: ChildServer) -> SourceResult:
+def require_disk(task: SourceTask, result: SourceResult) -> None:
+    """Check that the disk took what a source was turned into.
+
+    Raises:
+        DiskError: it takes no more data.
+    """
+    if result.stops:
+        raise DiskError(
+            f"got {result.rows[0].error} while writing clips to {task.clips} and {task.tracks}; they "
+            "must be writable; make room or permit writing, then rerun: finished sources are kept"
+        )
+
+
+def process_in_child(task: SourceTask, child: ChildServer) -> SourceResult:
+    """Return a source's result; one that crashes or stalls the child process has failed."""
     try:
         answer = child.ask(task.model_dump_json(), task.settings.timeout_s)
         return SourceResult.model_validate_json(answer)

@@ -3,6 +3,7 @@
 N faces or tracks, E numbers per embedding.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -25,8 +26,12 @@ class Person(BaseModel):
 
     num_frames: int
     """Number of analysed frames that show the person."""
-    embedding: list[float]
+    embedding: Sequence[float]
     """Mean embedding of the person's tracks."""
+
+    def compact(self) -> "Person":
+        """Return the same with an embedding that takes 4 bytes a number, since a run holds everybody's."""
+        return self.model_copy(update={"embedding": array("f", self.embedding)})
 
 
 def number_people(tracks: Sequence[Track], max_distance: float) -> tuple[list[int | None], list[Person]]:

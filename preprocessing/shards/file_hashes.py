@@ -19,7 +19,10 @@ from preprocessing.shards.manifest import Split, SplitListing, read_manifest
 from preprocessing.storage.files import file_sha256, write_atomically
 
 NUM_THREADS = 4
-_REMEDY = "copy the shards again (`dvc checkout`, `dvc pull`), or make them with `lia shards`"
+_REMEDY = (
+    "copy the shards again (`dvc checkout`, `dvc pull`), set LIA_STORE_URL if that store has them, or make "
+    "them with `lia shards`"
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,11 @@ def wrong_files(shards: Path, split: Split) -> dict[str, str]:
     Processes that open the same shards wait for each other, so that one of them hashes. Where the results
     cannot be written, every opening hashes again.
     """
-    listed = listed_files(split, read_manifest(shards).split(split))
+    return wrong_among(shards, listed_files(split, read_manifest(shards).split(split)))
+
+
+def wrong_among(shards: Path, listed: Mapping[str, str]) -> dict[str, str]:
+    """Return what `wrong_files` does of some files, which are given by name with their hashes."""
     found = hash_files(shards, listed)
     wrong = {}
     for name, sha256 in listed.items():

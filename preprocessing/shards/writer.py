@@ -11,7 +11,7 @@ import json
 import math
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -51,6 +51,13 @@ TAR_VERSION = 1
 """Raise it when the code makes other bytes of the same clips, so that no former tar is kept."""
 
 
+MakeTars = Callable[[Split, Sequence[Sequence[KeptClip]], Path, Path], list[TarEntry]]
+"""Makes the tars of a split. Takes the split, the clips of each tar, the new folder of shards, and the folder
+that it is about to replace; see `write_tars_here`."""
+ReadClips = Callable[[Sequence[KeptClip]], Iterator[PreparedClip]]
+"""Yields whole clips with what was assigned to them, in order."""
+
+
 class NothingKeptError(RuntimeError):
     """No training clip is left, so there is nothing to train on."""
 
@@ -82,25 +89,19 @@ def require_training_clips(rows: Sequence[ClipRow], sources: Sequence[SourceRow]
 
 def write_shards(
     clips: Sequence[KeptClip],
-    rows: Sequence[ClipRow],
-    sources: Sequence[SourceRow],
-    settings: ShardsSettings,
-    models: Path,
+    shard_bytes: int,
     folder: Path,
-    disjointness: Disjointness,
+    describe: Callable[[Splits], Manifest],
+    make_tars: MakeTars | None = None,
 ) -> Manifest:
     """Write tars and index of each split and the manifest into `folder`, which is replaced as a whole.
 
-    A tar that the folder has already, made from the same clips, is neither read nor written but linked.
-
     Args:
         clips: the kept clips of both splits.
-        rows: every candidate clip, for the counts.
-        sources: every source, for the counts.
-        settings: shard size, and what the manifest records.
-        models: folder of the face detector.
+        shard_bytes: mean size of a tar.
         folder: where to.
-        disjointness: what is known of the people in both splits.
+        describe: returns the manifest of what was written, such as `describe_shards`.
+        make_tars: None for `write_tars_here`.
 
     Returns:
         The manifest.
@@ -109,15 +110,23 @@ def write_shards(
         listings = {}
         for split in SPLITS:
             chosen = sorted((clip for clip in clips if clip.split == split), key=lambda clip: clip.key)
-            listings[split] = write_split(chosen, settings.shard_bytes, temporary, folder, split)
-        manifest = describe_shards(clips, rows, sources, settings, models, Splits(**listings), disjointness)
+            listings[split] = write_split(
+                chosen, shard_bytes, temporary, folder, split, make_tars or write_tars_here
+            )
+        manifest = describe(Splits(**listings))
         write_manifest(temporary, manifest)
-    note_hashes(folder, {k: v for split in SPLITS for k, v in listed_files(split, listings[split]).items()})
+    listed = {k: v for split in SPLITS for k, v in listed_files(split, listings[split]).items()}
+    note_hashes(folder, {name: sha256 for name, sha256 in listed.items() if (folder / name).is_file()})
     return manifest
 
 
-def write_tar(clips: Sequence[KeptClip], path: Path) -> TarEntry:
-    """Write one shard and the file beside it; the clips are read from the folders of their sources.
+def write_tar(clips: Sequence[KeptClip], path: Path, read: ReadClips | None = None) -> TarEntry:
+    """Write one shard and the file beside it.
+
+    Args:
+        clips: what it holds.
+        path: of the tar.
+        read: reads the clips; None for the folders of their sources.
 
     Raises:
         ValueError: a clip's file is not what was cut.
@@ -129,7 +138,7 @@ def write_tar(clips: Sequence[KeptClip], path: Path) -> TarEntry:
         with TarWriter(
             whole, user="", group="", mode=0o644, mtime=0, encoder=False, compress=False
         ) as writer:
-            for prepared in _read_clips(clips):
+            for prepared in (read or _read_clips)(clips):
                 _write_sample(writer, prepared)
                 yaw_deg += prepared.yaw_deg or [math.nan] * prepared.clip.num_frames
     places = find_frames(path)
@@ -171,10 +180,20 @@ def describe_shards(
     sources: Sequence[SourceRow],
     settings: ShardsSettings,
     models: Path,
-    splits: Splits,
     disjointness: Disjointness,
+    splits: Splits,
 ) -> Manifest:
-    """Return the manifest of shards whose tars are written."""
+    """Return the manifest of shards whose tars are written.
+
+    Args:
+        clips: the kept clips of both splits.
+        rows: every candidate clip, for the counts.
+        sources: every source, for the counts.
+        settings: recorded.
+        models: folder of the face detector.
+        disjointness: what is known of the people in both splits.
+        splits: what was written.
+    """
     rules = settings.model_dump(mode="json", exclude={"num_parallel", "timeout_s"})
     frames = {split: sum(clip.num_frames for clip in clips if clip.split == split) for split in SPLITS}
     return Manifest(
@@ -199,17 +218,17 @@ def describe_shards(
 
 
 def write_split(
-    clips: Sequence[KeptClip], shard_bytes: int, folder: Path, former_folder: Path, split: Split
+    clips: Sequence[KeptClip],
+    shard_bytes: int,
+    folder: Path,
+    former_folder: Path,
+    split: Split,
+    make_tars: MakeTars,
 ) -> SplitListing:
     """Write tars and index of a split into `folder`; `former_folder` holds the shards that are replaced."""
     (folder / split).mkdir()
     groups = group_into_shards(clips, shard_bytes)
-    recipes = [recipe_sha256(group) for group in groups]
-    former = FormerTars(former_folder, split, recipes)
-    tars: list[TarEntry] = []
-    for number, (group, recipe) in enumerate(zip(groups, recipes, strict=True)):
-        name = f"{number:05d}.tar"
-        tars.append(former.link(recipe, folder / split, name) or write_tar(group, folder / split / name))
+    tars = make_tars(split, groups, folder, former_folder)
     index = build_index(
         [tar.name for tar in tars],
         [number for number, group in enumerate(groups) for _ in group],
@@ -218,6 +237,27 @@ def write_split(
     )
     write_index(folder / split / INDEX_NAME, index)
     return list_split(index, tars, file_sha256(folder / split / INDEX_NAME))
+
+
+def write_tars_here(
+    split: Split, groups: Sequence[Sequence[KeptClip]], folder: Path, former_folder: Path
+) -> list[TarEntry]:
+    """Write the tars of a split into `folder`.
+
+    A tar that `former_folder` has, made from the same clips, is neither read nor written but linked.
+    """
+    recipes = [recipe_sha256(group) for group in groups]
+    former = FormerTars(former_folder, split, recipes)
+    tars: list[TarEntry] = []
+    for number, (group, recipe) in enumerate(zip(groups, recipes, strict=True)):
+        name = tar_name(number)
+        tars.append(former.link(recipe, folder / split, name) or write_tar(group, folder / split / name))
+    return tars
+
+
+def tar_name(number: int) -> str:
+    """Return the name of a split's tar of that number."""
+    return f"{number:05d}.tar"
 
 
 def _read_clips(clips: Sequence[KeptClip]) -> Iterator[PreparedClip]:

@@ -1,14 +1,19 @@
-"""Bundles that machines exchange through the object store: a video, a source's clips, the shards."""
+"""Bundles that machines exchange through the object store: a video, a source's clips, a tar, the shards."""
 
+from collections.abc import Container
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from preprocessing.storage.object_store import Store
 
 SHARDS_BUNDLE = "shards"
+"""Holds manifest, indices and contact sheet; each tar is a bundle of its own, see `tar_bundle`."""
+TARS = "tars"
+"""Folder of the tars' bundles."""
+SIGHTINGS = "detections.npz"
+"""Name of a source's sightings in the bundle of its clips."""
 _VIDEOS = "raw"
 _CLIPS = "clips"
-_SIGHTINGS = "detections.npz"
 
 
 def video_bundle(key: str) -> str:
@@ -19,6 +24,11 @@ def video_bundle(key: str) -> str:
 def clips_bundle(row_key: str) -> str:
     """Return the name of the bundle that holds a source's sightings and clips."""
     return f"{_CLIPS}/{row_key}"
+
+
+def tar_bundle(recipe_sha256: str) -> str:
+    """Return the name of the bundle that holds a tar of shards, by the hash of what it is made from."""
+    return f"{TARS}/{recipe_sha256}"
 
 
 def bundles_of_sources(store: Store, keys: AbstractSet[str]) -> list[str]:
@@ -45,7 +55,8 @@ def prefixes_of_sources(keys: AbstractSet[str]) -> list[str]:
 
     The shards count too, since an old version of them may hold what the current one lacks.
     """
-    return [*(f"{folder}/{key}" for folder in (_VIDEOS, _CLIPS) for key in sorted(keys)), f"{SHARDS_BUNDLE}/"]
+    own = (f"{folder}/{key}" for folder in (_VIDEOS, _CLIPS) for key in sorted(keys))
+    return [*own, f"{SHARDS_BUNDLE}/", f"{TARS}/"]
 
 
 def fetch_video(store: Store, key: str, raw: Path) -> bool:
@@ -66,7 +77,9 @@ def fetch_record(store: Store, key: str, folder: Path) -> bool:
     return store.get(video_bundle(key), lambda name: folder / name, only=(f"{key}.json",))
 
 
-def fetch_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) -> bool:
+def fetch_clips(
+    store: Store, row_key: str, sightings_file: Path, folder: Path, only: Container[str] | None = None
+) -> bool:
     """Fetch a source's sightings and clips; return whether the store has them.
 
     Args:
@@ -74,12 +87,13 @@ def fetch_clips(store: Store, row_key: str, sightings_file: Path, folder: Path) 
         row_key: names the source.
         sightings_file: where the sightings belong.
         folder: where the clips belong.
+        only: names of files that are wanted, if the store has them; None for all.
 
     Raises:
         StoreError: the store cannot be read.
     """
     return store.get(
-        clips_bundle(row_key), lambda name: sightings_file if name == _SIGHTINGS else folder / name
+        clips_bundle(row_key), lambda name: sightings_file if name == SIGHTINGS else folder / name, only
     )
 
 
@@ -91,5 +105,5 @@ def upload_clips(store: Store, row_key: str, sightings_file: Path, folder: Path)
     """
     files = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
     if sightings_file.is_file():
-        files[_SIGHTINGS] = sightings_file
+        files[SIGHTINGS] = sightings_file
     store.put(clips_bundle(row_key), files)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def _made_up_clips(num_clips: int):
                     identity=f"id{source // 25:06d}", by_time=False, follows=None, start_s=10.0 * number,
                     end_s=10.0 * number + 9.5, num_frames=NUM_FRAMES // num_clips, split="train",
                     num_bytes=NUM_FRAMES // num_clips * FRAME_BYTES, num_source_pixels=1, has_yaw=True,
-                    signature="", content=os.urandom(32), folder=folder,
+                    signature=b"", content=os.urandom(32), folder=folder,
                 )
             )  # fmt: skip
     return clips
@@ -129,7 +130,9 @@ def _list(folder: Path, num_clips: int) -> dict[str, float]:
     started = time.perf_counter()
     clips.sort(key=lambda clip: clip.key)
     listings = {
-        split: writer.write_split(clips if split == "train" else [], SHARD_BYTES, folder, folder, split)
+        split: writer.write_split(
+            clips if split == "train" else [], SHARD_BYTES, folder, folder, split, writer.write_tars_here
+        )
         for split in SPLITS
     }
     write_manifest(folder, make_manifest(SIZE_PX, Splits(**listings)))
@@ -158,14 +161,15 @@ def _add(folder: Path) -> dict[str, float]:
     """Write shards of many sources, then with one more, and count the bytes that pass between."""
     from pipelines.params import read_params
     from preprocessing.clips.splitting.disjointness import Disjointness
-    from preprocessing.shards.writer import write_shards
+    from preprocessing.shards.writer import describe_shards, write_shards
 
     settings = read_params(Path("params.yaml")).shards.model_copy(update={"shard_bytes": 4 * SOURCE_BYTES})
     clips = [_store_clip(folder / "clips", number) for number in range(NUM_SOURCES + 1)]
 
     def write(chosen: Sequence, name: str):
         models = Path(settings.detect.models)
-        return write_shards(chosen, [], [], settings, models, folder / name, Disjointness(None, ""))
+        describe = partial(describe_shards, chosen, [], [], settings, models, Disjointness(None, ""))
+        return write_shards(chosen, settings.shard_bytes, folder / name, describe)
 
     before = {tar.sha256 for tar in write(clips[:-1], "shards").splits.train.tars}
     forget_peak()

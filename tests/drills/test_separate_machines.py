@@ -25,7 +25,7 @@ from lia_model.settings import TrainSettings
 from lia_model.training.loop import Hooks, build_loader, run
 from lia_model.training.state import load_state, new_state
 from preprocessing.shards.manifest import data_digest, read_manifest
-from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.shards.stored_shards import store_shards
 from preprocessing.storage.object_store import Store
 from tests.lia_model.shards_on_disk import write_shards
 
@@ -123,8 +123,7 @@ def train(machines, s3, tmp_path, drill_folder, request):
 
     def start(shards, settings):
         digest = data_digest(read_manifest(shards))
-        files = (path for path in shards.rglob("*") if path.is_file())
-        Store(s3["LIA_STORE_URL"]).put(SHARDS_BUNDLE, {str(path.relative_to(shards)): path for path in files})
+        store_shards(Store(s3["LIA_STORE_URL"]), shards)
         folder = tmp_path / "driver"
         folder.mkdir()
         content = {

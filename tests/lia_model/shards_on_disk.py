@@ -124,7 +124,7 @@ def list_written(folder: Path) -> SplitListing:
             bytes=(folder / name).stat().st_size,
             sha256=file_sha256(folder / name),
             frames_sha256=file_sha256(folder / frames_name(name)),
-            recipe_sha256="",
+            recipe_sha256=file_sha256(folder / name),
             num_clips=int((index.clip_tar == number).sum()),
             num_frames=int(lengths[index.clip_tar == number].sum()),
         )

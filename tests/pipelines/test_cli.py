@@ -79,7 +79,7 @@ def test_an_outage_of_mlflow_is_one_line_and_exits_1(root: Path, monkeypatch: py
         ("no-such-command", "No such command 'no-such-command'; see `lia --help`"),
         (
             "fetch everything",
-            "Invalid value for 'what': 'everything' is not one of 'samples', 'models'; see "
+            "Invalid value for 'what': 'everything' is not one of 'samples', 'models', 'shards'; see "
             "`lia fetch --help`",
         ),
         ("motion extract", "Missing argument 'driving'; see `lia motion extract --help`"),

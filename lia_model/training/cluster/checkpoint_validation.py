@@ -13,6 +13,7 @@ from ray.train import Checkpoint, ValidationConfig, ValidationTaskConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lia_model.checkpoints.directory import load_generator, read_config
+from lia_model.data.shard_cache import shards_here
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.best_storage import keep_in_storage
@@ -21,7 +22,7 @@ from lia_model.training.schedule import is_validation_due
 from lia_model.training.tracking.forwarded_warnings import forwarded_warnings
 from lia_model.training.tracking.run_logger import Journal, add_validation
 from lia_model.training.validation.validator import Validator
-from preprocessing.shards.file_hashes import verify_shards
+from preprocessing.storage.object_store import Store
 
 RELEASED = "released"
 """Folder of a checkpoint with the generator to validate and to release."""
@@ -36,6 +37,11 @@ class CheckpointValidation:
 
     settings: TrainSettings
     shards: Path
+    """Folder of the shards on this machine, with tars or without."""
+    data_digest: str
+    """Of their manifest."""
+    store_url: str | None
+    """Where the tars are fetched from if they are not there; None for nowhere."""
     storage: RunStorage
     """Of the run's checkpoints, where the best generator is kept."""
     journal: Journal
@@ -50,9 +56,14 @@ class CheckpointValidation:
         step: int = kwargs["step"]
         keep_freed_memory()
         torch.set_num_threads(self.settings.num_threads)
-        verify_shards(self.shards, "test")
-        validator = Validator(self.shards, self.settings, torch.device("cpu"))
-        with forwarded_warnings(self.journal), checkpoint.as_directory() as folder:
+        store = None if self.store_url is None else Store(self.store_url)
+        cache = self.settings.shard_cache
+        with (
+            shards_here(self.shards, self.data_digest, "test", store, cache) as shards,
+            forwarded_warnings(self.journal),
+            checkpoint.as_directory() as folder,
+        ):
+            validator = Validator(shards, self.settings, torch.device("cpu"))
             released = Path(folder) / RELEASED
             generator = load_generator(released)
             found = validator.validate(generator, step)
@@ -62,8 +73,8 @@ class CheckpointValidation:
 
     def config(self) -> ValidationConfig:
         """Return what tells Ray Train to validate so."""
-        # On this machine, which has all shards. No logical CPU: a task that waited for one would wait for the
-        # training that it belongs to.
+        # On this machine, which has the manifest. No logical CPU: a task that waited for one would wait for
+        # the training that it belongs to.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         return ValidationConfig(
             fn=self,

@@ -105,7 +105,9 @@ def fit(work: Fit) -> Path:
     journal = open_journal(work.journal)
     validation = None
     if is_possible(work.settings, work.shards):
-        validation = CheckpointValidation(work.settings, work.shards, storage, journal)
+        validation = CheckpointValidation(
+            work.settings, work.shards, work.data_digest, work.store_url, storage, journal
+        )
     try:
         while True:
             wait_for_room(_wanted(work.settings), ray.nodes, timeout_s)

@@ -5,11 +5,11 @@ No identity and no video is in two splits: `check_splits` proves it for the clip
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from preprocessing.clips.duplicates import find_duplicates
 from preprocessing.clips.sample import KeptClip
-from preprocessing.clips.signature import read_signature
 from preprocessing.clips.splitting.clashes import Appearance, find_clashes
 from preprocessing.clips.splitting.identities import name_people, new_name
 from preprocessing.clips.stored_result import SourceSummary
@@ -156,12 +156,12 @@ def _assigned_row(
     clashing: Collection[str],
 ) -> ClipRow:
     has_length = row.num_frames is not None
-    changes: dict[str, object] = {"identity": identity, "split": (row.split or split) if has_length else None}
+    changes: dict[str, Any] = {"identity": identity, "split": (row.split or split) if has_length else None}
     if row.key in duplicates:
         changes |= {"outcome": "filtered", "reason": "duplicate", "duplicate_of": duplicates[row.key]}
     elif row.key in clashing and row.outcome == "kept":
         changes |= {"outcome": "filtered", "reason": OTHER_SPLIT}
-    return row.model_copy(update=changes)
+    return replace(row, **changes)
 
 
 def _assigned_clip(clip: KeptClip, identity: str | None, split: Split, dropped: Collection[str]) -> KeptClip:
@@ -218,7 +218,7 @@ def _duplicates(results: Sequence[SourceSummary], min_similarity: float | None) 
     # Of copies, the one that shows most of its source is kept.
     kept = sorted(found, key=lambda one: (-one.num_source_pixels, one.key))
     return find_duplicates(
-        {one.key: read_signature(one.signature) for one in kept},
+        {one.key: one.signature for one in kept},
         {one.key: one.source_key for one in kept},
         min_similarity,
     )

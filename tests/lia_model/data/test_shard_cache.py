@@ -4,13 +4,15 @@ import shutil
 import numpy as np
 import pytest
 
-from lia_model.data.shard_cache import shards_here
+from lia_model.data.pair_reader import PairReader
+from lia_model.data.shard_cache import are_tars_elsewhere, shards_here
 from lia_model.data.sharded_clips import ShardedClips
 from lia_model.settings import ShardCacheSettings
 from preprocessing.shards.manifest import data_digest, read_manifest
-from preprocessing.storage.exchange import SHARDS_BUNDLE
+from preprocessing.shards.stored_shards import TAR, store_shards
+from preprocessing.storage.exchange import tar_bundle
 from preprocessing.storage.object_store import Store, StoreError
-from tests.lia_model.shards_on_disk import write_shards
+from tests.lia_model.shards_on_disk import change_held_out, write_shards
 
 NOWHERE = "nowhere"
 
@@ -30,8 +32,7 @@ class Machine:
             noise = np.random.default_rng(seed)
             clips = list(noise.integers(0, 256, (3, 4, 32, 32, 3), dtype=np.uint8))
             write_shards(made, {"train": clips, "test": clips[:1]}, 32)
-            files = (path for path in made.rglob("*") if path.is_file())
-            Store(self.url(seed)).put(SHARDS_BUNDLE, {str(path.relative_to(made)): path for path in files})
+            store_shards(Store(self.url(seed)), made)
         manifest = read_manifest(made)
         size = sum(tar.bytes for tar in manifest.splits.train.tars)
         return Store(self.url(seed)), data_digest(manifest), size
@@ -71,6 +72,47 @@ def test_a_machine_without_shards_fetches_those_of_its_split_once(machine):
         assert again == found
 
 
+def without_tars(shards):
+    """Remove what a cluster leaves in the store alone."""
+    for path in [*shards.rglob("*.tar"), *shards.rglob("*.npy")]:
+        path.unlink()
+    return shards
+
+
+def test_a_folder_without_its_tars_is_completed_from_the_store_in_the_cache(machine):
+    store, digest, _ = machine.store_of(1)
+    frame = ShardedClips(machine.folder / "made-1", "train").frame(2, 3)
+    shards = without_tars(machine.folder / "made-1")
+    assert are_tars_elsewhere(shards, "train")
+    with shards_here(shards, digest, "train", store, machine.settings) as found:
+        assert found.parent == machine.cache
+        assert (ShardedClips(found, "train").frame(2, 3) == frame).all()
+    with (
+        pytest.raises(
+            ValueError, match=r"00000\.tar is missing, .* set LIA_STORE_URL if that store has them"
+        ),
+        shards_here(shards, digest, "train", None, machine.settings),
+    ):
+        pass
+
+
+def test_held_out_clips_that_follow_train_clips_come_with_the_tars_of_these_alone(tmp_path):
+    machine = Machine(tmp_path)
+    made = tmp_path / "made-1"
+    noise = np.random.default_rng(1)
+    clips = list(noise.integers(0, 256, (5, 4, 32, 32, 3), dtype=np.uint8))
+    write_shards(made, {"train": clips, "test": clips[:1]}, 32)
+    change_held_out(made, {"by_time": True, "follows": "train-3"})
+    store = Store(machine.url(1))
+    store_shards(store, made)
+    digest = data_digest(read_manifest(made))
+    with shards_here(without_tars(made), digest, "test", store, machine.settings) as found:
+        tars = sorted(str(path.relative_to(found)) for path in found.rglob("*.tar"))
+        assert tars == ["test/00000.tar", "train/00001.tar"]
+        reader = PairReader(found)
+        assert reader.find("train", "train-3")[0].frame(3, 0).shape == (32, 32, 3)
+
+
 def test_shards_of_another_run_on_the_disk_are_not_used(machine):
     machine.store_of(2)
     store, digest, _ = machine.store_of(1)
@@ -95,10 +137,18 @@ def test_a_wrong_tar_in_the_cache_is_fetched_again(machine, wrong):
 
 def test_a_tar_that_is_damaged_in_the_store_is_refused(machine):
     machine.store_of(1)
-    (machine.folder / "store-1/shards/train/00001.tar").write_bytes(b"half")
+    damaged = read_manifest(machine.folder / "made-1").splits.train.tars[1]
+    stored = machine.folder / "store-1" / tar_bundle(damaged.recipe_sha256) / TAR
+    whole = stored.read_bytes()
+    stored.write_bytes(b"half")
     with pytest.raises(StoreError, match=r"train/00001\.tar"), machine.shards(1):
         pass
     assert not (machine.cache / machine.store_of(1)[1] / "train/00001.tar").exists()
+    # It counts as absent, so the next run of the stage stores it again.
+    store_shards(machine.store_of(1)[0], machine.folder / "made-1")
+    assert stored.read_bytes() == whole
+    with machine.shards(1):
+        pass
 
 
 def test_a_store_with_other_shards_is_refused(machine):

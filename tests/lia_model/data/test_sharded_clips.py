@@ -40,9 +40,20 @@ def test_frames_of_another_size_than_the_manifest_says_are_refused_on_opening(tm
         ShardedClips(tmp_path, "train")
 
 
-def test_a_missing_tar_is_named_on_opening(shards):
+TOLD = r"00000\.tar is missing, which the index beside it lists: copy the shards again, or set LIA_STORE_URL"
+
+
+def test_a_missing_tar_is_named_when_its_clip_is_read_and_the_others_are_read_without_it(shards):
     (shards / "train/00000.tar").unlink()
-    with pytest.raises(
-        ValueError, match=r"train/00000\.tar is missing, which the index beside it lists: copy"
-    ):
+    clips = ShardedClips(shards, "train")
+    with pytest.raises(ValueError, match=TOLD):
+        clips.frame(0, 0)
+    assert clips.shard(4) == "train/00002.tar"
+    assert abs(int(clips.frame(4, 7).mean()) - 47) <= 1
+
+
+def test_without_any_tar_the_first_missing_one_is_named_on_opening(shards):
+    for tar in (shards / "train").glob("*.tar"):
+        tar.unlink()
+    with pytest.raises(ValueError, match=TOLD):
         ShardedClips(shards, "train")

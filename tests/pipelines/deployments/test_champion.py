@@ -57,7 +57,7 @@ def champion(tmp_path_factory, models):
 
 def test_a_champion_is_measured_on_its_list_and_on_the_present_clips_and_new_clips_are_compared(champion):
     paths, settings, version = champion
-    check = check_champion(version, settings, paths)
+    check = check_champion(version, settings, paths, paths.shards)
     assert check.frozen is not None
     assert check.present is not None
     assert check.frozen["l1"].mean == pytest.approx(check.at_release, abs=1e-6)
@@ -70,7 +70,7 @@ def test_a_champion_is_measured_on_its_list_and_on_the_present_clips_and_new_cli
 def test_a_champion_trained_on_a_video_taken_down_or_with_other_files_is_a_problem(champion):
     paths, settings, version = champion
     limits = Limits(max_loss=1, max_shift=1)
-    fine = check_champion(version, settings, paths)
+    fine = check_champion(version, settings, paths, paths.shards)
     assert fine.problems(limits) == []
     video, before = "a" * 40, paths.tombstones.read_text()
     run = Run(version.run_id)
@@ -79,7 +79,7 @@ def test_a_champion_trained_on_a_video_taken_down_or_with_other_files_is_a_probl
     try:
         add_tombstones(paths.tombstones, [video], date(2026, 11, 26))
         save_generator(directory, painting(FLAT - 20), {})
-        changed = check_champion(version, settings, paths)
+        changed = check_champion(version, settings, paths, paths.shards)
     finally:
         paths.tombstones.write_text(before)
         run.log_source_keys(["seen"])

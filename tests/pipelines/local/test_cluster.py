@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,17 +20,23 @@ import ray
 from pipelines.local.cluster import (
     ClusterError,
     _stderr_held_back,
+    compose_on_cluster,
     connected,
     process_on_cluster,
     require_cluster,
 )
 from pipelines.local.logical_cpus import num_logical_cpus
+from pipelines.local.shards_copy import copy_shards
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.clips import source_run as clip
 from preprocessing.clips.source_run import SourceTask
+from preprocessing.clips.splitting.disjointness import Disjointness
 from preprocessing.clips.stored_result import read_prepared
 from preprocessing.clips.units import fetch_finished, group_into_units, process_here
+from preprocessing.shards.composing import TarsInStore
+from preprocessing.shards.stored_shards import store_shards
+from preprocessing.shards.writer import describe_shards, write_shards
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.object_store import Store, StoreError
 from tests.conftest import CHECKOUT
@@ -120,6 +127,49 @@ def test_a_cluster_gives_what_one_process_gives_even_when_a_task_is_killed(make_
         fetch_finished(task, Store(f"file://{tmp_path}/store"))
     assert without_place(there) == without_place(here)
     assert sorted(result.row_key for result in told) == sorted(result.row_key for result in here)
+
+
+def shard_files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_machines_that_share_only_a_store_make_the_tars_that_this_machine_makes(make_tasks, tmp_path):
+    """One of their sources was finished before."""
+    store = Store(f"file://{tmp_path}/store")
+
+    def write(results, name, make_tars=None):
+        clips = [clip for result in results for clip in result.clips]
+        rows = [row for result in results for row in result.rows]
+        settings = make_tasks("here")[0].settings
+        detector = make_tasks("here")[0].root / settings.detect.models
+        describe = partial(describe_shards, clips, rows, [], settings, detector, Disjointness(None, ""))
+        return write_shards(clips, 1, tmp_path / name, describe, make_tars)
+
+    manifest = write(process_here(in_units(make_tasks("here"), 1), 1, lambda result: None), "wanted")
+    tasks = make_tasks("nowhere", f"file://{tmp_path}/store")
+    with connected(None, ProjectPaths(tmp_path).ray_home, "127.0.0.1"):
+        process_on_cluster([tasks[:1]], 1, lambda result: None, is_apart=True)
+        made_at_ns = [path.stat().st_mtime_ns for path in (tmp_path / "store/clips").rglob("*.jpgs")]
+        results = process_on_cluster(in_units(tasks, 3), 2, lambda result: None, is_apart=True)
+        told = []
+
+        def compose(tars):
+            return compose_on_cluster(tars, 2, f"file://{tmp_path}/store", told.append)
+
+        found = write(results, "shards", TarsInStore(store, compose))
+        assert found == manifest
+        assert len(told) == len(found.splits.train.tars) == 2
+        store_shards(store, tmp_path / "shards")
+        # What is made of the same clips is not made again, whatever its number.
+        assert write(results[::-1], "shards", TarsInStore(store, compose)) == manifest
+        assert len(told) == 2
+    # No machine kept anything, and nothing was cut twice.
+    assert not (tmp_path / "nowhere").exists()
+    assert made_at_ns[0] in [path.stat().st_mtime_ns for path in (tmp_path / "store/clips").rglob("*.jpgs")]
+    assert not list((tmp_path / "shards").rglob("*.tar"))
+    copy_shards(tmp_path / "shards", store, tmp_path / "copy")
+    assert shard_files(tmp_path / "copy") == shard_files(tmp_path / "wanted")
 
 
 @pytest.mark.slow
@@ -218,10 +268,11 @@ def test_a_wrong_token_is_told_with_the_variables_that_hold_it(tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_a_store_that_fails_on_a_machine_of_the_cluster_is_told_without_rays_traceback(make_tasks):
-    tasks = make_tasks("there", f"ftp://127.0.0.1:{free_port()}/store")
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_a_store_that_fails_on_a_machine_of_the_cluster_is_told_without_rays_traceback(make_tasks, is_apart):
+    tasks = make_tasks("there", "file:///dev/null/store")
     with connected(None, Path(tempfile.mkdtemp(prefix="ray-")), "127.0.0.1"):
-        with pytest.raises(StoreError, match="refused") as raised:
-            process_on_cluster(in_units(tasks, 1), 1, lambda result: None)
+        with pytest.raises(StoreError, match="NotADirectoryError") as raised:
+            process_on_cluster(in_units(tasks, 1), 1, lambda result: None, is_apart=is_apart)
         assert type(raised.value) is StoreError
         assert "Traceback" not in str(raised.value)

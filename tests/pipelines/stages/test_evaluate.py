@@ -19,6 +19,7 @@ from preprocessing.faces.detector import FaceDetector
 from preprocessing.media.boxes import square_around
 from preprocessing.media.images import cut
 from preprocessing.media.video_reader import decode
+from tests.conftest import CHECKOUT
 from tests.lia_model.evaluation_settings import evaluation_settings
 from tests.lia_model.shards_on_disk import write_shards
 from tests.parsed_page import ParsedPage
@@ -157,6 +158,7 @@ def test_the_lines_for_a_terminal_say_where_the_page_is(report, paths):
 def params_of(settings):
     class Params:
         evaluate = settings
+        train = read_params(CHECKOUT / "params.yaml").train
 
     return Params
 

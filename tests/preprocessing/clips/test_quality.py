@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,15 +51,15 @@ def test_a_clip_is_kept_exactly_from_its_shortest_length_on(shards_settings):
 )
 def test_each_threshold_leaves_out_by_its_own_reason(shards_settings, reason, limit, value, worse, better):
     strict = shards_settings.quality.model_copy(update={limit: 0.8})
-    assert keep_or_filter(100, GOOD.model_copy(update={value: worse}), strict) == Filtered(reason)
-    assert keep_or_filter(100, GOOD.model_copy(update={value: better}), strict) == Kept()
+    assert keep_or_filter(100, replace(GOOD, **{value: worse}), strict) == Filtered(reason)
+    assert keep_or_filter(100, replace(GOOD, **{value: better}), strict) == Kept()
     off = strict.model_copy(update={limit: None if limit != "min_mean_score" else 0.0})
-    assert keep_or_filter(100, GOOD.model_copy(update={value: worse}), off) == Kept()
+    assert keep_or_filter(100, replace(GOOD, **{value: worse}), off) == Kept()
 
 
 def test_what_could_not_be_measured_breaks_no_rule(shards_settings):
     strict = shards_settings.quality.model_copy(update={"max_yaw_deg": 1.0, "min_motion": 100.0})
-    unknown = GOOD.model_copy(update={"yaw_deg": None, "motion": None})
+    unknown = replace(GOOD, yaw_deg=None, motion=None)
     assert keep_or_filter(100, unknown, strict) == Kept()
 
 

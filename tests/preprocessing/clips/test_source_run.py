@@ -74,7 +74,9 @@ def test_another_process_in_another_folder_gives_the_same_bytes(divided, make_ta
     said = []
     other = make_task(samples / "single_face.mp4", split="by_time", settings=short)
     (again,) = process_here(group_into_units([other], 4, lambda task: task.source), 2, said.append)
-    assert said == [again]
+    (told,) = said
+    assert [bytes(clip.signature) for clip in told.clips] == [bytes(clip.signature) for clip in again.clips]
+    assert told._replace(clips=[]) == again._replace(clips=[])
     assert again.rows == result.rows
     assert [one.content for one in again.clips] == [one.kept().content for one in result.prepared]
     prepared = read_prepared(other.folder).values()

@@ -5,6 +5,7 @@ import os
 import random
 import tarfile
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from preprocessing.outcome import DownloadStatus
 from preprocessing.shards.manifest import CropFacts, read_manifest
 from preprocessing.shards.writer import (
     NothingKeptError,
+    describe_shards,
     require_training_clips,
     write_shards,
 )
@@ -96,8 +98,8 @@ def write(models, shards_settings, make_source, tmp_path):
         sources = [SourceRow(source=make_source(), download=Download(status=status)) for status in statuses]
         detector = models / "scrfd"
         kept = [store(prepared) for prepared in clips]
-        manifest = write_shards(kept, rows, sources, settings, detector, tmp_path / name, NOT_KNOWN)
-        return tmp_path / name, manifest
+        describe = partial(describe_shards, kept, rows, sources, settings, detector, NOT_KNOWN)
+        return tmp_path / name, write_shards(kept, shard_bytes, tmp_path / name, describe)
 
     return write
 
@@ -352,7 +354,8 @@ def test_shards_are_complete_unless_a_rerun_might_process_another_source(
         key="k", row_key="k", source_key="k", url="u", outcome="failed", error="x", retryable=retryable
     )
     detector, folder = models / "scrfd", tmp_path / "shards"
-    manifest = write_shards([], [failed], [], shards_settings, detector, folder, NOT_KNOWN)
+    describe = partial(describe_shards, [], [failed], [], shards_settings, detector, NOT_KNOWN)
+    manifest = write_shards([], 1, folder, describe)
     assert manifest.complete != retryable
 
 

@@ -21,12 +21,15 @@ from typing import Any, Literal
 
 from lia_model.checkpoints.best import copy_best, read_best
 from lia_model.checkpoints.versions import CheckpointVersions
+from lia_model.data.shard_cache import shards_here
 from lia_model.registry.run_journal import curves
 from lia_model.registry.run_sender import OPENING, RunOpening
 from lia_model.settings import TrainSettings
 from lia_model.training.cluster.checkpoint_validation import RELEASED
 from lia_model.training.cluster.sweep.settings import SweepSettings, with_values
+from preprocessing.shards.manifest import Split
 from preprocessing.storage.files import write_atomically, write_folder_atomically
+from preprocessing.storage.object_store import Store
 
 JOURNAL = "mlflow"
 End = Literal["finished", "stopped early", "failed"]
@@ -45,6 +48,8 @@ class Sweep:
     base: dict[str, Any]
     """Settings of the training, whose values the trials replace; as JSON values."""
     shards: Path
+    store_url: str | None
+    """Object store that has the tars which are not in `shards`; None for none."""
     name: str
     """Names the sweep's folder and its run in MLflow; a second sweep of the same name resumes it."""
     storage: Path
@@ -52,6 +57,14 @@ class Sweep:
     """Stored in every checkpoint."""
     opening: RunOpening
     """Opens the runs of the trials, with the settings of each."""
+
+    @contextmanager
+    def readable_shards(self, split: Split) -> Iterator[Path]:
+        """Yield a folder with the shards of a split: that of the project, or a copy from the store."""
+        store = None if self.store_url is None else Store(self.store_url)
+        cache = TrainSettings.model_validate(self.base).shard_cache
+        with shards_here(self.shards, self.provenance["data_digest"], split, store, cache) as folder:
+            yield folder
 
     @property
     def folder(self) -> Path:

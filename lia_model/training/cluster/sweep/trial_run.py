@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ log = logging.getLogger(__name__)
 
 def require_metric(sweep: SweepSettings, base: TrainSettings, shards: Path) -> None:
     """Check that trainings with the settings `base` have the metric of a sweep.
+
+    Args:
+        sweep: names the metric.
+        base: settings of the trainings.
+        shards: folder with the held-out clips.
 
     Raises:
         ValueError: they have not; the message says which there are.
@@ -79,8 +85,17 @@ def _train(trial: Trial, report: Report) -> None:
     work, settings = trial.work, trial.settings
     keep_freed_memory()
     torch.set_num_threads(settings.num_threads)
+    with ExitStack() as stack:
+        train_shards = stack.enter_context(work.readable_shards("train"))
+        is_validated = is_possible(settings, work.shards)
+        test_shards = stack.enter_context(work.readable_shards("test")) if is_validated else None
+        _train_on(trial, report, train_shards, test_shards)
+
+
+def _train_on(trial: Trial, report: Report, train_shards: Path, test_shards: Path | None) -> None:
+    work, settings = trial.work, trial.settings
     device = torch.device("cuda" if settings.use_gpu else "cpu")
-    clips = ShardedClips(work.shards, "train")
+    clips = ShardedClips(train_shards, "train")
     state = new_state(settings, clips.size_px, device)
     latest = trial.checkpoints.latest()
     if latest is None:
@@ -95,7 +110,7 @@ def _train(trial: Trial, report: Report) -> None:
         "train": params,
         "perceptual": describe_perceptual(settings.losses.perceptual, clips.size_px),
     }
-    validator = Validator(work.shards, settings, device) if is_possible(settings, work.shards) else None
+    validator = None if test_shards is None else Validator(test_shards, settings, device)
     training = _Training(trial, report, RunJournal(trial.journal), provenance, validator, Machine(device))
     try:
         run(state, build_loader(clips, settings), settings, training.hooks())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -223,13 +225,13 @@ def test_every_source_and_every_candidate_is_in_exactly_one_state(settings, sour
         "of no source": (sources[1:], rows, clips),
         "without a reason": (
             sources,
-            [first.model_copy(update={"outcome": "filtered"}), *rows[1:]],
+            [replace(first, outcome="filtered"), *rows[1:]],
             clips[1:],
         ),
         "kept without a clip": (sources, rows, clips[1:]),
         "with a clip but not kept": (
             sources,
-            [first.model_copy(update={"outcome": "filtered", "reason": "dark"}), *rows[1:]],
+            [replace(first, outcome="filtered", reason="dark"), *rows[1:]],
             clips,
         ),
         "with two clips": (sources, rows, [*clips, clips[0]]),

@@ -7,6 +7,7 @@ from lia_model.registry.run_sender import RunOpening
 from lia_model.training.cluster.sweep.settings import SweepSettings
 from lia_model.training.cluster.sweep.trial import Sweep, Trial
 from lia_model.training.cluster.sweep.trial_run import require_metric, train_trial
+from preprocessing.shards.manifest import data_digest, read_manifest
 from tests.lia_model.shards_on_disk import write_shards
 
 
@@ -37,7 +38,9 @@ def make(train_settings, models, tmp_path):
             }
         )
         opening = RunOpening(name=name, artifacts=str(tmp_path), params={}, tags={})
-        return Trial(Sweep(sweep, base, tmp_path / "shards", name, tmp_path / name, {}, opening), 0)
+        provenance = {"data_digest": data_digest(read_manifest(tmp_path / "shards"))}
+        work = Sweep(sweep, base, tmp_path / "shards", None, name, tmp_path / name, provenance, opening)
+        return Trial(work, 0)
 
     return make
 
