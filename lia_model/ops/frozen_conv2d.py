@@ -59,7 +59,7 @@ class FrozenConvRelu(nn.Module):
 
     def _may_lay_out(self, x: Tensor) -> bool:
         keeps_size = self.stride == 1 and self.weight.shape[-1] == 2 * self.padding_px + 1
-        return keeps_size and x.dtype in LAID_OUT_DTYPES and _is_laid_out_on(x.device)
+        return keeps_size and x.dtype in LAID_OUT_DTYPES and _is_laid_out_on(x.device, x.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenConvRelu:
         # Weights that move or change their type are prepared anew.
@@ -69,11 +69,14 @@ class FrozenConvRelu(nn.Module):
         return self
 
 
-def _is_laid_out_on(device: torch.device) -> bool:
+def _is_laid_out_on(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether torch offers its library's layouts: on x86 CPUs, in its eager mode."""
     if device.type != "cpu" or torch.compiler.is_compiling():
         return False
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
+        return False
+    # A CPU with AVX2 alone has no bf16 there; torch's own convolution computes it all the same.
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class _LaidOut:

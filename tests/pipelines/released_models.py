@@ -10,7 +10,13 @@ from lia_model.checkpoints.directory import save_generator
 from lia_model.networks.build import build_generator
 from lia_model.networks.generator import Generator
 from lia_model.registry import runs
-from lia_model.settings import EvaluateSettings, GoldenSettings, NetworkSettings, ReleaseSettings
+from lia_model.settings import (
+    EvaluateSettings,
+    GoldenSettings,
+    NetworkSettings,
+    ReleaseSettings,
+    ShardCacheSettings,
+)
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.release import find_checkpoint
 from preprocessing.sources.tombstones import HEADER
@@ -37,11 +43,19 @@ def make_project(root: Path) -> ProjectPaths:
 
 
 @dataclasses.dataclass
+class CacheParams:
+    """What a release reads of the section `train`."""
+
+    shard_cache: ShardCacheSettings
+
+
+@dataclasses.dataclass
 class ReleaseParams:
     """The sections that a release reads."""
 
     release: ReleaseSettings
     evaluate: EvaluateSettings
+    train: CacheParams
 
 
 def release_params(name: str, models: Path, nowhere: Path) -> ReleaseParams:
@@ -54,7 +68,8 @@ def release_params(name: str, models: Path, nowhere: Path) -> ReleaseParams:
         cost=None,
         golden=GoldenSettings(num_frames=2, max_difference=2.0),
     )
-    return ReleaseParams(release, evaluation_settings(models, faces=faces))
+    cache = ShardCacheSettings(folder=str(nowhere / "cache"), max_bytes=1_000_000)
+    return ReleaseParams(release, evaluation_settings(models, faces=faces), CacheParams(cache))
 
 
 def painting(grey: float, width: float = 0.02) -> Generator:

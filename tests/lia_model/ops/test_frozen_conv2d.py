@@ -68,8 +68,8 @@ class Names(TorchDispatchMode):
 @pytest.mark.parametrize("has_layouts", [True, False])
 def test_weights_are_prepared_once(monkeypatch, has_layouts):
     if not has_layouts:
-        monkeypatch.setattr(frozen_conv2d, "_is_laid_out_on", lambda device: False)
-    elif not frozen_conv2d._is_laid_out_on(torch.device("cpu")):
+        monkeypatch.setattr(frozen_conv2d, "_is_laid_out_on", lambda device, dtype: False)
+    elif not frozen_conv2d._is_laid_out_on(torch.device("cpu"), torch.bfloat16):
         pytest.skip("torch offers no layouts of weights on this processor")
     convolution, x = layer(padding_px=1), torch.randn(2, 5, 8, 8).bfloat16()
     calls = []
