@@ -235,6 +235,23 @@ def test_the_challenger_animates_without_the_service(project):
     assert probe(project.root / "out/alone.mp4").num_frames == probe(driving).num_frames
 
 
+def test_another_crop_size_and_format_rerun_from_shards_on(project):
+    before = (project.root / "data/shards/manifest.json").read_text()
+    project.set_params({"shards.crop.size_px": 32, "shards.codec": "webp"})
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert set(status) == {"shards"}
+    out = project.run("dvc", "repro", "shards").stdout
+    assert "Stage 'download' didn't change, skipping" in out
+    assert "Running stage 'shards'" in out
+    after = json.loads((project.root / "data/shards/manifest.json").read_text())
+    assert after["size_px"] == 32
+    assert json.loads(before)["size_px"] == 64
+    clips = ShardedClips(project.root / "data/shards", "train")
+    with Image.open(BytesIO(clips.frame_bytes(0, 0))) as image:
+        assert (image.format, image.size) == ("WEBP", (32, 32))
+    assert {"train", "evaluate"} <= set(json.loads(project.run("dvc", "status", "--json").stdout))
+
+
 def test_what_the_bare_loop_trained_is_evaluated_and_released(project):
     folder, final = project.root / "out/bare", project.root / "checkpoints/final"
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,23 +270,6 @@ def test_what_the_bare_loop_trained_is_evaluated_and_released(project):
     assert metric(project, "evaluate")["models"][0]["weights_sha256"] == trained
     printed = project.run("lia", "release").stdout
     assert re.match(r"lia version \d+: not promoted: not better than doing nothing: L1 0\.", printed)
-
-
-def test_another_crop_size_and_format_rerun_from_shards_on(project):
-    before = (project.root / "data/shards/manifest.json").read_text()
-    project.set_params({"shards.crop.size_px": 32, "shards.codec": "webp"})
-    status = json.loads(project.run("dvc", "status", "--json").stdout)
-    assert set(status) == {"shards"}
-    out = project.run("dvc", "repro", "shards").stdout
-    assert "Stage 'download' didn't change, skipping" in out
-    assert "Running stage 'shards'" in out
-    after = json.loads((project.root / "data/shards/manifest.json").read_text())
-    assert after["size_px"] == 32
-    assert json.loads(before)["size_px"] == 64
-    clips = ShardedClips(project.root / "data/shards", "train")
-    with Image.open(BytesIO(clips.frame_bytes(0, 0))) as image:
-        assert (image.format, image.size) == ("WEBP", (32, 32))
-    assert {"train", "evaluate"} <= set(json.loads(project.run("dvc", "status", "--json").stdout))
 
 
 def test_one_more_source_downloads_that_one_only(project, url):
