@@ -139,6 +139,14 @@ class Environment(BaseSettings):
         record = live_record(record_path(self.paths.services, "ray"))
         return self.ray_address is None or (record is not None and record.address == self.ray_address)
 
+    @property
+    def shared_store_url(self) -> str | None:
+        """URL of the store through which the machines of LIA_RAY_ADDRESS exchange files; else None.
+
+        This project's own head is on this machine, which has the files.
+        """
+        return None if self.uses_own_ray else self.store_url
+
     def _ray_variables(self) -> dict[str, str]:
         if self.uses_own_ray:
             return self._own_ray_variables()

@@ -60,7 +60,6 @@ def shards_here(
         ValueError: this machine has no such shards and there is no store, the store holds other shards, or
             the cache is too small.
         StoreError: the store cannot be read.
-        TimeoutError: it was down for long.
     """
     if _holds(shards, digest) and (store is None or not are_tars_elsewhere(shards, split)):
         verify_shards(shards, split)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.local.reports import Row
-from preprocessing.download.rate_limits import host_of
+from preprocessing.download.limits.rate_limits import host_of
 from preprocessing.ledger import iterate_statuses
 from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.sources.cleaning import clean_rows, write_rows

@@ -19,10 +19,10 @@ from lia_model.training.run_identity import DECISIVE, FREE
 from lia_model.training.tracking.description import of_sweep
 from pipelines import training_run
 from pipelines.environment import Environment
-from pipelines.held_out_shards import held_out_shards
 from pipelines.local.cluster import connected
 from pipelines.params import Params, check_params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.held_out_shards import held_out_shards
 from preprocessing.shards.clip_index import read_source_keys
 from preprocessing.shards.manifest import Manifest, data_digest, read_manifest
 from preprocessing.storage.lease import held_lease

@@ -10,7 +10,7 @@ from lia_model.registry.run_sender import unsent_pictures
 from pipelines.commands.known_videos import KEY, find_videos, known_sources, spelled_keys, usual_keys
 from pipelines.local.data_versions import Copies, DataVersions
 from pipelines.project_paths import ProjectPaths
-from preprocessing.download.raw_folder import receiving_root
+from preprocessing.download.records.raw_folder import receiving_root
 from preprocessing.shards.clip_index import INDEX_NAME, tars_of_sources
 from preprocessing.shards.manifest import SPLITS, read_manifest
 from preprocessing.shards.stored_shards import bundles_by_tar, fetch_listing
@@ -22,7 +22,7 @@ from preprocessing.storage.exchange import (
     bundles_of_sources,
     prefixes_of_sources,
 )
-from preprocessing.storage.files import work_folder
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 
 
@@ -128,7 +128,7 @@ def _bundles(store: Store | None, keys: AbstractSet[str]) -> Iterator[str]:
     if store is None:
         return
     yield from bundles_of_sources(store, keys)
-    with work_folder() as place:
+    with held_folder("lia-takedown-") as place:
         shards = place / "shards"
         known = bundles_by_tar(read_manifest(shards)) if fetch_listing(store, shards) else {}
         found = list(tars_with(shards, keys))

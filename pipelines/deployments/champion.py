@@ -30,9 +30,9 @@ from lia_model.registry.versions import Version, version_at
 from lia_model.settings import EvaluateSettings
 from pipelines.deployments.flow_run import deployed_environment
 from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
-from pipelines.held_out_shards import held_out_shards
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.held_out_shards import held_out_shards
 from pipelines.stages.release_gate import ARTIFACTS, LISTED
 from preprocessing.ledger import ClipRow, read_clip_rows
 

@@ -20,8 +20,8 @@ import ray
 from ray.exceptions import RayTaskError
 
 from pipelines.local.logical_cpus import num_logical_cpus
+from preprocessing.clips.recordings.signature_file import SignatureFile
 from preprocessing.clips.sample import KeptClip
-from preprocessing.clips.signature_file import SignatureFile
 from preprocessing.clips.source_run import SourceTask, process_source
 from preprocessing.clips.stored_result import SourceSummary
 from preprocessing.clips.units import Unit, process_unit
@@ -210,7 +210,6 @@ def process_on_cluster(
     Raises:
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
-        TimeoutError: it was down for long.
     """
     calls = ((_process_unit, [task.model_dump_json() for task in unit], is_apart) for unit in units)
     results: list[SourceSummary] = []
@@ -235,7 +234,6 @@ def compose_on_cluster(
 
     Raises:
         StoreError: the object store cannot be read or written, or lacks a clip.
-        TimeoutError: it was down for long.
     """
     # Signatures are large, and no part of a tar.
     calls = ((_compose_tar, store_url, [clip._replace(signature=b"") for clip in clips]) for clips in tars)

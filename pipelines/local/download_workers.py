@@ -23,20 +23,20 @@ from ray.exceptions import (
 
 from pipelines.local.cluster import ClusterError
 from preprocessing.download.attempt import AttemptResult
-from preprocessing.download.host_limits import HostRules, Refusal, Turn
-from preprocessing.download.rate_limits import host_of, rules_of
+from preprocessing.download.limits.host_limits import HostRules, Refusal, Turn
+from preprocessing.download.limits.rate_limits import host_of, rules_of
+from preprocessing.download.limits.shared_limits import SharedLimits
 from preprocessing.download.recipe import file_recipe
-from preprocessing.download.refusals import recall, remember
+from preprocessing.download.records.refusals import recall, remember
+from preprocessing.download.records.stored_videos import find_stored, keep_record
 from preprocessing.download.retries import download_source
-from preprocessing.download.shared_limits import SharedLimits
-from preprocessing.download.stored_videos import find_stored, keep_record
 from preprocessing.download.worker import Order, carry_out, make_order
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 from preprocessing.storage.object_store import Store
-from preprocessing.storage.outage import patiently_stored
+from preprocessing.storage.outage import patiently
 
 NAMESPACE = "lia"
 LIMITS = "host_limits"
@@ -173,7 +173,7 @@ class ClusterPlace:
 
     def _find_stored(self, source: Source) -> Download | None:
         recipe = file_recipe(source.url, self._settings)
-        return patiently_stored(
+        return patiently(
             lambda: find_stored(self._raw, source.key, recipe, self._store), "the list of a video"
         )
 

@@ -19,7 +19,6 @@ def copy_shards(shards: Path, store: Store | None, target: Path) -> None:
     Raises:
         ValueError: there are no shards, or there is no store.
         StoreError: the store cannot be read, or lacks a tar.
-        TimeoutError: it was down for long.
     """
     manifest = read_manifest(shards)
     if store is None:

@@ -18,9 +18,9 @@ from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from preprocessing.download.changes import difference, invalid_row
 from preprocessing.download.credentials import mask_credentials, mask_source
-from preprocessing.download.raw_folder import adopt_former, remove_stale
+from preprocessing.download.records.raw_folder import adopt_former, remove_stale
+from preprocessing.download.records.stored_videos import adopt_stored
 from preprocessing.download.run import download_sources
-from preprocessing.download.stored_videos import adopt_stored
 from preprocessing.ledger import Download, SourceRow, count_sources, iterate_sources, write_sources
 from preprocessing.outcome import TEMPORARY_STATUSES, DownloadStatus
 from preprocessing.settings import DownloadSettings
@@ -57,7 +57,7 @@ def run_download(params: Params, environment: Environment) -> int:
     settings = _complete_settings(params.download, environment)
     environment.check_store()
     workers = None
-    if environment.ray_address is not None and environment.store_url is not None:
+    if environment.ray_address is not None and environment.shared_store_url is not None:
         environment.check_cluster()
         workers = Workers(environment.ray_address, environment.correlation_id)
     rows = download_flow(lambda: listed, settings, paths, environment.store_url, workers)

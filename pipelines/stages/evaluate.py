@@ -29,10 +29,10 @@ from lia_model.evaluation.scores import COPY_SOURCE, MODEL, EvaluatedModel, Inst
 from lia_model.evaluation.summary import make_report
 from lia_model.registry import models, runs
 from lia_model.settings import EvaluateSettings
-from pipelines.held_out_shards import held_out_shards
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
+from pipelines.stages.held_out_shards import held_out_shards
 from preprocessing.shards.manifest import Manifest, read_manifest
 from preprocessing.storage.files import file_sha256, write_atomically
 from preprocessing.storage.object_store import Store

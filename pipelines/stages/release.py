@@ -20,10 +20,10 @@ from lia_model.registry.runs import Run
 from lia_model.registry.versions import version_at
 from lia_model.settings import EvaluateSettings, ReleaseSettings
 from pipelines.forgotten_sources import describe_forgotten, forgotten_sources
-from pipelines.held_out_shards import held_out_shards
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
 from pipelines.stages.checkpoint_run import run_of_checkpoint
+from pipelines.stages.held_out_shards import held_out_shards
 from pipelines.stages.model_card import card_content, find_licences, write_card
 from pipelines.stages.release_gate import Challenger, pass_gate
 from pipelines.training_run import released_directory, send_waiting
@@ -112,21 +112,6 @@ def find_checkpoint(final: Path, runs: Path, run_id: str | None) -> Path:
     return released
 
 
-@flow(
-    name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
-)
-def release_flow(
-    checkpoint: Path,
-    run: Run,
-    settings: ReleaseSettings,
-    evaluation: EvaluateSettings,
-    paths: ProjectPaths,
-    shards: Path,
-) -> Release:
-    """Run `release_checkpoint` as a flow."""
-    return release_checkpoint(checkpoint, run, settings, evaluation, paths, shards)
-
-
 def release_checkpoint(
     checkpoint: Path,
     run: Run,
@@ -152,6 +137,11 @@ def release_checkpoint(
     if verdict.is_passed:
         aliases.set_alias(settings.name, aliases.CHAMPION, version)
     return Release(settings.name, version, verdict.is_passed, verdict)
+
+
+release_flow = flow(
+    name="release", flow_run_name="release-{settings.name}", persist_result=False, validate_parameters=False
+)(release_checkpoint)
 
 
 def _released_again(name: str, version: str, run: Run, tombstones: Path) -> Release:

@@ -51,7 +51,7 @@ from preprocessing.storage.object_store import Store, StoreError
 
 logger = logging.getLogger(__name__)
 
-OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, TimeoutError, ValueError)
+OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, ValueError)
 """Errors that an operator can mend, reported in one line; any other is a bug and keeps its traceback."""
 NUM_NAMED = 3
 """Most sources that a message names."""
@@ -78,11 +78,11 @@ def run_shards(params: Params, environment: Environment) -> int:
 
     Raises:
         ValueError: the ledger, the face networks, an execution provider of onnxruntime or a box that the crop
-            rule needs are missing, or an identity is in two splits.
+            rule needs are missing, videos are in a store that no variable names, or an identity is in two
+            splits.
         NothingKeptError: no clip is left for training; the ledger says why.
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
-        TimeoutError: the object store was down for long.
         ClusterError: the Ray cluster of LIA_RAY_ADDRESS does not answer, or refuses this process.
     """
     paths = environment.paths
@@ -92,13 +92,11 @@ def run_shards(params: Params, environment: Environment) -> int:
             require_providers(params.shards.detect.providers)
     sources = read_source_rows(paths.source_ledger)
     require_boxes(sources, params.shards.crop)
+    if environment.store_url is None:
+        require_videos(sources, paths)
     environment.check_store()
     environment.check_cluster()
-    cluster = RayCluster(
-        environment.ray_address,
-        environment.correlation_id,
-        None if environment.uses_own_ray else environment.store_url,
-    )
+    cluster = RayCluster(environment.ray_address, environment.correlation_id, environment.shared_store_url)
     state = shards_flow(sources, params.shards, paths, cluster, environment.store_url, return_state=True)
     if state.is_failed() and isinstance(state.data, OPERATOR_ERRORS):
         raise state.data
@@ -130,6 +128,26 @@ def require_boxes(sources: Sequence[SourceRow], settings: CropSettings) -> None:
             f"got {len(lacking)} sources without bbox ({names}{more}); crop rule {settings.rule} cuts out "
             "the listed box; fill bbox, width and height in data/sources.csv, or set shards.crop.rule to "
             "fomm_square or none"
+        )
+
+
+def require_videos(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
+    """Check that this machine has every verified video, or clips that were made of it.
+
+    Raises:
+        ValueError: some videos are neither here nor made into clips here, as a cluster with a store leaves them.
+    """
+    lacking = [
+        row.source
+        for row in sources
+        if row.download.status == DownloadStatus.VERIFIED
+        and not (paths.raw / str(row.download.file)).is_file()
+        and not (paths.clips / row.source.row_key).is_dir()
+    ]
+    if lacking:
+        raise ValueError(
+            f"got {len(lacking)} sources whose videos are not in {paths.raw} (first: {lacking[0].url}); set "
+            "LIA_STORE_URL to the object store that holds them, or run `lia download`, which fetches them again"
         )
 
 

@@ -18,9 +18,11 @@ from preprocessing.shards.composing import TarsInStore
 from preprocessing.shards.manifest import TarEntry
 from preprocessing.shards.writer import MakeTars
 from preprocessing.storage.exchange import fetch_clips
-from preprocessing.storage.files import work_folder
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 from preprocessing.storage.outage import patiently
+
+_FOLDER_PREFIX = "lia-pictures-"
 
 
 def tars_by_cluster(address: str, correlation_id: str, num_parallel: int, store_url: str) -> MakeTars:
@@ -48,13 +50,12 @@ def fetch_previews(store: Store, rows: Sequence[ClipRow]) -> dict[str, list[byte
 
     Raises:
         StoreError: the store cannot be read.
-        TimeoutError: it was down for long.
     """
     return {row.key: _fetch_preview(store, row) for row in rows}
 
 
 def _fetch_preview(store: Store, row: ClipRow) -> list[bytes]:
-    with work_folder() as folder:
+    with held_folder(_FOLDER_PREFIX) as folder:
         frames = (frames_file(folder, row.key, codec) for codec in ENDINGS)
         wanted = {THUMBNAILS_NAME, *(path.name for path in (record_file(folder, row.key), *frames))}
         place = (folder / "unused", folder / row.row_key)

@@ -21,9 +21,9 @@ from preprocessing.clips.cutting import CutRecord, cut_clips, frames_file
 from preprocessing.clips.fingerprints import clip_fingerprint, result_fingerprint, sightings_fingerprint
 from preprocessing.clips.members.faces import FACES, clip_faces, frame_yaws
 from preprocessing.clips.members.sound import SOUND, cut_sound
+from preprocessing.clips.recordings.signature import clip_signature
 from preprocessing.clips.records import clip_metadata, clip_row, source_row, span_s
 from preprocessing.clips.sample import ClipSound, PreparedClip, member_file
-from preprocessing.clips.signature import clip_signature
 from preprocessing.clips.stored_result import SourceResult, read_result, write_result
 from preprocessing.faces.networks import load_networks, network_hashes, person_limits
 from preprocessing.faces.people import Person, number_people

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from preprocessing.clips.cutting import read_stored_frames, record_file
 from preprocessing.clips.members.sound import sound_record
+from preprocessing.clips.recordings.signature_file import SignatureFile
 from preprocessing.clips.sample import KeptClip, PreparedClip
-from preprocessing.clips.signature_file import SignatureFile
 from preprocessing.clips.thumbnails import read_thumbnails, write_thumbnails
 from preprocessing.faces.people import Person
 from preprocessing.ledger import ClipRow

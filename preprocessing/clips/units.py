@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from preprocessing.clips.signature_file import SignatureFile
+from preprocessing.clips.recordings.signature_file import SignatureFile
 from preprocessing.clips.source_run import (
     SourceTask,
     fail_source,

@@ -13,9 +13,11 @@ from preprocessing.clips.stored_result import RESULT_NAME, SourceResult, SourceS
 from preprocessing.clips.units import Unit, process_in_child, require_disk
 from preprocessing.sandbox.child_server import ChildServer
 from preprocessing.storage.exchange import SIGHTINGS, clips_bundle, fetch_clips, fetch_video, upload_clips
-from preprocessing.storage.files import work_folder
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 from preprocessing.storage.outage import patiently
+
+_FOLDER_PREFIX = "lia-source-"
 
 
 def process_unit_apart(unit: Unit, child: ChildServer) -> Iterator[SourceSummary]:
@@ -26,10 +28,9 @@ def process_unit_apart(unit: Unit, child: ChildServer) -> Iterator[SourceSummary
     Raises:
         DiskError: the disk takes no more data.
         StoreError: the object store cannot be read or written.
-        TimeoutError: it was down for long.
     """
     for task in unit:
-        with work_folder() as folder:
+        with held_folder(_FOLDER_PREFIX) as folder:
             yield _process(moved(task, folder), Store(str(task.store_url)), child).summary()
 
 

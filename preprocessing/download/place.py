@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from preprocessing.download.attempt import AttemptResult
-from preprocessing.download.host_limits import Turn
-from preprocessing.download.local_limits import LocalLimits
-from preprocessing.download.rate_limits import Limits
-from preprocessing.download.raw_folder import find_verified, receiving_root, upload
+from preprocessing.download.limits.host_limits import Turn
+from preprocessing.download.limits.local_limits import LocalLimits
+from preprocessing.download.limits.rate_limits import Limits
 from preprocessing.download.recipe import file_recipe
-from preprocessing.download.refusals import recall
+from preprocessing.download.records.raw_folder import find_verified, receiving_root, upload
+from preprocessing.download.records.refusals import recall
 from preprocessing.download.retries import download_source
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus

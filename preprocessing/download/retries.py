@@ -15,14 +15,14 @@ from preprocessing.download.attempt import (
     verification_limit_s,
 )
 from preprocessing.download.credentials import mask_credentials
-from preprocessing.download.raw_folder import (
+from preprocessing.download.recipe import file_recipe
+from preprocessing.download.records.raw_folder import (
     add_received,
     open_receiving_folder,
     read_verified,
     receiving_folder,
 )
-from preprocessing.download.recipe import file_recipe
-from preprocessing.download.refusals import remember
+from preprocessing.download.records.refusals import remember
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sandbox.child_server import ChildError, ChildMemoryError, ChildServer, ChildTimeoutError

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from preprocessing.download.credentials import mask_credentials
+from preprocessing.download.limits.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.place import LocalPlace, Place
-from preprocessing.download.rate_limits import RateLimitedQueue, host_of
-from preprocessing.download.raw_folder import compare_recipes
 from preprocessing.download.recipe import file_recipe
+from preprocessing.download.records.raw_folder import compare_recipes
 from preprocessing.ledger import Download
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preprocessing.download.attempt import AttemptResult
-from preprocessing.download.raw_folder import upload
 from preprocessing.download.recipe import file_recipe
+from preprocessing.download.records.raw_folder import upload
+from preprocessing.download.records.stored_videos import find_stored
 from preprocessing.download.retries import request_source
-from preprocessing.download.stored_videos import find_stored
 from preprocessing.outcome import DownloadStatus
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
-from preprocessing.storage.outage import patiently_stored
+from preprocessing.storage.outage import patiently
 
 FOLDER_PREFIX = "lia-download-"
 """With which the names of the work folders in the system's temporary folder begin."""
@@ -60,14 +60,14 @@ def carry_out(order: Order, may_begin: Callable[[], bool]) -> AttemptResult | No
     with held_folder(FOLDER_PREFIX) as folder:
         raw = folder / "raw"
         raw.mkdir()
-        known = patiently_stored(lambda: find_stored(raw, source.key, recipe, store), "a video's record")
+        known = patiently(lambda: find_stored(raw, source.key, recipe, store), "a video's record")
         if known is not None:
             return AttemptResult(download=known)
         if not may_begin():
             return None
         result = request_source(source, _with_cookies(order, folder), raw)
         if result.download.status == DownloadStatus.VERIFIED:
-            patiently_stored(lambda: upload(raw, source.key, result.download, store), "a video")
+            patiently(lambda: upload(raw, source.key, result.download, store), "a video")
         return _with_machine(result)
 
 

@@ -20,9 +20,11 @@ from preprocessing.shards.manifest import (
 from preprocessing.shards.stored_shards import TAR, put_tar, stored_tar
 from preprocessing.shards.writer import recipe_sha256, tar_name, write_tar
 from preprocessing.storage.exchange import TARS, fetch_clips, tar_bundle
-from preprocessing.storage.files import work_folder
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 from preprocessing.storage.outage import StoreError, patiently
+
+_FOLDER_PREFIX = "lia-composing-"
 
 Compose = Callable[[Sequence[Sequence[KeptClip]]], Sequence[TarEntry]]
 """Makes tars in the store from the clips of each; returns their entries in any order. See `compose_tar`."""
@@ -59,12 +61,11 @@ def compose_tar(store: Store, clips: Sequence[KeptClip]) -> TarEntry:
 
     Raises:
         StoreError: the store cannot be read or written, or lacks a clip.
-        TimeoutError: it was down for long.
     """
     found = stored_tar(store, recipe_sha256(clips))
     if found is not None:
         return found
-    with work_folder() as folder:
+    with held_folder(_FOLDER_PREFIX) as folder:
         entry = write_tar(clips, folder / TAR, partial(_read_stored_clips, store, folder / "clips"))
         put_tar(store, entry, folder)
     return entry

@@ -12,13 +12,15 @@ from pathlib import Path
 from preprocessing.shards.frame_index import frames_name
 from preprocessing.shards.manifest import MANIFEST_NAME, SPLITS, Manifest, TarEntry, read_manifest
 from preprocessing.storage.exchange import SHARDS_BUNDLE, TARS, tar_bundle
-from preprocessing.storage.files import work_folder, write_folder_atomically
+from preprocessing.storage.files import write_folder_atomically
+from preprocessing.storage.held_folder import held_folder
 from preprocessing.storage.object_store import Store
 from preprocessing.storage.outage import patiently
 
 TAR = "shard.tar"
 FRAMES = frames_name(TAR)
 _ENTRY = "entry.json"
+_FOLDER_PREFIX = "lia-tar-"
 
 
 def put_tar(store: Store, entry: TarEntry, folder: Path) -> None:
@@ -31,9 +33,8 @@ def put_tar(store: Store, entry: TarEntry, folder: Path) -> None:
 
     Raises:
         StoreError: the store cannot be written.
-        TimeoutError: it was down for long.
     """
-    with work_folder() as place:
+    with held_folder(_FOLDER_PREFIX) as place:
         record = place / _ENTRY
         record.write_text(entry.model_copy(update={"name": TAR}).model_dump_json())
         files = {TAR: folder / entry.name, FRAMES: folder / frames_name(entry.name), _ENTRY: record}
@@ -45,9 +46,8 @@ def stored_tar(store: Store, recipe_sha256: str) -> TarEntry | None:
 
     Raises:
         StoreError: the store cannot be read.
-        TimeoutError: it was down for long.
     """
-    with work_folder() as place:
+    with held_folder(_FOLDER_PREFIX) as place:
         get = partial(store.get, tar_bundle(recipe_sha256), lambda name: place / name, {_ENTRY})
         if not patiently(get, "a tar's entry"):
             return None
@@ -59,7 +59,6 @@ def fetch_tar(store: Store, entry: TarEntry, folder: Path) -> bool:
 
     Raises:
         StoreError: the store cannot be read.
-        TimeoutError: it was down for long.
     """
     names = {TAR: entry.name, FRAMES: frames_name(entry.name)}
     get = partial(store.get, tar_bundle(entry.recipe_sha256), lambda name: folder / names[name], names)
@@ -71,7 +70,6 @@ def store_shards(store: Store, shards: Path) -> None:
 
     Raises:
         StoreError: the store cannot be written.
-        TimeoutError: it was down for long.
     """
     manifest = read_manifest(shards)
     stored = set(patiently(partial(store.bundles, TARS), "the list of tars"))
@@ -92,7 +90,6 @@ def fetch_listing(store: Store, shards: Path) -> bool:
 
     Raises:
         StoreError: the store cannot be read.
-        TimeoutError: it was down for long.
     """
     names = patiently(partial(store.listed, SHARDS_BUNDLE), "the list of shards").keys()
     if MANIFEST_NAME not in names:

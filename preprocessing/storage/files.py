@@ -68,23 +68,6 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextmanager
-def work_folder() -> Iterator[Path]:
-    """Yield an empty folder below ~/.cache/lia/work that is removed at the end.
-
-    Those of killed processes of this machine are removed first.
-    """
-    folder = Path("~/.cache/lia/work/task").expanduser()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
-    temporary = _temporary(folder)
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _replace_folder(new: Path, folder: Path) -> None:
     """Give `new` the name `folder`; the old folder, if there was one, is then `new` or is removed."""
     if not folder.exists():

@@ -36,6 +36,10 @@ class StoreError(RuntimeError):
     """The store cannot be read or written; the cause is the error of its library."""
 
 
+class StoreDownError(StoreError, TimeoutError):
+    """The store was down for longer than it is waited for; for file systems it is an OSError."""
+
+
 def patiently(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
     """Return what `call` returns; call it again while the store is down.
 
@@ -48,7 +52,7 @@ def patiently(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) 
         patience_s: how long the store may be down.
 
     Raises:
-        TimeoutError: it was down for longer.
+        StoreDownError: it was down for longer.
         Exception: of `call`, if it would come again, such as that of a missing file or a full disk.
     """
     started_s, is_down = time.monotonic(), False
@@ -61,7 +65,10 @@ def patiently(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) 
             waited_s = time.monotonic() - started_s
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             if waited_s > patience_s:
-                raise TimeoutError(f"the store was down for {waited_s:.0f} s ({what}: {reason})") from error
+                raise StoreDownError(
+                    f"the store was down for {waited_s:.0f} s ({what}: {reason}); run the command again when "
+                    "it is back"
+                ) from error
             if not is_down:
                 log.warning("the store is down (%s: %s); trying for %.0f s", what, reason, patience_s)
             is_down = True
@@ -70,18 +77,6 @@ def patiently(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) 
             if is_down:
                 log.warning("the store is back after %.0f s (%s)", time.monotonic() - started_s, what)
             return result
-
-
-def patiently_stored(call: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
-    """As `patiently`, for a call of a store's own.
-
-    Raises:
-        StoreError: it was down for longer, or the error would come again.
-    """
-    try:
-        return patiently(call, what, patience_s)
-    except TimeoutError as error:
-        raise StoreError(f"{error}; run the command again when it is back") from error
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 import yaml
 
-from preprocessing.clips.duplicates import find_duplicates, similarity
-from preprocessing.clips.signature import GRID, Signature, read_signature
+from preprocessing.clips.recordings.duplicates import find_duplicates, similarity
+from preprocessing.clips.recordings.signature import GRID, Signature, read_signature
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.settings import ShardsSettings
 from tests.benchmarks.factory import make_job

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipelines.local.shards_copy import copy_shards
 from preprocessing.shards.manifest import read_manifest
 from preprocessing.storage.exchange import TARS, video_bundle
 from preprocessing.storage.object_store import Store
+from tests.drills.machines import Machines
 from tests.object_store import stoppable_s3
 
 pytestmark = pytest.mark.drill
@@ -27,32 +27,6 @@ NAMES = ("single_face.mp4", "no_face.mp4", "face_noface.mov", "noface_face.mov",
 OUTAGE_S = 60
 PATIENCE_S = 400
 RAY_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
-
-
-@dataclass
-class Machines:
-    """A cluster whose head does no work, and machines by name."""
-
-    cluster: object
-    homes: Path
-    variables: dict[str, str]
-    nodes: dict[str, object] = field(default_factory=dict)
-
-    def join(self, name):
-        home = self.homes / name
-        home.mkdir(exist_ok=True)
-        self.nodes[name] = self.cluster.add_node(
-            num_cpus=1,
-            temp_dir=tempfile.mkdtemp(prefix="ray-"),
-            env_vars={"HOME": str(home)} | self.variables,
-        )
-
-    def lose(self, name):
-        self.cluster.remove_node(self.nodes.pop(name), allow_graceful=False)
-
-    def kept(self, name):
-        """Files that a machine keeps of its work."""
-        return [path for path in (self.homes / name / ".cache/lia/work").rglob("*") if path.is_file()]
 
 
 @dataclass

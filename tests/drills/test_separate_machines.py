@@ -8,9 +8,8 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from lia_model.training.state import load_state, new_state
 from preprocessing.shards.manifest import data_digest, read_manifest
 from preprocessing.shards.stored_shards import store_shards
 from preprocessing.storage.object_store import Store
+from tests.drills.machines import Machines
 from tests.lia_model.shards_on_disk import write_shards
 
 pytestmark = pytest.mark.drill
@@ -37,33 +37,6 @@ PATIENCE_S = 400
 ELASTIC_NUM_STEPS = 4000
 ELASTIC_PATIENCE_S = 2400
 CPU = torch.device("cpu")
-
-
-@dataclass
-class Machines:
-    """A cluster whose head runs no workers, and machines for them by name."""
-
-    cluster: object
-    homes: Path
-    variables: dict[str, str]
-    nodes: dict[str, object] = field(default_factory=dict)
-
-    def join(self, name):
-        """Start a machine, or start it again with the home it had."""
-        home = self.homes / name
-        home.mkdir(exist_ok=True)
-        self.nodes[name] = self.cluster.add_node(
-            num_cpus=1,
-            temp_dir=tempfile.mkdtemp(prefix="ray-"),
-            env_vars={"HOME": str(home)} | self.variables,
-        )
-
-    def lose(self, name):
-        self.cluster.remove_node(self.nodes.pop(name), allow_graceful=False)
-
-    def cached_shards(self, name, digest):
-        cache = self.homes / name / ".cache/lia/shards" / digest
-        return sorted(str(file.relative_to(cache)) for file in cache.rglob("*.tar"))
 
 
 @pytest.fixture

@@ -261,6 +261,17 @@ def test_our_running_head_keeps_the_projects_token(root: Path) -> None:
     assert ray_variables(read_environment(root, {"LIA_RAY_ADDRESS": "10.0.0.1:6379"})) == {}
 
 
+def test_files_are_exchanged_through_the_store_with_another_cluster_alone(root: Path) -> None:
+    store = {"LIA_STORE_URL": f"file://{root}/store"}
+    folder = root / "runs" / "services"
+    folder.mkdir(parents=True)
+    (folder / "ray.json").write_text(record_of(os.getpid(), "127.0.0.1:6379").model_dump_json())
+    assert read_environment(root, store).shared_store_url is None
+    theirs = {"LIA_RAY_ADDRESS": "10.0.0.1:6379"}
+    assert read_environment(root, theirs | store).shared_store_url == store["LIA_STORE_URL"]
+    assert read_environment(root, theirs).shared_store_url is None
+
+
 def test_another_clusters_token_is_the_users(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "s3cret", "RAY_AUTH_TOKEN_PATH": "/etc/ray"}
     monkeypatch.setattr(os, "environ", dict(theirs))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from preprocessing.clips.duplicates import find_duplicates
+from preprocessing.clips.recordings.duplicates import find_duplicates
 from preprocessing.clips.sample import KeptClip
 from preprocessing.clips.splitting.clashes import Appearance, find_clashes
 from preprocessing.clips.splitting.identities import name_people, new_name

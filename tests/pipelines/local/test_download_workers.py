@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from pipelines.local.cluster import connected
 from pipelines.local.download_workers import LIMITS, NAMESPACE
-from preprocessing.download.shared_limits import REQUESTS
+from preprocessing.download.limits.shared_limits import REQUESTS
 from preprocessing.download.worker import FOLDER_PREFIX
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source, source_key

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from preprocessing.download.raw_folder import adopt_former
+from preprocessing.download.records.raw_folder import adopt_former
 from preprocessing.ledger import read_source_rows
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from preprocessing.clips.candidates import Candidate
-from preprocessing.clips.signature import GRID, Signature
+from preprocessing.clips.recordings.signature import GRID, Signature
 from preprocessing.faces.appearance import Appearance
 from preprocessing.faces.sightings import Sighting
 from preprocessing.faces.tracks import Tube

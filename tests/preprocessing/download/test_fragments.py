@@ -5,7 +5,7 @@ import subprocess
 import imageio_ffmpeg
 import pytest
 
-from preprocessing.download.raw_folder import receiving_folder
+from preprocessing.download.records.raw_folder import receiving_folder
 from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
 from tests.preprocessing.fault_server import FaultServer, answer, answer_first

@@ -6,7 +6,7 @@ import time
 import pytest
 from pydantic import TypeAdapter
 
-from preprocessing.download.raw_folder import receiving_folder, receiving_root
+from preprocessing.download.records.raw_folder import receiving_folder, receiving_root
 from preprocessing.download.retries import download_source
 from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus

@@ -19,7 +19,7 @@ from typing import SupportsBytes
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.clips.signature import GRID, Signature
+from preprocessing.clips.recordings.signature import GRID, Signature
 
 MIN_OVERLAP_S = 1.2
 """Shortest time that two clips have in common."""

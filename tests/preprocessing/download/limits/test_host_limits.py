@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.download.host_limits import FRESH_S, HOUR_S, HostLimits, HostRules, strictest_rules
+from preprocessing.download.limits.host_limits import FRESH_S, HOUR_S, HostLimits, HostRules, strictest_rules
 
 RULES = HostRules(max_per_hour=20, request_pause_s=0.0, host_pause_s=60.0, max_host_pauses=2)
 START = 1.8e9

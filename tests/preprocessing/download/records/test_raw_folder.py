@@ -1,7 +1,7 @@
 import shutil
 from dataclasses import replace
 
-from preprocessing.download.raw_folder import adopt_former, read_verified, remove_stale
+from preprocessing.download.records.raw_folder import adopt_former, read_verified, remove_stale
 from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from preprocessing.download.host_limits import HostRules, Refusal, Turn
+from preprocessing.download.limits.host_limits import HostRules, Refusal, Turn
 from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 

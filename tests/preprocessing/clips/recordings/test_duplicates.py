@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.clips import duplicates
-from preprocessing.clips.duplicates import find_duplicates, similarity
-from preprocessing.clips.signature import Signature
+from preprocessing.clips.recordings import duplicates
+from preprocessing.clips.recordings.duplicates import find_duplicates, similarity
+from preprocessing.clips.recordings.signature import Signature
 from preprocessing.clips.source_run import SourceTask, process_source
 from preprocessing.clips.splitting.assignment import assign
 from preprocessing.media.video_reader import decode

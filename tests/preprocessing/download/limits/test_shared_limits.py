@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.download.host_limits import HostRules
-from preprocessing.download.shared_limits import REQUESTS, SharedLimits
+from preprocessing.download.limits.host_limits import HostRules
+from preprocessing.download.limits.shared_limits import REQUESTS, SharedLimits
 from preprocessing.storage.outage import StoreError
 
 RULES = HostRules(max_per_hour=2, request_pause_s=0.0, host_pause_s=60.0, max_host_pauses=2)

@@ -7,7 +7,7 @@ byte of it is fetched.
 from collections.abc import Mapping
 from pathlib import Path
 
-from preprocessing.download.raw_folder import (
+from preprocessing.download.records.raw_folder import (
     adopt_former,
     is_current,
     read_record,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.clips.signature import Signature, clip_signature, read_signature
+from preprocessing.clips.recordings.signature import Signature, clip_signature, read_signature
 from preprocessing.faces.miniatures import MiniatureMaker
 from preprocessing.faces.sightings import Sightings
 from preprocessing.faces.tracks import Tube

@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from preprocessing.download.host_limits import HOUR_S, HostLimits, HostRules, Refusal, Turn
+from preprocessing.download.limits.host_limits import HOUR_S, HostLimits, HostRules, Refusal, Turn
 from preprocessing.storage.object_store import Store
-from preprocessing.storage.outage import StoreError, patiently_stored
+from preprocessing.storage.outage import StoreError, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,10 @@ class SharedLimits:
         known = self._stores.get(store_url)
         if known is None:
             store = Store(store_url)
-            kept = patiently_stored(lambda: _read(store), REQUESTS)
+            kept = patiently(lambda: _read(store), REQUESTS)
             self._limits.merge(kept)
             if kept != self._limits.requests():
-                patiently_stored(lambda: _write(store, self._limits.requests()), REQUESTS)
+                patiently(lambda: _write(store, self._limits.requests()), REQUESTS)
         else:
             store = known[0]
         self._stores[store_url] = store, now
@@ -87,7 +87,7 @@ class SharedLimits:
             return
         requests = self._limits.requests()
         store = self._stores[store_url][0]
-        patiently_stored(lambda: _write(store, requests), REQUESTS)
+        patiently(lambda: _write(store, requests), REQUESTS)
         for url in self._stores.keys() - {store_url}:
             try:
                 _write(self._stores[url][0], requests)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.download.raw_folder import read_record, upload, write_record
 from preprocessing.download.recipe import file_recipe
+from preprocessing.download.records.raw_folder import read_record, upload, write_record
+from preprocessing.download.records.stored_videos import adopt_stored, find_stored, keep_record
 from preprocessing.download.retries import download_source
-from preprocessing.download.stored_videos import adopt_stored, find_stored, keep_record
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.exchange import fetch_video, video_bundle
 from preprocessing.storage.object_store import Store

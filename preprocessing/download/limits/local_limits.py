@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from preprocessing.download.host_limits import HostLimits, HostRules, Refusal, Turn
+from preprocessing.download.limits.host_limits import HostLimits, HostRules, Refusal, Turn
 from preprocessing.storage.files import write_atomically
 
 

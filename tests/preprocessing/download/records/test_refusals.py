@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from preprocessing.download.refusals import NUM_FORBIDDEN_RUNS
+from preprocessing.download.records.refusals import NUM_FORBIDDEN_RUNS
 from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from tests.preprocessing.fault_server import FaultServer, answer

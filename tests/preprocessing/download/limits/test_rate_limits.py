@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from preprocessing.download.host_limits import HOUR_S
-from preprocessing.download.local_limits import LocalLimits
-from preprocessing.download.rate_limits import RateLimitedQueue, host_of
+from preprocessing.download.limits.host_limits import HOUR_S
+from preprocessing.download.limits.local_limits import LocalLimits
+from preprocessing.download.limits.rate_limits import RateLimitedQueue, host_of
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What earlier runs left of each source: its verified video, here or in a store, or why there is none."""
