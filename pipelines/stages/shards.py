@@ -135,7 +135,7 @@ def require_videos(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
     """Check that this machine has every verified video, or clips that were made of it.
 
     Raises:
-        ValueError: some videos are neither here nor made into clips here, as a cluster with a store leaves them.
+        ValueError: some are neither here nor made into clips here: a cluster with a store keeps them there.
     """
     lacking = [
         row.source
@@ -147,7 +147,7 @@ def require_videos(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
     if lacking:
         raise ValueError(
             f"got {len(lacking)} sources whose videos are not in {paths.raw} (first: {lacking[0].url}); set "
-            "LIA_STORE_URL to the object store that holds them, or run `lia download`, which fetches them again"
+            "LIA_STORE_URL to the object store that holds them, or run `lia download` to download them again"
         )
 
 

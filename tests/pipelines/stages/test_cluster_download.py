@@ -8,12 +8,14 @@ pytestmark = pytest.mark.slow
 def join_cluster_of(owner, project):
     """Start a project's Ray head, and make it the cluster of another project."""
     owner.run("lia", "up", "ray", timeout_s=240)
-    project.variables |= {
-        "LIA_RAY_ADDRESS": f"127.0.0.1:{owner.variables['LIA_RAY_PORT']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(owner.root / "runs/ray/auth_token"),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
+    project.variables.update(
+        {
+            "LIA_RAY_ADDRESS": f"127.0.0.1:{owner.variables['LIA_RAY_PORT']}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(owner.root / "runs/ray/auth_token"),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+    )
 
 
 def names(folder):
