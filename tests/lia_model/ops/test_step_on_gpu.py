@@ -168,7 +168,7 @@ class WatchWeights(TorchDispatchMode):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_weights_of_vgg_are_converted_and_laid_out_once(dtype, monkeypatch):
-    monkeypatch.setattr("lia_model.ops.frozen_conv2d._is_laid_out_on", lambda device: False)
+    monkeypatch.setattr("lia_model.ops.frozen_conv2d._is_laid_out_on", lambda device, dtype: False)
     loss = perceptual_loss()
     loss.dtype = dtype
     fake, target = torch.rand(2, 2, 3, 32, 32)
