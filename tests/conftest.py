@@ -49,6 +49,14 @@ CHECKOUT = Path(__file__).parents[1]
 PORTS = ("SAMPLES", "PREFECT", "MLFLOW", "RAY", "RAY_DASHBOARD", "SERVE")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _scheduled_as_before():
+    """Fail a module whose tests leave this process scheduled otherwise; see `tests.scheduling`."""
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
+
+
 @dataclass(frozen=True)
 class Project:
     """A throw-away project and the shell environment its commands run in."""

@@ -101,11 +101,13 @@ def measure(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
 def measure_training(
     options: argparse.Namespace, precisions: list[str], device: torch.device
 ) -> Iterator[Row]:
-    """Yield the rows of the training step, of its parts on a CPU, and of many GPUs, which are computed."""
+    """Yield the rows of the training step, on a CPU of its parts, two workers and, computed, many GPUs."""
     on_gpu = device.type == "cuda"
     yield from training.measure(32 if on_gpu else 2, precisions, options.rounds, VGG, device)
     if not on_gpu and (phases := load_section("training_phases")):
         yield from phases.measure(options.rounds, VGG)
+    if not on_gpu and (exchange := load_section("cluster.all_reduce")):
+        yield from exchange.measure(options.rounds, VGG)
     if not on_gpu and (scaling := load_section("cluster.weak_scaling")):
         yield from scaling.measure(VGG)
 

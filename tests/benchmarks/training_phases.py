@@ -82,7 +82,7 @@ def _rows(settings: TrainSettings, clips: ShardedClips, num_rounds: int, vgg: Pa
     kinds = {"fp32", precision}
     convolved = {f"convolution in {kind}": _convolution(DTYPES[kind]) for kind in kinds}
     seconds = by_turns(parts | convolved, num_rounds, CPU, _processor_seconds)
-    num_steps = _cycle(settings)
+    num_steps = cycle(settings)
     seconds |= {name: [each / num_steps for each in seconds[name]] for name in parts if name == "whole step"}
     gflop_of_one = 2e-9 * 9 * CHANNELS**2 * SIDE_PX**2 * BATCH
     rates = {kind: gflop_of_one / min(seconds[f"convolution in {kind}"]) for kind in kinds}
@@ -152,14 +152,15 @@ def _mean_step(
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16")
 
     def run() -> None:
-        for step in range(_cycle(settings)):
+        for step in range(cycle(settings)):
             training_step(networks, *images, step=step, objective=objective, autocast=autocast)
             update_average(state.average, state.generator, settings.ema_decay, 100)
 
     return run
 
 
-def _cycle(settings: TrainSettings) -> int:
+def cycle(settings: TrainSettings) -> int:
+    """Return after how many steps each lazy term has come as often as it does on average."""
     return math.lcm(settings.losses.perceptual.every_steps, settings.losses.adversarial.every_steps)
 
 

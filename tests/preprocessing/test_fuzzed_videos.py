@@ -12,6 +12,7 @@ from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
 from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
+from tests.scheduling import kept_scheduling
 
 KINDS = {
     "h264.mp4": ("libx264", "yuv420p"),
@@ -33,7 +34,7 @@ def whole(tmp_path_factory):
     for name, (codec, pixels) in KINDS.items():
         quiet = {"x265-params": "log-level=none", "preset": "10"} if codec == "libsvtav1" else {}
         quiet = {"x265-params": "log-level=none", "preset": "ultrafast"} if codec == "libx265" else quiet
-        with av.open(str(folder / name), "w") as container:
+        with kept_scheduling(), av.open(str(folder / name), "w") as container:
             stream = container.add_stream(codec, rate=25, options=quiet)
             stream.width, stream.height, stream.pix_fmt = 128, 96, pixels
             for shown in pictures:

@@ -18,6 +18,7 @@ from tests.preprocessing.fault_server import (
     hang,
     in_seconds,
 )
+from tests.scheduling import kept_scheduling
 
 CASES = {
     "/a/v.mp4": (DownloadStatus.VERIFIED, ""),
@@ -100,7 +101,7 @@ def server(tmp_path_factory, make_video, make_sound, video):
 def write_clip(path, codec, pixels):
     """Return a short video of another codec, with ten bits per sample."""
     options = {"x265-params": "log-level=none", "preset": "10" if codec == "libsvtav1" else "ultrafast"}
-    with av.open(str(path), "w") as container:
+    with kept_scheduling(), av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 64, pixels
         for _ in range(10):
