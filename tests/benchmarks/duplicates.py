@@ -5,8 +5,9 @@ Pairs in the folder that show one recording are named by `--same a.mp4=b.mp4`. E
 times, all are processed as the shards stage does, and the clips compared:
 
 - copies: each video with its copies, by the hash tables and the threshold as in a real run;
-- others: clips of different recordings; and pieces of one clip, which stand for different recordings of one
-  person in one place;
+- others: clips of different recordings, and the two halves and short pieces of one clip, which stand for
+  different recordings of one person in one place. The rate of those that are called duplicates has an upper
+  limit, as if the pairs were independent of each other;
 - time for as many made-up clips, and for twice as many.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -26,8 +27,9 @@ import numpy as np
 import yaml
 
 from preprocessing.clips.recordings.duplicates import find_duplicates, similarity
-from preprocessing.clips.recordings.signature import GRID, Signature, read_signature
+from preprocessing.clips.recordings.signature import GRID, Signature
 from preprocessing.clips.units import group_into_units, process_here
+from preprocessing.faces.calibration import CONFIDENCE, Rate
 from preprocessing.settings import ShardsSettings
 from tests.benchmarks.factory import make_job
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.duplicates", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of videos")
     parser.add_argument("--same", nargs="*", default=[], help="a.mp4=b.mp4 show one recording")
+    parser.add_argument("--originals", action="store_true", help="make no copies: others alone, in minutes")
     options = parser.parse_args()
     shipped = ShardsSettings(**yaml.safe_load(Path("pipelines/presets/demo.yaml").read_text())["shards"])
     identity = shipped.identity.model_copy(update={"models": None})
@@ -55,7 +58,9 @@ def main() -> None:
     assert least is not None
     same = {frozenset(Path(name).stem for name in pair.split("=")) for pair in options.same}
     with tempfile.TemporaryDirectory() as name:
-        clips = sign(make_copies(sorted(options.folder.glob("*.mp4")), Path(name)), Path(name), settings)
+        copies = {} if options.originals else COPIES
+        videos = make_copies(sorted(options.folder.glob("*.mp4")), Path(name), copies)
+        clips = sign(videos, Path(name), settings)
     report(clips, same, least)
     for count in (NUM_SYNTHETIC, 2 * NUM_SYNTHETIC):
         signatures = dict(made_up(count))
@@ -64,16 +69,18 @@ def main() -> None:
         print(f"{count} made-up clips: {time.perf_counter() - started:.1f} s, {len(found)} duplicates")
 
 
-def make_copies(videos: list[Path], folder: Path) -> dict[str, Path]:
-    """Write the copies; return the originals and them by `recording.copy`."""
+def make_copies(videos: list[Path], folder: Path, copies: Iterable[str] = COPIES) -> dict[str, Path]:
+    """Write copies; return the originals and them by `recording.copy`."""
     found = {}
     for video in videos:
         found[f"{video.stem}.original"] = video
+        if not copies:
+            continue
         with av.open(str(video)) as container:
             frames = [
                 (float(frame.time), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
             ]
-        for name in COPIES:
+        for name in copies:
             path = folder / f"{video.stem}.{name}.mp4"
             write_copy(frames, path, name)
             found[f"{video.stem}.{name}"] = path
@@ -105,22 +112,18 @@ def sign(videos: dict[str, Path], folder: Path, settings: ShardsSettings) -> dic
     units = group_into_units(tasks, 16, lambda task: task.source)
     results = {result.row_key: result for result in process_here(units, 2, lambda result: None)}
     return {
-        f"{name}.{number}": read_signature(prepared.signature)
+        f"{name}.{number}": Signature.from_bytes(bytes(clip.signature))
         for name, task in zip(videos, tasks, strict=True)
-        for number, prepared in enumerate(results[task.source.row_key].prepared)
+        for number, clip in enumerate(results[task.source.row_key].clips)
     }
 
 
 def report(clips: dict[str, Signature], same: set[frozenset[str]], least: float) -> None:
     """Print how many copies are found, and the similarities of clips that are none."""
     recordings = {key: key.split(".")[0] for key in clips}
-    names = dict(
-        zip(
-            set(recordings.values()),
-            ("=".join(sorted(next((p for p in same if r in p), {r}))) for r in set(recordings.values())),
-            strict=True,
-        )
-    )
+    names = {
+        name: "=".join(sorted(next((p for p in same if name in p), {name}))) for name in recordings.values()
+    }
     found = copies = 0
     for one, other in combinations(sorted(clips), 2):
         is_copy = recordings[one] == recordings[other] and "original" in one + other
@@ -133,20 +136,33 @@ def report(clips: dict[str, Signature], same: set[frozenset[str]], least: float)
                 print(f"  missed {one} {other}: {similarity(*pair.values()):.2f}")
     print(f"copies found: {found} of {copies}")
     originals = {key: clip for key, clip in clips.items() if ".original." in key}
-    others = [
-        similarity(originals[one], originals[other])
-        for one, other in combinations(originals, 2)
-        if names[recordings[one]] != names[recordings[other]]
-    ]
-    print_highest("clips of different recordings", others, least)
-    pieces = [similarity(*pair) for clip in originals.values() for pair in combinations(cut_up(clip), 2)]
-    print_highest("pieces of one clip", pieces, least)
+    for what, values in compare_others(originals, {key: names[recordings[key]] for key in originals}).items():
+        print(describe(what, values, least))
 
 
-def print_highest(what: str, values: list[float], least: float) -> None:
-    """Print how many pairs there are, how many count as duplicates, and the highest similarities."""
+def compare_others(clips: Mapping[str, Signature], recordings: Mapping[str, str]) -> dict[str, list[float]]:
+    """Return the similarities of pairs that are no duplicates, by what they are."""
+    return {
+        "clips of different recordings": [
+            similarity(clips[one], clips[other])
+            for one, other in combinations(clips, 2)
+            if recordings[one] != recordings[other]
+        ],
+        "halves of one clip": [similarity(*halve(clip)) for clip in clips.values() if len(clip.times_s) > 1],
+        "pieces of one clip": [
+            similarity(*pair) for clip in clips.values() for pair in combinations(cut_up(clip), 2)
+        ],
+    }
+
+
+def describe(what: str, values: list[float], least: float) -> str:
+    """Return how many pairs are called duplicates, the limit of that rate, and the highest similarities."""
+    rate = Rate(num_errors=sum(value >= least for value in values), num_pairs=len(values))
     highest = ", ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:5])
-    print(f"{what}: {sum(value >= least for value in values)} of {len(values)} pairs, highest {highest}")
+    return (
+        f"{what}: {rate.num_errors} of {rate.num_pairs} pairs are called duplicates (at most "
+        f"{rate.upper:.2%} with {CONFIDENCE:.0%} confidence), highest {highest}; the threshold is {least:g}"
+    )
 
 
 def overlap_s(clips: dict[str, Signature], one: str, other: str) -> float:
@@ -163,6 +179,13 @@ def cut_up(clip: Signature, num_looks: int = 12) -> list[Signature]:
         Signature(clip.times_s[start : start + num_looks], clip.looks[start : start + num_looks])
         for start in starts
     ]
+
+
+def halve(clip: Signature) -> tuple[Signature, Signature]:
+    """Return the two halves of a clip, which have no look in common."""
+    middle = len(clip.times_s) // 2
+    one, other = slice(middle), slice(middle, None)
+    return Signature(clip.times_s[one], clip.looks[one]), Signature(clip.times_s[other], clip.looks[other])
 
 
 def made_up(count: int) -> Iterator[tuple[str, Signature]]:
