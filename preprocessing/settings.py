@@ -71,7 +71,8 @@ class DownloadSettings(Settings):
     """Sources downloaded at the same time, on this machine or, with a store, on the Ray cluster."""
     max_per_hour: dict[str, PositiveInt]
     """Quota of requests per hour by host, subdomains included; requests of earlier runs count, and on a Ray
-    cluster with a store those of all runs there. The retries of one download do not."""
+    cluster with a store those of all runs there. Each attempt to download a video is one request, retries
+    too, whatever yt-dlp requests for it."""
     request_pause_s: NonNegative
     """Minimum time between the starts of two requests to one host."""
     max_bytes_per_s: PositiveInt | None

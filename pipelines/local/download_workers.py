@@ -6,7 +6,6 @@ This process must be connected to the cluster. Videos go from the machines to th
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from preprocessing.download.attempt import AttemptResult
 from preprocessing.download.limits.host_limits import HostRules, Refusal, Turn
 from preprocessing.download.limits.rate_limits import host_of, rules_of
 from preprocessing.download.limits.shared_limits import SharedLimits
+from preprocessing.download.limits.turns import wait_for_turn
 from preprocessing.download.recipe import file_recipe
 from preprocessing.download.records.refusals import recall, remember
 from preprocessing.download.records.stored_videos import find_stored, keep_record
@@ -43,8 +43,6 @@ LIMITS = "host_limits"
 """Name of the actor that holds the limits of hosts. It stays on the cluster between runs."""
 MAX_RETRIES = 3
 """How often a download is retried after its machine or process is lost."""
-MAX_HOLD_S = 30.0
-"""Longest time that a worker waits for a host; the source goes back to its queue for longer ones."""
 
 
 class RunLimits:
@@ -146,7 +144,7 @@ class ClusterPlace:
         """
         return self._find_stored(source) or recall(self._raw, source, self._settings)
 
-    def download(self, source: Source, turn: Turn) -> AttemptResult | None:
+    def download(self, source: Source, turn: Turn, num_attempts: int) -> AttemptResult | None:
         """Download a source into the store; None if its turn passed before a machine was free.
 
         Raises:
@@ -154,13 +152,14 @@ class ClusterPlace:
             ClusterError: the cluster does not answer.
         """
         if source.url.startswith("file://"):
-            result = download_source(source, self._settings, self._raw)
+            # Nobody limits these, and another machine's answer is no reason to wait.
+            result = download_source(source, self._settings, self._raw, lambda: True, num_attempts)
             if result.download.status == DownloadStatus.VERIFIED:
                 self._find_stored(source)
             return result
-        result = self._on_a_machine(source, turn)
-        if result is None:
-            return None
+        result = self._on_a_machine(source, turn, num_attempts)
+        if result is None or result.num_left:
+            return result
         if result.download.status == DownloadStatus.VERIFIED:
             keep_record(self._raw, source.key, result.download)
         return remember(self._raw, source, self._settings, result)
@@ -177,8 +176,8 @@ class ClusterPlace:
             lambda: find_stored(self._raw, source.key, recipe, self._store), "the list of a video"
         )
 
-    def _on_a_machine(self, source: Source, turn: Turn) -> AttemptResult | None:
-        order = make_order(source, self._settings, self._store_url)
+    def _on_a_machine(self, source: Source, turn: Turn, num_attempts: int) -> AttemptResult | None:
+        order = make_order(source, self._settings, self._store_url, num_attempts)
         try:
             task = _download.remote(order, self._limits.run_started, turn.number)
             with self._lock:
@@ -203,16 +202,15 @@ def _download(order: Order, run_started: float, number: int | None) -> AttemptRe
 
 
 def _turn_keeper(order: Order, run_started: float, number: int | None) -> Callable[[], bool]:
-    """Return a function that says whether the host may be requested now; it waits for a short time."""
+    """Return a function that says whether the host may be requested now; it waits for a short time.
+
+    Each call but the first asks for another turn, since the one that was granted has begun.
+    """
 
     def may_begin() -> bool:
         limits = RunLimits(order.store_url, run_started)
         name = host_of(order.source.url, order.settings.max_per_hour)
-        rules, turn = rules_of(name, order.settings), Turn(number=number)
-        while not (turn := limits.begin(name, rules, turn.number)).is_granted:
-            if turn.wait_s > MAX_HOLD_S:
-                return False
-            time.sleep(turn.wait_s)
-        return True
+        rules = rules_of(name, order.settings)
+        return wait_for_turn(lambda granted: limits.begin(name, rules, granted), number)
 
     return may_begin

@@ -78,6 +78,8 @@ class AttemptResult(BaseModel):
     """Seconds of the host's Retry-After header; None without one."""
     is_forbidden: bool = False
     """Whether the host answered 403."""
+    num_left: int = 0
+    """Attempts that are to follow once the host may be requested again; 0 if it is over."""
 
 
 ANSWER: TypeAdapter[Received | AttemptResult] = TypeAdapter(Received | AttemptResult)

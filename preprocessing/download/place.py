@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 from preprocessing.download.attempt import AttemptResult
 from preprocessing.download.limits.host_limits import Turn
 from preprocessing.download.limits.local_limits import LocalLimits
-from preprocessing.download.limits.rate_limits import Limits
+from preprocessing.download.limits.rate_limits import Limits, host_of, rules_of
+from preprocessing.download.limits.turns import wait_for_turn
 from preprocessing.download.recipe import file_recipe
 from preprocessing.download.records.raw_folder import find_verified, receiving_root, upload
 from preprocessing.download.records.refusals import recall
@@ -31,8 +32,12 @@ class Place(Protocol):
         """Return what is known of a source; None if it is to be requested."""
         ...
 
-    def download(self, source: Source, turn: Turn) -> AttemptResult | None:
-        """Download a source that may be requested; None if it was not requested after all."""
+    def download(self, source: Source, turn: Turn, num_attempts: int) -> AttemptResult | None:
+        """Download a source that may be requested; None if it was not requested after all.
+
+        The turn is that of the first attempt. Each further one needs another turn, and is left over if the
+        host grants none soon.
+        """
         ...
 
     def stop(self) -> None:
@@ -68,13 +73,19 @@ class LocalPlace:
         verified = find_verified(self._raw, source.key, recipe, self._store)
         return verified or recall(self._raw, source, self._settings)
 
-    def download(self, source: Source, turn: Turn) -> AttemptResult:
+    def download(self, source: Source, turn: Turn, num_attempts: int) -> AttemptResult:
         """Download a source into the folder and the store.
 
         Raises:
             StoreError: the store cannot be written.
         """
-        result = download_source(source, self._settings, self._raw)
+        name = host_of(source.url, self._settings.max_per_hour)
+        rules = rules_of(name, self._settings)
+
+        def may_retry() -> bool:
+            return wait_for_turn(lambda _: self._limits.ask(name, rules))
+
+        result = download_source(source, self._settings, self._raw, may_retry, num_attempts)
         if self._store is not None and result.download.status == DownloadStatus.VERIFIED:
             upload(self._raw, source.key, result.download, self._store)
         return result

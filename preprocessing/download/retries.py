@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,31 +33,55 @@ from preprocessing.sources.source import Source
 logger = logging.getLogger(__name__)
 
 
-def download_source(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+def download_source(
+    source: Source,
+    settings: DownloadSettings,
+    raw: Path,
+    may_retry: Callable[[], bool],
+    num_attempts: int,
+) -> AttemptResult:
     """Download a source into `raw`, unless it is there, and remember a failure for good.
 
-    Partly received files are kept between runs. A bad source is a result, not an exception.
+    Partly received files are kept between runs. A bad source is a result, not an exception. See
+    `request_source`.
     """
     existing = read_verified(raw, source.key, file_recipe(source.url, settings))
     if existing is not None:
         return AttemptResult(download=existing)
-    return remember(raw, source, settings, request_source(source, settings, raw))
+    result = request_source(source, settings, raw, may_retry, num_attempts)
+    return result if result.num_left else remember(raw, source, settings, result)
 
 
-def request_source(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+def request_source(
+    source: Source,
+    settings: DownloadSettings,
+    raw: Path,
+    may_retry: Callable[[], bool],
+    num_attempts: int,
+) -> AttemptResult:
     """Request a source, receive it into `raw`, and retry failures that may pass.
 
     The pause between attempts doubles each time and is at least the host's Retry-After. Partly received files
     are kept between attempts. A bad source is a result, not an exception.
+
+    Args:
+        source: to request.
+        settings: with the delay of the first retry and the limits of an attempt.
+        raw: folder of verified videos.
+        may_retry: asked after the pause: a retry counts for the host as any request does. It may wait for the
+            host; if it says no, the result has `num_left` attempts.
+        num_attempts: at least 1, at most `num_retries` and one more.
     """
-    delay_s = settings.retry_delay_s
+    delay_s = settings.retry_delay_s * 2.0 ** (settings.num_retries + 1 - num_attempts)
     result = _attempt(source, settings, raw)
-    for _ in range(settings.num_retries):
+    for num_left in range(num_attempts - 1, 0, -1):
         if result.download.status != DownloadStatus.RETRYABLE:
             break
         wait_s = max(delay_s, min(result.retry_after_s or 0.0, settings.timeout_s))
         logger.info("%s: %s; retrying in %g s", mask_credentials(source.url), result.download.error, wait_s)
         time.sleep(wait_s)
+        if not may_retry():
+            return result.model_copy(update={"num_left": num_left})
         delay_s *= 2
         result = _attempt(source, settings, raw)
     if result.download.status not in (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE):

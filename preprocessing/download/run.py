@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from preprocessing.download.attempt import AttemptResult
 from preprocessing.download.credentials import mask_credentials
+from preprocessing.download.limits.host_limits import Turn
 from preprocessing.download.limits.rate_limits import RateLimitedQueue, host_of
 from preprocessing.download.place import LocalPlace, Place
 from preprocessing.download.recipe import file_recipe
@@ -45,6 +47,7 @@ def download_sources(
     where = LocalPlace(settings, raw, store) if place is None else place
     lock = threading.Lock()
     downloads: dict[str, Download] = {}
+    unfinished: dict[str, AttemptResult] = {}
 
     def finish(source: Source, download: Download) -> None:
         with lock:
@@ -65,18 +68,32 @@ def download_sources(
         queue.stop()
         where.stop()
 
-    _run_in_threads(lambda: _work(queue, where, finish), settings.num_parallel, stop)
+    def download(source: Source, turn: Turn) -> AttemptResult | None:
+        before = unfinished.get(source.key)
+        num_attempts = settings.num_retries + 1 if before is None else before.num_left
+        result = where.download(source, turn, num_attempts)
+        if result is None or not result.num_left:
+            return result
+        unfinished[source.key] = result
+        return None
+
+    _run_in_threads(lambda: _work(queue, download, finish), settings.num_parallel, stop)
     for source in queue.given_up:
         error = f"not tried: {host_of(source.url, settings.max_per_hour)} limits the rate; rerun later"
-        finish(source, Download(status=DownloadStatus.STOP_THE_QUEUE, error=error))
+        untried = AttemptResult(download=Download(status=DownloadStatus.STOP_THE_QUEUE, error=error))
+        finish(source, unfinished.get(source.key, untried).download)
     return {source.key: downloads[source.key] for source in sources}
 
 
-def _work(queue: RateLimitedQueue, place: Place, finish: Callable[[Source, Download], None]) -> None:
+def _work(
+    queue: RateLimitedQueue,
+    download: Callable[[Source, Turn], AttemptResult | None],
+    finish: Callable[[Source, Download], None],
+) -> None:
     """Download sources of the queue until it has no more."""
     while (taken := queue.take()) is not None:
         source, turn = taken
-        result = place.download(source, turn)
+        result = download(source, turn)
         if result is None:
             queue.put_back(source)
         elif result.download.status != DownloadStatus.STOP_THE_QUEUE:

@@ -33,15 +33,17 @@ class Order:
     settings: DownloadSettings
     store_url: str
     """Of the store that gets the video."""
+    num_attempts: int
+    """How often to request it at most."""
     cookies: bytes | None = field(default=None, repr=False)
     """Content of the cookie file, which the worker's machine does not have; None without one."""
 
 
-def make_order(source: Source, settings: DownloadSettings, store_url: str) -> Order:
+def make_order(source: Source, settings: DownloadSettings, store_url: str, num_attempts: int) -> Order:
     """Return the order to download a source, with the cookies that this machine has."""
     path = settings.cookies
     cookies = path.read_bytes() if path is not None and path.is_file() else None
-    return Order(source, settings, store_url, cookies)
+    return Order(source, settings, store_url, num_attempts, cookies)
 
 
 def carry_out(order: Order, may_begin: Callable[[], bool]) -> AttemptResult | None:
@@ -49,7 +51,7 @@ def carry_out(order: Order, may_begin: Callable[[], bool]) -> AttemptResult | No
 
     Args:
         order: what to download.
-        may_begin: asked right before the host is, unless the store has the video: a worker that was lost may
+        may_begin: asked right before each attempt, unless the store has the video: a worker that was lost may
             have stored it.
 
     Raises:
@@ -65,7 +67,7 @@ def carry_out(order: Order, may_begin: Callable[[], bool]) -> AttemptResult | No
             return AttemptResult(download=known)
         if not may_begin():
             return None
-        result = request_source(source, _with_cookies(order, folder), raw)
+        result = request_source(source, _with_cookies(order, folder), raw, may_begin, order.num_attempts)
         if result.download.status == DownloadStatus.VERIFIED:
             patiently(lambda: upload(raw, source.key, result.download, store), "a video")
         return _with_machine(result)

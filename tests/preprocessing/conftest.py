@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from preprocessing.download.attempt import AttemptResult
+from preprocessing.download.retries import download_source
 from preprocessing.settings import DownloadSettings, ShardsSettings
 from preprocessing.sources.source import Source, source_key
 
@@ -24,6 +26,11 @@ def shards_settings() -> ShardsSettings:
 def download_settings() -> DownloadSettings:
     shipped = yaml.safe_load((CHECKOUT / "params.yaml").read_text())["download"]
     return DownloadSettings(**shipped | {"num_retries": 0, "timeout_s": 60})
+
+
+def download_alone(source: Source, settings: DownloadSettings, raw: Path) -> AttemptResult:
+    """Download a source whose host sets no limits."""
+    return download_source(source, settings, raw, lambda: True, settings.num_retries + 1)
 
 
 @pytest.fixture(scope="session")

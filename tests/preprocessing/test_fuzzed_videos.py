@@ -10,8 +10,8 @@ import pytest
 
 from preprocessing.clips.source_run import SourceTask
 from preprocessing.clips.units import group_into_units, process_here
-from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
+from tests.preprocessing.conftest import download_alone
 from tests.scheduling import kept_scheduling
 
 KINDS = {
@@ -104,7 +104,7 @@ def test_damaged_videos_cost_themselves_alone(
     # The download stage verifies by decoding, in a process of its own, with the same care.
     receiving = download_settings.model_copy(update={"local_root": tmp_path})
     for name in KINDS:
-        outcome = download_source(make_source((tmp_path / f"1-{name}").as_uri()), receiving, tmp_path / "raw")
+        outcome = download_alone(make_source((tmp_path / f"1-{name}").as_uri()), receiving, tmp_path / "raw")
         assert outcome.download.status in (
             DownloadStatus.VERIFIED,
             DownloadStatus.PERMANENT,

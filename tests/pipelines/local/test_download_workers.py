@@ -28,7 +28,7 @@ from preprocessing.storage.object_store import Store
 from tests.conftest import CHECKOUT
 from tests.object_store import stoppable_s3
 from tests.preprocessing.conftest import download_settings, make_video
-from tests.preprocessing.fault_server import FaultServer, send
+from tests.preprocessing.fault_server import FaultServer, answer, send
 
 __all__ = ["download_settings", "make_video"]
 
@@ -270,6 +270,30 @@ def test_two_runs_share_a_hosts_quota_and_distance_whatever_dies(new_driver, hos
     assert [len(one[name]) for one in kept] == [quota, quota]
 
 
+@pytest.mark.parametrize("quota", [9, 2])
+def test_retries_count_in_the_quota_and_hold_no_machine_for_long(new_driver, host, download_settings, quota):
+    name = urlsplit(host.url).hostname
+    host.faults["/0.mp4"] = answer(503)
+    driver = new_driver("one")
+    driver.prepare(
+        download_settings,
+        [f"{host.url}/0.mp4"],
+        num_retries=2,
+        retry_delay_s=0.1,
+        max_per_hour={name: quota},
+    )
+    num_allowed = min(3, quota)
+    if num_allowed == 3:
+        assert driver.run() == {"retryable"}
+    else:
+        driver.start()
+        wait_for(lambda: "quota of 2 requests" in driver.said())
+        assert kill_workers() == 0
+    assert [path for _, path in host.times] == ["/0.mp4"] * num_allowed
+    store = Store(driver.store_url)
+    assert len(json.loads(store._fs.cat(store._full(REQUESTS)))[name]) == num_allowed
+
+
 def test_the_download_of_a_lost_worker_is_repeated(
     new_driver, host, tmp_path, download_settings, monkeypatch
 ):
@@ -279,10 +303,11 @@ def test_the_download_of_a_lost_worker_is_repeated(
     def lose(server, handler):
         if handler.command != "GET" or lost:
             return False
+        # At once, since the next request of the same attempt may come before the worker is dead.
+        lost.append(handler.path)
         send(handler, 200, {"Content-Type": "video/mp4", "Content-Length": 10**6}, b"begun")
         handler.wfile.flush()
         wait_for(lambda: kill_workers() > 0)
-        lost.append(handler.path)
         return True
 
     host.faults["/0.mp4"] = lose

@@ -4,9 +4,9 @@ import pytest
 from pydantic import SecretStr
 
 from preprocessing.download.attempt import verification_limit_s
-from preprocessing.download.retries import download_source
 from preprocessing.media.video_reader import probe
 from preprocessing.outcome import DownloadStatus
+from tests.preprocessing.conftest import download_alone
 from tests.preprocessing.download.conftest import CASES
 from tests.preprocessing.fault_server import FaultServer
 
@@ -48,7 +48,7 @@ def test_with_a_proxy_nothing_else_is_connected_to(tmp_path, server, download_se
     changes = {"proxy": SecretStr(proxy.url), "allow_private_hosts": ("192.0.2.1",)}
     settings = download_settings.model_copy(update=changes)
     good, bad = (
-        download_source(make_source(url), settings, tmp_path / "raw").download for url in (public, private)
+        download_alone(make_source(url), settings, tmp_path / "raw").download for url in (public, private)
     )
     proxy.close()
     assert good.status == DownloadStatus.VERIFIED, good.error
@@ -67,12 +67,12 @@ def test_cookies_are_sent_and_the_file_is_left_alone(tmp_path, download_settings
     before = cookies.read_text()
     settings = download_settings.model_copy(update={"cookies": cookies})
     source = make_source(f"{server.url}/v.mp4")
-    assert download_source(source, settings, tmp_path / "raw").download.status == DownloadStatus.VERIFIED
+    assert download_alone(source, settings, tmp_path / "raw").download.status == DownloadStatus.VERIFIED
     server.close()
     assert set(seen) == {"sign=me"}
     assert cookies.read_text() == before
     missing = settings.model_copy(update={"cookies": tmp_path / "none.txt"})
-    other = download_source(make_source(f"{server.url}/w.mp4"), missing, tmp_path / "raw").download
+    other = download_alone(make_source(f"{server.url}/w.mp4"), missing, tmp_path / "raw").download
     assert (other.status, "none.txt" in other.error) == (DownloadStatus.ENVIRONMENT, True)
 
 
@@ -80,7 +80,7 @@ def test_a_missing_format_is_a_problem_of_the_settings_not_of_the_video(
     tmp_path, server, download_settings, make_source
 ):
     settings = download_settings.model_copy(update={"format": "bv*[height>9000]"})
-    download = download_source(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
+    download = download_alone(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
     assert (download.status, "download.format" in download.error) == (DownloadStatus.ENVIRONMENT, True)
 
 

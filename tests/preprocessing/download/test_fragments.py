@@ -6,8 +6,8 @@ import imageio_ffmpeg
 import pytest
 
 from preprocessing.download.records.raw_folder import receiving_folder
-from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
+from tests.preprocessing.conftest import download_alone
 from tests.preprocessing.fault_server import FaultServer, answer, answer_first
 
 NUM_FRAGMENTS = 6
@@ -47,7 +47,7 @@ def download(tmp_path, server, download_settings, make_source):
 
     def run(**changes):
         settings = download_settings.model_copy(update={"retry_delay_s": 0.1} | changes)
-        return download_source(make_source(f"{server.url}/v.m3u8"), settings, tmp_path / "raw").download
+        return download_alone(make_source(f"{server.url}/v.m3u8"), settings, tmp_path / "raw").download
 
     return run
 

@@ -1,6 +1,6 @@
 from PIL import Image
 
-from preprocessing.download.retries import download_source
+from tests.preprocessing.conftest import download_alone
 
 
 def write_picture(path):
@@ -21,7 +21,7 @@ def test_local_files_are_copied_only_from_below_the_root(
     allowed = download_settings.model_copy(update={"local_root": root})
 
     def fetch(path, settings=allowed):
-        return download_source(make_source(path.as_uri()), settings, tmp_path / "raw").download
+        return download_alone(make_source(path.as_uri()), settings, tmp_path / "raw").download
 
     found = fetch(good)
     assert (found.status, found.downloader, found.width_px) == ("verified", "copied", 64)

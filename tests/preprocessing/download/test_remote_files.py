@@ -6,10 +6,10 @@ import fsspec
 import pytest
 
 from preprocessing.download.remote_files import status_of
-from preprocessing.download.retries import download_source
 from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.storage.remote_file import PACKAGES, OtherContentError
+from tests.preprocessing.conftest import download_alone
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def video(tmp_path, make_video):
 def fetch(tmp_path, make_source, download_settings):
     def fetch(url, **changes):
         settings = download_settings.model_copy(update=changes)
-        return download_source(make_source(url), settings, tmp_path / "raw").download
+        return download_alone(make_source(url), settings, tmp_path / "raw").download
 
     return fetch
 

@@ -1,3 +1,4 @@
+import json
 import random
 import subprocess
 import sys
@@ -7,12 +8,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from preprocessing.download.records.raw_folder import receiving_folder, receiving_root
-from preprocessing.download.retries import download_source
 from preprocessing.download.run import download_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source
+from tests.preprocessing.conftest import download_alone
 from tests.preprocessing.download.conftest import CASES, write_slow_video
-from tests.preprocessing.fault_server import FaultServer, answer, answer_first, in_seconds
+from tests.preprocessing.fault_server import FaultServer, answer, answer_first, in_seconds, send
 
 
 @pytest.mark.parametrize(("path", "status", "words"), [(path, *ends) for path, ends in CASES.items()])
@@ -45,7 +46,7 @@ def test_a_verified_file_is_not_downloaded_again(batch, server, download_setting
     raw, downloads, _ = batch
     url = f"{server.url}/a/v.mp4"
     before = len(server.requests)
-    assert download_source(make_source(url), download_settings, raw).download == downloads[url]
+    assert download_alone(make_source(url), download_settings, raw).download == downloads[url]
     assert len(server.requests) == before
 
 
@@ -55,7 +56,7 @@ def test_the_time_limit_holds_and_leaves_no_partial_file(
 ):
     settings = download_settings.model_copy(update={"timeout_s": 4.0})
     source = make_source(f"{server.url}/{name}.mp4")
-    download = download_source(source, settings, tmp_path / "raw").download
+    download = download_alone(source, settings, tmp_path / "raw").download
     assert (download.status, "longer than 4 s" in download.error) == (DownloadStatus.RETRYABLE, True)
     assert f"/{name}.mp4" in server.requests
     assert not (tmp_path / "raw").exists()
@@ -80,7 +81,7 @@ def test_a_long_video_is_not_refused_for_the_time_its_verification_takes(
     changes = {"timeout_s": 7.0, "min_decode_fps": 1.0, "local_root": tmp_path}
     began = time.monotonic()
     settings = download_settings.model_copy(update=changes)
-    download = download_source(make_source(url), settings, tmp_path / "raw").download
+    download = download_alone(make_source(url), settings, tmp_path / "raw").download
     assert time.monotonic() - began > 7.0
     assert download.status == DownloadStatus.VERIFIED, download.error
 
@@ -90,7 +91,7 @@ def test_verification_has_a_limit_too_and_keeps_what_was_received(
 ):
     settings = download_settings.model_copy(update={"timeout_s": 5.0, "min_decode_fps": 1e6})
     source = make_source(f"{slow_to_decode.url}/v.mov")
-    download = download_source(source, settings, tmp_path / "raw").download
+    download = download_alone(source, settings, tmp_path / "raw").download
     assert download.status == DownloadStatus.RETRYABLE
     assert "verification took longer than 5" in download.error
     assert "lower download.min_decode_fps" in download.error
@@ -99,7 +100,7 @@ def test_verification_has_a_limit_too_and_keeps_what_was_received(
 
 def test_the_memory_limit_holds(tmp_path, server, download_settings, make_source):
     settings = download_settings.model_copy(update={"max_memory_bytes": 10_000_000})
-    download = download_source(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
+    download = download_alone(make_source(f"{server.url}/a/v.mp4"), settings, tmp_path / "raw").download
     assert download.status == DownloadStatus.PERMANENT
     assert "more than 10000000 bytes of memory" in download.error
 
@@ -129,6 +130,82 @@ def test_a_host_that_stays_rate_limited_is_given_up_on(tmp_path, download_settin
     server.close()
     assert {download.status for download in downloads.values()} == {DownloadStatus.STOP_THE_QUEUE}
     assert server.requests == ["/busy.mp4"] * 2
+
+
+class TimedServer(FaultServer):
+    """A host that notes when it was requested, and always answers 503."""
+
+    def __init__(self, host):
+        super().__init__(host)
+        self.times = []
+
+    def respond(self, handler):
+        self.times.append(time.time())
+        send(handler, 503, {})
+
+
+@pytest.fixture
+def down_host():
+    server = TimedServer("127.0.0.4")
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("max_hold_s", [30.0, 0.0])
+def test_every_retry_counts_in_the_quota_and_a_long_wait_holds_no_thread(
+    tmp_path, server, down_host, download_settings, make_source, monkeypatch, max_hold_s
+):
+    hour_s, quota = 6.0, 2
+    monkeypatch.setattr("preprocessing.download.limits.host_limits.HOUR_S", hour_s)
+    monkeypatch.setattr("preprocessing.download.limits.turns.MAX_HOLD_S", max_hold_s)
+    changes = {
+        "num_retries": 3, "retry_delay_s": 0.1, "num_parallel": 1, "max_per_hour": {"127.0.0.4": quota},
+        "allow_private_hosts": ("127.0.0.1", "127.0.0.4"),
+    }  # fmt: skip
+    settings = download_settings.model_copy(update=changes)
+    urls = [f"{down_host.url}/v.mp4", f"{server.url}/a/v.mp4"]
+    logged = []
+    downloads = download_sources(
+        [make_source(url) for url in urls], settings, tmp_path / "raw", lambda *words: logged.append(words)
+    )
+    assert [downloads[make_source(url).key].status for url in urls] == ["retryable", "verified"]
+    assert [words[4] for words in logged if words[0].startswith("%d")] == (urls if max_hold_s else urls[::-1])
+    times = down_host.times
+    assert len(times) == 4
+    # An attempt begins in a child process, whose start takes a different time each time.
+    assert min(later - earlier for earlier, later in zip(times, times[quota:], strict=False)) > hour_s - 2
+
+
+def test_retries_are_kept_with_the_requests_of_the_last_hour(
+    tmp_path, down_host, download_settings, make_source
+):
+    changes = {
+        "num_retries": 2, "retry_delay_s": 0.1, "max_per_hour": {"127.0.0.4": 9},
+        "allow_private_hosts": ("127.0.0.4",),
+    }  # fmt: skip
+    settings = download_settings.model_copy(update=changes)
+    raw = tmp_path / "raw"
+    download_sources([make_source(f"{down_host.url}/v.mp4")], settings, raw, lambda *_: None)
+    assert len(down_host.times) == 3
+    assert len(json.loads((receiving_root(raw) / "hosts.json").read_text())["127.0.0.4"]) == 3
+
+
+def test_a_retry_asks_no_host_that_was_given_up_on_and_the_failure_stays(
+    tmp_path, download_settings, make_source
+):
+    server = FaultServer("127.0.0.4")
+    server.faults = {"/busy.mp4": answer(429, {"Retry-After": "7200"}), "/down.mp4": answer(503)}
+    changes = {
+        "num_retries": 1, "retry_delay_s": 5.0, "num_parallel": 2, "allow_private_hosts": ("127.0.0.4",),
+    }  # fmt: skip
+    settings = download_settings.model_copy(update=changes)
+    sources = [make_source(f"{server.url}/{name}.mp4") for name in ("down", "busy")]
+    found = download_sources(sources, settings, tmp_path / "raw", lambda *_: None)
+    server.close()
+    assert sorted(server.requests) == ["/busy.mp4", "/down.mp4"]
+    down, busy = (found[source.key] for source in sources)
+    assert (down.status, busy.status) == (DownloadStatus.RETRYABLE, DownloadStatus.STOP_THE_QUEUE)
+    assert "503" in down.error
 
 
 def test_an_error_of_our_own_ends_the_run_instead_of_hanging_it(tmp_path, download_settings, make_source):

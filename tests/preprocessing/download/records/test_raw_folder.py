@@ -2,8 +2,8 @@ import shutil
 from dataclasses import replace
 
 from preprocessing.download.records.raw_folder import adopt_former, read_verified, remove_stale
-from preprocessing.download.retries import download_source
 from preprocessing.outcome import DownloadStatus
+from tests.preprocessing.conftest import download_alone
 
 
 def test_only_verified_files_and_their_records_are_left(batch):
@@ -22,7 +22,7 @@ def test_a_changed_file_is_downloaded_again(batch, tmp_path, server, download_se
     content = (copy / download.file).read_bytes()
     (copy / download.file).write_bytes(content[:-1] + b"x")
     assert read_verified(copy, source.key, download.recipe) is None
-    assert download_source(source, download_settings, copy).download == download
+    assert download_alone(source, download_settings, copy).download == download
     assert (copy / download.file).read_bytes() == content
 
 

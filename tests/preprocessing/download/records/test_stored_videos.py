@@ -8,10 +8,10 @@ import pytest
 from preprocessing.download.recipe import file_recipe
 from preprocessing.download.records.raw_folder import read_record, upload, write_record
 from preprocessing.download.records.stored_videos import adopt_stored, find_stored, keep_record
-from preprocessing.download.retries import download_source
 from preprocessing.sources.source import Source, source_key
 from preprocessing.storage.exchange import fetch_video, video_bundle
 from preprocessing.storage.object_store import Store
+from tests.preprocessing.conftest import download_alone
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def downloaded(tmp_path_factory, make_video, download_settings):
     video = make_video(folder / "v.mp4", range(20, 60, 4))
     source = Source(url=video.as_uri(), key=source_key(video.as_uri()))
     settings = download_settings.model_copy(update={"local_root": folder})
-    record = download_source(source, settings, folder / "raw").download
+    record = download_alone(source, settings, folder / "raw").download
     return folder / "raw", source, record, file_recipe(source.url, settings)
 
 
