@@ -140,7 +140,7 @@ class Animator:
     @cached_property
     def fingerprint(self) -> str:
         """Return a hash of the parameters; motion weights are valid only for models that share it."""
-        return weights_sha256(self.generator)
+        return _parameters_sha256(self.generator)
 
     def animate(
         self,
@@ -322,7 +322,7 @@ def require_picture(image: np.ndarray) -> None:
         )
 
 
-def weights_sha256(module: nn.Module) -> str:
+def _parameters_sha256(module: nn.Module) -> str:
     """Return the sha256 over names, types, shapes and values of the module's state dict."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):

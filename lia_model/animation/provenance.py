@@ -11,12 +11,12 @@ from preprocessing.storage.files import file_sha256
 TRAINED_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
-def provenance_tags(model: str, weights_sha256: str, source: Path) -> dict[str, str]:
+def provenance_tags(model: str, fingerprint: str, source: Path) -> dict[str, str]:
     """Return the tags of an animation.
 
     Args:
         model: URI of the model with its version, or the name of its checkpoint.
-        weights_sha256: hash of its parameters, in hex, which tells unregistered models apart.
+        fingerprint: the animator's, which tells unregistered models apart.
         source: the file of the person who was animated; its hash is told, not its name.
     """
     return {
@@ -24,6 +24,6 @@ def provenance_tags(model: str, weights_sha256: str, source: Path) -> dict[str, 
         "synthetic": "true",
         "digital_source_type": TRAINED_MODEL,
         "model": model,
-        "model_sha256": weights_sha256,
+        "model_sha256": fingerprint,
         "source_sha256": file_sha256(source),
     }
