@@ -285,9 +285,7 @@ def test_jobs_name_versions_and_new_ones_follow_an_alias(cluster, config, regist
         # The second has made room for the third; a mark fades within seconds.
         wait(lambda: loaded() == ["3", "1"], 30)
         aliases.set_alias("lia", "champion", "3")
-        moved_s = time.monotonic()
         wait(lambda: made_by(None) == "3", 30)
-        assert time.monotonic() - moved_s < 30
     withdraw()
 
 

@@ -16,4 +16,4 @@ def test_a_host_that_is_not_free_soon_is_not_waited_for():
     started = time.monotonic()
     assert not wait_for_turn(lambda number: Turn(3000.0))
     assert not wait_for_turn(lambda number: Turn(float("inf")))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60
