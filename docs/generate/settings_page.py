@@ -36,7 +36,7 @@ def settings_page() -> str:
         rows = _rows(_model_of(section.annotation), demo[name], ())
         parts.append(table(_HEAD, rows))
     parts.append(
-        "## Environment variables\n\nRead once at the start of a command; a misspelt one is an error.\n"
+        "## Environment variables\n\nRead once at the start of a command; a misspelt one is warned about.\n"
     )
     parts.append(table(("variable", "type", "range", "default", "meaning"), _variables()))
     return "\n".join(parts)
