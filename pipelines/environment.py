@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lia_model.registry.locations import adopt_artifacts
+from lia_model.registry.tracking_variables import tracking_variables
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths, find_root
 from pipelines.ray_token import ensure_ray_token
@@ -73,8 +74,9 @@ class Environment(BaseSettings):
     """LIA_DOWNLOAD_PROXY: URL of the proxy for downloads, with its password; replaces `download.proxy`."""
     prefect_api_url: str | None = None
     """LIA_PREFECT_API_URL, or our own server's while it runs; None starts a private one for each flow."""
-    mlflow_tracking_uri: str
-    """LIA_MLFLOW_TRACKING_URI, or the project's sqlite file."""
+    mlflow_tracking_uri: str = Field(repr=False)
+    """LIA_MLFLOW_TRACKING_URI, or the project's sqlite file. The user and the password of a server may stand
+    in it, or in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
     ray_address: str | None = None
     """LIA_RAY_ADDRESS, or our own head's while it runs; None starts a private one for each run."""
     store_url: Annotated[str, AfterValidator(_without_password)] | None = None
@@ -192,7 +194,7 @@ class Environment(BaseSettings):
             "PREFECT_CLIENT_MAX_RETRIES": "4",
             # By which infra/automations.yaml knows runs whose machine died; the least that Prefect takes.
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-            "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri,
+            **tracking_variables(self.mlflow_tracking_uri),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             # MLflow's own 7 retries take four minutes; a run keeps what it cannot send, and sends it later.
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

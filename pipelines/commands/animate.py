@@ -16,6 +16,7 @@ from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.aliases import champion_uri
 from lia_model.registry.models import ResolvedModel, resolve
+from lia_model.registry.tracking_variables import URI
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.messages import ModelVersion
 from lia_model.settings import Compilation, Precision, VideoDecoder, VideoEncoder
@@ -138,7 +139,7 @@ def run_manipulate(
 
 def _direction_names(root: Path, model: ResolvedModel) -> dict[int, str]:
     """Return the names that users gave to the model's directions on the page."""
-    registry = None if model.version is None else os.environ["MLFLOW_TRACKING_URI"]
+    registry = None if model.version is None else os.environ[URI]
     version = ModelVersion(name=model.name, version=model.version or "local")
     return open_names(version, registry, model.directory, ProjectPaths(root).runs / "serving").read()
 

@@ -12,6 +12,7 @@ from lia_model.registry import models
 from lia_model.registry.golden_pair import fetch_golden_pair, require_golden_result
 from lia_model.registry.licences import licences_in
 from lia_model.registry.models import alias_in
+from lia_model.registry.tracking_variables import passed_on
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.app import ServingConfig, WithdrawError, deploy, is_deployed, withdraw
@@ -60,9 +61,8 @@ def service_config(params: Params, environment: Environment, model: str) -> Serv
     if environment.media_store_url is not None:
         config = config.model_copy(update={"media_store": environment.media_store_url})
     if config.model.version != LOCAL_VERSION:
-        config = config.model_copy(
-            update={"registry": environment.mlflow_tracking_uri, "alias": alias_in(model)}
-        )
+        registry = passed_on(environment.mlflow_tracking_uri, os.environ)
+        config = config.model_copy(update={"registry": registry, "alias": alias_in(model)})
         for line in licence_lines(config.model):
             logger.info("%s", line)
         check_golden_pair(config.model, config.checkpoint, config.golden_folder)

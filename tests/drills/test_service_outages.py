@@ -6,10 +6,17 @@ import pytest
 
 from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore, RetryRules
-from pipelines.project_paths import ProjectPaths
-from tests.drills.served_project import answers, save_tiny_model, serving, wait_until
+from tests.drills.served_project import (
+    answers,
+    has_succeeded,
+    logs_of,
+    save_tiny_model,
+    serving,
+    status,
+    submit,
+    wait_until,
+)
 from tests.lia_model.serving.live import write_clip
-from tests.lia_model.serving.service import png
 from tests.postgresql import postgres_server
 
 pytestmark = pytest.mark.drill
@@ -19,28 +26,6 @@ OUTAGE_S = 45
 NUM_FRAMES = 8000
 """Of a job that the outage meets, and that goes on while the database is away."""
 JOB_S = 240
-
-
-def submit(client, clip, **fields):
-    files = {"source": ("face.png", png()), "driving": ("clip.mp4", clip.read_bytes())}
-    return client.post("/v1/animations", files=files, data={"crop": "false"} | fields)
-
-
-def status(client, job):
-    return client.get(f"/v1/animations/{job}").json()
-
-
-def has_succeeded(client, job):
-    told = status(client, job)
-    assert told["status"] in ("queued", "running", "succeeded"), told
-    return told["status"] == "succeeded"
-
-
-def logs_of(project):
-    """What the command and the service's processes have logged; Ray keeps what these write to stderr."""
-    logs = ProjectPaths(project.root).ray_home / "session_latest" / "logs"
-    files = [*logs.glob("serve/*.log"), *logs.glob("worker-*.err"), project.root / "serve.log"]
-    return "\n".join(file.read_text() for file in files)
 
 
 def test_postgresql_behind_a_running_service(new_project, tmp_path):

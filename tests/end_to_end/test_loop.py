@@ -22,6 +22,7 @@ from pipelines.demo.samples import serve_folder
 from preprocessing.media.video_reader import decode, probe
 from preprocessing.media.video_writer import VideoWriter
 from preprocessing.storage.files import file_sha256
+from tests.ray_state import shown_by_ray
 
 pytestmark = pytest.mark.slow
 
@@ -315,3 +316,10 @@ def test_no_secret_is_in_a_file_or_on_a_command_line(project):
     # The servers that `lia up` started are among them.
     assert any(str(project.root).encode() in line for line in lines)
     assert not [line for line in lines if any(secret in line for secret in secrets)]
+
+
+def test_ray_shows_no_secret(project):
+    shown = shown_by_ray(project)
+    # Stages of the loop ran on it.
+    assert "RayTrainWorker" in shown["actors"]
+    assert not [name for name, text in shown.items() if any(secret in text for secret in SECRETS.values())]

@@ -16,7 +16,14 @@ from lia_model.animator import Animator
 from lia_model.device.allocator import keep_freed_memory
 from lia_model.registry.golden_pair import require_golden_result
 from lia_model.serving.app.autoscaling import BUSY, QUEUED, RUNNING
-from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
+from lia_model.serving.app.config import (
+    ServingConfig,
+    heartbeat,
+    loaded_marks,
+    open_jobs,
+    open_media,
+    use_registry,
+)
 from lia_model.serving.interactive.direction_names import open_names
 from lia_model.serving.interactive.live_model import LiveModel
 from lia_model.serving.jobs.runner import JobRunner
@@ -55,7 +62,7 @@ def load_run(config: ServingConfig, model: ModelVersion, checkpoint: Path) -> An
         config.batch_size,
         Decoding(hardware=config.video_decoder == "gpu"),
         takes_gpu_encoder(config.video_encoder),
-        direction_names=open_names(model, config.registry, checkpoint, config.home).read,
+        direction_names=open_names(model, config.registry_uri, checkpoint, config.home).read,
     )
 
 
@@ -71,6 +78,7 @@ class AnimationReplica:
 
     def __init__(self, config: ServingConfig) -> None:
         """Load model and detector, and start the job runner."""
+        use_registry(config)
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
         run = load_run(config, config.model, config.checkpoint)

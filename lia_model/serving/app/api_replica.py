@@ -15,7 +15,14 @@ from lia_model.registry.versions import versions_of
 from lia_model.serving.access.token_file import TokenFile
 from lia_model.serving.access.tokens import Tokens
 from lia_model.serving.api import build_api
-from lia_model.serving.app.config import ServingConfig, heartbeat, loaded_marks, open_jobs, open_media
+from lia_model.serving.app.config import (
+    ServingConfig,
+    heartbeat,
+    loaded_marks,
+    open_jobs,
+    open_media,
+    use_registry,
+)
 from lia_model.serving.http.access import is_loopback
 from lia_model.serving.http.server import HttpServer
 from lia_model.serving.interactive.direction_names import open_names
@@ -91,6 +98,7 @@ class AnimationApi:
         Raises:
             OSError: another program listens at `host`:`port`.
         """
+        use_registry(config)
         limits = ApiLimits(
             folders=config.folders,
             media=open_media(config),
@@ -104,7 +112,7 @@ class AnimationApi:
         check = MediaChecker(config.media).check
         live = LiveRequests(
             RemoteLiveModel(animation),
-            open_names(config.model, config.registry, config.checkpoint, config.home),
+            open_names(config.model, config.registry_uri, config.checkpoint, config.home),
             config.model,
             config.media_folder,
             check,

@@ -36,8 +36,7 @@ class WithdrawError(Exception):
 
 def build_application(config: ServingConfig, num_gpus: float, host: str, port: int) -> serve.Application:
     """Return the application, which listens at `host`:`port`; each replica animates with `num_gpus` GPUs."""
-    variables: dict[str, Any] = {"runtime_env": {"env_vars": registry_variables(config)}}
-    options: dict[str, Any] = {"num_cpus": ANIMATION_CPUS, "num_gpus": num_gpus, **variables}
+    options: dict[str, Any] = {"num_cpus": ANIMATION_CPUS, "num_gpus": num_gpus}
     if not config.shared_storage:
         # The uploads, and the folders of batches, are on the head's disk.
         options["resources"] = HEAD
@@ -49,9 +48,9 @@ def build_application(config: ServingConfig, num_gpus: float, host: str, port: i
         **_number(config.replicas),
     )(AnimationReplica)
     # The address is one of the head's.
-    api = serve.deployment(
-        num_replicas=1, ray_actor_options={"num_cpus": API_CPUS, "resources": HEAD, **variables}
-    )(AnimationApi)
+    api = serve.deployment(num_replicas=1, ray_actor_options={"num_cpus": API_CPUS, "resources": HEAD})(
+        AnimationApi
+    )
     return api.bind(config, animation.bind(config), host, port)
 
 
@@ -65,14 +64,6 @@ def fitting_application(config: ServingConfig, host: str, port: int) -> serve.Ap
     num_gpus = min(1.0, there.get("GPU", 0.0))
     _require_room(config.replicas, there.get("CPU", 0.0), there.get("GPU", 0.0))
     return build_application(config, num_gpus, host, port)
-
-
-def registry_variables(config: ServingConfig) -> dict[str, str]:
-    """Return MLflow's variables of a replica: where it is, and to give up soon when it is away."""
-    if config.registry is None:
-        return {}
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    return {"MLFLOW_TRACKING_URI": config.registry, **patience}
 
 
 def deploy(config: ServingConfig, host: str, port: int) -> None:

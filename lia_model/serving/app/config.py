@@ -1,10 +1,12 @@
 """The configuration of the application's replicas, and what they share by it."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lia_model.registry.tracking_variables import URI
 from lia_model.serving.access.batch_folders import BatchFolders
 from lia_model.serving.database import open_database
 from lia_model.serving.jobs import JobStore, RetryRules
@@ -32,8 +34,9 @@ class ServingConfig(BaseModel):
     """Checkpoint directory of the model."""
     model: ModelVersion
     """Its name and concrete version."""
-    registry: str | None = None
-    """URI of the MLflow store that the model was registered in; None for a checkpoint folder."""
+    registry: dict[str, str] | None = Field(default=None, repr=False)
+    """MLflow's variables: the store that the model was registered in, and the account there; None for a
+    checkpoint folder."""
     alias: str | None = None
     """Alias that the default follows; None always serves `model`."""
     max_num_models: int = 1
@@ -98,6 +101,11 @@ class ServingConfig(BaseModel):
     """Detect faces in every k-th driving frame."""
 
     @property
+    def registry_uri(self) -> str | None:
+        """URI of the MLflow store; None for a checkpoint folder."""
+        return None if self.registry is None else self.registry[URI]
+
+    @property
     def golden_folder(self) -> Path:
         """Folder of the golden pairs of the versions that are served."""
         return self.home / "golden"
@@ -106,6 +114,13 @@ class ServingConfig(BaseModel):
     def media_folder(self) -> Path:
         """Folder of the uploads and their results."""
         return self.home / "media"
+
+
+def use_registry(config: ServingConfig) -> None:
+    """Make this process use MLflow's store, and give up soon when it is away."""
+    if config.registry is not None:
+        patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+        os.environ.update(config.registry | patience)
 
 
 def open_jobs(config: ServingConfig) -> JobStore:

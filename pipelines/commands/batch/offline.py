@@ -23,6 +23,7 @@ from ray.util.annotations import RayDeprecationWarning
 from lia_model.animation.options import AnimationOptions
 from lia_model.checkpoints.crop_record import read_crop
 from lia_model.registry.models import resolve
+from lia_model.registry.tracking_variables import passed_on
 from pipelines.commands.batch.places import is_url
 from pipelines.commands.batch.results import kept_results
 from pipelines.commands.batch.row_animator import RowAnimator, RowOutcome, RowSettings
@@ -101,7 +102,9 @@ def run_offline(
 class _RowActor:
     """A `RowAnimator` in a process of Ray Data; rows and outcomes are dictionaries of plain values."""
 
-    def __init__(self, settings: RowSettings) -> None:
+    def __init__(self, settings: RowSettings, registry: dict[str, str]) -> None:
+        """Load the model; `registry` are MLflow's variables."""
+        os.environ.update(registry)
         self._animator = RowAnimator(settings)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -167,12 +170,11 @@ def _dataset(
         warnings.simplefilter("ignore", RayDeprecationWarning)
         return dataset.map(
             _RowActor,  # pyright: ignore[reportArgumentType] - Ray makes it in each process
-            fn_constructor_args=(settings,),
+            fn_constructor_args=(settings, passed_on(environment.mlflow_tracking_uri, os.environ)),
             compute=ActorPoolStrategy(size=min(num_processes, len(items)), max_tasks_in_flight_per_actor=1),
             num_cpus=num_threads,
             num_gpus=1 if num_gpus else None,
             max_task_retries=NUM_RETRIES,
-            runtime_env={"env_vars": {"MLFLOW_TRACKING_URI": environment.mlflow_tracking_uri}},
         )
 
 
