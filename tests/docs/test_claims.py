@@ -18,6 +18,7 @@ from pipelines.cli import app
 from pipelines.environment import Environment, variable_name
 from pipelines.params import Params
 from pipelines.presets import read_preset
+from preprocessing.sources.importers import importer_names
 from tests.docs.pages import PAGES, ROOT
 
 TEXTS = {path.name: path.read_text() for path in [*PAGES, ROOT / "README.md"]}
@@ -194,6 +195,27 @@ def test_every_target_of_make_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     found = [(page, text.split()[1]) for page, text in inline(r"make [a-z-]+(?: .*)?")]
     assert missing(found, targets.__contains__) == []
+
+
+def test_every_deployment_that_is_named_exists():
+    deployed = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    known = {f"{one['entrypoint'].split(':')[1].replace('_', '-')}/{one['name']}" for one in deployed}
+    found = inline(r"[a-z-]+/(?:local|nightly)")
+    assert missing(found, known.__contains__) == []
+    assert {name for _, name in found} == known
+
+
+@pytest.mark.parametrize("page", ["videos.md", "README.md"])
+def test_every_format_of_a_published_list_is_named(page):
+    assert [name for name in importer_names() if name not in TEXTS[page]] == []
+
+
+def test_the_secrets_of_the_containers_are_those_that_they_read():
+    block = re.search(r"for name in ([\w\s\\\\]+); do", TEXTS["deploying.md"])
+    named = {f"STACK_{word}" for word in block[1].replace("\\", " ").split()}
+    settings = {line.split("=")[0] for line in (ROOT / "infra/stack.env").read_text().splitlines()}
+    read = set(re.findall(r"STACK_[A-Z0-9_]+", (ROOT / "infra/compose.yaml").read_text()))
+    assert read - settings == named
 
 
 def python_blocks():
