@@ -62,10 +62,15 @@ def test_every_promised_command_is_there() -> None:
 
 
 @pytest.mark.slow
-def test_an_outage_of_mlflow_is_one_line_and_exits_1(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("LIA_MLFLOW_TRACKING_URI", address)
-    done = lia("models", cwd=root)
+@pytest.mark.parametrize("command", ["models", "serve"])
+def test_an_outage_of_mlflow_is_one_line_and_exits_1(
+    root: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("LIA_MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
+    monkeypatch.setenv("LIA_SERVE_PORT", str(free_port()))
+    done = lia(command, cwd=root)
     assert done.returncode == 1
     assert done.stderr == (
         f"lia: MLflow at {address} fails (Connection refused): see that it runs, or correct "

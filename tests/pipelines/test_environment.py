@@ -69,6 +69,14 @@ def test_the_token_is_not_shown(root: Path) -> None:
     assert "secret" not in repr(read_environment(root, {"LIA_API_TOKEN": "secret"}))
 
 
+def test_the_account_of_mlflow_is_not_in_the_address_that_mlflow_prints(root: Path) -> None:
+    environment = read_environment(root, {"LIA_MLFLOW_TRACKING_URI": "http://ann:s3cret@host:5000"})
+    variables = environment.tool_variables()
+    assert variables["MLFLOW_TRACKING_URI"] == "http://host:5000"
+    assert variables["MLFLOW_TRACKING_PASSWORD"] == "s3cret"
+    assert "s3cret" not in repr(environment)
+
+
 def test_an_empty_variable_counts_as_unset(root: Path) -> None:
     work = {"LIA_CORRELATION_ID": "work-7"}
     empty = {"LIA_SERVE_PORT": "", "LIA_API_TOKEN": "", "LIA_STORE_URL": "", "LIA_LOG_FORMAT": ""}

@@ -116,7 +116,8 @@ def test_the_config_names_the_model_and_has_absolute_paths(params, environment, 
     root = environment.paths.root
     assert all(path.is_relative_to(root) for path in (config.checkpoint, config.home, config.detector))
     assert config.folders == BatchFolders(root, (root / "data", root / "out"), (root / "out",))
-    assert "s3cret" not in repr(config.model_copy(update={"token": "s3cret"}))
+    secrets = {"token": "s3cret", "registry": {"MLFLOW_TRACKING_PASSWORD": "s3cret"}}
+    assert "s3cret" not in repr(config.model_copy(update=secrets))
 
 
 def test_the_variables_of_a_collector_reach_the_replicas_and_are_not_shown(

@@ -15,6 +15,7 @@ from lia_model.checkpoints.directory import load_generator, save_generator
 from lia_model.networks.build import build_generator
 from lia_model.registry import aliases
 from lia_model.registry.models import resolve
+from lia_model.registry.tracking_variables import tracking_variables
 from lia_model.serving.app import AnimationReplica, ServingConfig, deploy, open_jobs, withdraw
 from lia_model.serving.database import sqlite_url
 from lia_model.serving.jobs import RetryRules
@@ -251,7 +252,7 @@ def test_jobs_name_versions_and_new_ones_follow_an_alias(cluster, config, regist
     served = {
         "checkpoint": resolve("models:/lia/1").directory,
         "model": ModelVersion(name="lia", version="1"),
-        "registry": mlflow.get_tracking_uri(),
+        "registry": tracking_variables(mlflow.get_tracking_uri()),
         "alias": "champion",
         "max_num_models": 1,
     }
