@@ -9,14 +9,26 @@ from PIL import Image
 from sqlalchemy.engine import make_url
 
 from pipelines.project_paths import ProjectPaths
+from tests.conftest import CHECKOUT
 from tests.drills.served_project import register_tiny_models, serving
 from tests.mlflow_server import mlflow_server
 from tests.postgresql import postgres_server
 from tests.ray_state import files_with, shown_by_ray
 
-pytestmark = pytest.mark.slow
+
+def test_no_other_module_than_that_of_the_cluster_sets_a_runtime_environment():
+    """There it holds the correlation id alone; what another one set would be shown by Ray."""
+    files = [
+        path
+        for room in ("lia_model", "pipelines", "preprocessing")
+        for path in (CHECKOUT / room).rglob("*.py")
+    ]
+    names = [str(path.relative_to(CHECKOUT)) for path in files if "runtime_env" in path.read_text()]
+    assert names == ["pipelines/local/cluster.py"]
+    assert (CHECKOUT / names[0]).read_text().count("env_vars") == 1
 
 
+@pytest.mark.slow
 def test_ray_shows_no_password_of_a_service_and_of_a_batch(new_project, tmp_path):
     project = new_project("secrets")
     secrets = [token_hex() for _ in range(3)]
