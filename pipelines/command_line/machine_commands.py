@@ -54,6 +54,15 @@ def preset(
 
 def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove what is listed.")] = False,
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store",
+            help="Also what the object store (LIA_STORE_URL) has of videos, parts and tars that this project "
+            "does not list, and got at least 30 days ago. Only for a store folder that this project alone "
+            "uses, with one list: nothing in a store says whose a file is. Old versions in a bucket stay.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List checkpoints of earlier runs and other leftovers; with --yes, remove them."""
@@ -64,6 +73,8 @@ def clean(
     paths = environment.paths
     environment.check_train_storage()
     found = module.survey(paths, present_run(params, paths), environment.train_storage_url)
+    if store:
+        found += module.survey_store(environment.store_url, paths, paths.root / params.download.sources)
     rows = [one.row(paths.root) for one in found]
     document = [{"path": str(one.place), "bytes": one.size_bytes, "reason": one.reason} for one in found]
     print_report(rows, document, as_json)

@@ -11,6 +11,7 @@ from pathlib import Path
 from lia_model.checkpoints.directory import read_config
 from lia_model.registry.run_sender import waiting_senders
 from lia_model.training.cluster.run_storage import RunStorage
+from pipelines.commands.unlisted_bundles import StoredBundle, find_unlisted
 from pipelines.process import live_record, record_path
 from pipelines.project_paths import ProjectPaths
 from preprocessing.storage.lease import is_held
@@ -21,9 +22,9 @@ SECONDS_PER_DAY = 86400
 
 @dataclass(frozen=True)
 class Prunable:
-    """A folder that may go."""
+    """A folder or a bundle that may go."""
 
-    place: Path | RunStorage
+    place: Path | RunStorage | StoredBundle
     """On this machine, or in an object store."""
     reason: str
     size_bytes: int
@@ -57,15 +58,31 @@ def survey(paths: ProjectPaths, current_run: str | None, storage_url: str | None
     return [*stored, *(Prunable(path, reason, _size_bytes(path)) for path, reason in found)]
 
 
+def survey_store(store_url: str | None, paths: ProjectPaths, source_list: Path) -> list[Prunable]:
+    """Find what the object store has of videos, parts and tars that are not listed; nothing is changed.
+
+    Raises:
+        ValueError: there is no store, its shards are not those of the project, or the list has bad rows.
+        StoreError: the store cannot be read.
+    """
+    if store_url is None:
+        raise ValueError(
+            "got --store, but no store is set; set LIA_STORE_URL to the one that this project alone uses"
+        )
+    return [Prunable(*one) for one in find_unlisted(store_url, paths, source_list)]
+
+
 def remove(prunables: list[Prunable], paths: ProjectPaths) -> None:
     """Remove what `survey` found, save runs that a process has taken up since."""
-    for one in prunables:
-        if is_held(paths.lease(one.place.name)):
+    for place in (one.place for one in prunables):
+        if isinstance(place, StoredBundle):
+            place.remove()
+        elif is_held(paths.lease(place.name)):
             continue
-        if isinstance(one.place, RunStorage):
-            one.place.remove()
+        elif isinstance(place, RunStorage):
+            place.remove()
         else:
-            shutil.rmtree(one.place, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _old_runs(paths: ProjectPaths, current_run: str | None) -> Iterator[tuple[Path, str]]:

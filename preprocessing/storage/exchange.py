@@ -12,18 +12,20 @@ TARS = "tars"
 """Folder of the tars' bundles."""
 SIGHTINGS = "detections.npz"
 """Name of a source's sightings in the bundle of its clips."""
-_VIDEOS = "raw"
-_CLIPS = "clips"
+VIDEOS = "raw"
+"""Folder of the videos' bundles."""
+CLIPS = "clips"
+"""Folder of the bundles of clips."""
 
 
 def video_bundle(key: str) -> str:
     """Return the name of the bundle that holds a source's video and the record of its download."""
-    return f"{_VIDEOS}/{key}"
+    return f"{VIDEOS}/{key}"
 
 
 def clips_bundle(row_key: str) -> str:
     """Return the name of the bundle that holds a source's sightings and clips."""
-    return f"{_CLIPS}/{row_key}"
+    return f"{CLIPS}/{row_key}"
 
 
 def tar_bundle(recipe_sha256: str) -> str:
@@ -44,7 +46,7 @@ def bundles_of_sources(store: Store, keys: AbstractSet[str]) -> list[str]:
     # The key of a part begins with its source's: KEY-whole, or KEY-HASH.
     return [
         f"{folder}/{name}"
-        for folder in (_VIDEOS, _CLIPS)
+        for folder in (VIDEOS, CLIPS)
         for name in store.names(folder)
         if name.split("-")[0] in keys
     ]
@@ -55,7 +57,7 @@ def prefixes_of_sources(keys: AbstractSet[str]) -> list[str]:
 
     The shards count too, since an old version of them may hold what the current one lacks.
     """
-    own = (f"{folder}/{key}" for folder in (_VIDEOS, _CLIPS) for key in sorted(keys))
+    own = (f"{folder}/{key}" for folder in (VIDEOS, CLIPS) for key in sorted(keys))
     return [*own, f"{SHARDS_BUNDLE}/", f"{TARS}/"]
 
 

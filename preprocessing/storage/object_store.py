@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,6 +222,29 @@ class Store:
             places = self._fs.find(self._full(folder))
             ends = (place.removeprefix(self._full("")).lstrip("/") for place in places)
             return sorted(end.rpartition("/")[0] for end in ends if end.endswith(f"/{LIST_NAME}"))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the bytes of all files of each bundle in a folder, whole bundles or not.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._store_errors():
+            found: dict[str, int] = {}
+            for place, facts in self._fs.find(self._full(folder), detail=True).items():
+                end = place.removeprefix(self._full(folder)).lstrip("/")
+                bundle = f"{folder}/{end.partition('/')[0]}"
+                found[bundle] = found.get(bundle, 0) + facts["size"]
+            return found
+
+    def changed(self, bundle: str) -> datetime:
+        """Return when a file of a bundle was written last.
+
+        Raises:
+            StoreError: the store cannot be read, or has no such bundle.
+        """
+        with self._store_errors():
+            return max(self._fs.modified(place) for place in self._fs.find(self._full(bundle)))
 
     def remove(self, bundle: str) -> None:
         """Remove the bundle if it exists; the list goes first, so that a partly removed one counts as absent.

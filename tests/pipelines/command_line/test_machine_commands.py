@@ -34,6 +34,11 @@ def test_an_unknown_preset_is_refused_in_one_line(lia, root):
     assert (root / "params.yaml").read_text() == before
 
 
+def test_cleaning_a_store_without_one_says_what_to_set(lia):
+    refused = lia("clean", "--store")
+    assert (refused.code, "set LIA_STORE_URL" in refused.error) == (2, True)
+
+
 def test_the_printed_environment_can_be_evaluated_by_a_shell(lia, root):
     lines = lia("env").out.splitlines()
     exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
