@@ -23,6 +23,7 @@ from preprocessing.download.failures import (
     absence_of,
     classify,
     is_forbidden,
+    is_refused_by_proxy,
     one_line,
     retry_after_s,
 )
@@ -150,6 +151,8 @@ def verify_received(request: AttemptRequest, received: Received) -> AttemptResul
 
 def _failure(error: Exception, folder: Path) -> AttemptResult:
     message = one_line(error).replace(f"{folder}/", "")
+    if is_refused_by_proxy(error):
+        message += "; set LIA_DOWNLOAD_PROXY to the proxy's URL with a user and a password that it accepts"
     download = Download(status=classify(error), error=message, absence=absence_of(error))
     return AttemptResult(
         download=download, retry_after_s=retry_after_s(error), is_forbidden=is_forbidden(error)

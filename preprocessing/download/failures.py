@@ -27,6 +27,8 @@ HTTP_STATUSES = {
     408: DownloadStatus.RETRYABLE,
     425: DownloadStatus.RETRYABLE,
     403: DownloadStatus.RETRYABLE,
+    # Of a proxy: it says nothing about the video.
+    407: DownloadStatus.ENVIRONMENT,
 }
 """HTTP codes that are not classified by their hundreds; for 403 see `refusals`."""
 
@@ -93,6 +95,11 @@ def absence_of(error: BaseException) -> Absence | None:
 def is_forbidden(error: BaseException) -> bool:
     """Return whether the host answered 403."""
     return any(isinstance(cause, HTTPError) and cause.status == 403 for cause in _causes(error))
+
+
+def is_refused_by_proxy(error: BaseException) -> bool:
+    """Return whether a proxy answered 407: it does not accept the user or the password."""
+    return any(isinstance(cause, HTTPError) and cause.status == 407 for cause in _causes(error))
 
 
 def retry_after_s(error: BaseException) -> float | None:

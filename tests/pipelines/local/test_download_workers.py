@@ -1,14 +1,17 @@
 """Downloads on a real Ray cluster into a real S3 server, with faults; hosts are servers on loopback."""
 
+import base64
 import gc
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,9 +43,10 @@ pytestmark = [
 
 PATIENCE_S = 180
 DRIVER = """
+import os
 import sys
 from pathlib import Path
-from pydantic import TypeAdapter
+from pydantic import SecretStr, TypeAdapter
 from pipelines.local.cluster import joined
 from pipelines.local.download_workers import ClusterPlace
 from preprocessing.download.run import download_sources
@@ -51,6 +55,9 @@ from preprocessing.settings import DownloadSettings
 from preprocessing.sources.source import Source
 folder, address, store_url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 settings = DownloadSettings.model_validate_json((folder / "settings.json").read_text())
+# The file masks a proxy, as the settings do wherever they are written.
+if proxy := os.environ.get("LIA_DOWNLOAD_PROXY"):
+    settings = settings.model_copy(update={"proxy": SecretStr(proxy)})
 sources = TypeAdapter(list[Source]).validate_json((folder / "sources.json").read_text())
 def log(text, *words):
     print(text % words, flush=True)
@@ -66,11 +73,12 @@ class TimedServer(FaultServer):
 
     def __init__(self, host):
         super().__init__(host)
-        self.times, self.cookies = [], []
+        self.times, self.cookies, self.vias = [], [], []
 
     def respond(self, handler):
         self.times.append((time.time(), handler.path))
         self.cookies.append(handler.headers.get("Cookie"))
+        self.vias.append(handler.headers.get("Via"))
         super().respond(handler)
 
     def begun(self):
@@ -79,6 +87,34 @@ class TimedServer(FaultServer):
         for at, path in self.times:
             first.setdefault(path, at)
         return first
+
+
+class Proxy(FaultServer):
+    """A proxy that asks for a password, forwards requests, and says so in a header."""
+
+    def __init__(self, host, password):
+        super().__init__(host)
+        self.address = self.url.replace("//", f"//ann:{password}@")
+        self.wanted = f"Basic {base64.b64encode(f'ann:{password}'.encode()).decode()}"
+
+    def respond(self, handler):
+        if handler.headers.get("Proxy-Authorization") != self.wanted:
+            send(handler, 407, {"Proxy-Authenticate": "Basic"})
+            return
+        place = urlsplit(handler.path)
+        connection = HTTPConnection(place.hostname, place.port)
+        try:
+            connection.request(handler.command, place.path, headers={"Via": "1.1 proxy"})
+            with connection.getresponse() as answered:
+                kind = answered.getheader("Content-Type", "text/plain")
+                content = answered.read()
+                send(
+                    handler, answered.status, {"Content-Type": kind, "Content-Length": len(content)}, content
+                )
+        except OSError:
+            send(handler, 502, {})
+        finally:
+            connection.close()
 
 
 NUMBERS = itertools.count(11)
@@ -134,17 +170,19 @@ class Driver:
         sources = [Source(url=url, key=source_key(url)) for url in urls]
         (self.folder / "sources.json").write_bytes(TypeAdapter(list[Source]).dump_json(sources))
 
-    def start(self):
+    def start(self, **variables):
         command = [sys.executable, "-c", DRIVER, str(self.folder), self.address, self.store_url]
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=CHECKOUT, env=os.environ | variables
+            )
 
     def finish(self):
         assert self.process.wait(PATIENCE_S) == 0, self.said()
         return {row["status"] for row in json.loads((self.folder / "rows.json").read_text()).values()}
 
-    def run(self):
-        self.start()
+    def run(self, **variables):
+        self.start(**variables)
         return self.finish()
 
     def kill(self):
@@ -238,6 +276,45 @@ def test_machines_download_into_the_store_and_the_driver_keeps_records_alone(
     assert driver.run() == {"verified", "permanent"}
     assert len(host.times) == asked
     assert {name: (driver.folder / "raw" / name).read_bytes() for name in records} == before
+
+
+@pytest.fixture
+def proxy():
+    server = Proxy("127.0.0.9", "s3cr3t-of-the-proxy")
+    yield server
+    server.close()
+
+
+def test_machines_copy_videos_of_buckets_and_use_no_proxy_for_them(
+    new_driver, host, proxy, s3_server, download_settings
+):
+    driver = new_driver("one")
+    files = Store(driver.store_url)._fs
+    names = [f"lia/films/{number} of #many.mp4" for number in range(3)]
+    for number, name in enumerate(names):
+        files.pipe_file(name, host.files[f"/{number}.mp4"][1])
+    urls = [f"s3://{name}" for name in [*names, "lia/films/none.mp4"]]
+    driver.prepare(download_settings, [*urls, f"{host.url}/4.mp4"], num_parallel=3)
+    assert driver.run(LIA_DOWNLOAD_PROXY=proxy.address) == {"verified", "permanent"}
+    rows = json.loads((driver.folder / "rows.json").read_text())
+    found = [rows[source_key(url)] for url in urls]
+    assert [row["status"] for row in found] == ["verified"] * 3 + ["permanent"]
+    assert {row["downloader"].split()[0] for row in found[:3]} == {"s3fs"}
+    assert "there is no such file" in found[3]["error"]
+    assert set(proxy.requests) == {f"{host.url}/4.mp4"}
+    store = Store(driver.store_url)
+    for number, url in enumerate(urls[:3]):
+        key = source_key(url)
+        stored_file = store._fs.cat(store._full(f"{video_bundle(key)}/{key}.mp4"))
+        assert stored_file == host.files[f"/{number}.mp4"][1]
+    assert driver.names() == sorted(
+        [f"{source_key(url)}.json" for url in [*urls[:3], f"{host.url}/4.mp4"]]
+        + [f"{source_key(urls[3])}.refused.json"]
+    )
+    for name in names:
+        files.rm_file(name)
+    # What the store has is asked for nowhere.
+    assert driver.run() == {"verified", "permanent"}
 
 
 def test_two_runs_share_a_hosts_quota_and_distance_whatever_dies(new_driver, host, download_settings):

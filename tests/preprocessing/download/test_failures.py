@@ -36,6 +36,7 @@ def test_a_403_is_permanent_only_with_a_message_of_the_site():
         (OSError(errno.ENOSPC, "full"), DownloadStatus.ENVIRONMENT),
         (PostProcessingError("ffmpeg not found"), DownloadStatus.ENVIRONMENT),
         (TransportError("reset"), DownloadStatus.RETRYABLE),
+        (HTTPError(response(407)), DownloadStatus.ENVIRONMENT),
         (ExtractorError("private video", expected=True), DownloadStatus.PERMANENT),
         (
             ExtractorError("Sign in to confirm you're not a bot", expected=True),
