@@ -2,9 +2,7 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,26 +13,21 @@ from prefect.states import Completed, Failed
 from pipelines.environment import Environment
 from pipelines.params import Params
 from pipelines.project_paths import ProjectPaths
+from pipelines.stages.shards_log import log_doubts, log_outcomes, result_logger
 from pipelines.stages.shards_metrics import write_counts
+from pipelines.stages.shards_requirements import require_boxes, require_videos
 from preprocessing.clips.crop import finds_faces
 from preprocessing.clips.source_run import SourceTask
-from preprocessing.clips.splitting.assignment import OTHER_SPLIT, Assignment, assign
+from preprocessing.clips.splitting.assignment import Assignment, assign
 from preprocessing.clips.splitting.comparison import compare_people
-from preprocessing.clips.splitting.disjointness import Disjointness, judge_disjointness
+from preprocessing.clips.splitting.disjointness import judge_disjointness
 from preprocessing.clips.stored_result import SourceSummary, read_preview
 from preprocessing.clips.units import DiskError, group_into_units, process_here
 from preprocessing.faces.detector import LICENCE_NOTE, require_providers
 from preprocessing.faces.networks import person_limits, require_networks
-from preprocessing.ledger import (
-    ClipRow,
-    SourceRow,
-    count_clips,
-    count_failures,
-    read_source_rows,
-    write_clips,
-)
+from preprocessing.ledger import SourceRow, read_source_rows, write_clips
 from preprocessing.outcome import DownloadStatus
-from preprocessing.settings import CropSettings, ShardsSettings
+from preprocessing.settings import ShardsSettings
 from preprocessing.shards.contact_sheet import examples, write_contact_sheet
 from preprocessing.shards.former_splits import former_splits
 from preprocessing.shards.manifest import Manifest, Splits
@@ -53,10 +46,6 @@ logger = logging.getLogger(__name__)
 
 OPERATOR_ERRORS = (NothingKeptError, DiskError, StoreError, ValueError)
 """Errors that an operator can mend, reported in one line; any other is a bug and keeps its traceback."""
-NUM_NAMED = 3
-"""Most sources that a message names."""
-NUM_LOGGED_ERRORS = 10
-"""Most errors that the log lists; the contact sheet lists more."""
 UNITS_PER_CHILD = 8
 """Few enough to cost nothing, enough for all child processes to finish at about the same time."""
 
@@ -108,49 +97,6 @@ def run_shards(params: Params, environment: Environment) -> int:
     return int(is_incomplete)
 
 
-def require_boxes(sources: Sequence[SourceRow], settings: CropSettings) -> None:
-    """Check that every verified source lists a box, if the crop rule cuts out the listed box.
-
-    Raises:
-        ValueError: some have none; the message names the first ones.
-    """
-    if finds_faces(settings) or settings.rule == "none":
-        return
-    lacking = [
-        row.source
-        for row in sources
-        if row.download.status == DownloadStatus.VERIFIED and None in (row.source.bbox, row.source.bbox_size)
-    ]
-    if lacking:
-        names = ", ".join(source.source_id or source.url for source in lacking[:NUM_NAMED])
-        more = f" and {len(lacking) - NUM_NAMED} more" if len(lacking) > NUM_NAMED else ""
-        raise ValueError(
-            f"got {len(lacking)} sources without bbox ({names}{more}); crop rule {settings.rule} cuts out "
-            "the listed box; fill bbox, width and height in data/sources.csv, or set shards.crop.rule to "
-            "fomm_square or none"
-        )
-
-
-def require_videos(sources: Sequence[SourceRow], paths: ProjectPaths) -> None:
-    """Check that this machine has every verified video, or clips that were made of it.
-
-    Raises:
-        ValueError: some are neither here nor made into clips here: a cluster with a store keeps them there.
-    """
-    lacking = [
-        row.source
-        for row in sources
-        if row.download.status == DownloadStatus.VERIFIED
-        and not (paths.raw / str(row.download.file)).is_file()
-        and not (paths.clips / row.source.row_key).is_dir()
-    ]
-    if lacking:
-        raise ValueError(
-            f"got {len(lacking)} sources whose videos are not in {paths.raw} (first: {lacking[0].url}); set "
-            "LIA_STORE_URL to the object store that holds them, or run `lia download` to download them again"
-        )
-
-
 @flow(
     name="shards",
     flow_run_name="shards-{paths.root.name}",
@@ -194,7 +140,7 @@ def shards_flow(
         try:
             require_training_clips(rows, sources)
             disjointness = judge_disjointness(rows, clips, compare_people(paths.root, settings))
-            _warn(assignment, disjointness)
+            log_doubts(assignment, disjointness)
             detector = paths.root / settings.detect.models
             describe = partial(describe_shards, clips, rows, sources, settings, detector, disjointness)
             write_all(assignment, sources, settings, describe, paths, cluster)
@@ -251,7 +197,7 @@ def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster)
         cluster: to run on.
     """
     units = group_into_units(tasks, UNITS_PER_CHILD * num_parallel, lambda one: one.source)
-    log_result = _result_logger(len(tasks))
+    log_result = result_logger(len(tasks))
     if cluster.address is None:
         results = process_here(units, num_parallel, log_result)
     else:
@@ -262,21 +208,6 @@ def process_all(tasks: list[SourceTask], num_parallel: int, cluster: RayCluster)
             results = process_on_cluster(units, num_parallel, log_result, is_apart=is_apart)
     found = {result.row_key: result for result in results}
     return [found[one.source.row_key] for one in tasks]
-
-
-def _result_logger(total: int) -> Callable[[SourceSummary], None]:
-    """Return a function that logs each finished source, with the rate and the remaining time."""
-    log, started, done = get_run_logger().info, time.monotonic(), 0
-
-    def log_result(result: SourceSummary) -> None:
-        nonlocal done
-        done += 1
-        rate = done / max(time.monotonic() - started, 1e-3)
-        left = timedelta(seconds=round((total - done) / rate))
-        url, outcomes = result.rows[0].url, _join_counts(result.rows)
-        log("%d/%d %s: %s (%.2f sources/s, %s left)", done, total, url, outcomes, rate, left)
-
-    return log_result
 
 
 @task(name="write shards", persist_result=False)
@@ -312,20 +243,6 @@ def write_all(
     write_contact_sheet(paths.shards / "report.html", sources, rows, pictures)
 
 
-def log_outcomes(rows: Sequence[ClipRow]) -> None:
-    """Log the number of clips by outcome, and the failures by error."""
-    run_logger = get_run_logger()
-    failures = count_failures(rows)
-    run_logger.info("clips: %s", _join_counts(rows))
-    for one in failures[:NUM_LOGGED_ERRORS]:
-        run_logger.warning("%d failed (%s): %s; such as %s", one.num_rows, one.prospect, one.error, one.url)
-    if left := failures[NUM_LOGGED_ERRORS:]:
-        num_left = sum(one.num_rows for one in left)
-        run_logger.warning(
-            "%d failed with %d other errors: see data/ledger/clips.parquet", num_left, len(left)
-        )
-
-
 def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> None:
     """Remove the sightings and clips of sources that are no longer listed, or taken down.
 
@@ -340,27 +257,6 @@ def remove_delisted(row_keys: Collection[str], tracks: Path, clips: Path) -> Non
     for path in _children(clips):
         if path.name not in row_keys:
             shutil.rmtree(path)
-
-
-def _warn(assignment: Assignment, disjointness: Disjointness) -> None:
-    run_logger = get_run_logger()
-    if disjointness.is_disjoint is False:
-        run_logger.warning("train and test are not identity-disjoint: %s", disjointness.reason)
-    elif disjointness.is_disjoint is None:
-        run_logger.warning("it is not known whether people are in both splits: %s", disjointness.reason)
-    for one, other in assignment.lookalikes:
-        run_logger.warning("identities %s and %s in data/sources.csv look like one person", one, other)
-    if assignment.num_clashes:
-        run_logger.warning(
-            "%d clips are left out (%s): they show people whose earlier clips are in the other split, which "
-            "new sources do not move; to keep them, list one split for all videos of these people",
-            assignment.num_clashes,
-            OTHER_SPLIT,
-        )
-
-
-def _join_counts(rows: Sequence[ClipRow]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in count_clips(rows).items())
 
 
 def _children(folder: Path) -> list[Path]:

@@ -13,7 +13,8 @@ import pytest
 
 from pipelines.params import read_params
 from pipelines.project_paths import ProjectPaths
-from pipelines.stages.shards import require_boxes, source_tasks
+from pipelines.stages.shards import source_tasks
+from pipelines.stages.shards_requirements import require_boxes
 from preprocessing.ledger import Download, SourceRow, read_clip_rows, read_source_rows, write_sources
 from preprocessing.outcome import DownloadStatus
 from preprocessing.sources.source import Source, source_key
