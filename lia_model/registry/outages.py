@@ -35,7 +35,7 @@ def explain_outage(error: BaseException) -> str | None:
 
     if not isinstance(error, MlflowException):
         return None
-    reason = system_reason(error) or reason_of(error)
+    reason = reason_of(error)
     where = _place(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if error.get_http_status_code() in _REFUSED:
         return (
@@ -64,8 +64,12 @@ def system_reason(error: BaseException | None) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's message in one line without the user and the password of an address in it."""
-    return mask_credentials(" ".join(str(error).split())) or type(error).__name__
+    """Return why something failed, in one line: the system's own words, or the error's message.
+
+    The user and the password of an address in the message are left out.
+    """
+    message = mask_credentials(" ".join(str(error).split()))
+    return system_reason(error) or message or type(error).__name__
 
 
 def _place(uri: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lia_model.registry.outages import reason_of, system_reason
+from lia_model.registry.outages import reason_of
 from lia_model.registry.run_journal import PICTURES, entries
 from lia_model.registry.runs import PARENT_TAG, Logged, Run, log_dataset, open_run
 from preprocessing.background import in_background
@@ -109,7 +109,7 @@ class RunSender:
             try:
                 return self._send()
             except (MlflowException, OSError) as error:
-                reason = system_reason(error) or reason_of(error)
+                reason = reason_of(error)
                 raise TrackingError(f"MLflow does not take the run's values: {reason}") from error
 
     def _send(self) -> str:
