@@ -19,6 +19,7 @@ import psutil
 import pytest
 import ray
 from pydantic import TypeAdapter
+from ray.util.state import list_actors, list_jobs, list_objects, list_tasks, list_workers
 
 from pipelines.local.cluster import connected
 from pipelines.local.download_workers import LIMITS, NAMESPACE
@@ -283,6 +284,49 @@ def proxy():
     server = Proxy("127.0.0.9", "s3cr3t-of-the-proxy")
     yield server
     server.close()
+
+
+def told_by_ray(address):
+    """Return all that Ray's state API tells of tasks, actors, jobs and processes."""
+    return "".join(
+        repr(ask(address, detail=True, limit=1000))
+        for ask in (list_tasks, list_actors, list_jobs, list_objects, list_workers)
+    )
+
+
+@pytest.mark.parametrize("password", ["s3cr3t-of-the-proxy", "s3cr3t-and-wrong"])
+def test_machines_use_the_proxy_and_its_password_is_in_no_log_record_or_state(
+    new_driver, host, proxy, download_settings, password
+):
+    host.faults["/1.mp4"] = answer(503)
+    urls = [f"{host.url}/{name}.mp4" for name in ("0", "1", "none")]
+    refused, unreachable = "http://127.0.0.2:8/v.mp4", "http://127.0.0.1:1/v.mp4"
+    driver = new_driver("one")
+    allowed = [urlsplit(host.url).hostname, "127.0.0.1"]
+    changes = {"num_retries": 1, "retry_delay_s": 0.1, "allow_private_hosts": allowed, "num_parallel": 2}
+    driver.prepare(download_settings, [*urls, refused, unreachable], **changes)
+    statuses = driver.run(LIA_DOWNLOAD_PROXY=proxy.address.replace("s3cr3t-of-the-proxy", password))
+    is_right = password == "s3cr3t-of-the-proxy"
+    assert statuses == ({"verified", "permanent", "retryable"} if is_right else {"permanent", "environment"})
+    assert set(proxy.requests) == {*urls, unreachable}
+    # Nobody is connected to but through it.
+    assert set(host.vias) == ({"1.1 proxy"} if is_right else set())
+    assert stored(driver, host) == ({"/0.mp4"} if is_right else set())
+    said = told_by_ray(driver.address)
+    assert "_download" in said
+    rows = json.loads((driver.folder / "rows.json").read_text())
+    assert "allow_private_hosts" in rows[source_key(refused)]["error"]
+    if not is_right:
+        # Not held against the videos: a run with another password requests them again.
+        assert {"set LIA_DOWNLOAD_PROXY" in rows[source_key(url)]["error"] for url in urls} == {True}
+        assert driver.names() == [f"{source_key(refused)}.refused.json"]
+    # Also as the header that carries it.
+    secrets = [password, base64.b64encode(f"ann:{password}".encode()).decode()]
+    assert [secret for secret in secrets if secret in said] == []
+    ray_logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
+    for path in [*driver.folder.rglob("*"), *ray_logs.rglob("*")]:
+        content = path.read_bytes() if path.is_file() else b""
+        assert [secret for secret in secrets if secret.encode() in content] == [], path
 
 
 def test_machines_copy_videos_of_buckets_and_use_no_proxy_for_them(
