@@ -206,7 +206,7 @@ class Store:
         """
         with self._store_errors():
             path = self._full(folder)
-            if not self._fs.exists(path):
+            if not self._is_there(path):
                 return []
             return sorted(name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False))
 
@@ -254,7 +254,7 @@ class Store:
         """
         with self._store_errors():
             self._remove_list(bundle)
-            if self._fs.exists(self._full(bundle)):
+            if self._is_there(self._full(bundle)):
                 self._fs.rm(self._full(bundle), recursive=True)
 
     def keeps_old_versions(self) -> bool:
@@ -314,8 +314,19 @@ class Store:
     def _require_bucket(self) -> None:
         """Raise for a missing bucket: creating folders would create it, under a mistyped name too."""
         bucket = self._bucket
-        if bucket and not self._fs.exists(bucket):
+        if bucket and not self._is_there(bucket):
             raise FileNotFoundError(f"no bucket {bucket}")
+
+    def _is_there(self, path: str) -> bool:
+        """Return whether there is a file, folder or bucket; raise if that cannot be known.
+
+        fsspec's `exists` is False after any error for a bucket of S3: a store that is down would have none.
+        """
+        try:
+            self._fs.info(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     @property
     def _bucket(self) -> str:

@@ -6,6 +6,9 @@ import fsspec
 import pytest
 
 from preprocessing.storage.object_store import LIST_NAME, Store, StoreError
+from preprocessing.storage.outage import StoreDownError, patiently
+from tests.object_store import stoppable_s3
+from tests.tapped_server import tapped
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -122,6 +125,21 @@ def test_a_refusing_store_is_reported_in_one_line(s3, files, monkeypatch, change
     with pytest.raises(StoreError, match=r"from LIA_STORE_URL s3://.*; correct it and its") as raised:
         refusing.put("raw/a", files)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_store_that_goes_down_when_its_bucket_is_looked_for_is_waited_for(monkeypatch, files, tmp_path):
+    with stoppable_s3(monkeypatch) as server, tapped(server.port, b"HEAD /lia ", server.stop) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay)
+        store = Store("s3://lia/project")
+        with pytest.raises(StoreError) as raised:
+            store.put("raw/a", files)
+        assert "no bucket" not in str(raised.value)
+        with pytest.raises(StoreDownError):
+            patiently(lambda: store.put("raw/a", files), "files", patience_s=0)
+        server.start()
+        store.put("raw/a", files)
+        assert fetched(store, "raw/a", tmp_path / "back")[0]
 
 
 def test_an_unknown_protocol_is_reported_in_one_line():
